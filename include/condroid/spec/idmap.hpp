@@ -1,0 +1,68 @@
+// Namespaces and id maps: what of the container is its own.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <variant>
+#include <vector>
+
+#include "condroid/flags.hpp"
+#include "condroid/path.hpp"
+#include "condroid/units.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+/// The kinds of namespace; namespaces(7).
+enum class Namespace : std::uint32_t {
+  mount = 1U << 0U,
+  pid = 1U << 1U,
+  uts = 1U << 2U,
+  ipc = 1U << 3U,
+  net = 1U << 4U,
+  user = 1U << 5U,
+  cgroup = 1U << 6U,
+  time = 1U << 7U,  ///< Linux 5.6
+};
+template <>
+struct is_flag_enum<Namespace> : std::true_type {};
+
+/// An existing namespace to be joined instead of making a new one.
+struct Join {
+  Namespace kind = Namespace::net;
+  std::variant<Pid, HostPath, HostFd> from = Pid{};  ///< Of a process, of a file like /run/netns/x, or a descriptor.
+  bool operator==(const Join&) const = default;
+};
+
+/// A range of ids: container ids inside ... inside+count-1 are host ids outside ... outside+count-1.
+struct IdRange {
+  std::uint32_t inside = 0;
+  std::uint32_t outside = 0;
+  std::uint32_t count = 1;
+  auto operator<=>(const IdRange&) const = default;
+};
+
+/// How user and group ids are mapped; user_namespaces(7).
+struct IdMap {
+  enum Kind : std::uint8_t {
+    automatic,  ///< None for root; otherwise the caller's ranges of /etc/subuid and /etc/subgid, else a single id.
+    none,       ///< No user namespace of its own.
+    subids,     ///< The caller's ranges of /etc/subuid and /etc/subgid; an error when there are none.
+    single,     ///< The caller's own ids, mapped to the ids of the process.
+    ranges,     ///< As given below.
+  };
+  Kind kind = automatic;
+  std::vector<IdRange> uids = {};
+  std::vector<IdRange> gids = {};
+  bool operator==(const IdMap&) const = default;
+};
+
+/// Offsets of the clocks of a new time namespace; time_namespaces(7).
+struct TimeOffsets {
+  std::chrono::nanoseconds monotonic{0};
+  std::chrono::nanoseconds boottime{0};
+  auto operator<=>(const TimeOffsets&) const = default;
+};
+
+}  // namespace v0
+}  // namespace condroid

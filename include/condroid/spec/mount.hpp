@@ -1,0 +1,152 @@
+// The file system of a container: its root and what is mounted in it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "condroid/flags.hpp"
+#include "condroid/path.hpp"
+#include "condroid/units.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+/// Attributes of a mount; mount_setattr(2).
+enum class MountFlag : std::uint32_t {
+  read_only = 1U << 0U,
+  nosuid = 1U << 1U,
+  nodev = 1U << 2U,
+  noexec = 1U << 3U,
+  noatime = 1U << 4U,
+  strictatime = 1U << 5U,
+  nodiratime = 1U << 6U,
+  nosymfollow = 1U << 7U,  ///< Linux 5.14
+};
+template <>
+struct is_flag_enum<MountFlag> : std::true_type {};
+
+/// How mounts made later travel between this mount and its copies; mount_namespaces(7).
+enum class Propagation : std::uint8_t { as_is, private_, slave, shared, unbindable };
+
+/// What every kind of mount has.
+struct MountCommon {
+  bool create_target = true;   ///< Make the target (and its parents) when it is missing.
+  bool follow_links = false;   ///< Follow symbolic links in the target, inside the root only. Otherwise a link is an error.
+  bool optional = false;       ///< A failure of this mount is no failure of the launch.
+  auto operator<=>(const MountCommon&) const = default;
+};
+
+/// A file or directory of the host, seen in the container. Read-only unless `flags` says otherwise.
+struct Bind {
+  HostPath source = {};
+  HostFd source_fd = {};  ///< Instead of `source`: a descriptor of the file or directory, or a detached mount.
+  GuestPath target = {};
+  Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev;
+  bool recursive = false;  ///< With the mounts below it; the flags then count for all of them.
+  bool idmapped = false;   ///< File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  Propagation propagation = Propagation::private_;
+  MountCommon common = {};
+  auto operator<=>(const Bind&) const = default;
+};
+
+struct Tmpfs {
+  GuestPath target = {};
+  Bytes size = {64U << 20U};      ///< 0: the kernel's default, half of the memory.
+  std::uint64_t inodes = 0;       ///< 0: the kernel's default.
+  Mode mode = {0755};
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
+  MountCommon common = {};
+  auto operator<=>(const Tmpfs&) const = default;
+};
+
+/// procfs of the container's pid namespace.
+struct Proc {
+  GuestPath target = GuestPath("/proc");
+  bool pids_only = false;   ///< subset=pid, Linux 5.8
+  bool hide_others = false; ///< hidepid=invisible
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const Proc&) const = default;
+};
+
+/// sysfs of the container's network namespace; the host's, bound, when that is shared.
+struct Sysfs {
+  GuestPath target = GuestPath("/sys");
+  Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const Sysfs&) const = default;
+};
+
+struct Mqueue {
+  GuestPath target = {};
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const Mqueue&) const = default;
+};
+
+/// The container's own part of every cgroup hierarchy that the host has mounted, in the host's layout.
+struct CgroupMount {
+  GuestPath target = GuestPath("/sys/fs/cgroup");
+  Flags<MountFlag> flags =
+      MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const CgroupMount&) const = default;
+};
+
+/// A new instance of devpts.
+struct Devpts {
+  GuestPath target = GuestPath("/dev/pts");
+  unsigned max = 1024;  ///< Most ptys it hands out.
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const Devpts&) const = default;
+};
+
+/// overlayfs. With an empty upper directory the layers are read-only (then two lower ones are needed).
+struct Overlay {
+  GuestPath target = {};
+  std::vector<HostPath> lower = {};  ///< Topmost first.
+  HostPath upper = {};
+  HostPath work = {};
+  bool ephemeral = false;            ///< Upper and work in a tmpfs that ends with the container.
+  Bytes size = {};                   ///< Of that tmpfs; 0: the kernel's default.
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
+  MountCommon common = {};
+  auto operator<=>(const Overlay&) const = default;
+};
+
+/// Any file system by name.
+struct FsMount {
+  std::string type = {};
+  std::string source = {};                ///< The "source" parameter, as in mount(8); may be empty.
+  std::vector<std::string> options = {};  ///< "key" or "key=value" each, of that file system.
+  GuestPath target = {};
+  Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
+  MountCommon common = {};
+  auto operator<=>(const FsMount&) const = default;
+};
+
+using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts, Overlay, FsMount>;
+
+/// Where a mount goes.
+[[nodiscard]] inline const GuestPath& target_of(const Mount& mount) {
+  return std::visit([](const auto& m) -> const GuestPath& { return m.target; }, mount);
+}
+
+/// The root file system.
+struct Root {
+  HostPath path = {};      ///< A directory. Empty: the host's own "/", read-only or ephemeral.
+  bool read_only = false;
+  bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
+  HostPath upper = {};     ///< Of the ephemeral overlay; empty: a tmpfs that ends with the container.
+  HostPath work = {};      ///< overlayfs's work directory, beside `upper` on the same file system.
+  Bytes size = {};         ///< Of that tmpfs; 0: the kernel's default, half of the memory.
+  bool idmapped = false;   ///< File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  Propagation propagation = Propagation::private_;  ///< Of the container's root, seen from inside.
+  bool operator==(const Root&) const = default;
+};
+
+}  // namespace v0
+}  // namespace condroid
