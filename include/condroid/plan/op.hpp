@@ -1,0 +1,490 @@
+// The ops of a plan: every single thing that is done to make a container, as typed values. A plan (plan.hpp) is a flat
+// list of them. Each is carried out by the host, by the zygote, or by the container's own process before it executes
+// its command, and is one step of the timeline, of stop_before and of an error.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/flags.hpp"
+#include "condroid/spec.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace op {
+
+/// Who carries an op out.
+enum class Actor : std::uint8_t { host, zygote, child };
+
+/// A numbered place for a descriptor in the child: the program's registers. -1 is none.
+struct Slot {
+  int number = -1;
+  [[nodiscard]] constexpr bool valid() const noexcept { return number >= 0; }
+  auto operator<=>(const Slot&) const = default;
+};
+inline constexpr int slot_count = 256;
+
+// ---- by the host ---------------------------------------------------------------------------------------------------
+
+/// Makes the container's cgroup in one hierarchy and opens what the child or the zygote needs of it.
+/// Undone by removing it, with all below it.
+struct CreateCgroup {
+  static constexpr Step step = Step::create_cgroup;
+  static constexpr Actor actor = Actor::host;
+  std::size_t hierarchy = 0;     ///< Index in HostFacts::cgroups.
+  bool v2 = false;
+  std::string mount_point = {};  ///< For the reader.
+  std::vector<std::string> controllers = {};  ///< v2: to be switched on above it.
+  Slot tasks = {};               ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
+  bool operator==(const CreateCgroup&) const = default;
+};
+
+/// Writes one value to the container's cgroup, before anything runs in it.
+struct WriteCgroup {
+  static constexpr Step step = Step::write_cgroup;
+  static constexpr Actor actor = Actor::host;
+  std::size_t hierarchy = 0;
+  std::string file = {};
+  std::string value = {};
+  bool optional = false;
+  bool operator==(const WriteCgroup&) const = default;
+};
+
+/// Opens or takes what the child is to inherit.
+struct OpenDescriptor {
+  static constexpr Step step = Step::open_descriptor;
+  static constexpr Actor actor = Actor::host;
+  enum Kind : std::uint8_t {
+    stdio,       ///< Of `number` 0 to 2, as `stream` says.
+    borrowed,    ///< The host descriptor `fd`.
+    ns_of_pid,   ///< The namespace `ns` of process `number`.
+    ns_of_path,  ///< The namespace at `path`.
+    tree,        ///< A detached copy of the mount of descriptor `fd` (open_tree(2)); recursive if `recursive`.
+  };
+  Kind kind = stdio;
+  int number = -1;
+  Stream stream = {};
+  HostFd fd = {};
+  Namespace ns = Namespace::net;
+  std::string path = {};
+  bool recursive = false;
+  bool before_clone = false;  ///< The zygote joins it before it clones (pid and user namespaces).
+  Slot to = {};
+  bool operator==(const OpenDescriptor&) const = default;
+};
+
+/// Holds a file of the root file system open for writing, so that the container cannot turn the file system read-only.
+struct PinRootfs {
+  static constexpr Step step = Step::pin_rootfs;
+  static constexpr Actor actor = Actor::host;
+  std::string path = {};
+  bool operator==(const PinRootfs&) const = default;
+};
+
+/// Writes uid_map and gid_map of the child.
+struct WriteIdMap {
+  static constexpr Step step = Step::write_id_map;
+  static constexpr Actor actor = Actor::host;
+  enum How : std::uint8_t { direct, helpers };
+  How how = direct;
+  bool deny_setgroups = false;  ///< Before an unprivileged gid_map; user_namespaces(7).
+  std::vector<IdRange> uids = {};
+  std::vector<IdRange> gids = {};
+  std::string newuidmap = {};   ///< For helpers: their paths.
+  std::string newgidmap = {};
+  bool operator==(const WriteIdMap&) const = default;
+};
+
+/// Makes a detached copy of a host directory whose owners are shifted by the child's id map, and sends it to the child.
+struct IdmapTree {
+  static constexpr Step step = Step::open_source;
+  static constexpr Actor actor = Actor::host;
+  std::string path = {};
+  HostFd fd = {};       ///< Instead of path.
+  bool recursive = false;
+  Slot to = {};         ///< Received with the answer to Sync::configure, in the order of these ops.
+  bool operator==(const IdmapTree&) const = default;
+};
+
+/// Makes, in a throwaway process of the zygote, a detached overlay for every directory given, over copies whose owners
+/// are shifted by the child's id map, and sends them to the child. Upper layers share one tmpfs.
+struct OverlayTrees {
+  static constexpr Step step = Step::mount_root;
+  static constexpr Actor actor = Actor::host;
+  struct Layer {
+    std::string lower = {};
+    std::string upper = {};  ///< Host directory; empty: in the tmpfs.
+    std::string work = {};
+    Slot to = {};
+    bool operator==(const Layer&) const = default;
+  };
+  std::vector<Layer> layers = {};
+  Bytes size = {};
+  bool idmapped = true;
+  bool operator==(const OverlayTrees&) const = default;
+};
+
+// ---- by the zygote -------------------------------------------------------------------------------------------------
+
+/// Clones the child: clone3(2). Everything above this line happens in the host before there is a process.
+struct Clone {
+  static constexpr Step step = Step::clone;
+  static constexpr Actor actor = Actor::zygote;
+  Flags<Namespace> namespaces = {};  ///< Of pid, user.
+  bool into_cgroup = false;          ///< CLONE_INTO_CGROUP, Linux 5.7
+  bool operator==(const Clone&) const = default;
+};
+
+// ---- by the child --------------------------------------------------------------------------------------------------
+
+/// Asks for SIGKILL (or `signal`) when the zygote dies, and makes sure that zygote and host still live.
+struct ArmDeathSignal {
+  static constexpr Step step = Step::arm_death_signal;
+  static constexpr Actor actor = Actor::child;
+  Signal signal = {9};
+  bool dumpable = false;  ///< Until the id map is written by an unprivileged host; proc(5), /proc/PID/uid_map.
+  bool operator==(const ArmDeathSignal&) const = default;
+};
+
+/// Writes "0" to the tasks file of a v1 hierarchy.
+struct EnterCgroup {
+  static constexpr Step step = Step::enter_cgroup;
+  static constexpr Actor actor = Actor::child;
+  Slot tasks = {};
+  std::string mount_point = {};
+  bool operator==(const EnterCgroup&) const = default;
+};
+
+struct Unshare {
+  static constexpr Step step = Step::unshare;
+  static constexpr Actor actor = Actor::child;
+  Flags<Namespace> namespaces = {};
+  bool operator==(const Unshare&) const = default;
+};
+
+struct JoinNamespace {
+  static constexpr Step step = Step::join_namespace;
+  static constexpr Actor actor = Actor::child;
+  Namespace kind = Namespace::net;
+  Slot ns = {};
+  bool operator==(const JoinNamespace&) const = default;
+};
+
+/// Makes and enters a time namespace with these offsets.
+struct SetTimeOffsets {
+  static constexpr Step step = Step::set_time_offsets;
+  static constexpr Actor actor = Actor::child;
+  TimeOffsets offsets = {};
+  Slot proc = {};
+  bool operator==(const SetTimeOffsets&) const = default;
+};
+
+/// A barrier of the sync protocol: sends `ask` and waits for the answer. The host's ops that follow in the plan, up to
+/// the next op of the child, are done in between.
+struct Sync {
+  static constexpr Step step = Step::sync;
+  static constexpr Actor actor = Actor::child;
+  enum Ask : std::uint8_t { configure, cgroup };
+  Ask ask = configure;
+  std::vector<Slot> receives = {};  ///< Where the descriptors go that come with the answer, in order.
+  bool operator==(const Sync&) const = default;
+};
+
+/// Takes ids 0 of the new user namespace (or the first mapped ones).
+struct BecomeRoot {
+  static constexpr Step step = Step::become_root;
+  static constexpr Actor actor = Actor::child;
+  Uid uid = {};
+  Gid gid = {};
+  bool set_groups = true;
+  bool operator==(const BecomeRoot&) const = default;
+};
+
+/// Makes every mount of the new mount namespace private, so that nothing travels to the host.
+struct ContainPropagation {
+  static constexpr Step step = Step::contain_propagation;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const ContainPropagation&) const = default;
+};
+
+/// One mount, from its source to its place.
+struct MountOp {
+  static constexpr Step step = Step::mount;
+  static constexpr Actor actor = Actor::child;
+  enum Source : std::uint8_t {
+    tree,        ///< A detached copy of the mount at host path `what`.
+    slot,        ///< The detached mount in `from`.
+    filesystem,  ///< A new instance of file system `what`.
+  };
+  enum Place : std::uint8_t {
+    nowhere,   ///< Stays detached in `to`.
+    on_root,   ///< On top of the host's "/" in the child's own mount namespace: hidden from every path, held by `to`.
+    at_target, ///< At `target`, looked up below `base`.
+  };
+  Source source = tree;
+  std::string what = {};
+  std::string fs_source = {};
+  std::vector<std::string> options = {};  ///< "key" or "key=value".
+  Slot cwd = {};      ///< filesystem: relative paths in options start here.
+  Slot from = {};
+  bool recursive = false;
+  Flags<MountFlag> flags = {};
+  bool recursive_flags = false;
+  Propagation propagation = Propagation::as_is;
+  Place place = at_target;
+  Slot base = {};
+  std::string target = {};  ///< Absolute in the container for a reader; looked up in `base`, never as a host path.
+  bool create = true;
+  bool follow_links = false;
+  bool optional = false;
+  Slot to = {};             ///< Keeps the mount's root open.
+  bool operator==(const MountOp&) const = default;
+};
+
+/// Makes a directory, a link or an empty file below a slot. An existing one of the same kind is fine.
+struct MakeEntry {
+  static constexpr Step step = Step::make_directory;
+  static constexpr Actor actor = Actor::child;
+  enum Kind : std::uint8_t { directory, link, file };
+  Kind kind = directory;
+  Slot base = {};
+  std::string path = {};     ///< Relative to base; parents are made for a directory.
+  std::string content = {};  ///< link: where it points; file: what is in it.
+  Mode mode = {0755};
+  bool operator==(const MakeEntry&) const = default;
+};
+
+/// A device node below a slot: mknod(2), or the host's own node bound where that is not permitted.
+struct MakeNode {
+  static constexpr Step step = Step::make_node;
+  static constexpr Actor actor = Actor::child;
+  Slot base = {};
+  DeviceNode node = {};
+  bool bind = false;          ///< Do not try mknod: a user namespace cannot open such nodes.
+  std::string host_path = {}; ///< "/dev/null"
+  bool operator==(const MakeNode&) const = default;
+};
+
+/// Allocates a pty from the container's devpts, binds its slave at `path` below `dev`, sends the master to the host.
+struct OpenPty {
+  static constexpr Step step = Step::open_console;
+  static constexpr Actor actor = Actor::child;
+  Slot devpts = {};
+  Slot dev = {};
+  std::string path = {};       ///< Relative to dev: "console", "tty1", "lxc/tty1".
+  std::string link_from = {};  ///< Also a link here to path (tty_dir); or, for the console, a second bind.
+  bool console = false;
+  std::uint16_t rows = 24;
+  std::uint16_t columns = 80;
+  Uid uid = {};
+  Gid gid = {};
+  Slot slave = {};             ///< Keeps the slave open.
+  bool operator==(const OpenPty&) const = default;
+};
+
+/// Sends the pty masters gathered so far to the host, in order.
+struct SendPtys {
+  static constexpr Step step = Step::open_console;
+  static constexpr Actor actor = Actor::child;
+  unsigned count = 0;
+  bool operator==(const SendPtys&) const = default;
+};
+
+/// Hides a kernel file or directory; passes over what is not there.
+struct MaskPath {
+  static constexpr Step step = Step::mask_path;
+  static constexpr Actor actor = Actor::child;
+  Slot base = {};
+  std::string path = {};
+  Slot null = {};  ///< The /dev directory whose "null" covers files; without one the host's /dev/null is taken.
+  bool operator==(const MaskPath&) const = default;
+};
+
+/// Makes a path read-only by binding it onto itself; passes over what is not there.
+struct ProtectPath {
+  static constexpr Step step = Step::protect_path;
+  static constexpr Actor actor = Actor::child;
+  Slot base = {};
+  std::string path = {};
+  bool operator==(const ProtectPath&) const = default;
+};
+
+/// Sets attributes of a mount that is in its place already: the root made read-only as the last thing.
+struct SetMountFlags {
+  static constexpr Step step = Step::set_mount_attributes;
+  static constexpr Actor actor = Actor::child;
+  Slot mount = {};
+  Flags<MountFlag> flags = {};
+  bool recursive = false;
+  Propagation propagation = Propagation::as_is;
+  std::string what = {};  ///< For the reader: "/".
+  bool operator==(const SetMountFlags&) const = default;
+};
+
+/// pivot_root(2) into the slot and lets go of the host's root.
+struct PivotRoot {
+  static constexpr Step step = Step::pivot_root;
+  static constexpr Actor actor = Actor::child;
+  Slot root = {};
+  bool operator==(const PivotRoot&) const = default;
+};
+
+struct SetHostname {
+  static constexpr Step step = Step::set_hostname;
+  static constexpr Actor actor = Actor::child;
+  std::string name = {};
+  bool domain = false;
+  bool operator==(const SetHostname&) const = default;
+};
+
+struct RaiseLoopback {
+  static constexpr Step step = Step::raise_loopback;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const RaiseLoopback&) const = default;
+};
+
+/// Writes a file of the private procfs in `proc`: a sysctl, oom_score_adj.
+struct WriteSetting {
+  static constexpr Step step = Step::write_setting;
+  static constexpr Actor actor = Actor::child;
+  Slot proc = {};
+  std::string path = {};  ///< Relative to the procfs: "sys/net/ipv4/ip_forward".
+  std::string value = {};
+  bool operator==(const WriteSetting&) const = default;
+};
+
+struct SetRlimit {
+  static constexpr Step step = Step::set_rlimit;
+  static constexpr Actor actor = Actor::child;
+  RlimitSetting limit = {};
+  bool operator==(const SetRlimit&) const = default;
+};
+
+struct SetScheduling {
+  static constexpr Step step = Step::set_scheduling;
+  static constexpr Actor actor = Actor::child;
+  Scheduling scheduling = {};
+  bool operator==(const SetScheduling&) const = default;
+};
+
+struct SetPersonality {
+  static constexpr Step step = Step::set_personality;
+  static constexpr Actor actor = Actor::child;
+  Personality personality = Personality::native;
+  bool operator==(const SetPersonality&) const = default;
+};
+
+struct SetUmask {
+  static constexpr Step step = Step::set_umask;
+  static constexpr Actor actor = Actor::child;
+  Mode umask = {0022};
+  bool operator==(const SetUmask&) const = default;
+};
+
+/// A new session keyring; keyctl(2). A kernel without keys has nothing to hide.
+struct JoinKeyring {
+  static constexpr Step step = Step::join_keyring;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const JoinKeyring&) const = default;
+};
+
+/// setsid(2), and the terminal in slot `terminal` as the controlling one.
+struct NewSession {
+  static constexpr Step step = Step::new_session;
+  static constexpr Actor actor = Actor::child;
+  Slot terminal = {};
+  bool operator==(const NewSession&) const = default;
+};
+
+/// Puts descriptors at the numbers where the command finds them and leaves no other open.
+struct PlaceDescriptors {
+  static constexpr Step step = Step::set_stdio;
+  static constexpr Actor actor = Actor::child;
+  struct Entry {
+    Slot from = {};
+    int number = -1;
+    bool operator==(const Entry&) const = default;
+  };
+  std::vector<Entry> entries = {};
+  bool operator==(const PlaceDescriptors&) const = default;
+};
+
+struct ChangeDirectory {
+  static constexpr Step step = Step::change_directory;
+  static constexpr Actor actor = Actor::child;
+  std::string path = {};
+  bool create = false;
+  bool operator==(const ChangeDirectory&) const = default;
+};
+
+/// Groups, ids and capabilities, in the one order that works: bounding set, groups, gid, uid, sets, ambient; reads them
+/// back. Then the death signal again, which an id change clears.
+struct SetCredentials {
+  static constexpr Step step = Step::set_ids;
+  static constexpr Actor actor = Actor::child;
+  Uid uid = {};
+  Gid gid = {};
+  std::vector<Gid> groups = {};
+  bool set_groups = true;       ///< Off where the id map forbids setgroups(2).
+  CapabilitySet capabilities = {};
+  bool ambient = false;
+  unsigned last_capability = 40;
+  Signal death_signal = {9};
+  bool operator==(const SetCredentials&) const = default;
+};
+
+struct NoNewPrivs {
+  static constexpr Step step = Step::set_no_new_privs;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const NoNewPrivs&) const = default;
+};
+
+/// Becomes a small init: the command runs as pid 2, signals are forwarded to it, zombies are reaped, and its end is ours.
+struct StartInit {
+  static constexpr Step step = Step::start_init;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const StartInit&) const = default;
+};
+
+/// Marks `exec`, checks for the last time that somebody still wants it, and executes the command.
+struct Exec {
+  static constexpr Step step = Step::exec;
+  static constexpr Actor actor = Actor::child;
+  std::vector<std::string> paths = {};  ///< To be tried in order: one, or one for each directory of PATH.
+  std::vector<std::string> argv = {};
+  std::vector<std::string> env = {};
+  bool operator==(const Exec&) const = default;
+};
+
+}  // namespace op
+
+/// Every kind of op.
+using Op = std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap,
+                        op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
+                        op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation,
+                        op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
+                        op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback,
+                        op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
+                        op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory,
+                        op::SetCredentials, op::NoNewPrivs, op::StartInit, op::Exec>;
+
+/// The step that an op is, for errors and the timeline.
+[[nodiscard]] inline Step step_of(const Op& o) {
+  return std::visit([](const auto& x) { return x.step; }, o);
+}
+[[nodiscard]] inline op::Actor actor_of(const Op& o) {
+  return std::visit([](const auto& x) { return x.actor; }, o);
+}
+
+/// What an op is done to, for a person: "bind '/tmp/work' -> guest '/work'". One line.
+[[nodiscard]] std::string describe(const Op& o);
+/// What undoes it, for a person; empty when the end of the process or of a namespace does.
+[[nodiscard]] std::string describe_undo(const Op& o);
+
+}  // namespace v0
+}  // namespace condroid
