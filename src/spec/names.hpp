@@ -1,0 +1,356 @@
+// The words for the enumerators of a Spec: one table per enum, used to print, to parse and to
+// suggest. The text form of a Spec, the printed plan, error subjects and the command line all say
+// the same word for the same thing.
+//
+//   to_string(Namespace::pid)                       // "pid"
+//   from_name<Namespace>("pid")                     // Namespace::pid
+//   flag_names(spec.namespaces)                     // "mount,pid,uts"; "none" when empty
+//   kind_name(spec.mounts[0])                       // "bind"
+//
+// names.cpp checks while compiling that no enumerator is missing here and that each is spelled as
+// in its header.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+
+#include "condroid/flags.hpp"
+#include "condroid/spec/devices.hpp"
+#include "condroid/spec/idmap.hpp"
+#include "condroid/spec/mount.hpp"
+#include "condroid/spec/process.hpp"
+#include "condroid/spec/resources.hpp"
+#include "condroid/spec/security.hpp"
+#include "condroid/units.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+template <class E>
+using EnumName = std::pair<E, std::string_view>;
+
+/// Specialised for every enum that has words: `what` is the word for the enum itself, `table` the
+/// ones for its values.
+template <class E>
+struct EnumNames;
+
+template <class E>
+concept NamedEnum = requires {
+  EnumNames<E>::table;
+};
+
+// ---- the tables
+// ------------------------------------------------------------------------------------------------------
+
+template <>
+struct EnumNames<Namespace> {
+  using enum Namespace;
+  static constexpr std::string_view what = "namespace";
+  static constexpr auto table = std::to_array<EnumName<Namespace>>({
+      {mount, "mount"},
+      {pid, "pid"},
+      {uts, "uts"},
+      {ipc, "ipc"},
+      {net, "net"},
+      {user, "user"},
+      {cgroup, "cgroup"},
+      {time, "time"},
+  });
+};
+
+template <>
+struct EnumNames<IdMap::Kind> {
+  static constexpr std::string_view what = "kind of id map";
+  static constexpr auto table = std::to_array<EnumName<IdMap::Kind>>({
+      {IdMap::automatic, "automatic"},
+      {IdMap::none, "none"},
+      {IdMap::subids, "subids"},
+      {IdMap::single, "single"},
+      {IdMap::ranges, "ranges"},
+  });
+};
+
+template <>
+struct EnumNames<MountFlag> {
+  using enum MountFlag;
+  static constexpr std::string_view what = "mount flag";
+  static constexpr auto table = std::to_array<EnumName<MountFlag>>({
+      {read_only, "read_only"},
+      {nosuid, "nosuid"},
+      {nodev, "nodev"},
+      {noexec, "noexec"},
+      {noatime, "noatime"},
+      {strictatime, "strictatime"},
+      {nodiratime, "nodiratime"},
+      {nosymfollow, "nosymfollow"},
+  });
+};
+
+template <>
+struct EnumNames<Propagation> {
+  using enum Propagation;
+  static constexpr std::string_view what = "propagation";
+  static constexpr auto table = std::to_array<EnumName<Propagation>>({
+      {as_is, "as_is"},
+      {private_, "private"},  // the one that C++ does not let us spell
+      {slave, "slave"},
+      {shared, "shared"},
+      {unbindable, "unbindable"},
+  });
+};
+
+template <>
+struct EnumNames<DeviceNode::Kind> {
+  static constexpr std::string_view what = "kind of device";
+  static constexpr auto table = std::to_array<EnumName<DeviceNode::Kind>>({
+      {DeviceNode::character, "character"},
+      {DeviceNode::block, "block"},
+  });
+};
+
+template <>
+struct EnumNames<Stream::Kind> {
+  static constexpr std::string_view what = "stream";
+  static constexpr auto table = std::to_array<EnumName<Stream::Kind>>({
+      {Stream::inherit, "inherit"},
+      {Stream::null, "null"},
+      {Stream::pipe, "pipe"},
+      {Stream::capture, "capture"},
+      {Stream::pty, "pty"},
+      {Stream::descriptor, "fd"},  // always followed by its number: "fd:7"
+  });
+};
+
+template <>
+struct EnumNames<Rlimit> {
+  using enum Rlimit;
+  static constexpr std::string_view what = "resource limit";
+  static constexpr auto table = std::to_array<EnumName<Rlimit>>({
+      {cpu, "cpu"},
+      {fsize, "fsize"},
+      {data, "data"},
+      {stack, "stack"},
+      {core, "core"},
+      {rss, "rss"},
+      {nproc, "nproc"},
+      {nofile, "nofile"},
+      {memlock, "memlock"},
+      {as, "as"},
+      {locks, "locks"},
+      {sigpending, "sigpending"},
+      {msgqueue, "msgqueue"},
+      {nice, "nice"},
+      {rtprio, "rtprio"},
+      {rttime, "rttime"},
+  });
+};
+
+template <>
+struct EnumNames<SchedPolicy> {
+  using enum SchedPolicy;
+  static constexpr std::string_view what = "scheduling policy";
+  static constexpr auto table = std::to_array<EnumName<SchedPolicy>>({
+      {other, "other"},
+      {fifo, "fifo"},
+      {round_robin, "round_robin"},
+      {batch, "batch"},
+      {idle, "idle"},
+  });
+};
+
+template <>
+struct EnumNames<Personality> {
+  using enum Personality;
+  static constexpr std::string_view what = "personality";
+  static constexpr auto table = std::to_array<EnumName<Personality>>({
+      {native, "native"},
+      {linux32, "linux32"},
+  });
+};
+
+template <>
+struct EnumNames<CgroupMode> {
+  using enum CgroupMode;
+  static constexpr std::string_view what = "cgroup mode";
+  static constexpr auto table = std::to_array<EnumName<CgroupMode>>({
+      {automatic, "automatic"},
+      {always, "always"},
+      {never, "never"},
+  });
+};
+
+template <>
+struct EnumNames<Capability> {
+  using enum Capability;
+  static constexpr std::string_view what = "capability";
+  static constexpr auto table = std::to_array<EnumName<Capability>>({
+      {chown, "chown"},
+      {dac_override, "dac_override"},
+      {dac_read_search, "dac_read_search"},
+      {fowner, "fowner"},
+      {fsetid, "fsetid"},
+      {kill, "kill"},
+      {setgid, "setgid"},
+      {setuid, "setuid"},
+      {setpcap, "setpcap"},
+      {linux_immutable, "linux_immutable"},
+      {net_bind_service, "net_bind_service"},
+      {net_broadcast, "net_broadcast"},
+      {net_admin, "net_admin"},
+      {net_raw, "net_raw"},
+      {ipc_lock, "ipc_lock"},
+      {ipc_owner, "ipc_owner"},
+      {sys_module, "sys_module"},
+      {sys_rawio, "sys_rawio"},
+      {sys_chroot, "sys_chroot"},
+      {sys_ptrace, "sys_ptrace"},
+      {sys_pacct, "sys_pacct"},
+      {sys_admin, "sys_admin"},
+      {sys_boot, "sys_boot"},
+      {sys_nice, "sys_nice"},
+      {sys_resource, "sys_resource"},
+      {sys_time, "sys_time"},
+      {sys_tty_config, "sys_tty_config"},
+      {mknod, "mknod"},
+      {lease, "lease"},
+      {audit_write, "audit_write"},
+      {audit_control, "audit_control"},
+      {setfcap, "setfcap"},
+      {mac_override, "mac_override"},
+      {mac_admin, "mac_admin"},
+      {syslog, "syslog"},
+      {wake_alarm, "wake_alarm"},
+      {block_suspend, "block_suspend"},
+      {audit_read, "audit_read"},
+      {perfmon, "perfmon"},
+      {bpf, "bpf"},
+      {checkpoint_restore, "checkpoint_restore"},
+  });
+};
+
+template <>
+struct EnumNames<Allow> {
+  using enum Allow;
+  static constexpr std::string_view what = "allow token";
+  static constexpr auto table = std::to_array<EnumName<Allow>>({
+      {host_network, "host_network"},
+      {host_pids, "host_pids"},
+      {host_ipc, "host_ipc"},
+      {host_uts, "host_uts"},
+      {host_mounts, "host_mounts"},
+      {host_cgroup, "host_cgroup"},
+      {capabilities, "capabilities"},
+      {new_privileges, "new_privileges"},
+      {unmasked_kernel, "unmasked_kernel"},
+      {host_root_writable, "host_root_writable"},
+      {devices, "devices"},
+      {nesting, "nesting"},
+      {real_root, "real_root"},
+  });
+};
+
+// The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
+template <class M>
+inline constexpr std::string_view mount_kind = M::mount_kind_is_missing_in_names_hpp;
+template <>
+inline constexpr std::string_view mount_kind<Bind> = "bind";
+template <>
+inline constexpr std::string_view mount_kind<Tmpfs> = "tmpfs";
+template <>
+inline constexpr std::string_view mount_kind<Proc> = "proc";
+template <>
+inline constexpr std::string_view mount_kind<Sysfs> = "sysfs";
+template <>
+inline constexpr std::string_view mount_kind<Mqueue> = "mqueue";
+template <>
+inline constexpr std::string_view mount_kind<CgroupMount> = "cgroup";
+template <>
+inline constexpr std::string_view mount_kind<Devpts> = "devpts";
+template <>
+inline constexpr std::string_view mount_kind<Overlay> = "overlay";
+template <>
+inline constexpr std::string_view mount_kind<FsMount> = "fs";
+
+/// The signals that have a name; the real-time ones are numbers. The same on every architecture we
+/// build for.
+inline constexpr auto signal_names = std::to_array<std::pair<int, std::string_view>>({
+    {SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},       {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},
+    {SIGTRAP, "SIGTRAP"}, {SIGABRT, "SIGABRT"},     {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},
+    {SIGKILL, "SIGKILL"}, {SIGUSR1, "SIGUSR1"},     {SIGSEGV, "SIGSEGV"}, {SIGUSR2, "SIGUSR2"},
+    {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"},     {SIGTERM, "SIGTERM"}, {SIGSTKFLT, "SIGSTKFLT"},
+    {SIGCHLD, "SIGCHLD"}, {SIGCONT, "SIGCONT"},     {SIGSTOP, "SIGSTOP"}, {SIGTSTP, "SIGTSTP"},
+    {SIGTTIN, "SIGTTIN"}, {SIGTTOU, "SIGTTOU"},     {SIGURG, "SIGURG"},   {SIGXCPU, "SIGXCPU"},
+    {SIGXFSZ, "SIGXFSZ"}, {SIGVTALRM, "SIGVTALRM"}, {SIGPROF, "SIGPROF"}, {SIGWINCH, "SIGWINCH"},
+    {SIGIO, "SIGIO"},     {SIGPWR, "SIGPWR"},       {SIGSYS, "SIGSYS"},
+});
+
+// ---- looking things up
+// -------------------------------------------------------------------------------------------------
+
+/// The word for a value; empty for one that is not in the table.
+template <NamedEnum E>
+[[nodiscard]] constexpr std::string_view name_of(E value) noexcept {
+  const auto& table = EnumNames<E>::table;
+  const auto* found = std::ranges::find(table, value, &EnumName<E>::first);
+  return found == table.end() ? std::string_view{} : found->second;
+}
+
+/// As name_of. (Capability has its own in the public header; it says the same.)
+template <NamedEnum E>
+[[nodiscard]] constexpr std::string_view to_string(E value) noexcept {
+  return name_of(value);
+}
+
+/// The value of a word.
+template <NamedEnum E>
+[[nodiscard]] constexpr std::optional<E> from_name(std::string_view name) noexcept {
+  const auto& table = EnumNames<E>::table;
+  const auto* found = std::ranges::find(table, name, &EnumName<E>::second);
+  if (found == table.end()) return std::nullopt;
+  return found->first;
+}
+
+/// The word for a bit without a name: a set that was made from raw bits must be printable as well.
+[[nodiscard]] inline std::string unnamed_bit(int bit) { return "bit" + std::to_string(bit); }
+
+/// The words of a set, in the order of the table, then bits without a name as "bit29"; "none" when
+/// it is empty.
+template <class E>
+[[nodiscard]] std::string flag_names(Flags<E> flags, std::string_view separator = ",") {
+  std::string text;
+  const auto append = [&](std::string_view word) {
+    if (!text.empty()) text += separator;
+    text += word;
+  };
+  auto rest = flags.bits();
+  for (const auto& [flag, name] : EnumNames<E>::table) {
+    if (flags.has(flag)) append(name);
+    rest &= static_cast<decltype(rest)>(~static_cast<decltype(rest)>(flag));
+  }
+  for (; rest != 0; rest &= rest - 1) append(unnamed_bit(std::countr_zero(rest)));
+  return text.empty() ? "none" : text;
+}
+
+/// "bind", "tmpfs" ...
+[[nodiscard]] inline std::string_view kind_name(const Mount& mount) {
+  return std::visit([]<class M>(const M&) { return mount_kind<M>; }, mount);
+}
+
+/// "SIGTERM", or the number of a signal without a name.
+[[nodiscard]] inline std::string signal_name(Signal signal) {
+  const auto* found =
+      std::ranges::find(signal_names, signal.value, &std::pair<int, std::string_view>::first);
+  return found == signal_names.end() ? std::to_string(signal.value) : std::string(found->second);
+}
+
+}  // namespace v0
+}  // namespace condroid
