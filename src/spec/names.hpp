@@ -48,9 +48,6 @@ concept NamedEnum = requires {
   EnumNames<E>::table;
 };
 
-// ---- the tables
-// ------------------------------------------------------------------------------------------------------
-
 template <>
 struct EnumNames<Namespace> {
   using enum Namespace;
@@ -293,14 +290,11 @@ inline constexpr auto signal_names = std::to_array<std::pair<int, std::string_vi
     {SIGIO, "SIGIO"},     {SIGPWR, "SIGPWR"},       {SIGSYS, "SIGSYS"},
 });
 
-// ---- looking things up
-// -------------------------------------------------------------------------------------------------
-
 /// The word for a value; empty for one that is not in the table.
 template <NamedEnum E>
 [[nodiscard]] constexpr std::string_view name_of(E value) noexcept {
   const auto& table = EnumNames<E>::table;
-  const auto* found = std::ranges::find(table, value, &EnumName<E>::first);
+  const auto found = std::ranges::find(table, value, &EnumName<E>::first);
   return found == table.end() ? std::string_view{} : found->second;
 }
 
@@ -314,7 +308,7 @@ template <NamedEnum E>
 template <NamedEnum E>
 [[nodiscard]] constexpr std::optional<E> from_name(std::string_view name) noexcept {
   const auto& table = EnumNames<E>::table;
-  const auto* found = std::ranges::find(table, name, &EnumName<E>::second);
+  const auto found = std::ranges::find(table, name, &EnumName<E>::second);
   if (found == table.end()) return std::nullopt;
   return found->first;
 }
@@ -347,7 +341,7 @@ template <class E>
 
 /// "SIGTERM", or the number of a signal without a name.
 [[nodiscard]] inline std::string signal_name(Signal signal) {
-  const auto* found =
+  const auto found =
       std::ranges::find(signal_names, signal.value, &std::pair<int, std::string_view>::first);
   return found == signal_names.end() ? std::to_string(signal.value) : std::string(found->second);
 }

@@ -1,0 +1,341 @@
+// Every member of a Spec with its key, once, for both directions: print_spec and parse_spec are two
+// visitors of fields().
+//
+// The structured bindings are the reminder: a member that is added to one of these structs does not
+// compile until it is named here, and what is named here is printed and parsed.
+//
+// What a visitor v understands:
+//   v("key", member)          one value; `v("key", member, Codec)` when its type alone does not say
+//   how it is written v.group("key", part)      a struct whose members' keys get "key." in front
+//   v.part(part)              a struct whose members are as if they were here
+//   v.words("key", list)      a list of values that read well beside each other
+//   v.lines("key", list)      a list of values, printed one a line
+//   v.records("key", list)    a list of structs, one a line
+// and inside of a record:
+//   v.first("key", member)    a value without key: the line begins with it
+//   v.must("key", member)     a value that is never left out
+#pragma once
+
+#include <concepts>
+#include <type_traits>
+
+#include "condroid/spec.hpp"
+#include "spec/values.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace spec_text {
+
+/// T is U or const U: parsing writes, printing reads.
+template <class T, class U>
+concept Like = std::same_as<std::remove_const_t<T>, U>;
+
+// The mounts.
+
+template <class V>
+void fields(V& v, Like<MountCommon> auto& common) {
+  auto& [create_target, follow_links, optional] = common;
+  v("create_target", create_target);
+  v("follow_links", follow_links);
+  v("optional", optional);
+}
+
+template <class V>
+void fields(V& v, Like<Bind> auto& bind) {
+  auto& [source, source_fd, target, flags, recursive, idmapped, propagation, common] = bind;
+  v("source", source);
+  v("source_fd", source_fd);
+  v.must("target", target);
+  v("flags", flags);
+  v("recursive", recursive);
+  v("idmapped", idmapped);
+  v("propagation", propagation);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Tmpfs> auto& tmpfs) {
+  auto& [target, size, inodes, mode, flags, common] = tmpfs;
+  v.must("target", target);
+  v("size", size);
+  v("inodes", inodes);
+  v("mode", mode);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Proc> auto& proc) {
+  auto& [target, pids_only, hide_others, flags, common] = proc;
+  v("target", target);
+  v("pids_only", pids_only);
+  v("hide_others", hide_others);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Sysfs> auto& sysfs) {
+  auto& [target, flags, common] = sysfs;
+  v("target", target);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Mqueue> auto& mqueue) {
+  auto& [target, flags, common] = mqueue;
+  v.must("target", target);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<CgroupMount> auto& cgroup) {
+  auto& [target, flags, common] = cgroup;
+  v("target", target);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Devpts> auto& devpts) {
+  auto& [target, max, flags, common] = devpts;
+  v("target", target);
+  v("max", max);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<Overlay> auto& overlay) {
+  auto& [target, lower, upper, work, ephemeral, size, flags, common] = overlay;
+  v.words("lower", lower);
+  v("upper", upper);
+  v("work", work);
+  v.must("target", target);
+  v("ephemeral", ephemeral);
+  v("size", size);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<FsMount> auto& fs) {
+  auto& [type, source, options, target, flags, common] = fs;
+  v.must("type", type);
+  v("source", source);
+  v.must("target", target);
+  v.words("options", options);
+  v("flags", flags);
+  v.part(common);
+}
+
+// The other records.
+
+template <class V>
+void fields(V& v, Like<Join> auto& join) {
+  auto& [kind, from] = join;
+  v.first("kind", kind);
+  v.first("from", from);
+}
+
+template <class V>
+void fields(V& v, Like<PassedFd> auto& passed) {
+  auto& [host, number] = passed;
+  v.must("host", host);
+  v.must("number", number);
+}
+
+template <class V>
+void fields(V& v, Like<RlimitSetting> auto& setting) {
+  auto& [resource, soft, hard] = setting;
+  v.first("resource", resource);
+  v.must("soft", soft, RlimitCodec{});
+  v.must("hard", hard, RlimitCodec{});
+}
+
+template <class V>
+void fields(V& v, Like<DeviceNode> auto& node) {
+  auto& [name, kind, major, minor, mode, uid, gid] = node;
+  v.first("name", name);
+  v("kind", kind);
+  v.must("major", major);
+  v.must("minor", minor);
+  v("mode", mode);
+  v("uid", uid);
+  v("gid", gid);
+}
+
+template <class V>
+void fields(V& v, Like<CgroupSetting> auto& setting) {
+  auto& [file, value, optional] = setting;
+  v.first("file", file);
+  v.first("value", value);
+  v("optional", optional);
+}
+
+template <class V>
+void fields(V& v, Like<Sysctl> auto& sysctl) {
+  auto& [name, value] = sysctl;
+  v.first("name", name);
+  v.first("value", value);
+}
+
+// The parts of a Spec.
+
+template <class V>
+void fields(V& v, Like<Root> auto& root) {
+  auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = root;
+  v("path", path);
+  v("read_only", read_only);
+  v("ephemeral", ephemeral);
+  v("upper", upper);
+  v("work", work);
+  v("size", size);
+  v("idmapped", idmapped);
+  v("propagation", propagation);
+}
+
+template <class V>
+void fields(V& v, Like<Stdio> auto& stdio) {
+  auto& [in, out, err] = stdio;
+  v("in", in);
+  v("out", out);
+  v("err", err);
+}
+
+template <class V>
+void fields(V& v, Like<Scheduling> auto& scheduling) {
+  auto& [policy, priority, nice, cpus] = scheduling;
+  v("policy", policy);
+  v("priority", priority);
+  v("nice", nice);
+  v.words("cpus", cpus);
+}
+
+template <class V>
+void fields(V& v, Like<Process> auto& process) {
+  auto& [argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
+         new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling, personality,
+         death_signal] = process;
+  v.words("argv", argv);
+  v.lines("env", env);
+  v("cwd", cwd);
+  v("create_cwd", create_cwd);
+  v("uid", uid);
+  v("gid", gid);
+  v.words("groups", groups);
+  v.group("stdio", stdio);
+  v("capture_limit", capture_limit);
+  v.records("descriptors", descriptors);
+  v("init", init);
+  v("new_session", new_session);
+  v("controlling_terminal", controlling_terminal);
+  v("umask", umask);
+  v.records("rlimits", rlimits);
+  v("oom_score_adj", oom_score_adj);
+  v.group("scheduling", scheduling);
+  v("personality", personality);
+  v("death_signal", death_signal);
+}
+
+template <class V>
+void fields(V& v, Like<Terminal> auto& terminal) {
+  auto& [console, ttys, tty_dir, log, ring, rows, columns] = terminal;
+  v("console", console);
+  v("ttys", ttys);
+  v("tty_dir", tty_dir);
+  v("log", log);
+  v("ring", ring);
+  v("rows", rows);
+  v("columns", columns);
+}
+
+template <class V>
+void fields(V& v, Like<IdMap> auto& idmap) {
+  auto& [kind, uids, gids] = idmap;
+  v("kind", kind);
+  v.words("uids", uids);
+  v.words("gids", gids);
+}
+
+template <class V>
+void fields(V& v, Like<TimeOffsets> auto& time) {
+  auto& [monotonic, boottime] = time;
+  v("monotonic", monotonic);
+  v("boottime", boottime);
+}
+
+template <class V>
+void fields(V& v, Like<Devices> auto& devices) {
+  auto& [populate, shm, mqueue, size, shm_size, nodes] = devices;
+  v("populate", populate);
+  v("shm", shm);
+  v("mqueue", mqueue);
+  v("size", size);
+  v("shm_size", shm_size);
+  v.records("nodes", nodes);
+}
+
+template <class V>
+void fields(V& v, Like<Network> auto& network) {
+  auto& [loopback_up] = network;
+  v("loopback_up", loopback_up);
+}
+
+template <class V>
+void fields(V& v, Like<Resources> auto& resources) {
+  auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
+         cpuset_mems, settings] = resources;
+  v("cgroup", cgroup);
+  v("memory_max", memory_max);
+  v("memory_high", memory_high);
+  v("memory_swap_max", memory_swap_max);
+  v("pids_max", pids_max);
+  v("cpus", cpus);
+  v("cpu_weight", cpu_weight);
+  v("cpuset_cpus", cpuset_cpus);
+  v("cpuset_mems", cpuset_mems);
+  v.records("settings", settings);
+}
+
+template <class V>
+void fields(V& v, Like<Security> auto& security) {
+  auto& [capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
+         allow] = security;
+  v("capabilities", capabilities);
+  v("ambient", ambient);
+  v("no_new_privs", no_new_privs);
+  v("own_keyring", own_keyring);
+  v.lines("masked_paths", masked_paths);
+  v.lines("read_only_paths", read_only_paths);
+  v.records("sysctls", sysctls);
+  v("allow", allow);
+}
+
+template <class V>
+void fields(V& v, Like<Spec> auto& spec) {
+  auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
+         default_mounts, devices, network, resources, security] = spec;
+  v("name", name);
+  v.group("root", root);
+  v.group("process", process);
+  v.group("terminal", terminal);
+  v("namespaces", namespaces);
+  v.records("join", join);
+  v.group("idmap", idmap);
+  v.group("time", time);
+  v("hostname", hostname);
+  v("domainname", domainname);
+  v.records("mounts", mounts);
+  v("default_mounts", default_mounts);
+  v.group("devices", devices);
+  v.group("network", network);
+  v.group("resources", resources);
+  v.group("security", security);
+}
+
+}  // namespace spec_text
+}  // namespace v0
+}  // namespace condroid

@@ -1,0 +1,194 @@
+#include "spec/words.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace condroid {
+inline namespace v0 {
+namespace spec_text {
+namespace {
+
+constexpr bool is_blank(char c) { return c == ' ' || c == '\t'; }
+constexpr bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == '\x7f'; }
+
+// What needs no quotes. Less than split_words takes bare: characters that mean something to a shell
+// are quoted, so that nobody wonders.
+constexpr bool is_plain(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+         std::string_view("/._-+:,=@%").find(c) != std::string_view::npos;
+}
+
+struct Character {
+  std::size_t bytes = 0;  // 0: no UTF-8
+  char32_t code = 0;
+};
+
+// The UTF-8 character at the begin of `text`, as the Unicode standard has it: shortest form, no
+// surrogates.
+Character utf8_at(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t size = lead < 0x80   ? 1
+                           : lead < 0xc2 ? 0
+                           : lead < 0xe0 ? 2
+                           : lead < 0xf0 ? 3
+                           : lead < 0xf5 ? 4
+                                         : 0;
+  if (size == 0 || size > text.size()) return {};
+  if (size == 1) return {1, lead};
+  char32_t code = lead & (0x7fU >> size);
+  for (std::size_t i = 1; i < size; ++i) {
+    const auto next = static_cast<unsigned char>(text[i]);
+    if ((next & 0xc0U) != 0x80) return {};
+    code = (code << 6U) | (next & 0x3fU);
+  }
+  constexpr std::array<char32_t, 5> least{0, 0, 0x80, 0x800, 0x10000};
+  if (code < least[size] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return {};
+  return {size, code};
+}
+
+// Characters that show nothing, or change the order of others: a spec is read by reviewers, who
+// must see what is there (CVE-2021-42574 is about the ones that reorder).
+bool is_treacherous(char32_t code) {
+  constexpr std::array<std::pair<char32_t, char32_t>, 10> ranges{{
+      {0x80, 0xa0},        // C1 controls, no-break space
+      {0xad, 0xad},        // soft hyphen
+      {0x34f, 0x34f},      // combining grapheme joiner
+      {0x61c, 0x61c},      // Arabic letter mark
+      {0x180e, 0x180e},    // Mongolian vowel separator
+      {0x2000, 0x200f},    // spaces of many widths, joiners, direction marks
+      {0x2028, 0x202f},    // line and paragraph separators, directional embeddings and overrides
+      {0x205f, 0x206f},    // spaces, directional isolates, invisible operators
+      {0xfeff, 0xfeff},    // byte order mark
+      {0xe0000, 0xe0fff},  // tags, variation selectors
+  }};
+  return std::ranges::any_of(ranges,
+                             [&](const auto& r) { return code >= r.first && code <= r.second; });
+}
+
+void append_escaped(std::string& out, std::string_view text) {
+  while (!text.empty()) {
+    const char c = text[0];
+    std::size_t bytes = 1;
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (const Character character = utf8_at(text);
+               !is_control(c) && character.bytes != 0 && !is_treacherous(character.code)) {
+      bytes = character.bytes;
+      out += text.substr(0, bytes);
+    } else {
+      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned char>(c));
+    }
+    text.remove_prefix(bytes);
+  }
+}
+
+int hex_digit(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+// Reads the escape at the begin of `text`, after the backslash, and takes it off.
+std::string unescape(std::string_view& text, std::string& word) {
+  constexpr std::string_view right = R"(write \", \\, \n, \t, \r or \xHH)";
+  const char c = text.empty() ? '\0' : text[0];
+  constexpr std::string_view names = R"("\ntr)";
+  constexpr std::string_view values = "\"\\\n\t\r";
+  if (const auto at = names.find(c); c != '\0' && at != std::string_view::npos) {
+    word += values[at];
+    text.remove_prefix(1);
+    return {};
+  }
+  if (c != 'x') {
+    const bool visible = !is_blank(c) && !is_control(c) && static_cast<unsigned char>(c) < 0x80;
+    return fmt::format("unknown escape \\{}; {}", visible ? text.substr(0, 1) : "", right);
+  }
+  const int high = text.size() > 1 ? hex_digit(text[1]) : -1;
+  const int low = text.size() > 2 ? hex_digit(text[2]) : -1;
+  if (high < 0 || low < 0) return fmt::format("\\x needs two hexadecimal digits; {}", right);
+  if (high == 0 && low == 0) return "\\x00 is a NUL byte, which no text can hold";
+  word += static_cast<char>(high * 16 + low);
+  text.remove_prefix(3);
+  return {};
+}
+
+std::string raw_control(char c) {
+  if (c == '\0') return "a NUL byte, which no text can hold";
+  return fmt::format("a raw control byte; write \\x{0:02x} in double quotes",
+                     static_cast<unsigned char>(c));
+}
+
+// Reads a quoted part up to and with its closing quote; `text` begins after the opening one.
+std::string read_quoted(std::string_view& text, std::string& word) {
+  while (!text.empty()) {
+    const char c = text[0];
+    text.remove_prefix(1);
+    if (c == '"') return {};
+    if (c == '\\') {
+      if (std::string wrong = unescape(text, word); !wrong.empty()) return wrong;
+    } else if (is_control(c) && c != '\t') {
+      return raw_control(c);
+    } else {
+      word += c;
+    }
+  }
+  return "the closing \" is missing; a line break inside is written \\n";
+}
+
+}  // namespace
+
+std::string quoted(std::string_view text) {
+  if (!text.empty() && std::ranges::all_of(text, is_plain)) return std::string(text);
+  std::string out = "\"";
+  append_escaped(out, text);
+  out += '"';
+  return out;
+}
+
+std::string shown(std::string_view text) {
+  constexpr std::size_t longest = 60;
+  if (text.size() <= longest) return quoted(text);
+  return quoted(text.substr(0, longest)) + "...";
+}
+
+std::string split_words(std::string_view line, std::vector<std::string>& words) {
+  for (;;) {
+    while (!line.empty() && is_blank(line[0])) line.remove_prefix(1);
+    if (line.empty() || line[0] == '#') return {};
+    std::string word;
+    while (!line.empty() && !is_blank(line[0])) {
+      const char c = line[0];
+      line.remove_prefix(1);
+      if (c == '"') {
+        if (std::string wrong = read_quoted(line, word); !wrong.empty()) return wrong;
+      } else if (c == '\'') {
+        return "a single quote; quote with double quotes";
+      } else if (c == '\\') {
+        return "a backslash outside of double quotes; put the word into double quotes and double "
+               "it";
+      } else if (is_control(c)) {
+        return raw_control(c);
+      } else {
+        word += c;
+      }
+    }
+    words.push_back(std::move(word));
+  }
+}
+
+}  // namespace spec_text
+}  // namespace v0
+}  // namespace condroid
