@@ -120,6 +120,7 @@ struct OverlayTrees {
     std::string lower = {};
     std::string upper = {};  ///< Host directory; empty: in the tmpfs.
     std::string work = {};
+    Mode mode = {0755};      ///< Of the directory, as the host has it; its owner is the container's root.
     Slot to = {};
     bool operator==(const Layer&) const = default;
   };
@@ -475,6 +476,8 @@ using Op = std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, o
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {
+  if (const auto* m = std::get_if<op::MountOp>(&o); m && m->place == op::MountOp::on_root)
+    return Step::mount_root;
   return std::visit([](const auto& x) { return x.step; }, o);
 }
 [[nodiscard]] inline op::Actor actor_of(const Op& o) {

@@ -1,0 +1,154 @@
+// Container: a running container, held by its pidfd. Its destructor kills everything in it.
+//
+//   auto exit = box.wait();
+//   if (exit) fmt::print("{}\n", *exit);            // exited with status 0
+#pragma once
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/sys/fd.hpp"
+#include "condroid/units.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+namespace detail {
+class ContainerCore;
+class LaunchEngine;
+struct RuntimeCore;
+}  // namespace detail
+
+class ContainerBuilder;
+
+/// When each op of the plan began, counted from the start of the launch.
+struct Timeline {
+  struct Entry {
+    std::size_t op = 0;         ///< Index in the plan.
+    Step step = Step::none;
+    std::string object = {};    ///< describe() of the op.
+    std::string actor = {};     ///< "host", "zygote", "child"
+    std::chrono::nanoseconds begin{0};
+    std::chrono::nanoseconds end{0};
+  };
+  std::string name = {};
+  std::vector<Entry> entries = {};  ///< In order of begin.
+  std::chrono::nanoseconds total{0};  ///< To the command's first instruction, as the host saw it.
+
+  /// Trace Event Format, for chrome://tracing or ui.perfetto.dev.
+  [[nodiscard]] std::string chrome_json() const;
+  /// A picture: one bar per op.
+  [[nodiscard]] std::string svg() const;
+};
+
+/// How a container ended.
+struct Exit {
+  enum Kind : std::uint8_t {
+    exited,    ///< The command ended by itself with `code`.
+    signaled,  ///< A signal ended it.
+    lost,      ///< The zygote died with it; how it ended is not known.
+  };
+  Kind kind = exited;
+  int code = 0;
+  Signal signal = {};
+  bool core_dumped = false;
+  bool out_of_memory = false;  ///< The kernel killed something in it for its memory limit.
+  std::chrono::microseconds user_time{0};
+  std::chrono::microseconds system_time{0};
+  Bytes peak_rss = {};          ///< Of its largest process that was waited for.
+  std::string out = {};         ///< Captured standard output.
+  std::string err = {};         ///< Captured standard error.
+  std::uint64_t dropped = 0;    ///< Captured bytes beyond the limit.
+  std::vector<std::string> cleanup_errors = {};  ///< What could not be undone; empty.
+
+  [[nodiscard]] bool success() const noexcept { return kind == exited && code == 0; }
+  /// As a shell says it: the code, or 128 + signal.
+  [[nodiscard]] int shell_status() const noexcept {
+    return kind == exited ? code : 128 + signal.value;
+  }
+};
+
+/// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory".
+[[nodiscard]] std::string to_string(const Exit& exit);
+
+/// Movable, not thread-safe; inert in a forked child of the program.
+class Container {
+ public:
+  using Builder = ContainerBuilder;
+  /// The same as ContainerBuilder{name}; needs builder.hpp.
+  template <class B = ContainerBuilder>
+  [[nodiscard]] static B builder(std::string name) {
+    return B{std::move(name)};
+  }
+
+  Container(Container&&) noexcept;
+  Container& operator=(Container&&) noexcept;
+  Container(const Container&) = delete;
+  Container& operator=(const Container&) = delete;
+  /// SIGKILL to everything in it, and waits until it is gone and undone; then nothing of it is left.
+  ~Container();
+
+  [[nodiscard]] const std::string& name() const noexcept;
+  /// The first process, as the host numbers it.
+  [[nodiscard]] Pid pid() const noexcept;
+  [[nodiscard]] FdView pidfd() const noexcept;
+
+  /// Readable when there is something for step(): the end, output to be gathered.
+  [[nodiscard]] FdView poll_fd() const noexcept;
+  /// Gathers output without blocking; the Exit once it has ended, and again at every later call.
+  [[nodiscard]] Result<std::optional<Exit>> step();
+  /// Waits for the end. Every process of the container is gone then, its cgroups too.
+  [[nodiscard]] Result<Exit> wait();
+  /// The same for at most `limit`; nothing if it still runs then.
+  [[nodiscard]] Result<std::optional<Exit>> wait_for(std::chrono::milliseconds limit);
+
+  /// A signal to the first process. pidfd_send_signal(2). ESRCH when it has ended.
+  [[nodiscard]] Result<void> signal(Signal signal);
+  /// SIGKILL to everything in it. Does not wait.
+  [[nodiscard]] Result<void> kill();
+  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end.
+  [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
+                                  Signal polite = {15});
+  /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds the terminals
+  /// (what the console says goes to the log), and cleans up.
+  [[nodiscard]] Result<void> detach();
+
+  /// The host's ends of streams made as pipes; each can be taken once, then is invalid.
+  [[nodiscard]] Fd take_stdin() noexcept;
+  [[nodiscard]] Fd take_stdout() noexcept;
+  [[nodiscard]] Fd take_stderr() noexcept;
+  /// Master of the console; step() reads it unless it was taken.
+  [[nodiscard]] FdView console() const noexcept;
+  [[nodiscard]] Fd take_console() noexcept;
+  /// Masters of /dev/tty1 and so on, in order.
+  [[nodiscard]] std::vector<FdView> ttys() const;
+  /// The last console output that step() has read, at most Terminal::ring.
+  [[nodiscard]] std::string console_output() const;
+
+  /// How the launch went, step by step; empty without LaunchOptions::trace.
+  [[nodiscard]] const Timeline& timeline() const;
+
+ private:
+  friend class detail::LaunchEngine;
+  explicit Container(std::unique_ptr<detail::ContainerCore> core);
+  std::unique_ptr<detail::ContainerCore> core_;
+};
+
+}  // namespace v0
+}  // namespace condroid
+
+template <>
+struct fmt::formatter<condroid::Exit> : fmt::formatter<std::string_view> {
+  template <class Context>
+  auto format(const condroid::Exit& e, Context& ctx) const {
+    return fmt::formatter<std::string_view>::format(condroid::to_string(e), ctx);
+  }
+};

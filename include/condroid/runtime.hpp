@@ -1,0 +1,67 @@
+// Runtime: what a program opens once to launch containers: facts about the machine, a state directory, and the zygote
+// that clones every container (docs/design.md says why the program itself never does).
+//
+//   auto runtime = Runtime::open();
+//   if (!runtime) { fmt::print(stderr, "{}\n", runtime.error()); return 1; }
+//   auto box = runtime->launch(spec);
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "condroid/container.hpp"
+#include "condroid/error.hpp"
+#include "condroid/launch.hpp"
+#include "condroid/path.hpp"
+#include "condroid/plan.hpp"
+#include "condroid/spec.hpp"
+#include "condroid/sys/facts.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+struct RuntimeOptions {
+  /// Where the state of running containers is kept. Empty: /run/condroid for root, else $XDG_RUNTIME_DIR/condroid, else
+  /// condroid-<uid> in /tmp. Made when missing, mode 0700; removed again when it is empty.
+  HostPath state_dir = {};
+  /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty: for root the top, else
+  /// the program's own cgroup.
+  std::string cgroup_parent = {};
+  /// Clean up after Runtimes that died together with their zygote.
+  bool sweep = true;
+};
+
+/// Opened once per program; copies share it. Safe to use from any thread. A container inherits limits, priority,
+/// affinity, umask, namespaces and ids from the thread that called open(), at that time.
+/// In a forked child of the program every call fails with Errc::in_forked_child, and nothing is undone by its exit.
+class Runtime {
+ public:
+  /// Makes the state directory and starts the zygote; 1 to 2 ms.
+  /// @errors Step::open_runtime, Step::start_zygote, Step::probe_host
+  [[nodiscard]] static Result<Runtime> open(RuntimeOptions options = {});
+
+  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), then kept.
+  [[nodiscard]] Result<std::reference_wrapper<const HostFacts>> facts() const;
+
+  /// Begins a launch; the caller drives it with Launch::step(). Never blocks.
+  [[nodiscard]] Result<Launch> start(Plan plan, LaunchOptions options = {}) const;
+  /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for options.deadline.
+  [[nodiscard]] Result<Container> launch(Plan plan, LaunchOptions options = {}) const;
+  /// compile() and launch() in one.
+  [[nodiscard]] Result<Container> launch(const Spec& spec, LaunchOptions options = {}) const;
+
+  /// The zygote's process now; 0 when there is none. For tests and tools.
+  [[nodiscard]] Pid zygote_pid() const;
+
+ private:
+  friend class Launch;
+  explicit Runtime(std::shared_ptr<detail::RuntimeCore> core) : core_(std::move(core)) {}
+  std::shared_ptr<detail::RuntimeCore> core_;
+};
+
+}  // namespace v0
+}  // namespace condroid

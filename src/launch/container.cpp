@@ -1,0 +1,319 @@
+#include "condroid/container.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "launch/container_core.hpp"
+#include "launch/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace detail {
+
+bool Gather::drain() {
+  if (!fd.valid()) return false;
+  char buffer[65536];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) return true;
+    if (n <= 0) return false;  // end of file; EIO of a terminal whose last slave was closed
+    const auto size = static_cast<std::size_t>(n);
+    for (std::size_t at = 0; log.valid() && at < size;) {
+      const ssize_t w = ::write(log.get(), buffer + at, size - at);
+      if (w < 0 && errno == EINTR) continue;
+      if (w <= 0) break;
+      at += static_cast<std::size_t>(w);
+    }
+    if (ring) {
+      text.append(buffer, size);
+      if (text.size() > limit) {
+        dropped += text.size() - limit;
+        text.erase(0, text.size() - limit);
+      }
+    } else {
+      const std::size_t room = limit > text.size() ? limit - text.size() : 0;
+      const std::size_t keep = std::min(room, size);
+      text.append(buffer, keep);
+      dropped += size - keep;
+    }
+  }
+}
+
+bool ContainerCore::ours() const { return owner == ::getpid(); }
+
+Result<void> ContainerCore::check_owner() const {
+  if (ours()) return {};
+  return fail(Errc::in_forked_child, Step::wait, fmt::format("container '{}'", name),
+              "it belongs to the process that launched it");
+}
+
+void ContainerCore::make_poll_fd() {
+  const bool several = out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
+  if (!several) return;
+  poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
+  if (!poll.valid()) return;
+  for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd, &console.fd}) {
+    if (!fd->valid()) continue;
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = fd->get();
+    (void)::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd->get(), &event);
+  }
+}
+
+namespace {
+
+/// An ended stream would stay readable for ever.
+void forget(const Fd& poll, Gather& g) {
+  if (!g.fd.valid()) return;
+  if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, g.fd.get(), nullptr);
+  g.fd.reset();
+}
+
+}  // namespace
+
+void ContainerCore::end(Exit e) {
+  // What was written before the end is in the pipes; who holds them still (a daemon outside the pid namespace) does not
+  // matter.
+  for (Gather* g : {&out, &err, &console}) {
+    if (g->fd.valid()) (void)g->drain();
+    if (g != &console) forget(poll, *g);
+  }
+  e.out = std::move(out.text);
+  e.err = std::move(err.text);
+  e.dropped = out.dropped + err.dropped;
+  if (on_event) {
+    const LaunchEvent event{LaunchEvent::stopped, name, pid};
+    if (auto ok = on_event(event); !ok) late.push_back(to_string(ok.error()));
+  }
+  e.cleanup_errors.insert(e.cleanup_errors.end(), late.begin(), late.end());
+  pin.reset();
+  if (zygote->alive()) zygote->give_back_live(live);
+  exit = std::move(e);
+}
+
+Result<std::optional<Exit>> ContainerCore::step() {
+  if (auto ok = check_owner(); !ok) return fail(ok);
+  if (exit) return exit;
+  for (Gather* g : {&out, &err, &console})
+    if (g->fd.valid() && !g->drain()) {
+      // A console whose last slave was closed may be opened again: it is asked at the end once more.
+      if (g != &console)
+        forget(poll, *g);
+      else if (poll.valid())
+        (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, g->fd.get(), nullptr);
+    }
+  if (status_socket.valid()) {
+    program::SyncMessage message{};
+    const Received r = receive_message(status_socket.get(), &message, sizeof message);
+    if (r.error == 0 && r.size == sizeof message && message.kind == program::SyncKind::ended)
+      init_status = static_cast<int>(message.value);
+    if ((r.error == 0 && r.end) || (r.error != 0 && r.error != EAGAIN)) {
+      if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, status_socket.get(), nullptr);
+      status_socket.reset();
+    }
+  }
+  program::Record record{};
+  const Received r = receive_message(exit_socket.get(), &record, sizeof record);
+  if (r.error == EAGAIN) return std::optional<Exit>{};
+  Exit e;
+  if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic ||
+      record.kind != program::RecordKind::exited) {
+    // The zygote is dead. Its death killed most containers; this one is killed here, and what it would have undone too.
+    (void)pidfd_signal(pidfd.get(), SIGKILL);
+    (void)wait_for_fd(pidfd.get(), POLLIN, 5000);
+    e.kind = Exit::lost;
+    e.signal = Signal{SIGKILL};
+    for (const auto& [hierarchy, dir] : parents)
+      if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
+        e.cleanup_errors.push_back(
+            to_string(sys_error(undone, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name, hierarchy))));
+    end(std::move(e));
+    return exit;
+  }
+  if (status_socket.valid() && !init_status) {
+    program::SyncMessage message{};
+    const Received last = receive_message(status_socket.get(), &message, sizeof message);
+    if (last.error == 0 && last.size == sizeof message && message.kind == program::SyncKind::ended)
+      init_status = static_cast<int>(message.value);
+  }
+  if (record.code == CLD_EXITED && has_init && init_status) {
+    const int status = *init_status;
+    if (WIFSIGNALED(status)) {
+      e.kind = Exit::signaled;
+      e.signal = Signal{WTERMSIG(status)};
+      e.core_dumped = WCOREDUMP(status);
+    } else {
+      e.code = WEXITSTATUS(status);
+    }
+  } else if (record.code == CLD_EXITED) {
+    e.code = record.status & 0xff;
+  } else {
+    e.kind = Exit::signaled;
+    e.signal = Signal{record.status};
+    e.core_dumped = record.code == CLD_DUMPED;
+  }
+  rusage usage{};
+  static_assert(sizeof record.rusage >= sizeof usage);
+  std::memcpy(&usage, record.rusage, sizeof usage);
+  const auto micros = [](const timeval& t) {
+    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+  };
+  e.user_time = micros(usage.ru_utime);
+  e.system_time = micros(usage.ru_stime);
+  e.peak_rss = Bytes{static_cast<std::uint64_t>(usage.ru_maxrss) << 10U};
+  e.out_of_memory = record.oom_kills > 0;
+  if (record.undo_error != 0)
+    e.cleanup_errors.push_back(to_string(sys_error(
+        record.undo_error, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy))));
+  end(std::move(e));
+  return exit;
+}
+
+Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::milliseconds(milliseconds);
+  for (;;) {
+    auto done = step();
+    if (!done || *done) return done;
+    int left = -1;
+    if (milliseconds >= 0) {
+      left = static_cast<int>(std::max<long long>(
+          0, std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count()));
+      if (left == 0 && milliseconds > 0 && Clock::now() >= until) return done;
+    }
+    const int ready = wait_for_fd(poll.valid() ? poll.get() : exit_socket.get(), POLLIN, left);
+    if (ready < 0) return fail(-ready, Step::wait, fmt::format("container '{}'", name));
+    if (ready == 0) return step();
+  }
+}
+
+ContainerCore::~ContainerCore() {
+  if (!ours() || detached || exit) return;
+  (void)pidfd_signal(pidfd.get(), SIGKILL);
+  // The end of a killed container is the kernel's business; a zygote that cannot tell it within this time is stuck.
+  (void)wait_until(30000);
+}
+
+}  // namespace detail
+
+std::string to_string(const Exit& e) {
+  std::string text;
+  switch (e.kind) {
+    case Exit::exited: text = fmt::format("exited with status {}", e.code); break;
+    case Exit::signaled: {
+      const char* abbreviation = ::sigabbrev_np(e.signal.value);
+      text = abbreviation != nullptr ? fmt::format("killed by signal {} (SIG{})", e.signal.value, abbreviation)
+                                     : fmt::format("killed by signal {}", e.signal.value);
+      if (e.core_dumped) text += ", core dumped";
+      break;
+    }
+    case Exit::lost: text = "lost with its zygote"; break;
+  }
+  if (e.out_of_memory) text += ", out of memory";
+  for (const auto& c : e.cleanup_errors) text += "; left behind: " + c;
+  return text;
+}
+
+Container::Container(std::unique_ptr<detail::ContainerCore> core) : core_(std::move(core)) {}
+Container::Container(Container&&) noexcept = default;
+Container& Container::operator=(Container&&) noexcept = default;
+Container::~Container() = default;
+
+const std::string& Container::name() const noexcept { return core_->name; }
+Pid Container::pid() const noexcept { return core_->pid; }
+FdView Container::pidfd() const noexcept { return core_->pidfd; }
+FdView Container::poll_fd() const noexcept {
+  return core_->poll.valid() ? FdView(core_->poll) : FdView(core_->exit_socket);
+}
+Result<std::optional<Exit>> Container::step() { return core_->step(); }
+
+Result<Exit> Container::wait() {
+  auto done = core_->wait_until(-1);
+  if (!done) return fail(done);
+  return std::move(**done);
+}
+
+Result<std::optional<Exit>> Container::wait_for(std::chrono::milliseconds limit) {
+  const auto most = std::chrono::milliseconds(std::chrono::hours(24 * 20));
+  return core_->wait_until(static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
+}
+
+Result<void> Container::signal(Signal signal) {
+  if (auto ok = core_->check_owner(); !ok) return ok;
+  if (const int e = detail::pidfd_signal(core_->pidfd.get(), signal.value); e != 0)
+    return fail(e, Step::signal, fmt::format("signal {} to container '{}'", signal.value, core_->name));
+  return {};
+}
+
+Result<void> Container::kill() {
+  if (auto ok = core_->check_owner(); !ok) return ok;
+  if (core_->exit) return {};
+  // The first process takes its pid namespace along; without one the zygote kills the cgroup when it is gone.
+  const int e = detail::pidfd_signal(core_->pidfd.get(), SIGKILL);
+  if (e != 0 && e != ESRCH) return fail(e, Step::kill, fmt::format("container '{}'", core_->name));
+  return {};
+}
+
+Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) {
+  if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
+  auto done = wait_for(patience);
+  if (!done) return fail(done);
+  if (*done) return std::move(**done);
+  if (auto ok = kill(); !ok) return fail(ok);
+  return wait();
+}
+
+Result<void> Container::detach() {
+  if (auto ok = core_->check_owner(); !ok) return ok;
+  if (core_->exit) return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
+  program::Request request{};
+  request.magic = program::magic;
+  request.kind = program::RequestKind::detach;
+  request.live = core_->live;
+  std::vector<int> fds;
+  if (core_->console.fd.valid()) {
+    fds.push_back(core_->console.fd.get());
+    if (core_->console.log.valid()) fds.push_back(core_->console.log.get());
+  }
+  int e = core_->zygote->request(request, fds);
+  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
+    (void)detail::wait_for_fd(core_->zygote->control(), POLLOUT, 10);
+    e = core_->zygote->request(request, fds);
+  }
+  if (e != 0) return fail(e, Step::detach, fmt::format("container '{}'", core_->name));
+  core_->detached = true;
+  return {};
+}
+
+Fd Container::take_stdin() noexcept { return std::move(core_->stdin_write); }
+Fd Container::take_stdout() noexcept { return std::move(core_->stdout_read); }
+Fd Container::take_stderr() noexcept { return std::move(core_->stderr_read); }
+FdView Container::console() const noexcept { return core_->console.fd; }
+Fd Container::take_console() noexcept {
+  auto& c = *core_;
+  if (c.poll.valid() && c.console.fd.valid()) (void)::epoll_ctl(c.poll.get(), EPOLL_CTL_DEL, c.console.fd.get(), nullptr);
+  return std::move(c.console.fd);
+}
+std::vector<FdView> Container::ttys() const {
+  std::vector<FdView> list;
+  for (const auto& t : core_->ttys) list.emplace_back(t);
+  return list;
+}
+std::string Container::console_output() const { return core_->console.text; }
+const Timeline& Container::timeline() const { return core_->timeline; }
+
+}  // namespace v0
+}  // namespace condroid

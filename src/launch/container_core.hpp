@@ -1,0 +1,69 @@
+// What a Container holds. Private.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "condroid/container.hpp"
+#include "condroid/launch.hpp"
+#include "condroid/spec.hpp"
+#include "condroid/sys/fd.hpp"
+#include "launch/zygote.hpp"
+#include "program/format.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// Output gathered from a pipe or a terminal without blocking.
+struct Gather {
+  Fd fd;
+  std::string text;
+  std::size_t limit = 0;
+  std::uint64_t dropped = 0;
+  bool ring = false;  ///< Keep the end rather than the beginning.
+  Fd log;
+  /// Reads what is there. False when the other end is closed.
+  bool drain();
+};
+
+class ContainerCore {
+ public:
+  ~ContainerCore();
+  [[nodiscard]] Result<std::optional<Exit>> step();
+  [[nodiscard]] Result<std::optional<Exit>> wait_until(int milliseconds);
+  [[nodiscard]] Result<void> check_owner() const;
+  [[nodiscard]] bool ours() const;
+  void make_poll_fd();
+  void end(Exit exit);
+
+  pid_t owner = 0;
+  std::shared_ptr<RuntimeCore> runtime;
+  std::shared_ptr<Zygote> zygote;
+  std::string name;
+  std::string unique_name;
+  Pid pid{};
+  Fd pidfd;
+  Fd exit_socket;
+  Fd status_socket;  ///< Of the small init.
+  std::uint32_t live = 0;
+  std::vector<std::pair<std::size_t, int>> parents;  ///< For when the zygote is lost.
+  Fd pin;
+  Fd stdin_write, stdout_read, stderr_read;
+  Gather out, err, console;
+  std::vector<Fd> ttys;
+  Fd poll;  ///< epoll over several; invalid when the exit socket alone is enough.
+  bool has_init = false;
+  bool detached = false;
+  std::optional<int> init_status;  ///< The command's wait status, from the small init.
+  std::optional<Exit> exit;
+  std::vector<std::string> late;
+  std::shared_ptr<const Plan> plan;
+  Timeline timeline;
+  std::function<Result<void>(const LaunchEvent&)> on_event;
+};
+
+}  // namespace condroid::inline v0::detail

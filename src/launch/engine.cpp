@@ -1,0 +1,557 @@
+#include "launch/engine.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+#include "launch/helper.hpp"
+#include "launch/wire.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
+
+
+}  // namespace
+
+LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote, Plan plan,
+                           LaunchOptions options)
+    : runtime_(std::move(runtime)),
+      zygote_(std::move(zygote)),
+      plan_(std::move(plan)),
+      options_(std::move(options)),
+      began_(Clock::now()),
+      until_(options_.deadline.count() > 0 ? began_ + options_.deadline : Clock::time_point::max()) {
+  for (host_end_ = 0; host_end_ < plan_.ops.size(); ++host_end_)
+    if (actor_of(plan_.ops[host_end_]) != op::Actor::host) break;
+}
+
+LaunchEngine::~LaunchEngine() {
+  if (runtime_->owner != ::getpid()) return;
+  if (state_ != State::running && state_ != State::failed) {
+    cancel();
+    // What is being ended answers within milliseconds; a zygote that does not is dead, and step() says so.
+    for (int i = 0; i < 1000 && state_ != State::running && state_ != State::failed; ++i) {
+      (void)step();
+      if (state_ == State::failed) break;
+      (void)wait_for_fd(interest_.fd.get(), interest_.events, 10);
+    }
+  }
+  release_places();
+}
+
+void LaunchEngine::release_places() {
+  if (has_page_) zygote_->give_back_page(page_);
+  if (has_live_) zygote_->give_back_live(live_);
+  has_page_ = has_live_ = false;
+}
+
+Pid LaunchEngine::pid() const {
+  if (pid_.value != 0) return pid_;
+  return has_live_ && request_sent_ ? Pid{zygote_->live(live_).pid} : Pid{};
+}
+
+int LaunchEngine::timeout() const {
+  if (until_ == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until_ - Clock::now()).count();
+  return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
+}
+
+Result<void> LaunchEngine::prepare() {
+  if (!zygote_->take_places(live_, page_))
+    return fail(EAGAIN, Step::clone,
+                fmt::format("{} containers alive or {} launches on their way", program::max_live, program::max_pages));
+  has_live_ = has_page_ = true;
+  unique_name_ = fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id());
+  return {};
+}
+
+Result<std::optional<Container>> LaunchEngine::step() {
+  if (runtime_->owner != ::getpid())
+    return fail(Errc::in_forked_child, Step::clone, fmt::format("launch of '{}'", plan_.name));
+  for (;;) {
+    while (pump()) {
+    }
+    if (state_ == State::running && done_) {
+      std::optional<Container> out(std::move(*done_));
+      done_.reset();
+      return out;
+    }
+    if (state_ == State::failed) {
+      Error e = error_ ? *error_ : make_error(Errc::protocol, Step::sync, fmt::format("launch of '{}'", plan_.name));
+      for (auto& late : late_errors_) e.also.push_back(to_string(late));
+      late_errors_.clear();
+      return fail(std::move(e));
+    }
+    if (cancel_asked_) {
+      cancel_asked_ = false;
+      feed_error(Event::cancel, make_error(Errc::cancelled, step_of(plan_.ops[current_op()]),
+                                           fmt::format("launch of '{}'", plan_.name)));
+      continue;
+    }
+    if (!timed_out_ && Clock::now() >= until_) {
+      timed_out_ = true;
+      const Op& at = plan_.ops[current_op()];
+      feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
+                                             fmt::format("launch of '{}' at op {}: {}", plan_.name, current_op(),
+                                                         describe(at))));
+      continue;
+    }
+    return std::optional<Container>{};
+  }
+}
+
+void LaunchEngine::cancel() { cancel_asked_ = true; }
+
+void LaunchEngine::resume() {
+  if (stop_host_) {
+    stop_host_ = false;
+    options_.stop_before.reset();
+  } else if (state_ == State::stopped) {
+    feed(Event::resume);
+  }
+}
+
+std::size_t LaunchEngine::current_op() const {
+  if (request_sent_ && state_ != State::configuring && state_ != State::limiting) {
+    const std::uint32_t at = zygote_->page(page_).op;
+    if (at < plan_.ops.size()) return at;
+  }
+  return std::min(last_op_, plan_.ops.size() - 1);
+}
+
+void LaunchEngine::feed_error(Event event, Error error) {
+  if (!error_)
+    error_ = std::move(error);
+  else
+    late_errors_.push_back(std::move(error));
+  feed(event);
+}
+
+void LaunchEngine::feed(Event event) {
+  using protocol::Action;
+  const auto t = protocol::next(state_, event);
+  if (t.error && !error_)
+    error_ = make_error(Errc::protocol, Step::sync,
+                        fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
+  state_ = t.state;
+  const auto message = [&](program::SyncKind kind, std::span<const int> fds = {}) {
+    const program::SyncMessage m{kind, 0};
+    if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0)
+      feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
+  };
+  const auto tell = [&](LaunchEvent::Kind kind) {
+    if (!options_.on_event) return;
+    const LaunchEvent what{kind, plan_.name, pid()};
+    if (auto ok = options_.on_event(what); !ok) {
+      if (kind == LaunchEvent::started)
+        late_errors_.push_back(std::move(ok).error());
+      else
+        feed_error(Event::op_failed, std::move(ok).error());
+    }
+  };
+  if (t.actions.has(Action::do_configure) || t.actions.has(Action::do_limits)) begin_host_ops();
+  if (t.actions.has(Action::send_post_configure)) {
+    tell(LaunchEvent::configured);
+    if (state_ == State::setting_up) {
+      if ((request_.flags & program::request_hold) != 0) {
+        program::Request release{};
+        release.magic = program::magic;
+        release.kind = program::RequestKind::release;
+        release.live = live_;
+        if (const int e = zygote_->request(release); e != 0) {
+          feed_error(Event::op_failed, sys_error(e, Step::sync, "telling the zygote"));
+          return;
+        }
+        request_.flags &= ~program::request_hold;
+      }
+      std::vector<int> fds;
+      for (const auto& fd : trees_) fds.push_back(fd.get());
+      message(program::SyncKind::post_configure, fds);
+      trees_.clear();
+    }
+  }
+  if (t.actions.has(Action::send_post_cgroup)) {
+    tell(LaunchEvent::set_up);
+    if (state_ == State::setting_up) message(program::SyncKind::post_cgroup);
+  }
+  if (t.actions.has(Action::send_resume)) message(program::SyncKind::resume);
+  if (t.actions.has(Action::kill)) kill_child();
+  if (t.actions.has(Action::undo)) undo();
+}
+
+void LaunchEngine::kill_child() {
+  sync_.reset();
+  sync_child_.reset();
+  sync_closed_ = true;
+  helper_.reset();
+  if (!request_sent_) {
+    feed(Event::refused);
+    return;
+  }
+  if ((request_.flags & program::request_hold) != 0) {
+    program::Request release{};
+    release.magic = program::magic;
+    release.kind = program::RequestKind::release;
+    release.live = live_;
+    (void)zygote_->request(release);
+    request_.flags &= ~program::request_hold;
+  }
+  if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+}
+
+void LaunchEngine::undo() {
+  if (request_sent_) {
+    // The zygote is dead. The kernel wrote the child's pid into the shared file before the child ran.
+    const int pid = zygote_->live(live_).pid;
+    if (!pidfd_.valid() && pid > 1) pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (pidfd_.valid()) {
+      (void)pidfd_signal(pidfd_.get(), SIGKILL);
+      (void)wait_for_fd(pidfd_.get(), POLLIN, 5000);
+    }
+  }
+  made_.groups.clear();
+  for (const auto& [hierarchy, dir] : made_.parents)
+    if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
+      late_errors_.push_back(
+          sys_error(e, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name_, hierarchy)));
+  made_.parents.clear();
+}
+
+// ---- what can be done now ----------------------------------------------------------------------------------------------
+
+bool LaunchEngine::pump() {
+  switch (state_) {
+    case State::planned:
+    case State::configuring:
+    case State::limiting:
+      return pump_host_ops();
+    case State::cloning:
+    case State::setting_up:
+      return pump_send() || pump_sync();
+    case State::stopped:
+      return pump_sync();
+    case State::executing:
+      if (!pidfd_.valid()) return pump_exit();
+      finish();
+      return true;
+    case State::ending:
+      return pump_exit();
+    case State::running:
+    case State::failed:
+      return false;
+  }
+  return false;
+}
+
+bool LaunchEngine::pump_send() {
+  if (request_sent_ && program_sent_ == program_.size) return false;
+  // The first piece goes before the request: the child finds it when it is born.
+  while (program_sent_ < program_.size) {
+    const std::size_t n = program_sent_ == 0
+                              ? sizeof(program::Header)
+                              : std::min<std::size_t>(program_.size - program_sent_, program::chunk_size);
+    const int e = send_message(sync_.get(), program_.data() + program_sent_, n);
+    if (e == EAGAIN) {
+      if (!request_sent_) break;
+      interest_ = {sync_, POLLOUT};
+      return false;
+    }
+    if (e == EPIPE) break;  // the child is gone; the read side tells why
+    if (e != 0) {
+      feed_error(Event::op_failed, sys_error(e, Step::sync, "sending the program"));
+      return true;
+    }
+    program_sent_ += n;
+  }
+  if (!request_sent_) {
+    const int e = zygote_->request(request_, request_fds_);
+    if (e == EAGAIN) {
+      interest_ = {FdView(zygote_->control()), POLLOUT};
+      return false;
+    }
+    if (e != 0) {
+      if (e == EPIPE || e == ECONNRESET)
+        feed_error(Event::op_failed, make_error(Errc::zygote_lost, Step::clone, "the zygote is dead"));
+      else
+        feed_error(Event::op_failed, sys_error(e, Step::clone, "asking the zygote"));
+      return true;
+    }
+    request_sent_ = true;
+    sync_child_.reset();
+    exit_zygote_.reset();
+    made_.owned.clear();
+    made_.groups.clear();
+    return true;
+  }
+  return program_sent_ < program_.size ? false : true;
+}
+
+bool LaunchEngine::pump_sync() {
+  if (sync_closed_) return false;
+  program::SyncMessage m{};
+  std::array<Fd, program::max_ptys> fds;
+  const Received r = receive_message(sync_.get(), &m, sizeof m, fds);
+  if (r.error == EAGAIN) {
+    interest_ = {sync_, POLLIN};
+    return false;
+  }
+  if (r.end || r.error == ECONNRESET) {
+    on_closed();
+    return true;
+  }
+  if (r.error != 0 || r.size != sizeof m || r.truncated) {
+    feed_error(Event::garbage, make_error(Errc::protocol, Step::sync, "a message of the child that is none"));
+    return true;
+  }
+  using K = program::SyncKind;
+  switch (m.kind) {
+    case K::configure: feed(Event::configure); break;
+    case K::cgroup: feed(Event::cgroup); break;
+    case K::stopped: feed(Event::reached_stop); break;
+    case K::started: feed(Event::started); break;
+    case K::ptys:
+      for (std::size_t i = 0; i < r.fd_count; ++i) ptys_.push_back(std::move(fds[i]));
+      feed(Event::ptys);
+      break;
+    default:
+      feed_error(Event::garbage,
+                 make_error(Errc::protocol, Step::sync, fmt::format("message {} of the child", static_cast<unsigned>(m.kind))));
+  }
+  return true;
+}
+
+void LaunchEngine::on_closed() {
+  sync_closed_ = true;
+  sync_.reset();
+  // One copy of what the child left: what is decided upon must not change meanwhile.
+  const program::ResultPage& shared = zygote_->page(page_);
+  const auto state = *const_cast<const volatile program::ChildState*>(&shared.state);
+  if (state == program::ChildState::exec && shared.error == 0 && !plan_.init) {
+    feed(Event::closed_by_exec);
+  } else if (state == program::ChildState::failed) {
+    program::ResultPage copy{};
+    std::memcpy(static_cast<void*>(&copy), &shared, offsetof(program::ResultPage, ticks));
+    feed_error(Event::closed_failed, child_error(copy));
+  } else {
+    vanished_ = true;
+    feed(Event::closed_early);
+  }
+}
+
+bool LaunchEngine::pump_exit() {
+  program::Record record{};
+  std::array<Fd, 1> fd;
+  const Received r = receive_message(exit_.get(), &record, sizeof record, fd);
+  if (r.error == EAGAIN) {
+    interest_ = {exit_, POLLIN};
+    return false;
+  }
+  if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic) {
+    feed_error(Event::zygote_lost, make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
+    return true;
+  }
+  on_record(record, std::move(fd[0]));
+  return true;
+}
+
+void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
+  switch (record.kind) {
+    case program::RecordKind::cloned:
+      pid_ = Pid{record.pid};
+      pidfd_ = std::move(pidfd);
+      if (state_ == State::ending && pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+      return;
+    case program::RecordKind::failed: {
+      std::size_t clone = 0;
+      while (clone + 1 < plan_.ops.size() && !std::holds_alternative<op::Clone>(plan_.ops[clone])) ++clone;
+      vanished_ = false;
+      Error e = sys_error(record.error, Step::clone, describe(plan_.ops[clone]));
+      request_sent_ = false;  // there is no child, and nothing of it for the zygote to undo
+      if (!error_ || error_->is(Errc::child_vanished)) error_ = std::move(e);
+      feed(Event::refused);
+      return;
+    }
+    case program::RecordKind::exited:
+      exit_record_ = record;
+      if (vanished_) error_ = error_ ? error_ : vanished_error();
+      if (record.undo_error != 0)
+        late_errors_.push_back(sys_error(record.undo_error, Step::remove_cgroup,
+                                         fmt::format("'{}' in hierarchy {}", unique_name_, record.undo_hierarchy)));
+      feed(Event::exited);
+      return;
+    case program::RecordKind::ready:
+      return;
+  }
+}
+
+// ---- errors --------------------------------------------------------------------------------------------------------------
+
+Error LaunchEngine::vanished_error() const {
+  const std::size_t at = current_op();
+  std::string how = "it ended";
+  if (exit_record_) {
+    if (exit_record_->code == CLD_EXITED)
+      how = fmt::format("it exited with status {}", exit_record_->status);
+    else
+      how = fmt::format("it was killed by signal {}", exit_record_->status);
+  }
+  return make_error(Errc::child_vanished, step_of(plan_.ops[at]),
+                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])));
+}
+
+Error LaunchEngine::child_error(const program::ResultPage& page) const {
+  using program::Part;
+  if (page.op >= plan_.ops.size())
+    return page.error == EPROTO
+               ? make_error(Errc::protocol, Step::read_program, "the program did not arrive in one piece")
+               : sys_error(page.error, Step::read_program, "the child's program");
+  const Op& op = plan_.ops[page.op];
+  Step step = step_of(op);
+  std::string subject = describe(op);
+  const bool mount = std::holds_alternative<op::MountOp>(op);
+  switch (page.part) {
+    case Part::open_source: if (mount) step = Step::open_source; break;
+    case Part::resolve_target: if (mount) step = Step::resolve_target; break;
+    case Part::make_target: if (mount) step = Step::make_directory; break;
+    case Part::attach: if (mount) step = Step::attach_mount; break;
+    case Part::set_attributes: if (mount) step = Step::set_mount_attributes; break;
+    case Part::filesystem_option:
+      if (const auto* m = std::get_if<op::MountOp>(&op); m != nullptr && page.detail < m->options.size())
+        subject += fmt::format(", option '{}'", m->options[page.detail]);
+      break;
+    case Part::bounding_set:
+    case Part::capset:
+    case Part::ambient: step = Step::drop_capabilities; break;
+    case Part::groups: step = Step::set_groups; break;
+    case Part::death_signal: step = Step::arm_death_signal; break;
+    case Part::host_gone: subject += ": host or zygote is gone"; break;
+    case Part::device_mismatch: subject += ": the host's node has another type or number"; break;
+    case Part::verify: subject += ": what was set is not what is read back"; break;
+    default: break;
+  }
+  std::string_view text(page.text, std::min<std::size_t>(page.text_size, sizeof page.text));
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\0')) text.remove_suffix(1);
+  if (!text.empty()) subject += fmt::format(" (kernel: {})", text);
+  if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
+  return sys_error(page.error, step, std::move(subject));
+}
+
+// ---- the end of a good launch -----------------------------------------------------------------------------------------
+
+Timeline LaunchEngine::make_timeline() const {
+  Timeline t;
+  t.name = plan_.name;
+  const auto origin = began_.time_since_epoch();
+  const auto* page = &zygote_->page(page_);
+  const std::uint32_t stamps =
+      std::min<std::uint32_t>(page->stamps, sizeof page->ticks / sizeof page->ticks[0]);
+  const auto add = [&](std::size_t op, std::chrono::nanoseconds at, std::chrono::nanoseconds end) {
+    if (op >= plan_.ops.size()) return;
+    const Op& o = plan_.ops[op];
+    static constexpr const char* actors[] = {"host", "zygote", "child"};
+    t.entries.push_back({op, step_of(o), describe(o), actors[static_cast<std::size_t>(actor_of(o))], at - origin, end - origin});
+  };
+  const auto done = now_ns();
+  for (const auto& [op, at] : host_stamps_) add(op, at, at);
+  for (std::uint32_t i = 0; i < stamps; ++i) {
+    const auto begin = zygote_->clock().at(page->ticks[i].ticks);
+    const auto end = i + 1 < stamps ? zygote_->clock().at(page->ticks[i + 1].ticks) : done;
+    add(page->ticks[i].op, begin, end);
+  }
+  std::stable_sort(t.entries.begin(), t.entries.end(),
+                   [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  // A host's op ends where the next op begins.
+  for (std::size_t i = 0; i < t.entries.size(); ++i)
+    if (t.entries[i].end == t.entries[i].begin)
+      t.entries[i].end = i + 1 < t.entries.size() ? t.entries[i + 1].begin : done - origin;
+  t.total = done - origin;
+  return t;
+}
+
+void LaunchEngine::finish() {
+  auto core = std::make_unique<ContainerCore>();
+  core->owner = runtime_->owner;
+  core->runtime = runtime_;
+  core->zygote = zygote_;
+  core->name = plan_.name;
+  core->unique_name = unique_name_;
+  core->pid = pid_;
+  core->pidfd = std::move(pidfd_);
+  core->exit_socket = std::move(exit_);
+  core->has_init = plan_.init;
+  if (plan_.init) core->status_socket = std::move(sync_);
+  core->live = live_;
+  core->parents = std::move(made_.parents);
+  core->pin = std::move(made_.pin);
+  core->stdin_write = std::move(made_.stdin_write);
+  const auto limit = static_cast<std::size_t>(plan_.capture_limit.value);
+  if (made_.capture_out) {
+    core->out.fd = std::move(made_.stdout_read);
+    core->out.limit = limit;
+  } else {
+    core->stdout_read = std::move(made_.stdout_read);
+  }
+  if (made_.capture_err) {
+    core->err.fd = std::move(made_.stderr_read);
+    core->err.limit = limit;
+  } else {
+    core->stderr_read = std::move(made_.stderr_read);
+  }
+  std::size_t first_tty = 0;
+  if (plan_.terminal.console && !ptys_.empty()) {
+    core->console.fd = std::move(ptys_[0]);
+    first_tty = 1;
+    core->console.ring = true;
+    core->console.limit = static_cast<std::size_t>(plan_.terminal.ring.value);
+    const int flags = ::fcntl(core->console.fd.get(), F_GETFL);
+    (void)::fcntl(core->console.fd.get(), F_SETFL, flags | O_NONBLOCK);
+    if (!plan_.terminal.log.empty())
+      core->console.log = Fd(::open(plan_.terminal.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600));
+  }
+  for (std::size_t i = first_tty; i < ptys_.size(); ++i) core->ttys.push_back(std::move(ptys_[i]));
+  if (options_.trace) core->timeline = make_timeline();
+  core->make_poll_fd();
+  zygote_->give_back_page(page_);
+  has_page_ = has_live_ = false;
+  if (options_.on_event) {
+    const LaunchEvent event{LaunchEvent::started, plan_.name, pid_};
+    if (auto ok = options_.on_event(event); !ok) late_errors_.push_back(std::move(ok).error());
+    core->on_event = std::move(options_.on_event);
+  }
+  for (const auto& e : late_errors_) core->late.push_back(to_string(e));
+  late_errors_.clear();
+  done_.emplace(Container(std::move(core)));
+  feed(Event::finished);
+}
+
+}  // namespace condroid::inline v0::detail
+
+namespace condroid {
+inline namespace v0 {
+
+Launch::Launch(std::unique_ptr<detail::LaunchEngine> engine) : engine_(std::move(engine)) {}
+Launch::Launch(Launch&&) noexcept = default;
+Launch& Launch::operator=(Launch&&) noexcept = default;
+Launch::~Launch() = default;
+Result<std::optional<Container>> Launch::step() { return engine_->step(); }
+Interest Launch::interest() const { return engine_->interest(); }
+int Launch::timeout() const { return engine_->timeout(); }
+void Launch::cancel() { engine_->cancel(); }
+bool Launch::stopped() const { return engine_->stopped(); }
+void Launch::resume() { engine_->resume(); }
+protocol::State Launch::state() const { return engine_->state(); }
+Pid Launch::pid() const { return engine_->pid(); }
+
+}  // namespace v0
+}  // namespace condroid

@@ -1,0 +1,143 @@
+// The engine behind Launch: carries out the host's half of a plan and drives the protocol's table. Private.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "condroid/launch.hpp"
+#include "condroid/runtime.hpp"
+#include "launch/container_core.hpp"
+#include "launch/zygote.hpp"
+#include "program/encode.hpp"
+#include "program/format.hpp"
+
+namespace condroid::inline v0::detail {
+
+using Clock = std::chrono::steady_clock;
+
+/// What the host's ops have made so far, to be handed to the Container or undone.
+struct Made {
+  std::vector<Fd> owned;               // child's ends and sources: closed once the child has them
+  std::vector<int> passed;             // in the order of the program's registers
+  std::vector<int> joins;              // namespaces that the zygote joins first
+  int cgroup = -1;                     // v2 directory for CLONE_INTO_CGROUP
+  std::uint64_t hierarchies = 0;       // bit per hierarchy with a cgroup of ours
+  std::uint64_t v2 = 0;
+  std::uint64_t memory = 0;
+  std::vector<std::pair<std::size_t, int>> parents;  // hierarchy, descriptor of the runtime's cgroup in it
+  std::vector<std::pair<std::size_t, Fd>> groups;    // hierarchy, descriptor of the container's cgroup
+  std::vector<op::Slot> slots;         // of `passed`
+  Fd pin;
+  Fd stdin_write, stdout_read, stderr_read;
+  bool capture_out = false, capture_err = false;
+};
+
+/// A program run by the zygote on the host's behalf: newuidmap, or the building of mounts.
+class Helper;
+
+class LaunchEngine {
+ public:
+  LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote, Plan plan,
+               LaunchOptions options);
+  LaunchEngine(const LaunchEngine&) = delete;
+  LaunchEngine& operator=(const LaunchEngine&) = delete;
+  ~LaunchEngine();
+
+  [[nodiscard]] Result<std::optional<Container>> step();
+  [[nodiscard]] Interest interest() const { return interest_; }
+  [[nodiscard]] int timeout() const;
+  void cancel();
+  void resume();
+  [[nodiscard]] protocol::State state() const { return state_; }
+  [[nodiscard]] bool stopped() const { return stop_host_ || state_ == State::stopped; }
+  [[nodiscard]] Pid pid() const;
+
+  /// Everything before the clone. Called once by Runtime::start.
+  [[nodiscard]] Result<void> prepare();
+
+ private:
+  using State = protocol::State;
+  using Event = protocol::Event;
+
+  void feed(Event event);
+  void feed_error(Event event, Error error);
+  bool pump();  // one thing that can be done now; false when there is nothing
+  bool pump_send();
+  bool pump_sync();
+  bool pump_exit();
+  bool pump_host_ops();
+  void on_closed();
+  void on_record(const program::Record& record, Fd pidfd);
+  void begin_host_ops();
+  [[nodiscard]] Result<bool> run_host_op(std::size_t index);  // false: wait for a helper
+  [[nodiscard]] Result<void> prepare_clone();
+  void finish();
+  void kill_child();
+  void undo();
+  void release_places();
+  [[nodiscard]] Error child_error(const program::ResultPage& page) const;
+  [[nodiscard]] Error vanished_error() const;
+  [[nodiscard]] std::size_t current_op() const;
+  [[nodiscard]] Timeline make_timeline() const;
+
+  [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
+  [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
+  [[nodiscard]] Result<void> do_op(const op::OpenDescriptor& o);
+  [[nodiscard]] Result<void> do_op(const op::PinRootfs& o);
+  [[nodiscard]] Result<bool> do_op(const op::WriteIdMap& o);
+  [[nodiscard]] Result<bool> do_op(const op::IdmapTree& o);
+  [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
+  [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
+  [[nodiscard]] Result<int> user_namespace();
+  [[nodiscard]] Result<int> group_dir(std::size_t hierarchy) const;
+  [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, bool recursive, bool idmapped);
+  void give(op::Slot slot, int fd);
+  void give(op::Slot slot, Fd fd);
+
+  std::shared_ptr<RuntimeCore> runtime_;
+  std::shared_ptr<Zygote> zygote_;
+  Plan plan_;
+  LaunchOptions options_;
+  Clock::time_point began_;
+  Clock::time_point until_;
+  State state_ = State::planned;
+  Interest interest_{};
+  std::optional<Error> error_;
+  bool vanished_ = false;
+  bool cancel_asked_ = false;
+  bool timed_out_ = false;
+
+  std::uint32_t live_ = 0, page_ = 0;
+  bool has_live_ = false, has_page_ = false;
+  std::string unique_name_;
+  Made made_;
+  Program program_;
+  std::size_t program_sent_ = 0;
+  Fd sync_, sync_child_, exit_, exit_zygote_;
+  program::Request request_{};
+  std::vector<int> request_fds_;
+  bool request_sent_ = false;
+  bool sync_closed_ = false;
+  bool stop_host_ = false;  // a host op is where stop_before points
+
+  Pid pid_{};
+  Fd pidfd_;
+  std::optional<program::Record> exit_record_;
+
+  std::size_t host_next_ = 0, host_end_ = 0;  // the host's ops of the barrier being worked on
+  std::size_t last_op_ = 0;
+  std::vector<Fd> trees_;                     // to be sent with post_configure
+  Fd userns_;
+  std::unique_ptr<Helper> helper_;
+  std::size_t helper_stage_ = 0;
+  std::vector<Fd> ptys_;
+  std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;
+  std::vector<Error> late_errors_;
+  std::optional<Container> done_;
+};
+
+}  // namespace condroid::inline v0::detail

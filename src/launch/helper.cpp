@@ -1,0 +1,125 @@
+#include "launch/helper.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+
+namespace condroid::inline v0::detail {
+
+Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, Encoder& encoder,
+                                              std::vector<int> passed, std::string what) {
+  auto program = encoder.finish(program::no_op);
+  if (!program) return fail(program);
+  std::unique_ptr<Helper> h(new Helper);
+  h->zygote_ = std::move(zygote);
+  h->what_ = std::move(what);
+  Fd sync_child, exit_zygote;
+  if (const int e = socket_pair(h->sync_, sync_child); e != 0) return fail(e, Step::run_helper, h->what_);
+  if (const int e = socket_pair(h->exit_, exit_zygote); e != 0) return fail(e, Step::run_helper, h->what_);
+  if (!h->zygote_->take_places(h->live_, h->page_)) {
+    h->ended_ = true;
+    return fail(EAGAIN, Step::run_helper, h->what_ + ": too many launches at once");
+  }
+  program::ResultPage& page = h->zygote_->page(h->page_);
+  std::memset(&page, 0, offsetof(program::ResultPage, ticks));
+  int e = 0;
+  for (std::size_t sent = 0; sent < program->size && e == 0;) {
+    const std::size_t n = sent == 0 ? sizeof(program::Header)
+                                    : std::min<std::size_t>(program->size - sent, program::chunk_size);
+    e = send_message(h->sync_.get(), program->data() + sent, n);
+    sent += n;
+  }
+  program::Request request{};
+  request.magic = program::magic;
+  request.kind = program::RequestKind::clone;
+  request.live = h->live_;
+  request.page = h->page_;
+  std::vector<int> fds = {exit_zygote.get(), sync_child.get()};
+  fds.insert(fds.end(), passed.begin(), passed.end());
+  if (e == 0) e = h->zygote_->request(request, fds);
+  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
+    (void)wait_for_fd(h->zygote_->control(), POLLOUT, 10);
+    e = h->zygote_->request(request, fds);
+  }
+  if (e != 0) {
+    h->ended_ = true;
+    h->zygote_->give_back_live(h->live_);
+    h->zygote_->give_back_page(h->page_);
+    return fail(e, Step::run_helper, h->what_);
+  }
+  return h;
+}
+
+Result<std::optional<Helper::Outcome>> Helper::step() {
+  for (;;) {
+    program::Record record{};
+    std::array<Fd, 1> fd;
+    const Received r = receive_message(exit_.get(), &record, sizeof record, fd);
+    if (r.error == EAGAIN) return std::optional<Outcome>{};
+    if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic) {
+      ended_ = true;
+      return fail(Errc::zygote_lost, Step::run_helper, what_);
+    }
+    if (record.kind == program::RecordKind::cloned) {
+      pidfd_ = std::move(fd[0]);
+      continue;
+    }
+    ended_ = true;
+    const program::ResultPage& page = zygote_->page(page_);
+    Outcome out;
+    if (record.kind == program::RecordKind::failed) {
+      zygote_->give_back_live(live_);
+      zygote_->give_back_page(page_);
+      return fail(record.error, Step::run_helper, what_);
+    }
+    out.code = record.code;
+    out.status = record.status;
+    out.failed = page.state == program::ChildState::failed;
+    out.op = page.op;
+    out.error = page.error;
+    out.part = page.part;
+    out.text.assign(page.text, std::min<std::size_t>(page.text_size, sizeof page.text));
+    if (output_.valid()) {
+      char text[1024];
+      const ssize_t n = ::read(output_.get(), text, sizeof text);
+      if (n > 0) out.text.assign(text, static_cast<std::size_t>(n));
+    }
+    while (!out.text.empty() && (out.text.back() == '\n' || out.text.back() == '\0')) out.text.pop_back();
+    for (;;) {
+      program::SyncMessage message{};
+      std::array<Fd, program::max_passed> fds;
+      const Received t = receive_message(sync_.get(), &message, sizeof message, fds);
+      if (t.error != 0 || t.end) break;
+      for (std::size_t i = 0; i < t.fd_count; ++i) out.received.push_back(std::move(fds[i]));
+    }
+    zygote_->give_back_live(live_);
+    zygote_->give_back_page(page_);
+    return out;
+  }
+}
+
+Helper::~Helper() {
+  if (ended_) return;
+  sync_.reset();
+  // Its end gives the places back; it is killed as soon as its pidfd is known, within milliseconds.
+  for (int i = 0; i < 4 && !ended_; ++i) {
+    if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+    if (auto done = step(); !done || *done) break;
+    (void)wait_for_fd(exit_.get(), POLLIN, 5000);
+  }
+}
+
+void Helper::encode_command(Encoder& encoder, const std::vector<std::string>& argv) {
+  encoder.pass(op::Slot{0});
+  encoder.pass(op::Slot{1});
+  encoder.add(op::ArmDeathSignal{}, 0);
+  encoder.add(op::PlaceDescriptors{.entries = {{op::Slot{0}, 0}, {op::Slot{1}, 1}, {op::Slot{1}, 2}}}, 1);
+  encoder.add(op::Exec{.paths = {argv[0]}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
+}
+
+}  // namespace condroid::inline v0::detail

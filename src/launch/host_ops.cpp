@@ -1,0 +1,512 @@
+// The host's half of a plan, op by op.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <type_traits>
+
+#include "launch/engine.hpp"
+#include "launch/helper.hpp"
+#include "launch/wire.hpp"
+#include "program/kernel.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+Result<void> write_text(int dir, const std::string& name, std::string_view text, Step step,
+                        const std::string& subject) {
+  const Fd fd(::openat(dir, name.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid()) return fail(errno, step, subject);
+  const ssize_t n = ::write(fd.get(), text.data(), text.size());
+  if (n != static_cast<ssize_t>(text.size())) return fail(n < 0 ? errno : EIO, step, subject);
+  return {};
+}
+
+std::string map_text(const std::vector<IdRange>& ranges) {
+  std::string text;
+  for (const auto& r : ranges) text += fmt::format("{} {} {}\n", r.inside, r.outside, r.count);
+  return text;
+}
+
+const char* ns_name(Namespace n) {
+  switch (n) {
+    case Namespace::mount: return "mnt";
+    case Namespace::pid: return "pid";
+    case Namespace::uts: return "uts";
+    case Namespace::ipc: return "ipc";
+    case Namespace::net: return "net";
+    case Namespace::user: return "user";
+    case Namespace::cgroup: return "cgroup";
+    case Namespace::time: return "time";
+  }
+  return "mnt";
+}
+
+}  // namespace
+
+void LaunchEngine::give(op::Slot slot, int fd) {
+  made_.passed.push_back(fd);
+  made_.slots.push_back(slot);
+}
+
+void LaunchEngine::give(op::Slot slot, Fd fd) {
+  give(slot, fd.get());
+  made_.owned.push_back(std::move(fd));
+}
+
+void LaunchEngine::begin_host_ops() {
+  const auto ask = state_ == State::configuring ? op::Sync::configure : op::Sync::cgroup;
+  host_next_ = host_end_ = 0;
+  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    const auto* sync = std::get_if<op::Sync>(&plan_.ops[i]);
+    if (sync == nullptr || sync->ask != ask) continue;
+    host_next_ = host_end_ = i + 1;
+    while (host_end_ < plan_.ops.size() && actor_of(plan_.ops[host_end_]) == op::Actor::host) ++host_end_;
+    return;
+  }
+}
+
+bool LaunchEngine::pump_host_ops() {
+  for (; host_next_ < host_end_; ++host_next_) {
+    if (options_.stop_before == host_next_) {
+      stop_host_ = true;
+      interest_ = {};
+      return false;
+    }
+    last_op_ = host_next_;
+    if (!helper_ && options_.trace) host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
+    auto done = run_host_op(host_next_);
+    if (!done) {
+      feed_error(Event::op_failed, std::move(done).error());
+      return true;
+    }
+    if (!*done) {
+      interest_ = {FdView(helper_->poll_fd()), POLLIN};
+      return false;
+    }
+  }
+  if (state_ == State::configuring) {
+    // The pid and its descriptor are wanted by callbacks; they are there since the clone.
+    feed(Event::configured);
+    return true;
+  }
+  if (state_ == State::limiting) {
+    feed(Event::limited);
+    return true;
+  }
+  if (options_.stop_before == host_end_) {  // the clone itself
+    stop_host_ = true;
+    interest_ = {};
+    return false;
+  }
+  last_op_ = host_end_;
+  if (options_.trace) host_stamps_.emplace_back(host_end_, Clock::now().time_since_epoch());
+  if (auto ok = prepare_clone(); !ok) {
+    feed_error(Event::op_failed, std::move(ok).error());
+    return true;
+  }
+  feed(Event::start);
+  return true;
+}
+
+Result<bool> LaunchEngine::run_host_op(std::size_t index) {
+  return std::visit(
+      [&](const auto& o) -> Result<bool> {
+        using T = std::decay_t<decltype(o)>;
+        if constexpr (T::actor == op::Actor::host) {
+          auto done = do_op(o);
+          if (!done) return fail(done);
+          if constexpr (std::is_same_v<decltype(done), Result<bool>>)
+            return *done;
+          else
+            return true;
+        } else {
+          return true;
+        }
+      },
+      plan_.ops[index]);
+}
+
+Result<void> LaunchEngine::prepare_clone() {
+  Encoder encoder;
+  for (const op::Slot slot : made_.slots) encoder.pass(slot);
+  bool holds = false;
+  const op::Clone* clone = nullptr;
+  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    encoder.add(plan_.ops[i], static_cast<std::uint32_t>(i));
+    holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
+    if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
+  }
+  if (clone == nullptr) return fail(Errc::bad_spec, Step::clone, "a plan without a clone");
+  auto program = encoder.finish(options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
+  if (!program) return fail(program);
+  program_ = std::move(*program);
+
+  if (const int e = socket_pair(sync_, sync_child_); e != 0) return fail(e, Step::clone, "sync socket");
+  if (const int e = socket_pair(exit_, exit_zygote_); e != 0) return fail(e, Step::clone, "exit socket");
+
+  program::ResultPage& page = zygote_->page(page_);
+  std::memset(static_cast<void*>(&page), 0, offsetof(program::ResultPage, ticks));
+  page.op = program::no_op;
+  zygote_->live(live_).pid = 0;
+
+  request_.magic = program::magic;
+  request_.kind = program::RequestKind::clone;
+  request_.live = live_;
+  request_.page = page_;
+  request_.clone_flags = clone_bits(clone->namespaces);
+  request_.joins = static_cast<std::uint32_t>(made_.joins.size());
+  request_.cgroups = made_.hierarchies;
+  request_.v2 = made_.v2;
+  request_.memory = made_.memory;
+  if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
+  if (holds) request_.flags |= program::request_hold;
+  std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
+  request_fds_.assign(1, exit_zygote_.get());
+  if (made_.cgroup >= 0) request_fds_.push_back(made_.cgroup);
+  request_fds_.insert(request_fds_.end(), made_.joins.begin(), made_.joins.end());
+  request_fds_.push_back(sync_child_.get());
+  request_fds_.insert(request_fds_.end(), made_.passed.begin(), made_.passed.end());
+  return {};
+}
+
+// ---- cgroups ---------------------------------------------------------------------------------------------------------------
+
+Result<int> LaunchEngine::group_dir(std::size_t hierarchy) const {
+  for (const auto& [h, dir] : made_.groups)
+    if (h == hierarchy) return dir.get();
+  return fail(Errc::bad_spec, Step::write_cgroup, fmt::format("hierarchy {} without a cgroup", hierarchy));
+}
+
+Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
+  auto facts = runtime_->get_facts();
+  if (!facts) return fail(facts);
+  const auto& list = (*facts)->cgroups;
+  if (o.hierarchy >= list.size() || o.hierarchy >= program::max_hierarchies)
+    return fail(Errc::bad_spec, Step::create_cgroup, fmt::format("this machine has no hierarchy {}", o.hierarchy),
+                "the plan was made for another machine");
+  const CgroupHierarchy& h = list[o.hierarchy];
+  std::string parent = runtime_->options.cgroup_parent;
+  if (parent.empty() && !(*facts)->privileged()) parent = h.own_path;
+  auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, parent, o.controllers);
+  if (!runtime_dir) return fail(runtime_dir);
+  const std::string path = fmt::format("{}{}/{}/{}", h.mount_point, parent, zygote_->runtime_name(), unique_name_);
+  made_.parents.emplace_back(o.hierarchy, *runtime_dir);  // before it is made: undone whatever happens next
+  if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0)
+    return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
+  Fd dir(::openat(*runtime_dir, unique_name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
+  const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
+  made_.hierarchies |= bit;
+  if (h.v2) made_.v2 |= bit;
+  const auto has = [&](std::string_view c) {
+    const auto& names = h.v2 ? o.controllers : h.controllers;
+    return std::find(names.begin(), names.end(), c) != names.end();
+  };
+  if (has("memory")) made_.memory |= bit;
+  if (!h.v2 && has("cpuset")) {
+    // A v1 cpuset starts without processors and memory nodes, and nothing may enter it.
+    for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+      char text[4096];
+      const Fd from(::openat(*runtime_dir, fmt::format("{}", file).c_str(), O_RDONLY | O_CLOEXEC));
+      const ssize_t n = from.valid() ? ::read(from.get(), text, sizeof text) : -1;
+      if (n < 0) return fail(errno, Step::create_cgroup, fmt::format("'{}' above '{}'", file, path));
+      if (auto ok = write_text(dir.get(), file, {text, static_cast<std::size_t>(n)}, Step::create_cgroup,
+                               fmt::format("'{}/{}'", path, file));
+          !ok)
+        return ok;
+    }
+  }
+  if (h.v2) {
+    made_.cgroup = dir.get();
+  } else if (o.tasks.valid()) {
+    Fd tasks(::openat(dir.get(), "tasks", O_WRONLY | O_CLOEXEC));
+    if (!tasks.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}/tasks'", path));
+    give(o.tasks, std::move(tasks));
+  }
+  made_.groups.emplace_back(o.hierarchy, std::move(dir));
+  return {};
+}
+
+Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
+  auto dir = group_dir(o.hierarchy);
+  if (!dir) return fail(dir);
+  auto ok = write_text(*dir, o.file, o.value, Step::write_cgroup,
+                       fmt::format("'{}' to '{}' of cgroup '{}'", o.value, o.file, unique_name_));
+  if (!ok && o.optional) return {};
+  return ok;
+}
+
+// ---- descriptors -----------------------------------------------------------------------------------------------------------
+
+Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
+  const auto name = [&] { return fmt::format("stream {} of '{}'", o.number, plan_.name); };
+  switch (o.stream.kind) {
+    case Stream::inherit:
+    case Stream::descriptor: {
+      const int fd = o.stream.kind == Stream::inherit ? o.number : o.stream.fd.number;
+      if (::fcntl(fd, F_GETFD) >= 0) {
+        give(o.to, fd);
+        return {};
+      }
+      if (o.stream.kind == Stream::descriptor)
+        return fail(errno, Step::open_descriptor, fmt::format("descriptor {} as {}", fd, name()));
+      [[fallthrough]];  // a host that closed its own stream has nothing to inherit
+    }
+    case Stream::null: {
+      Fd fd(::open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY));
+      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
+      give(o.to, std::move(fd));
+      return {};
+    }
+    case Stream::pipe:
+    case Stream::capture: {
+      int pair[2];
+      if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
+      Fd read_end(pair[0]), write_end(pair[1]);
+      if (o.number == 0) {
+        give(o.to, std::move(read_end));
+        made_.stdin_write = std::move(write_end);
+        return {};
+      }
+      give(o.to, std::move(write_end));
+      const bool capture = o.stream.kind == Stream::capture;
+      if (capture && ::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0)
+        return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
+      (o.number == 1 ? made_.capture_out : made_.capture_err) = capture;
+      (o.number == 1 ? made_.stdout_read : made_.stderr_read) = std::move(read_end);
+      return {};
+    }
+    case Stream::pty:
+      return {};
+  }
+  return {};
+}
+
+Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
+  switch (o.kind) {
+    case op::OpenDescriptor::stdio:
+      return open_stdio(o);
+    case op::OpenDescriptor::borrowed:
+      if (::fcntl(o.fd.number, F_GETFD) < 0)
+        return fail(errno, Step::open_descriptor, fmt::format("descriptor {}", o.fd.number));
+      if (o.before_clone)
+        made_.joins.push_back(o.fd.number);
+      else
+        give(o.to, o.fd.number);
+      return {};
+    case op::OpenDescriptor::ns_of_pid:
+    case op::OpenDescriptor::ns_of_path: {
+      const std::string path = o.kind == op::OpenDescriptor::ns_of_pid
+                                   ? fmt::format("/proc/{}/ns/{}", o.number, ns_name(o.ns))
+                                   : o.path;
+      Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("namespace '{}'", path));
+      if (o.before_clone) {
+        made_.joins.push_back(fd.get());
+        made_.owned.push_back(std::move(fd));
+      } else {
+        give(o.to, std::move(fd));
+      }
+      return {};
+    }
+    case op::OpenDescriptor::tree: {
+      auto tree = tree_for_child("", o.fd, o.recursive, false);
+      if (!tree) return fail(tree);
+      give(o.to, std::move(*tree));
+      return {};
+    }
+  }
+  return {};
+}
+
+Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
+  // Held open for writing until the container is gone. A file system that is read-only already needs no pin, and one
+  // without O_TMPFILE cannot be pinned without leaving a file.
+  made_.pin = Fd(::open(o.path.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+  if (made_.pin.valid() || errno == EROFS || errno == EOPNOTSUPP || errno == EISDIR) return {};
+  return fail(errno, Step::pin_rootfs, fmt::format("'{}'", o.path));
+}
+
+// ---- id maps ---------------------------------------------------------------------------------------------------------------
+
+Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
+  if (!pidfd_.valid()) {
+    // Sent by the zygote before the child could say anything.
+    if (pump_exit(); state_ != State::configuring) return true;
+    if (!pidfd_.valid()) {
+      (void)wait_for_fd(exit_.get(), POLLIN, timeout());
+      if (pump_exit(); state_ != State::configuring) return true;
+      if (!pidfd_.valid()) return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
+    }
+  }
+  const std::string proc = fmt::format("/proc/{}", pid_.value);
+  if (o.how == op::WriteIdMap::direct) {
+    const Fd dir(::open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!dir.valid()) return fail(errno, Step::write_id_map, fmt::format("'{}'", proc));
+    const std::string uids = map_text(o.uids), gids = map_text(o.gids);
+    if (auto ok = write_text(dir.get(), "uid_map", uids, Step::write_id_map, describe(Op(o)) + ": uid_map"); !ok)
+      return fail(ok);
+    if (o.deny_setgroups)
+      if (auto ok = write_text(dir.get(), "setgroups", "deny", Step::write_id_map, describe(Op(o)) + ": setgroups"); !ok)
+        return fail(ok);
+    if (auto ok = write_text(dir.get(), "gid_map", gids, Step::write_id_map, describe(Op(o)) + ": gid_map"); !ok)
+      return fail(ok);
+    return true;
+  }
+  // newuidmap, then newgidmap; each a throwaway process of the zygote.
+  while (helper_stage_ < 2) {
+    const bool users = helper_stage_ == 0;
+    const std::string& tool = users ? o.newuidmap : o.newgidmap;
+    if (!helper_) {
+      std::vector<std::string> argv = {tool, fmt::format("{}", pid_.value)};
+      for (const auto& r : users ? o.uids : o.gids)
+        for (const std::uint32_t n : {r.inside, r.outside, r.count}) argv.push_back(fmt::format("{}", n));
+      int pair[2];
+      if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::run_helper, tool);
+      Fd read_end(pair[0]), write_end(pair[1]);
+      if (::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0) return fail(errno, Step::run_helper, tool);
+      const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+      if (!null.valid()) return fail(errno, Step::run_helper, "'/dev/null'");
+      Encoder encoder;
+      Helper::encode_command(encoder, argv);
+      auto helper = Helper::start(zygote_, encoder, {null.get(), write_end.get()}, fmt::format("'{}'", tool));
+      if (!helper) return fail(helper);
+      helper_ = std::move(*helper);
+      helper_->keep_output(std::move(read_end));
+    }
+    auto done = helper_->step();
+    if (!done) return fail(done);
+    if (!*done) return false;
+    const Helper::Outcome out = std::move(**done);
+    helper_.reset();
+    if (out.failed) return fail(out.error, Step::run_helper, fmt::format("'{}'", tool));
+    if (out.code != CLD_EXITED || out.status != 0)
+      return fail(make_error(Errc::unsupported, Step::write_id_map,
+                             fmt::format("'{}' failed{}{}", tool, out.text.empty() ? "" : ": ", out.text),
+                             "are the ranges granted in /etc/subuid and /etc/subgid?"));
+    ++helper_stage_;
+  }
+  helper_stage_ = 0;
+  return true;
+}
+
+// ---- mounts of the host's making ---------------------------------------------------------------------------------------------
+
+Result<int> LaunchEngine::user_namespace() {
+  if (!userns_.valid()) {
+    userns_ = Fd(::open(fmt::format("/proc/{}/ns/user", pid().value).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!userns_.valid()) return fail(errno, Step::open_source, "user namespace of the child");
+  }
+  return userns_.get();
+}
+
+Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, bool recursive, bool idmapped) {
+  const std::string name = path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
+  const unsigned flags = kernel::open_tree_clone | kernel::open_tree_cloexec |
+                         (recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
+                         (path.empty() ? static_cast<unsigned>(kernel::at_empty_path) : 0U);
+  Fd tree(static_cast<int>(
+      ::syscall(__NR_open_tree, path.empty() ? from.number : AT_FDCWD, path.c_str(), flags)));
+  if (!tree.valid()) return fail(errno, Step::open_source, name);
+  kernel::MountAttr attr{0, 0, kernel::ms_private, 0};
+  if (idmapped) {
+    auto ns = user_namespace();
+    if (!ns) return fail(ns);
+    attr.attr_set = kernel::attr_idmap;
+    attr.userns_fd = static_cast<std::uint64_t>(*ns);
+  }
+  if (::syscall(__NR_mount_setattr, tree.get(), "", kernel::at_empty_path | (recursive ? kernel::at_recursive : 0), &attr,
+                sizeof attr) < 0)
+    return fail(errno, Step::set_mount_attributes, name + (idmapped ? " with shifted owners" : ""));
+  return tree;
+}
+
+Result<bool> LaunchEngine::do_op(const op::IdmapTree& o) {
+  auto tree = tree_for_child(o.path, o.fd, o.recursive, true);
+  if (!tree) return fail(tree);
+  trees_.push_back(std::move(*tree));
+  return true;
+}
+
+Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
+  if (!helper_) {
+    auto ns = user_namespace();
+    if (!ns) return fail(ns);
+    // Whose files the upper directories are: the host's name for the container's root.
+    std::uint32_t uid = 0, gid = 0;
+    for (const Op& other : plan_.ops)
+      if (const auto* map = std::get_if<op::WriteIdMap>(&other)) {
+        for (const auto& r : map->uids) if (r.inside == 0) uid = r.outside;
+        for (const auto& r : map->gids) if (r.inside == 0) gid = r.outside;
+      }
+    using program::Code;
+    Encoder e;
+    e.pass(op::Slot{0});
+    e.add(op::ArmDeathSignal{}, 0);
+    e.add(op::Unshare{.namespaces = Namespace::mount}, 0);
+    e.add(op::ContainPropagation{}, 0);
+    std::vector<std::string> options = {"mode=0755"};
+    if (o.size.value > 0) options.push_back(fmt::format("size={}", o.size.value));
+    const op::Slot base{1};
+    e.add(op::MountOp{.source = op::MountOp::filesystem, .what = "tmpfs", .options = options,
+                      .place = op::MountOp::on_root, .to = base}, 0);
+    std::vector<std::int16_t> sent;
+    for (std::size_t i = 0; i < o.layers.size(); ++i) {
+      const auto& layer = o.layers[i];
+      const auto index = static_cast<std::uint32_t>(i);
+      const std::string lower = fmt::format("l{}", i), upper = fmt::format("u{}", i), work = fmt::format("w{}", i);
+      e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = lower}, index);
+      e.add(op::MountOp{.source = op::MountOp::tree, .what = layer.lower, .base = base, .target = lower}, index);
+      // The owner shift goes with the copy of the lower directory; it is not an op of any container's own plan.
+      if (o.idmapped) e.last().r[3] = 0;
+      if (layer.upper.empty()) {
+        e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = upper, .mode = layer.mode}, index);
+        program::Rec& owner = e.add(Code::set_owner, index);
+        owner.r[0] = 1;
+        owner.s[0] = e.text(upper);
+        owner.n[0] = uid | (static_cast<std::uint64_t>(gid) << 32U);
+        e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = work}, index);
+      }
+      const op::Slot to{static_cast<int>(2 + i)};
+      e.add(op::MountOp{.source = op::MountOp::filesystem,
+                        .what = "overlay",
+                        .options = {"lowerdir=" + lower, "upperdir=" + (layer.upper.empty() ? upper : layer.upper),
+                                    "workdir=" + (layer.work.empty() ? work : layer.work)},
+                        .cwd = base,
+                        .place = op::MountOp::nowhere,
+                        .to = to}, index);
+      sent.push_back(static_cast<std::int16_t>(to.number));
+    }
+    program::Rec& send = e.add(Code::send_slots, 0);
+    send.s[0] = e.bytes(sent.data(), sent.size() * sizeof sent[0], 2);
+    e.add(Code::end, 0);
+    auto helper = Helper::start(zygote_, e, {*ns}, "building overlays");
+    if (!helper) return fail(helper);
+    helper_ = std::move(*helper);
+  }
+  auto done = helper_->step();
+  if (!done) return fail(done);
+  if (!*done) return false;
+  Helper::Outcome out = std::move(**done);
+  helper_.reset();
+  if (out.failed) {
+    const std::string where = out.op < o.layers.size() ? o.layers[out.op].lower : std::string("overlays");
+    return fail(out.error, Step::mount_root,
+                fmt::format("overlay of '{}'{}", where, out.text.empty() ? "" : " (kernel: " + out.text + ")"));
+  }
+  if (out.code != CLD_EXITED || out.status != 0 || out.received.size() != o.layers.size())
+    return fail(Errc::child_vanished, Step::mount_root, "the process that builds the overlays");
+  for (auto& fd : out.received) trees_.push_back(std::move(fd));
+  return true;
+}
+
+}  // namespace condroid::inline v0::detail

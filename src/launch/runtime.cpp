@@ -1,0 +1,97 @@
+#include "condroid/runtime.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+
+#include "condroid/builder.hpp"
+#include "launch/engine.hpp"
+#include "launch/wire.hpp"
+#include "launch/zygote.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+namespace {
+
+std::string default_state_dir() {
+  if (::geteuid() == 0) return "/run/condroid";
+  if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
+    return std::string(dir) + "/condroid";
+  return fmt::format("/tmp/condroid-{}", ::geteuid());
+}
+
+}  // namespace
+
+Result<Runtime> Runtime::open(RuntimeOptions options) {
+  auto core = std::make_shared<detail::RuntimeCore>();
+  core->owner = ::getpid();
+  core->state_dir = options.state_dir.empty() ? default_state_dir() : options.state_dir.str();
+  while (core->state_dir.size() > 1 && core->state_dir.back() == '/') core->state_dir.pop_back();
+  if (core->state_dir[0] != '/')
+    return fail(Errc::bad_spec, Step::open_runtime, fmt::format("state directory '{}'", core->state_dir),
+                "an absolute path is needed");
+  // A directory that the caller made stays; ours goes when it is empty.
+  struct stat st{};
+  core->remove_state_dir = options.state_dir.empty() || ::stat(core->state_dir.c_str(), &st) < 0;
+  core->options = std::move(options);
+  if (core->options.sweep)
+    if (auto ok = detail::sweep_state(core->state_dir); !ok) return fail(ok);
+  auto zygote = core->get_zygote();
+  if (!zygote) return fail(zygote);
+  return Runtime(std::move(core));
+}
+
+Result<std::reference_wrapper<const HostFacts>> Runtime::facts() const {
+  auto facts = core_->get_facts();
+  if (!facts) return fail(facts);
+  return std::cref(**facts);
+}
+
+Result<Launch> Runtime::start(Plan plan, LaunchOptions options) const {
+  if (plan.ops.empty()) return fail(Errc::bad_spec, Step::clone, "an empty plan");
+  if (options.stop_before && *options.stop_before >= plan.ops.size())
+    return fail(Errc::bad_spec, Step::clone, fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan.ops.size()));
+  auto zygote = core_->get_zygote();
+  if (!zygote) return fail(zygote);
+  auto engine = std::make_unique<detail::LaunchEngine>(core_, std::move(*zygote), std::move(plan), std::move(options));
+  if (auto ok = engine->prepare(); !ok) return fail(ok);
+  return Launch(std::move(engine));
+}
+
+Result<Container> Runtime::launch(Plan plan, LaunchOptions options) const {
+  auto launch = start(std::move(plan), std::move(options));
+  if (!launch) return fail(launch);
+  for (;;) {
+    auto done = launch->step();
+    if (!done) return fail(done);
+    if (*done) return std::move(**done);
+    const auto [fd, events] = launch->interest();
+    if (launch->stopped() && !fd.valid())
+      return fail(Errc::stopped, Step::clone, "stopped before an op of the host; use start() to go on from there");
+    if (const int e = detail::wait_for_fd(fd.get(), events, launch->timeout()); e < 0)
+      return fail(-e, Step::wait, "poll");
+  }
+}
+
+Result<Container> Runtime::launch(const Spec& spec, LaunchOptions options) const {
+  auto facts = this->facts();
+  if (!facts) return fail(facts);
+  auto plan = compile(spec, *facts);
+  if (!plan) return fail(plan);
+  return launch(std::move(*plan), std::move(options));
+}
+
+Pid Runtime::zygote_pid() const {
+  const std::lock_guard lock(core_->mutex);
+  return core_->zygote && core_->zygote->alive() ? core_->zygote->pid() : Pid{};
+}
+
+Result<Container> ContainerBuilder::launch(const Runtime& runtime) const { return runtime.launch(spec()); }
+
+}  // namespace v0
+}  // namespace condroid

@@ -1,0 +1,36 @@
+// Messages with descriptors over seqpacket sockets, without allocation; and a few system calls that Debian 12's libc does
+// not wrap. Private.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <span>
+
+#include "condroid/sys/fd.hpp"
+#include "program/format.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// Sends one message without blocking. 0, or an errno: EAGAIN when the peer has not read yet, EPIPE when it is gone.
+[[nodiscard]] int send_message(int socket, const void* data, std::size_t size, std::span<const int> fds = {});
+
+struct Received {
+  int error = 0;         ///< errno; EAGAIN when there is nothing.
+  bool end = false;      ///< The peer closed.
+  std::size_t size = 0;
+  bool truncated = false;
+  std::size_t fd_count = 0;
+};
+
+/// Receives one message without blocking. At most fds.size() descriptors are kept, all CLOEXEC; others are closed.
+[[nodiscard]] Received receive_message(int socket, void* data, std::size_t size, std::span<Fd> fds = {});
+
+/// A seqpacket pair, both ends CLOEXEC. errno, or 0.
+[[nodiscard]] int socket_pair(Fd& ours, Fd& theirs);
+
+/// Waits for `events` on fd. 1 ready, 0 time out, -errno. EINTR is hidden; `milliseconds` < 0 waits for ever.
+[[nodiscard]] int wait_for_fd(int fd, short events, int milliseconds);
+
+[[nodiscard]] int pidfd_signal(int pidfd, int signal);
+
+}  // namespace condroid::inline v0::detail

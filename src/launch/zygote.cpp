@@ -1,0 +1,353 @@
+#include "launch/zygote.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <cstring>
+#include <ctime>
+
+#include "launch/wire.hpp"
+#include "program/kernel.hpp"
+#include "program/syscall.hpp"
+
+extern "C" {
+extern const unsigned char condroid_zygote_begin[];
+extern const unsigned char condroid_zygote_end[];
+}
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010U  // Linux 6.3
+#endif
+#ifndef F_SEAL_EXEC
+#define F_SEAL_EXEC 0x0020  // Linux 6.3
+#endif
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+std::chrono::nanoseconds monotonic_now() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+/// The embedded program as an executable file without a name, sealed.
+Result<Fd> zygote_program() {
+  const auto* begin = condroid_zygote_begin;
+  const auto size = static_cast<std::size_t>(condroid_zygote_end - condroid_zygote_begin);
+  const auto write_all = [&](int fd) {
+    for (std::size_t done = 0; done < size;) {
+      const ssize_t n = ::write(fd, begin + done, size - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n <= 0) return false;
+      done += static_cast<std::size_t>(n);
+    }
+    return true;
+  };
+  Fd memory(::memfd_create("condroid-zygote", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
+  if (!memory.valid() && errno == EINVAL)  // before 6.3 there is no such flag
+    memory = Fd(::memfd_create("condroid-zygote", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (memory.valid()) {
+    if (!write_all(memory.get())) return fail(errno, Step::start_zygote, "writing its program to a memfd");
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+    if (::fcntl(memory.get(), F_ADD_SEALS, seals | F_SEAL_EXEC) < 0 && ::fcntl(memory.get(), F_ADD_SEALS, seals) < 0)
+      return fail(errno, Step::start_zygote, "sealing its program");
+    return memory;
+  }
+  const int first = errno;
+  // Where memfds may not be executed (vm.memfd_noexec): a file without a name, opened again so that nobody can write it.
+  for (const char* dir : {"/run", "/dev/shm", "/var/tmp", "/tmp"}) {
+    Fd writable(::open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0700));
+    if (!writable.valid() || !write_all(writable.get())) continue;
+    Fd readable(::open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
+    if (readable.valid()) return readable;
+  }
+  return fail(first, Step::start_zygote, "memfd_create");
+}
+
+struct SpawnJob {
+  int program;
+  int control;
+  int host;
+  int state;
+  const char* argv[4];
+  int pidfd;
+  long pid;
+  int error;
+  alignas(16) char stack[16 * 1024];
+};
+
+// Code that runs in a process which shares the host's memory must not be instrumented.
+#if defined(__clang__)
+#define CONDROID_BARE __attribute__((no_sanitize("address", "thread", "undefined"), noinline))
+#else
+#define CONDROID_BARE \
+  __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined, noinline))
+#endif
+
+/// Becomes the zygote. Shares the host's memory until exec: raw system calls only, and nothing but `job` is written.
+CONDROID_BARE int exec_zygote(void* argument) {
+  auto& job = *static_cast<SpawnJob*>(argument);
+  const kernel::RealSystem sys;
+  // Out of the way of the numbers they are to have.
+  long moved[4];
+  const int wanted[4] = {job.control, job.host, job.state, job.program};
+  for (int i = 0; i < 4; ++i) {
+    moved[i] = sys(__NR_fcntl, wanted[i], F_DUPFD_CLOEXEC, 16);
+    if (moved[i] < 0) return job.error = static_cast<int>(-moved[i]), 1;
+  }
+  const int numbers[3] = {program::fd_control, program::fd_host, program::fd_state};
+  for (int i = 0; i < 3; ++i) {
+    const long e = sys(__NR_dup3, moved[i], numbers[i], 0);
+    if (e < 0) return job.error = static_cast<int>(-e), 1;
+  }
+  const char* const empty[1] = {nullptr};
+  const long e = sys(__NR_execveat, moved[3], reinterpret_cast<long>(""), reinterpret_cast<long>(job.argv),
+                     reinterpret_cast<long>(empty), AT_EMPTY_PATH);
+  job.error = static_cast<int>(-e);
+  return 1;
+}
+
+/// The middle process: clones the zygote and ends, so that the zygote is no child of the host.
+CONDROID_BARE int middle(void* argument) {
+  auto& job = *static_cast<SpawnJob*>(argument);
+  kernel::CloneArgs args{};
+  args.flags = kernel::clone_vm | kernel::clone_vfork | kernel::clone_pidfd | kernel::clone_clear_sighand;
+  args.pidfd = reinterpret_cast<std::uint64_t>(&job.pidfd);
+  args.exit_signal = 0;
+  args.stack = reinterpret_cast<std::uint64_t>(job.stack);
+  args.stack_size = sizeof job.stack;
+  job.pid = kernel::clone3_run(&args, sizeof args, exec_zygote, &job);
+  return 0;
+}
+
+}  // namespace
+
+TickClock::TickClock() : ticks_(kernel::ticks()), time_(monotonic_now()) {}
+
+std::chrono::nanoseconds TickClock::at(std::uint64_t ticks) const {
+  const std::uint64_t now_ticks = kernel::ticks();
+  const auto now = monotonic_now();
+  if (now_ticks <= ticks_ || now <= time_) return now;
+  const double per_tick = static_cast<double>((now - time_).count()) / static_cast<double>(now_ticks - ticks_);
+  const double back = static_cast<double>(static_cast<std::int64_t>(now_ticks - ticks)) * per_tick;
+  return now - std::chrono::nanoseconds(static_cast<std::int64_t>(back));
+}
+
+Result<std::shared_ptr<Zygote>> Zygote::start(const std::string& state_dir, bool remove_state_dir) {
+  std::shared_ptr<Zygote> z(new Zygote);
+  z->owner_ = ::getpid();
+  if (auto ok = z->spawn(state_dir, remove_state_dir); !ok) return fail(ok);
+  return z;
+}
+
+Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) {
+  std::uint64_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random))
+    return fail(errno, Step::start_zygote, "getrandom");
+  name_ = fmt::format("condroid-{:012x}", random & 0xffffffffffffU);
+
+  // Another Runtime's zygote may remove the empty directory between our mkdir and our open.
+  Fd file;
+  for (int tries = 0; tries < 100 && !file.valid(); ++tries) {
+    if (::mkdir(state_dir.c_str(), 0700) < 0 && errno != EEXIST)
+      return fail(errno, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
+    state_ = Fd(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!state_.valid()) {
+      if (errno == ENOENT) continue;
+      return fail(errno, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
+    }
+    struct stat st{};
+    if (::fstat(state_.get(), &st) < 0) return fail(errno, Step::open_runtime, state_dir);
+    if (st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)
+      return fail(Errc::unsupported, Step::open_runtime,
+                  fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir, st.st_uid,
+                              st.st_mode & 07777),
+                  "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
+    file = Fd(::openat(state_.get(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+    if (!file.valid() && errno != ENOENT)
+      return fail(errno, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name_));
+  }
+  if (!file.valid()) return fail(ENOENT, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
+  const auto abandon = [&](Error e) -> tl::unexpected<Error> {
+    ::unlinkat(state_.get(), name_.c_str(), 0);
+    if (remove_state_dir) ::rmdir(state_dir.c_str());
+    return fail(std::move(e));
+  };
+  if (::ftruncate(file.get(), static_cast<off_t>(program::arena_size)) < 0)
+    return abandon(sys_error(errno, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name_)));
+  void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) return abandon(sys_error(errno, Step::open_runtime, "mapping the state file"));
+  arena_ = static_cast<char*>(mapped);
+  auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
+  head.magic = program::magic;
+  head.version = 1;
+  head.host = owner_;
+  std::strncpy(head.runtime, name_.c_str(), sizeof head.runtime - 1);
+
+  auto executable = zygote_program();
+  if (!executable) return abandon(std::move(executable).error());
+  Fd theirs;
+  if (const int e = socket_pair(control_, theirs); e != 0)
+    return abandon(sys_error(e, Step::start_zygote, "socketpair"));
+  Fd self(static_cast<int>(::syscall(SYS_pidfd_open, owner_, 0)));
+  if (!self.valid()) return abandon(sys_error(errno, Step::start_zygote, "pidfd_open of this process"));
+
+  const std::string base = state_dir.substr(state_dir.find_last_of('/') + 1);
+  auto job = std::make_unique<SpawnJob>();
+  job->program = executable->get();
+  job->control = theirs.get();
+  job->host = self.get();
+  job->state = state_.get();
+  job->argv[0] = "condroid-zygote";
+  job->argv[1] = name_.c_str();
+  job->argv[2] = remove_state_dir ? base.c_str() : "-";
+  job->argv[3] = nullptr;
+  job->pidfd = -1;
+  job->pid = -EAGAIN;
+  job->error = 0;
+
+  // No handler of the host may run in a process that shares its memory.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  if (const int e = ::pthread_sigmask(SIG_SETMASK, &all, &before); e != 0)
+    return abandon(sys_error(e, Step::start_zygote, "blocking signals"));
+  auto middle_stack = std::make_unique<char[]>(std::size_t{16} * 1024 + 16);
+  kernel::CloneArgs args{};
+  args.flags = kernel::clone_vm | kernel::clone_vfork | kernel::clone_files;
+  args.exit_signal = 0;
+  args.stack = (reinterpret_cast<std::uint64_t>(middle_stack.get()) + 15) & ~std::uint64_t{15};
+  args.stack_size = std::size_t{16} * 1024;
+  const long middle_pid = kernel::clone3_run(&args, sizeof args, middle, job.get());
+  if (middle_pid > 0) {
+    while (::waitpid(static_cast<pid_t>(middle_pid), nullptr, __WALL) < 0 && errno == EINTR) {
+    }
+  }
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (middle_pid < 0)
+    return abandon(sys_error(static_cast<int>(-middle_pid), Step::start_zygote, "clone of the middle process"));
+  pidfd_ = Fd(job->pidfd);
+  if (job->pid < 0) return abandon(sys_error(static_cast<int>(-job->pid), Step::start_zygote, "clone"));
+  if (job->error != 0) return abandon(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
+  pid_ = Pid{static_cast<std::int32_t>(job->pid)};
+  theirs.reset();
+
+  program::Record record{};
+  for (;;) {
+    const int ready = wait_for_fd(control_.get(), POLLIN, 10000);
+    if (ready == 0) return abandon(make_error(Errc::zygote_lost, Step::start_zygote, "it did not answer within 10 s"));
+    if (ready < 0) return abandon(sys_error(-ready, Step::start_zygote, "poll"));
+    const Received r = receive_message(control_.get(), &record, sizeof record);
+    if (r.error == EAGAIN) continue;
+    if (r.error != 0) return abandon(sys_error(r.error, Step::start_zygote, "its first message"));
+    if (r.end || r.size != sizeof record || record.magic != program::magic)
+      return abandon(make_error(Errc::zygote_lost, Step::start_zygote, "it died while starting"));
+    break;
+  }
+  if (record.kind != program::RecordKind::ready)
+    return abandon(sys_error(record.error, Step::start_zygote, "its own set-up"));
+  return {};
+}
+
+Zygote::~Zygote() {
+  const bool ours = owner_ == ::getpid();
+  if (ours && control_.valid()) {
+    // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
+    ::shutdown(control_.get(), SHUT_RDWR);
+    // Ten seconds for killing and undoing everything; it goes on by itself after that.
+    if (pidfd_.valid()) {
+      (void)wait_for_fd(pidfd_.get(), POLLIN, 10000);
+      // Ours to reap only if this program is a subreaper or pid 1.
+      siginfo_t info{};
+      (void)::waitid(static_cast<idtype_t>(3 /* P_PIDFD */), static_cast<id_t>(pidfd_.get()), &info,
+                     WEXITED | WNOHANG | __WALL);
+    }
+  }
+  if (arena_ != nullptr) ::munmap(arena_, program::arena_size);
+}
+
+bool Zygote::alive() const {
+  pollfd p{pidfd_.get(), POLLIN, 0};
+  return ::poll(&p, 1, 0) == 0;
+}
+
+program::ResultPage& Zygote::page(std::uint32_t i) const noexcept {
+  return *reinterpret_cast<program::ResultPage*>(arena_ + program::arena_pages + std::size_t{i} * 4096);
+}
+
+program::LiveEntry& Zygote::live(std::uint32_t i) const noexcept {
+  return reinterpret_cast<program::LiveEntry*>(arena_ + program::arena_live)[i];
+}
+
+bool Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
+  const std::lock_guard lock(mutex_);
+  const bool has_live = !free_live_.empty() || next_live_ < program::max_live;
+  const bool has_page = !free_pages_.empty() || next_page_ < program::max_pages;
+  if (!has_live || !has_page) return false;
+  if (free_live_.empty()) {
+    live = next_live_++;
+  } else {
+    live = free_live_.back();
+    free_live_.pop_back();
+  }
+  if (free_pages_.empty()) {
+    page = next_page_++;
+  } else {
+    page = free_pages_.back();
+    free_pages_.pop_back();
+  }
+  return true;
+}
+
+void Zygote::give_back_page(std::uint32_t page) {
+  const std::lock_guard lock(mutex_);
+  free_pages_.push_back(page);
+}
+
+void Zygote::give_back_live(std::uint32_t live) {
+  const std::lock_guard lock(mutex_);
+  free_live_.push_back(live);
+}
+
+int Zygote::request(const program::Request& request, std::span<const int> fds) const {
+  return send_message(control_.get(), &request, sizeof request, fds);
+}
+
+Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
+  const std::lock_guard lock(mutex);
+  if (owner != ::getpid())
+    return fail(Errc::in_forked_child, Step::clone, "this process is a fork of the one that opened the Runtime",
+                "open a Runtime of its own here");
+  if (zygote && zygote->alive()) return zygote;
+  auto z = Zygote::start(state_dir, remove_state_dir);
+  if (!z) return fail(z);
+  zygote = std::move(*z);
+  return zygote;
+}
+
+Result<const HostFacts*> RuntimeCore::get_facts() {
+  const std::lock_guard lock(mutex);
+  if (!facts) {
+    auto probed = probe_host();
+    if (!probed) return fail(probed);
+    probed->state_dir = state_dir;
+    facts = std::make_unique<HostFacts>(std::move(*probed));
+  }
+  return facts.get();
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,115 @@
+// The host's side of one zygote: its process, the arena file that both map, and the lists of free places in it. Private.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/runtime.hpp"
+#include "condroid/sys/fd.hpp"
+#include "program/format.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// Converts the child's counter to time: two readings of both clocks, far enough apart.
+class TickClock {
+ public:
+  TickClock();
+  /// Nanoseconds of CLOCK_MONOTONIC at this value of the counter.
+  [[nodiscard]] std::chrono::nanoseconds at(std::uint64_t ticks) const;
+
+ private:
+  std::uint64_t ticks_;
+  std::chrono::nanoseconds time_;
+};
+
+/// One running zygote. Shared by the Runtime and everything launched through it; the last owner ends it. Thread-safe.
+class Zygote {
+ public:
+  /// Starts one. Blocks for about a millisecond.
+  [[nodiscard]] static Result<std::shared_ptr<Zygote>> start(const std::string& state_dir,
+                                                             bool remove_state_dir);
+  Zygote(const Zygote&) = delete;
+  Zygote& operator=(const Zygote&) = delete;
+  /// Ends it and with it every container that is not detached; waits until it has cleaned up.
+  ~Zygote();
+
+  [[nodiscard]] bool alive() const;  ///< One poll(2).
+  [[nodiscard]] int control() const noexcept { return control_.get(); }
+  [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+  [[nodiscard]] Pid pid() const noexcept { return pid_; }
+  [[nodiscard]] const std::string& runtime_name() const noexcept { return name_; }
+  [[nodiscard]] const TickClock& clock() const noexcept { return clock_; }
+
+  [[nodiscard]] program::ResultPage& page(std::uint32_t i) const noexcept;
+  [[nodiscard]] program::LiveEntry& live(std::uint32_t i) const noexcept;
+
+  /// A place in the table of living containers and a result page; false when there is none.
+  [[nodiscard]] bool take_places(std::uint32_t& live, std::uint32_t& page);
+  void give_back_page(std::uint32_t page);
+  void give_back_live(std::uint32_t live);
+  [[nodiscard]] std::uint64_t next_id() noexcept { return ++last_id_; }
+
+  /// Sends a request; errno, or 0.
+  [[nodiscard]] int request(const program::Request& request, std::span<const int> fds = {}) const;
+
+  /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so that it is undone.
+  /// @returns an O_PATH descriptor that stays open as long as the zygote.
+  [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, const std::string& parent,
+                                       const std::vector<std::string>& controllers);
+
+ private:
+  Zygote() = default;
+  [[nodiscard]] Result<void> spawn(const std::string& state_dir, bool remove_state_dir);
+
+  pid_t owner_ = 0;
+  Fd control_;
+  Fd pidfd_;
+  Fd state_;
+  Pid pid_{};
+  std::string name_;
+  char* arena_ = nullptr;
+  TickClock clock_;
+  std::atomic<std::uint64_t> last_id_{0};
+
+  std::mutex mutex_;
+  std::vector<std::uint32_t> free_live_;   // given back; else the next unused one
+  std::vector<std::uint32_t> free_pages_;
+  std::uint32_t next_live_ = 0;
+  std::uint32_t next_page_ = 0;
+  struct Group {
+    Fd dir;
+    std::vector<std::string> controllers;
+  };
+  std::array<Group, program::max_hierarchies> groups_{};
+};
+
+/// What a Runtime shares with everything launched through it.
+struct RuntimeCore {
+  RuntimeOptions options;
+  std::string state_dir;
+  bool remove_state_dir = false;
+  pid_t owner = 0;
+  std::mutex mutex;
+  std::shared_ptr<Zygote> zygote;
+  std::unique_ptr<HostFacts> facts;
+
+  /// The living zygote; a new one when the last has died.
+  [[nodiscard]] Result<std::shared_ptr<Zygote>> get_zygote();
+  [[nodiscard]] Result<const HostFacts*> get_facts();
+};
+
+/// Removes a cgroup and all below it, killing what runs there; used where no zygote does it. First error, or 0.
+[[nodiscard]] int remove_cgroup(int parent, const char* name);
+
+/// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.
+[[nodiscard]] Result<void> sweep_state(const std::string& state_dir);
+
+}  // namespace condroid::inline v0::detail

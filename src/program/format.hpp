@@ -1,0 +1,239 @@
+// The flat program that a container's process interprets between clone and exec, the page in which it leaves its result,
+// and the messages between host, zygote and child. Shared by the library and the freestanding zygote: no libc here, only
+// fixed-size, trivially copyable data.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+namespace condroid::program {
+
+inline constexpr uint32_t magic = 0x64726e63;  // "cnrd"
+inline constexpr uint32_t no_op = 0xffffffffU;
+inline constexpr unsigned slot_count = 256;
+inline constexpr unsigned max_passed = 250;  // SCM_MAX_FD is 253
+inline constexpr unsigned max_ptys = 65;
+inline constexpr uint32_t max_program = 8U << 20U;
+inline constexpr uint32_t chunk_size = 64U << 10U;  // programs travel over the sync socket in pieces of this size
+
+/// What an instruction does. Operands are named beside each: r = registers (slots), s = strings, n = numbers.
+enum class Code : uint16_t {
+  arm_death_signal = 1,  // n0 signal, n1 dumpable
+  enter_cgroup,          // r0 tasks
+  unshare,               // n0 CLONE_NEW* bits
+  join_namespace,        // r0 ns, n0 CLONE_NEW* bit
+  set_time_offsets,      // r0 proc, s0 text for timens_offsets
+  sync,                  // n0 message to send, n1 message to wait for, s0 list of int16 registers for descriptors
+  become_root,           // n0 uid, n1 gid, n2 set_groups
+  contain_propagation,
+  mount,                 // see MountFlags
+  make_directory,        // r0 base, s0 path, n0 mode
+  make_link,             // r0 base, s0 path, s1 content
+  make_file,             // r0 base, s0 path, s1 content, n0 mode
+  make_node,             // r0 base, s0 path, s1 host path, n0 mode with type, n1 dev_t, n2 uid | gid << 32, n3 bind
+  open_pty,              // r0 devpts, r1 dev, r2 slave out, s0 path, s1 second path, n0 uid|gid<<32, n1 rows|cols<<16, n2 second is a bind
+  send_ptys,             // n0 count
+  mask_path,             // r0 base, r1 directory with "null", s0 path
+  protect_path,          // r0 base, s0 path
+  set_mount_flags,       // r0 mount, n0 attr, n1 propagation, n2 recursive
+  pivot_root,            // r0 root
+  set_hostname,          // s0
+  set_domainname,        // s0
+  raise_loopback,
+  write_setting,         // r0 proc, s0 path, s1 value
+  set_rlimit,            // n0 resource, n1 soft, n2 hard
+  set_scheduling,        // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
+  set_personality,       // n0
+  set_umask,             // n0
+  join_keyring,
+  new_session,           // r0 terminal
+  place_descriptors,     // s0 list of Placement
+  change_directory,      // s0, n0 create
+  set_credentials,       // n0 uid | gid << 32, n1 caps, n2 last capability, n3 death signal, s0 groups (uint32), flags
+  no_new_privs,
+  start_init,
+  exec,                  // s0 paths (NUL separated), s1 argv, s2 envp, s3 room for pointers, n0 argc, n1 envc, n2 paths
+  set_owner,             // r0 base, s0 path, n0 uid | gid << 32
+  send_slots,            // s0 list of int16 registers: sent up with message trees
+  end,                   // leave with status 0: a throwaway helper
+};
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::end) + 1;
+
+// Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0 what, s1 target,
+// s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd register, n3 number of options.
+inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs = 1U << 2U, mount_recursive = 1U << 3U,
+                          mount_recursive_flags = 1U << 4U, mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
+                          mount_create = 1U << 7U, mount_follow = 1U << 8U, mount_optional = 1U << 9U;
+// Rec::flags of Code::set_credentials.
+inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U;
+
+/// Bytes of the blob. A string is followed by a NUL that `size` does not count.
+struct Str {
+  uint32_t offset;
+  uint32_t size;
+};
+
+struct Rec {
+  Code code;
+  uint16_t flags;
+  uint32_t index;  ///< Of the op in the plan.
+  int16_t r[4];    ///< Registers; -1 is none.
+  Str s[4];
+  uint64_t n[4];
+};
+static_assert(sizeof(Rec) == 80);
+
+struct Placement {
+  int16_t from;
+  int16_t number;
+};
+
+struct Header {
+  uint32_t magic;
+  uint32_t total;        ///< Of everything: header, records, blob.
+  uint32_t count;        ///< Of records; they follow the header.
+  uint32_t blob;         ///< Where the blob begins.
+  uint32_t blob_size;
+  uint32_t stop_before;  ///< Index of an op of the plan, or no_op.
+  uint32_t passed;       ///< So many registers are filled from descriptors that came with the clone request, as said
+  uint32_t reserved;     ///< by `slots`.
+  int16_t slots[256];    ///< Register of each passed descriptor, in order.
+};
+static_assert(sizeof(Header) % 8 == 0);
+
+/// Which part of an instruction failed; the host turns it into words.
+enum class Part : uint16_t {
+  whole,
+  open_source,
+  create_filesystem,
+  filesystem_option,
+  set_attributes,
+  idmap,
+  resolve_target,
+  make_target,
+  attach,
+  write,
+  verify,
+  bounding_set,
+  groups,
+  gid,
+  uid,
+  capset,
+  ambient,
+  death_signal,
+  host_gone,
+  terminal,
+  device_mismatch,
+};
+
+enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };
+
+/// What the child leaves for the host. The host treats it as hostile input and copies what it uses, once.
+struct ResultPage {
+  ChildState state;
+  uint32_t op;         ///< Index of the op it is at.
+  int32_t error;       ///< errno, when failed.
+  Part part;
+  uint16_t detail;     ///< Which option, entry or group.
+  uint32_t stamps;     ///< How many of `ticks` are filled.
+  uint32_t text_size;  ///< Of `text`.
+  uint64_t started;    ///< Counter when the child began.
+  char text[224];      ///< What the kernel said of a file system's parameters.
+  struct Stamp {
+    uint32_t op;
+    uint32_t pad;
+    uint64_t ticks;
+  } ticks[238];
+};
+static_assert(sizeof(ResultPage) <= 4096);
+
+/// One running container, as the next Runtime on the same state directory finds it if host and zygote both die.
+struct LiveEntry {
+  int32_t pid;       ///< Written by the kernel in clone3(2) (CLONE_PARENT_SETTID); 0: none.
+  uint32_t detached;
+  uint64_t born;     ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
+  uint64_t inode;    ///< Of its pidfd; 0 before pidfs.
+  uint64_t cgroups;  ///< Bit per hierarchy.
+  char name[96];     ///< "<name>.<id>": its cgroup below the runtime's.
+};
+static_assert(sizeof(LiveEntry) == 128);
+
+inline constexpr unsigned max_live = 16384;
+inline constexpr unsigned max_pages = 2048;
+inline constexpr unsigned max_hierarchies = 32;
+
+struct ArenaHeader {
+  uint32_t magic;
+  uint32_t version;
+  int32_t host;
+  int32_t zygote;
+  char runtime[64];                         ///< "condroid-<id>"
+  char parents[max_hierarchies][112];       ///< Directories in which the runtime's cgroups are, for a later sweep.
+};
+static_assert(sizeof(ArenaHeader) <= 4096);
+
+inline constexpr size_t arena_live = 4096;
+inline constexpr size_t arena_pages = arena_live + size_t{max_live} * sizeof(LiveEntry);
+inline constexpr size_t arena_size = arena_pages + size_t{max_pages} * 4096;
+
+// ---- messages ------------------------------------------------------------------------------------------------------
+
+/// On the sync socket, both ways.
+enum class SyncKind : uint32_t {
+  configure = 1,
+  post_configure,
+  cgroup,
+  post_cgroup,
+  error,
+  ptys,     ///< Pty masters ride with it.
+  trees,    ///< Detached mounts ride with it.
+  stopped,  ///< Reached stop_before.
+  resume,
+  started,  ///< From the small init: the command was executed. Without init, end-of-file says so.
+  ended,    ///< From the small init: value is the command's wait status.
+};
+struct SyncMessage {
+  SyncKind kind;
+  uint32_t value;
+};
+
+enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, discard };
+
+inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_kill_cgroup = 1U << 2U;
+
+/// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync socket, passed ones.
+struct Request {
+  uint32_t magic;
+  RequestKind kind;
+  uint32_t live;        ///< Index of the LiveEntry.
+  uint32_t page;        ///< Index of the ResultPage.
+  uint64_t clone_flags;
+  uint32_t flags;
+  uint32_t joins;       ///< How many namespaces a helper joins before it clones.
+  uint64_t cgroups;     ///< clone: bit per hierarchy with a cgroup to be removed; adopt: the hierarchy's index.
+  uint64_t v2;          ///< Bit per hierarchy; adopt: 1 if it is v2.
+  uint64_t memory;      ///< Bit of the hierarchy that counts out-of-memory kills.
+  char name[96];
+};
+
+enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited };
+
+/// Zygote to host: `ready` on the control socket, the others on a launch's exit socket.
+struct Record {
+  uint32_t magic;
+  RecordKind kind;
+  int32_t pid;
+  int32_t error;           ///< failed: errno of clone3 or of joining.
+  int32_t code;            ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
+  int32_t status;          ///< exited: exit code or signal.
+  int32_t undo_error;      ///< exited: errno of the first cgroup that could not be removed.
+  uint32_t undo_hierarchy;
+  uint64_t oom_kills;
+  uint64_t rusage[18];     ///< The kernel's struct rusage.
+};
+
+// Descriptors of the zygote, from its first instruction on.
+inline constexpr int fd_control = 3, fd_host = 4, fd_state = 5, fd_self = 6, fd_epoll = 7, fd_arena = 8,
+                     fd_first_free = 9;
+
+}  // namespace condroid::program

@@ -1,0 +1,1034 @@
+// The interpreter: everything that runs in a container's process between clone and exec. Freestanding, one thread, no
+// allocation, raw system calls. A template over the system calls, so that tests run this very code with recording,
+// failing ones.
+//
+// Rules (docs/child-rules.md): nothing is believed of what is found in the container's root; paths there are looked up by
+// openat2 from a descriptor; every result is looked at; a failure leaves (op, part, errno) in the result page and the
+// process ends.
+#pragma once
+
+#include "program/format.hpp"
+#include "program/kernel.hpp"
+
+namespace condroid::program {
+
+using namespace condroid::kernel;
+
+/// What the process knows besides its program.
+struct ChildContext {
+  int sync = -1;          ///< Its end of the sync socket.
+  int zygote = -1;        ///< pidfd of the zygote: readable when it is dead.
+  int passed[max_passed] = {};
+  unsigned passed_count = 0;
+  ResultPage* page = nullptr;
+  void* arena = nullptr;  ///< The shared mapping, given up by the small init.
+  Rlimit64 nofile{};      ///< The caller's limit, which the zygote raised for itself.
+};
+
+template <class System>
+class Interpreter {
+ public:
+  Interpreter(System& system, ChildContext& context) : sys_(system), cx_(context) {
+    for (auto& r : regs_) r = -1;
+  }
+
+  /// Reads the program from the sync socket and runs it. Comes back only on failure or at Code::end.
+  int run() {
+    cx_.page->started = ticks();
+    cx_.page->state = ChildState::reading;
+    if (const long e = read_program(); e < 0) return failed(no_op, e);
+    cx_.page->state = ChildState::running;
+    return interpret();
+  }
+
+  /// Checks a program once: after this every register, string and count in it is in bounds.
+  [[nodiscard]] static bool valid(const Header& h, size_t size) {
+    if (size < sizeof(Header) || h.magic != magic || h.total != size || size > max_program) return false;
+    if (h.count > 65536 || h.blob < sizeof(Header) + uint64_t{h.count} * sizeof(Rec) || h.blob > size ||
+        h.blob_size != size - h.blob || h.passed > max_passed)
+      return false;
+    if (h.blob_size == 0) return false;
+    for (const int16_t r : h.slots)
+      if (r < -1 || r >= static_cast<int>(slot_count)) return false;
+    const auto* recs = reinterpret_cast<const Rec*>(&h + 1);
+    const auto* blob = reinterpret_cast<const char*>(&h) + h.blob;
+    for (uint32_t i = 0; i < h.count; ++i) {
+      const Rec& x = recs[i];
+      if (static_cast<uint16_t>(x.code) == 0 || static_cast<uint16_t>(x.code) >= code_count) return false;
+      for (const int16_t r : x.r)
+        if (r < -1 || r >= static_cast<int>(slot_count)) return false;
+      for (const Str& s : x.s)
+        if (s.offset >= h.blob_size || s.size >= h.blob_size - s.offset || blob[s.offset + s.size] != 0) return false;
+      if (!operands_fit(x, blob)) return false;
+    }
+    return true;
+  }
+
+  /// Runs a program that is already in memory; for tests.
+  int run_program(Header* program) {
+    program_ = program;
+    if (!valid(*program, program->total)) return failed(no_op, -e_proto);
+    for (unsigned i = 0; i < program->passed && i < cx_.passed_count; ++i)
+      if (program->slots[i] >= 0) regs_[program->slots[i]] = cx_.passed[i];
+    return interpret();
+  }
+
+ private:
+  // ---- small things ----
+  template <class... A>
+  long call(long nr, A... a) {
+    return sys_(nr, raw(a)...);
+  }
+  template <class T>
+  static long raw(T v) {
+    if constexpr (requires { static_cast<long>(v); })
+      return static_cast<long>(v);
+    else
+      return reinterpret_cast<long>(v);
+  }
+
+  static size_t length(const char* s) {
+    size_t n = 0;
+    while (s[n] != 0) ++n;
+    return n;
+  }
+  char* blob() { return reinterpret_cast<char*>(program_) + program_->blob; }
+  char* str(const Rec& x, int i) { return blob() + x.s[i].offset; }
+  int reg(const Rec& x, int i) const { return x.r[i] < 0 ? -1 : regs_[x.r[i]]; }
+  void set_reg(const Rec& x, int i, long fd) {
+    if (x.r[i] >= 0) regs_[x.r[i]] = static_cast<int>(fd);
+  }
+  long at(Part part, long result) {
+    if (result < 0) part_ = part;
+    return result;
+  }
+  void close(long fd) {
+    if (fd >= 0) call(__NR_close, fd);
+  }
+
+  /// What valid() must know of an instruction's lists: nothing in them may lead outside.
+  static bool operands_fit(const Rec& x, const char* blob) {
+    const auto* p = blob + x.s[0].offset;
+    switch (x.code) {
+      case Code::sync:
+      case Code::send_slots:
+        return x.s[0].size % 2 == 0 && x.s[0].offset % 2 == 0 && x.s[0].size / 2 <= max_passed &&
+               registers_fit(reinterpret_cast<const int16_t*>(p), x.s[0].size / 2);
+      case Code::place_descriptors: {
+        if (x.s[0].size % sizeof(Placement) != 0 || x.s[0].offset % 4 != 0) return false;
+        const auto* list = reinterpret_cast<const Placement*>(p);
+        const size_t n = x.s[0].size / sizeof(Placement);
+        if (n > max_passed) return false;
+        for (size_t i = 0; i < n; ++i)
+          if (list[i].from < 0 || list[i].from >= static_cast<int>(slot_count) || list[i].number < 0 ||
+              (i > 0 && list[i].number <= list[i - 1].number))
+            return false;
+        return true;
+      }
+      case Code::set_credentials:
+        return x.s[0].size % 4 == 0 && x.s[0].offset % 4 == 0 && x.n[2] < 64;
+      case Code::set_scheduling:
+        return x.s[0].offset % 8 == 0 && x.s[0].size % 8 == 0;
+      case Code::send_ptys:
+        return x.n[0] <= max_ptys;
+      case Code::exec: {
+        // Room for both arrays of pointers with their ends; as many strings as are counted.
+        const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
+        return x.n[0] >= 1 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] >= 1 && x.n[2] < 4096 &&
+               x.s[3].size >= room && x.s[3].offset % 8 == 0 && strings_fit(x.s[0], x.n[2], blob) &&
+               strings_fit(x.s[1], x.n[0], blob) && strings_fit(x.s[2], x.n[1], blob);
+      }
+      case Code::mount:
+        return strings_fit(x.s[2], x.n[3], blob) && static_cast<int64_t>(x.n[2]) >= -1 &&
+               static_cast<int64_t>(x.n[2]) < static_cast<int64_t>(slot_count);
+      default:
+        return true;
+    }
+  }
+  static bool registers_fit(const int16_t* list, size_t n) {
+    for (size_t i = 0; i < n; ++i)
+      if (list[i] < 0 || list[i] >= static_cast<int>(slot_count)) return false;
+    return true;
+  }
+  /// `count` strings, each with its NUL, fill exactly `s`.
+  static bool strings_fit(const Str& s, uint64_t count, const char* blob) {
+    uint64_t seen = 0;
+    for (uint32_t i = 0; i < s.size; ++i)
+      if (blob[s.offset + i] == 0) ++seen;
+    return seen == count && (s.size == 0 || blob[s.offset + s.size - 1] == 0);
+  }
+
+  int failed(uint32_t op, long error) {
+    cx_.page->op = op;
+    cx_.page->error = static_cast<int32_t>(-error);
+    cx_.page->part = part_;
+    cx_.page->detail = detail_;
+    cx_.page->state = ChildState::failed;
+    return 125;
+  }
+
+  // ---- program ----
+  long read_program() {
+    Header head;
+    char* at_byte = reinterpret_cast<char*>(&head);
+    long n = receive_bytes(at_byte, sizeof head);
+    if (n < 0) return n;
+    if (static_cast<size_t>(n) != sizeof head || head.magic != magic || head.total < sizeof head || head.total > max_program)
+      return -e_proto;
+    // PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
+    const long mapped = call(__NR_mmap, 0L, head.total, 3, 0x22, -1, 0);
+    if (mapped < 0 && mapped > -4096) return mapped;
+    program_ = reinterpret_cast<Header*>(mapped);
+    char* bytes = reinterpret_cast<char*>(program_);
+    for (size_t i = 0; i < sizeof head; ++i) bytes[i] = at_byte[i];
+    size_t have = sizeof head;
+    while (have < head.total) {
+      n = receive_bytes(bytes + have, head.total - have);
+      if (n < 0) return n;
+      have += static_cast<size_t>(n);
+    }
+    if (!valid(*program_, head.total) || program_->passed != cx_.passed_count) return -e_proto;
+    for (unsigned i = 0; i < cx_.passed_count; ++i)
+      if (program_->slots[i] >= 0) regs_[program_->slots[i]] = cx_.passed[i];
+    return 0;
+  }
+  long receive_bytes(char* to, size_t size) {
+    for (;;) {
+      const long n = call(__NR_recvfrom, cx_.sync, to, size, 0, 0, 0);
+      if (n == -e_intr) continue;
+      if (n == 0) return -e_pipe;  // the host is gone
+      return n;
+    }
+  }
+
+  int interpret() {
+    const Rec* recs = reinterpret_cast<const Rec*>(program_ + 1);
+    call(__NR_umask, 0);
+    for (uint32_t i = 0; i < program_->count; ++i) {
+      const Rec& x = recs[i];
+      part_ = Part::whole;
+      detail_ = 0;
+      cx_.page->op = x.index;
+      if (cx_.page->stamps < sizeof cx_.page->ticks / sizeof cx_.page->ticks[0]) {
+        auto& stamp = cx_.page->ticks[cx_.page->stamps];
+        stamp.op = x.index;
+        stamp.ticks = ticks();
+        ++cx_.page->stamps;
+      }
+      if (x.index == program_->stop_before)
+        if (const long e = pause_here(x.index); e < 0) return failed(x.index, e);
+      if (x.code == Code::end) {
+        cx_.page->state = ChildState::done;
+        return 0;
+      }
+      const long e = step(x);
+      if (e < 0) return failed(x.index, e);
+    }
+    return failed(no_op, -e_proto);  // a program that neither executes nor ends
+  }
+
+  long pause_here(uint32_t index) {
+    cx_.page->state = ChildState::stopped;
+    if (const long e = send(SyncKind::stopped, index, nullptr, 0); e < 0) return e;
+    if (const long e = expect(SyncKind::resume, nullptr, 0); e < 0) return e;
+    cx_.page->state = ChildState::running;
+    return 0;
+  }
+
+  long step(const Rec& x) {
+    switch (x.code) {
+      case Code::arm_death_signal: return arm_death_signal(static_cast<int>(x.n[0]), x.n[1] != 0);
+      case Code::enter_cgroup: return write_all(reg(x, 0), "0", 1);
+      case Code::unshare: return call(__NR_unshare, x.n[0]);
+      case Code::join_namespace: return call(__NR_setns, reg(x, 0), x.n[0]);
+      case Code::set_time_offsets: return set_time_offsets(x);
+      case Code::sync: return barrier(x);
+      case Code::become_root: return become_root(x);
+      case Code::contain_propagation: return call(__NR_mount, 0L, "/", 0L, ms_rec | ms_private, 0L);
+      case Code::mount: return mount(x);
+      case Code::make_directory: return make_directory(reg(x, 0), str(x, 0), static_cast<uint32_t>(x.n[0]));
+      case Code::make_link: return make_link(x);
+      case Code::make_file: return make_file(x);
+      case Code::make_node: return make_node(x);
+      case Code::open_pty: return open_pty(x);
+      case Code::send_ptys: return send_ptys(x);
+      case Code::mask_path: return mask_path(x);
+      case Code::protect_path: return protect_path(x);
+      case Code::set_mount_flags:
+        return set_attributes(reg(x, 0), x.n[0], x.n[1], x.n[2] != 0, -1);
+      case Code::pivot_root: return pivot_root(x);
+      case Code::set_hostname: return call(__NR_sethostname, str(x, 0), x.s[0].size);
+      case Code::set_domainname: return call(__NR_setdomainname, str(x, 0), x.s[0].size);
+      case Code::raise_loopback: return raise_loopback();
+      case Code::write_setting: return write_setting(x);
+      case Code::set_rlimit: {
+        const Rlimit64 limit{x.n[1], x.n[2]};
+        if (x.n[0] == rlimit_nofile) nofile_set_ = true;
+        return call(__NR_prlimit64, 0, x.n[0], &limit, 0L);
+      }
+      case Code::set_scheduling: return set_scheduling(x);
+      case Code::set_personality: return call(__NR_personality, x.n[0]);
+      case Code::set_umask: umask_ = static_cast<uint32_t>(x.n[0]); return 0;
+      case Code::join_keyring: {
+        const long e = call(__NR_keyctl, keyctl_join_session_keyring, 0L, 0, 0, 0);
+        return e == -e_nosys || e > 0 ? 0 : e;  // a kernel without keys has none to hide
+      }
+      case Code::new_session: return new_session(x);
+      case Code::place_descriptors: return place_descriptors(x);
+      case Code::change_directory: return change_directory(x);
+      case Code::set_credentials: return set_credentials(x);
+      case Code::no_new_privs: return call(__NR_prctl, pr_set_no_new_privs, 1, 0, 0, 0);
+      case Code::start_init: return start_init();
+      case Code::exec: return exec(x);
+      case Code::set_owner: return call(__NR_fchownat, reg(x, 0), str(x, 0), low(x.n[0]), high(x.n[0]), at_symlink_nofollow);
+      case Code::send_slots: return send_slots(x);
+      case Code::end: return 0;
+    }
+    return -e_proto;
+  }
+
+  // ---- talking to the host ----
+  long send(SyncKind kind, uint32_t value, const int* fds, unsigned count) {
+    SyncMessage message{kind, value};
+    IoVec iov{&message, sizeof message};
+    alignas(8) char control[sizeof(CmsgHdr) + sizeof(int) * (max_passed + 2)];
+    MsgHdr m{nullptr, 0, &iov, 1, nullptr, 0, 0};
+    if (count > 0) {
+      auto* c = reinterpret_cast<CmsgHdr*>(control);
+      c->size = sizeof(CmsgHdr) + count * sizeof(int);
+      c->level = sol_socket;
+      c->type = scm_rights;
+      int* list = reinterpret_cast<int*>(c + 1);
+      for (unsigned i = 0; i < count; ++i) list[i] = fds[i];
+      m.control = control;
+      m.control_size = (c->size + 7) & ~size_t{7};
+    }
+    for (;;) {
+      const long n = call(__NR_sendmsg, cx_.sync, &m, msg_nosignal);
+      if (n == -e_intr) continue;
+      return n < 0 ? n : 0;
+    }
+  }
+
+  /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is the end.
+  long expect(SyncKind kind, int* fds, unsigned count) {
+    SyncMessage message{};
+    IoVec iov{&message, sizeof message};
+    alignas(8) char control[sizeof(CmsgHdr) + sizeof(int) * (max_passed + 2)];
+    long n = 0;
+    MsgHdr m{};
+    do {
+      m = MsgHdr{nullptr, 0, &iov, 1, control, sizeof control, 0};
+      n = call(__NR_recvmsg, cx_.sync, &m, msg_cmsg_cloexec);
+    } while (n == -e_intr);
+    if (n < 0) return n;
+    if (n == 0) return -e_pipe;
+    unsigned got = 0;
+    if (m.control_size >= sizeof(CmsgHdr)) {
+      const auto* c = reinterpret_cast<const CmsgHdr*>(control);
+      if (c->level == sol_socket && c->type == scm_rights && c->size >= sizeof(CmsgHdr)) {
+        const int* list = reinterpret_cast<const int*>(c + 1);
+        got = static_cast<unsigned>((c->size - sizeof(CmsgHdr)) / sizeof(int));
+        for (unsigned i = 0; i < got; ++i) {
+          if (i < count) fds[i] = list[i];
+          else close(list[i]);
+        }
+      }
+    }
+    if (n != sizeof message || message.kind != kind || got != count || (m.flags & msg_ctrunc) != 0)
+      return message.kind == SyncKind::error ? -e_canceled : -e_proto;
+    return 0;
+  }
+
+  long barrier(const Rec& x) {
+    const auto* list = reinterpret_cast<const int16_t*>(str(x, 0));
+    const unsigned count = x.s[0].size / 2;
+    cx_.page->state = ChildState::waiting;
+    if (const long e = send(static_cast<SyncKind>(x.n[0]), 0, nullptr, 0); e < 0) return e;
+    if (const long e = expect(static_cast<SyncKind>(x.n[1]), received_, count); e < 0) return e;
+    for (unsigned i = 0; i < count; ++i) regs_[list[i]] = received_[i];
+    cx_.page->state = ChildState::running;
+    return 0;
+  }
+
+  long send_slots(const Rec& x) {
+    const auto* list = reinterpret_cast<const int16_t*>(str(x, 0));
+    const unsigned count = x.s[0].size / 2;
+    for (unsigned i = 0; i < count; ++i) received_[i] = regs_[list[i]];
+    return send(SyncKind::trees, count, received_, count);
+  }
+
+  long send_ptys(const Rec& x) {
+    const unsigned count = static_cast<unsigned>(x.n[0]);
+    if (count != pty_count_) return -e_proto;
+    if (const long e = send(SyncKind::ptys, count, masters_, count); e < 0) return e;
+    for (unsigned i = 0; i < count; ++i) close(masters_[i]);
+    pty_count_ = 0;
+    return 0;
+  }
+
+  /// Nobody to live for: the host closed its end, or the zygote is dead.
+  long still_wanted() {
+    PollFd list[2] = {{cx_.zygote, pollin, 0}, {cx_.sync, static_cast<int16_t>(pollrdhup), 0}};
+    const Timespec none{0, 0};
+    const long n = call(__NR_ppoll, list, cx_.zygote < 0 ? 1 : 2, &none, 0L, 8);
+    if (n < 0) return n == -e_intr ? 0 : n;
+    return n == 0 ? 0 : at(Part::host_gone, -e_pipe);
+  }
+
+  long arm_death_signal(int signal, bool dumpable) {
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, signal, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    death_signal_ = signal;
+    if (dumpable)
+      if (const long e = call(__NR_prctl, pr_set_dumpable, 1, 0, 0, 0); e < 0) return e;
+    return still_wanted();
+  }
+
+  long write_all(int fd, const char* text, size_t size) {
+    const long n = call(__NR_write, fd, text, size);
+    if (n < 0) return at(Part::write, n);
+    return static_cast<size_t>(n) == size ? 0 : at(Part::write, -e_inval);
+  }
+
+  long become_root(const Rec& x) {
+    if (x.n[2] != 0)
+      if (const long e = call(__NR_setgroups, 0, 0L); e < 0) return at(Part::groups, e);
+    if (const long e = call(__NR_setresgid, x.n[1], x.n[1], x.n[1]); e < 0) return at(Part::gid, e);
+    if (const long e = call(__NR_setresuid, x.n[0], x.n[0], x.n[0]); e < 0) return at(Part::uid, e);
+    // The id change cleared the death signal and may have made us traceable.
+    if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, death_signal_, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    return still_wanted();
+  }
+
+  long set_time_offsets(const Rec& x) {
+    if (const long e = call(__NR_unshare, clone_newtime); e < 0) return e;
+    // "self" is us as procfs's pid namespace numbers us.
+    if (const long e = write_proc(reg(x, 0), "self/timens_offsets", str(x, 0), x.s[0].size); e < 0) return e;
+    // A magic link, in a procfs that nobody else has seen yet.
+    const long ns = open_how(reg(x, 0), "self/ns/time_for_children", static_cast<uint64_t>(o_rdonly), 0);
+    if (ns < 0) return ns;
+    const long e = call(__NR_setns, ns, clone_newtime);
+    close(ns);
+    return e;
+  }
+
+  // ---- looking up paths ----
+  /// Opens below `base` and nowhere else; EAGAIN means that something was renamed meanwhile.
+  long open_how(int base, const char* path, uint64_t flags, uint64_t resolve) {
+    const OpenHow how{flags | static_cast<uint64_t>(o_cloexec), 0, resolve};
+    long fd = -e_again;
+    for (int i = 0; i < 128 && fd == -e_again; ++i) fd = call(__NR_openat2, base, path, &how, sizeof how);
+    return fd;
+  }
+  long resolve(int base, const char* path, bool follow) {
+    return open_how(base, path, static_cast<uint64_t>(o_path),
+                    resolve_in_root | resolve_no_magiclinks | (follow ? 0 : resolve_no_symlinks));
+  }
+
+  /// Makes what is missing of `path`, one name at a time, each in a directory held open; then opens it.
+  long make_path(int base, const char* path, bool directory, uint32_t mode, bool follow) {
+    char prefix[4096];
+    const size_t size = length(path);
+    if (size >= sizeof prefix) return -e_nametoolong;
+    long parent = -1;
+    size_t i = 0;
+    while (i < size && path[i] == '/') ++i;
+    size_t start = i;
+    for (size_t k = 0; k < i; ++k) prefix[k] = '/';
+    long result = -e_noent;
+    while (start < size) {
+      size_t stop = start;
+      while (stop < size && path[stop] != '/') prefix[stop] = path[stop], ++stop;
+      prefix[stop] = 0;
+      size_t next = stop;
+      while (next < size && path[next] == '/') ++next;
+      const bool last = next >= size;
+      long fd = resolve(base, prefix, follow);
+      if (fd == -e_noent) {
+        const long dir = parent < 0 ? base : parent;
+        char name[256];
+        if (stop - start >= sizeof name) {
+          fd = -e_nametoolong;
+        } else {
+          for (size_t k = start; k <= stop; ++k) name[k - start] = prefix[k];
+          const long made = last && !directory ? call(__NR_mknodat, dir, name, s_ifreg | (mode & 0666), 0)
+                                               : call(__NR_mkdirat, dir, name, mode);
+          fd = made < 0 && made != -e_exist ? made : resolve(base, prefix, follow);
+        }
+      }
+      if (parent >= 0) close(parent);
+      parent = -1;
+      if (fd < 0) return fd;
+      if (last) return fd;
+      parent = fd;
+      for (size_t k = stop; k < next; ++k) prefix[k] = '/';
+      start = next;
+    }
+    if (result == -e_noent) result = resolve(base, "/", false);  // the path is the root itself
+    return result;
+  }
+
+  long type_of(int fd, uint32_t* type, uint32_t* major = nullptr, uint32_t* minor = nullptr) {
+    Statx st;
+    if (const long e = call(__NR_statx, fd, "", at_empty_path, statx_type, &st); e < 0) return e;
+    *type = st.mode & s_ifmt;
+    if (major != nullptr) *major = st.rdev_major;
+    if (minor != nullptr) *minor = st.rdev_minor;
+    return 0;
+  }
+
+  /// The target of something of this type: looked up, made when missing and wanted.
+  long target(int base, const char* path, int source, bool create, bool follow) {
+    long fd = resolve(base, path, follow);
+    if (fd != -e_noent || !create) return at(Part::resolve_target, fd);
+    uint32_t type = 0;
+    if (const long e = type_of(source, &type); e < 0) return at(Part::make_target, e);
+    return at(Part::make_target, make_path(base, path, type == s_ifdir, 0755, follow));
+  }
+
+  // ---- mounts ----
+  long move_to(int mount, int onto) {
+    return at(Part::attach, call(__NR_move_mount, mount, "", onto, "", move_mount_f_empty_path | move_mount_t_empty_path));
+  }
+
+  long set_attributes(int fd, uint64_t attr, uint64_t propagation, bool recursive, int userns) {
+    MountAttr a{attr, 0, propagation, 0};
+    if ((attr & (attr_noatime | attr_strictatime)) != 0) a.attr_clr = attr_atime;
+    if (userns >= 0) {
+      a.attr_set |= attr_idmap;
+      a.userns_fd = static_cast<uint64_t>(userns);
+    }
+    return at(Part::set_attributes,
+              call(__NR_mount_setattr, fd, "", at_empty_path | (recursive ? at_recursive : 0), &a, sizeof a));
+  }
+
+  /// A new file system, configured and detached.
+  long new_filesystem(const Rec& x) {
+    const long fs = call(__NR_fsopen, str(x, 0), fsopen_cloexec);
+    if (fs < 0) return at(Part::create_filesystem, fs);
+    long e = 0;
+    if (x.s[3].size > 0) e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source", str(x, 3), 0));
+    char* option = str(x, 2);
+    for (uint64_t i = 0; e >= 0 && i < x.n[3]; ++i) {
+      const size_t size = length(option);
+      char* value = option;
+      while (*value != 0 && *value != '=') ++value;
+      detail_ = static_cast<uint16_t>(i);
+      if (*value == '=') {
+        *value = 0;
+        e = call(__NR_fsconfig, fs, fsconfig_set_string, option, value + 1, 0);
+        *value = '=';
+      } else {
+        e = call(__NR_fsconfig, fs, fsconfig_set_flag, option, 0L, 0);
+      }
+      at(Part::filesystem_option, e);
+      option += size + 1;
+    }
+    const int cwd = static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : -1;
+    if (e >= 0 && cwd >= 0) e = at(Part::create_filesystem, call(__NR_fchdir, cwd));
+    if (e >= 0) e = at(Part::create_filesystem, call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
+    long mount = e;
+    if (e >= 0) mount = at(Part::create_filesystem, call(__NR_fsmount, fs, fsmount_cloexec, x.n[0]));
+    if (mount < 0) read_log(fs);
+    close(fs);
+    return mount;
+  }
+
+  /// What the kernel has to say about a file system's parameters, for the host's message.
+  void read_log(long fs) {
+    const long n = call(__NR_read, fs, cx_.page->text, sizeof cx_.page->text - 1);
+    cx_.page->text_size = n > 0 ? static_cast<uint32_t>(n) : 0;
+  }
+
+  long mount(const Rec& x) {
+    const bool optional = (x.flags & mount_optional) != 0;
+    const long e = mount_now(x);
+    if (e < 0 && optional) return 0;
+    return e;
+  }
+
+  long mount_now(const Rec& x) {
+    long fd = -1;
+    const bool recursive = (x.flags & mount_recursive) != 0;
+    if ((x.flags & mount_fs) != 0) {
+      fd = new_filesystem(x);
+      if (fd >= 0 && x.n[1] != 0)
+        if (const long e = set_attributes(static_cast<int>(fd), 0, x.n[1], false, -1); e < 0) return close(fd), e;
+    } else {
+      if ((x.flags & mount_tree) != 0)
+        fd = at(Part::open_source, call(__NR_open_tree, at_fdcwd, str(x, 0),
+                                        open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_no_automount) |
+                                            (recursive ? static_cast<unsigned>(at_recursive) : 0U)));
+      else
+        fd = reg(x, 1);
+      if (fd < 0 && (x.flags & mount_tree) == 0) return at(Part::open_source, -e_badf);
+      if (fd >= 0 && (x.n[0] != 0 || x.n[1] != 0 || x.r[3] >= 0)) {
+        if (const long e = set_attributes(static_cast<int>(fd), x.n[0], x.n[1], (x.flags & mount_recursive_flags) != 0,
+                                          reg(x, 3));
+            e < 0)
+          return close(fd), e;
+      }
+    }
+    if (fd < 0) return fd;
+    if ((x.flags & mount_on_root) != 0) {
+      const long e = at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd, "/", move_mount_f_empty_path));
+      if (e < 0) return close(fd), e;
+    } else if ((x.flags & mount_at_target) != 0) {
+      const long onto = target(reg(x, 0), str(x, 1), static_cast<int>(fd), (x.flags & mount_create) != 0,
+                               (x.flags & mount_follow) != 0);
+      const long e = onto < 0 ? onto : move_to(static_cast<int>(fd), static_cast<int>(onto));
+      close(onto);
+      if (e < 0) return close(fd), e;
+    }
+    if (x.r[2] >= 0)
+      set_reg(x, 2, fd);
+    else
+      close(fd);
+    return 0;
+  }
+
+  long make_directory(int base, const char* path, uint32_t mode) {
+    // One name in a directory of our own needs no look-up.
+    bool deep = false;
+    for (const char* p = path; *p != 0; ++p) deep = deep || *p == '/';
+    if (!deep) {
+      const long e = call(__NR_mkdirat, base, path, mode);
+      if (e != -e_exist) return at(Part::make_target, e);
+    }
+    const long fd = at(Part::make_target, make_path(base, path, true, mode, false));
+    if (fd < 0) return fd;
+    uint32_t type = 0;
+    const long e = type_of(static_cast<int>(fd), &type);
+    close(fd);
+    return e < 0 ? e : type == s_ifdir ? 0 : at(Part::make_target, -e_notdir);
+  }
+
+  /// The directory that holds the last name of `path`, and that name. `*opened` is to be closed.
+  long parent_of(int base, char* path, char** name, long* opened) {
+    size_t slash = 0;
+    const size_t size = length(path);
+    bool found = false;
+    for (size_t i = 0; i < size; ++i)
+      if (path[i] == '/') slash = i, found = true;
+    *opened = -1;
+    *name = path;
+    if (!found) return base;
+    *name = path + slash + 1;
+    if (slash == 0) return base;
+    path[slash] = 0;
+    *opened = make_path(base, path, true, 0755, false);
+    path[slash] = '/';
+    return *opened;
+  }
+
+  long make_link(const Rec& x) {
+    char* name = nullptr;
+    long opened = -1;
+    const long dir = parent_of(reg(x, 0), str(x, 0), &name, &opened);
+    if (dir < 0) return at(Part::make_target, dir);
+    const long e = call(__NR_symlinkat, str(x, 1), dir, name);
+    close(opened);
+    return e == -e_exist ? 0 : at(Part::make_target, e);
+  }
+
+  long make_file(const Rec& x) {
+    char* name = nullptr;
+    long opened = -1;
+    const long dir = parent_of(reg(x, 0), str(x, 0), &name, &opened);
+    if (dir < 0) return at(Part::make_target, dir);
+    const long fd = call(__NR_openat, dir, name, o_creat | o_excl | o_wronly | o_nofollow | o_cloexec, x.n[0]);
+    close(opened);
+    if (fd == -e_exist) return 0;
+    if (fd < 0) return at(Part::make_target, fd);
+    const long e = x.s[1].size > 0 ? write_all(static_cast<int>(fd), str(x, 1), x.s[1].size) : 0;
+    close(fd);
+    return e;
+  }
+
+  long make_node(const Rec& x) {
+    char* name = nullptr;
+    long opened = -1;
+    const long dir = parent_of(reg(x, 0), str(x, 0), &name, &opened);
+    if (dir < 0) return at(Part::make_target, dir);
+    long e = -e_perm;
+    if (x.n[3] == 0) {
+      e = call(__NR_mknodat, dir, name, x.n[0], x.n[1]);
+      if (e == 0 && x.n[2] != 0)
+        e = call(__NR_fchownat, dir, name, x.n[2] & 0xffffffffU, x.n[2] >> 32U, at_symlink_nofollow);
+    }
+    if (e == -e_perm) e = bind_node(x, static_cast<int>(dir), name);
+    close(opened);
+    return e;
+  }
+
+  /// The host's node in place of one of our own: same type and number, or it is refused.
+  long bind_node(const Rec& x, int dir, const char* name) {
+    const long source = at(Part::open_source,
+                           call(__NR_open_tree, at_fdcwd, str(x, 1), open_tree_clone | open_tree_cloexec));
+    if (source < 0) return source;
+    uint32_t type = 0, major = 0, minor = 0;
+    long e = type_of(static_cast<int>(source), &type, &major, &minor);
+    const uint32_t want_major = static_cast<uint32_t>((x.n[1] >> 8U) & 0xfffU);
+    const uint32_t want_minor = static_cast<uint32_t>((x.n[1] & 0xffU) | ((x.n[1] >> 12U) & 0xfff00U));
+    if (e == 0 && (type != (x.n[0] & s_ifmt) || major != want_major || minor != want_minor))
+      e = at(Part::device_mismatch, -e_nodev);
+    if (e == 0) {
+      e = call(__NR_mknodat, dir, name, s_ifreg | 0666, 0);
+      if (e == -e_exist) e = 0;
+      at(Part::make_target, e);
+    }
+    long onto = -1;
+    if (e == 0) onto = e = at(Part::resolve_target, resolve(dir, name, false));
+    if (onto >= 0) e = move_to(static_cast<int>(source), static_cast<int>(onto));
+    close(onto);
+    close(source);
+    return e;
+  }
+
+  long open_pty(const Rec& x) {
+    if (pty_count_ >= max_ptys) return -e_proto;
+    const long master = call(__NR_openat, reg(x, 0), "ptmx", o_rdwr | o_noctty | o_cloexec);
+    if (master < 0) return at(Part::terminal, master);
+    masters_[pty_count_++] = static_cast<int>(master);
+    const int unlocked = 0;
+    if (const long e = call(__NR_ioctl, master, tiocsptlck, &unlocked); e < 0) return at(Part::terminal, e);
+    // By the master, not by name: a path could lead to another instance. Linux 4.13.
+    const long slave = call(__NR_ioctl, master, tiocgptpeer, o_rdwr | o_noctty | o_cloexec);
+    if (slave < 0) return at(Part::terminal, slave);
+    const Winsize size{static_cast<uint16_t>(x.n[1] & 0xffffU), static_cast<uint16_t>(x.n[1] >> 16U), 0, 0};
+    if (const long e = call(__NR_ioctl, master, tiocswinsz, &size); e < 0) return at(Part::terminal, e);
+    if (const long e = call(__NR_fchown, slave, x.n[0] & 0xffffffffU, x.n[0] >> 32U); e < 0) return at(Part::terminal, e);
+    if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 0)); e < 0) return e;
+    if (x.s[1].size > 0) {
+      if (x.n[2] != 0) {
+        if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 1)); e < 0) return e;
+      } else {
+        const long e = call(__NR_symlinkat, str(x, 0), reg(x, 1), str(x, 1));
+        if (e < 0 && e != -e_exist) return at(Part::make_target, e);
+      }
+    }
+    if (x.r[2] >= 0)
+      set_reg(x, 2, slave);
+    else
+      close(slave);
+    return 0;
+  }
+
+  /// Binds the file that `fd` is, at `path` below `base`.
+  long bind_fd(int fd, int base, char* path) {
+    const long source = at(Part::open_source,
+                           call(__NR_open_tree, fd, "", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path)));
+    if (source < 0) return source;
+    const long onto = at(Part::make_target, make_path(base, path, false, 0620, false));
+    const long e = onto < 0 ? onto : move_to(static_cast<int>(source), static_cast<int>(onto));
+    close(onto);
+    close(source);
+    return e;
+  }
+
+  long mask_path(const Rec& x) {
+    const long onto = resolve(reg(x, 0), str(x, 0), false);
+    if (onto == -e_noent || onto == -e_notdir) return 0;
+    if (onto < 0) return at(Part::resolve_target, onto);
+    uint32_t type = 0, major = 0, minor = 0;
+    long e = type_of(static_cast<int>(onto), &type);
+    long cover = -1;
+    if (e == 0 && type == s_ifdir) {
+      cover = empty_directory();
+    } else if (e == 0) {
+      cover = reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
+                             : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
+      at(Part::open_source, cover);
+      if (cover >= 0) e = type_of(static_cast<int>(cover), &type, &major, &minor);
+      if (cover >= 0 && e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
+    }
+    if (e == 0) e = cover < 0 ? cover : move_to(static_cast<int>(cover), static_cast<int>(onto));
+    close(cover);
+    close(onto);
+    return e;
+  }
+
+  long empty_directory() {
+    const long fs = call(__NR_fsopen, "tmpfs", fsopen_cloexec);
+    if (fs < 0) return at(Part::create_filesystem, fs);
+    long e = call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0);
+    if (e >= 0) e = call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0);
+    if (e >= 0) e = call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0);
+    if (e >= 0) e = call(__NR_fsmount, fs, fsmount_cloexec, attr_rdonly | attr_nosuid | attr_nodev | attr_noexec);
+    close(fs);
+    return at(Part::create_filesystem, e);
+  }
+
+  long protect_path(const Rec& x) {
+    const long onto = resolve(reg(x, 0), str(x, 0), false);
+    if (onto == -e_noent || onto == -e_notdir) return 0;
+    if (onto < 0) return at(Part::resolve_target, onto);
+    const long copy = call(__NR_open_tree, onto, "",
+                           open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path | at_recursive));
+    long e = at(Part::open_source, copy);
+    if (e >= 0) e = set_attributes(static_cast<int>(copy), attr_rdonly, 0, true, -1);
+    if (e >= 0) e = move_to(static_cast<int>(copy), static_cast<int>(onto));
+    close(copy);
+    close(onto);
+    return e;
+  }
+
+  long pivot_root(const Rec& x) {
+    if (const long e = call(__NR_fchdir, reg(x, 0)); e < 0) return e;
+    if (const long e = call(__NR_pivot_root, ".", "."); e < 0) return e;
+    // The old root lies on top of the new one now; "." leads to it.
+    if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
+    return call(__NR_chdir, "/");
+  }
+
+  long raise_loopback() {
+    const long s = call(__NR_socket, af_unix, sock_dgram | sock_cloexec, 0);
+    if (s < 0) return s;
+    struct {
+      char name[16];
+      int16_t flags;
+      char pad[22];
+    } request = {{'l', 'o', 0}, 0, {}};
+    request.flags = 1;  // IFF_UP; a new namespace's loopback has no other flag to keep but IFF_LOOPBACK, which is fixed
+    const long e = call(__NR_ioctl, s, siocsifflags, &request);
+    close(s);
+    return e;
+  }
+
+  /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted on it.
+  long write_proc(int proc, const char* path, const char* text, size_t size) {
+    const long fd = open_how(proc, path, static_cast<uint64_t>(o_wronly),
+                             resolve_beneath | resolve_no_xdev | resolve_no_magiclinks);
+    if (fd < 0) return at(Part::resolve_target, fd);
+    const long e = write_all(static_cast<int>(fd), text, size);
+    close(fd);
+    return e;
+  }
+  long write_setting(const Rec& x) { return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size); }
+
+  // ---- the process itself ----
+  long set_scheduling(const Rec& x) {
+    if (x.s[0].size > 0)
+      if (const long e = call(__NR_sched_setaffinity, 0, x.s[0].size, str(x, 0)); e < 0) return e;
+    const int priority = static_cast<int>(x.n[1]);
+    if (x.n[0] != 0)
+      if (const long e = call(__NR_sched_setscheduler, 0, x.n[0], &priority); e < 0) return e;
+    if (x.n[2] != 0)
+      if (const long e = call(__NR_setpriority, 0, 0, static_cast<long>(x.n[2]) - 100); e < 0) return e;
+    return 0;
+  }
+
+  long new_session(const Rec& x) {
+    if (const long e = call(__NR_setsid); e < 0) return e;
+    if (reg(x, 0) < 0) return 0;
+    return at(Part::terminal, call(__NR_ioctl, reg(x, 0), tiocsctty, 0));
+  }
+
+  long place_descriptors(const Rec& x) {
+    auto* list = reinterpret_cast<const Placement*>(str(x, 0));
+    const unsigned count = x.s[0].size / sizeof(Placement);
+    const int top = count > 0 ? list[count - 1].number + 1 : 3;
+    // Everything that we still need is moved above the numbers that are given away.
+    for (unsigned i = 0; i < count; ++i) {
+      int& fd = regs_[list[i].from];
+      if (fd < 0) return detail_ = static_cast<uint16_t>(list[i].number), -e_badf;
+      if (fd < top + 2) {
+        const long moved = call(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, top + 2);
+        if (moved < 0) return moved;
+        fd = static_cast<int>(moved);
+      }
+    }
+    int* const still_needed[] = {&cx_.sync, &cx_.zygote};
+    for (int* fd : still_needed) {
+      if (*fd < 0) continue;
+      const long moved = call(__NR_fcntl, *fd, 1030, top + 2);
+      if (moved < 0) return moved;
+      *fd = static_cast<int>(moved);
+    }
+    for (unsigned i = 0; i < count; ++i) {
+      const long e = call(__NR_dup3, regs_[list[i].from], list[i].number, 0);
+      if (e < 0) return detail_ = static_cast<uint16_t>(list[i].number), e;
+    }
+    if (const long e = call(__NR_dup3, cx_.sync, top, o_cloexec); e < 0) return e;
+    cx_.sync = top;
+    int first_other = top + 1;
+    if (cx_.zygote >= 0) {
+      if (const long e = call(__NR_dup3, cx_.zygote, top + 1, o_cloexec); e < 0) return e;
+      cx_.zygote = top + 1;
+      first_other = top + 2;
+    }
+    int next = 0;
+    for (unsigned i = 0; i < count; ++i) {
+      if (list[i].number > next)
+        if (const long e = call(__NR_close_range, next, list[i].number - 1, 0); e < 0) return e;
+      next = list[i].number + 1;
+    }
+    if (next < top)
+      if (const long e = call(__NR_close_range, next, top - 1, 0); e < 0) return e;
+    if (const long e = call(__NR_close_range, first_other, 0xffffffffL, 0); e < 0) return e;
+    for (unsigned i = 0; i < slot_count; ++i) {
+      int now = -1;
+      for (unsigned k = 0; k < count; ++k)
+        if (list[k].from == static_cast<int>(i)) now = list[k].number;
+      regs_[i] = now;
+    }
+    return 0;
+  }
+
+  long change_directory(const Rec& x) {
+    long e = call(__NR_chdir, str(x, 0));
+    if (e == -e_noent && x.n[0] != 0) {
+      const long fd = make_path(at_fdcwd, str(x, 0), true, 0755, false);
+      if (fd < 0) return at(Part::make_target, fd);
+      e = call(__NR_fchdir, fd);
+      close(fd);
+    }
+    if (e < 0) return e;
+    char where[4096];
+    e = call(__NR_getcwd, where, sizeof where);
+    if (e < 0) return at(Part::verify, e);
+    // The kernel says "(unreachable)" of a directory that is not below our root.
+    return where[0] == '/' ? 0 : at(Part::verify, -e_acces);
+  }
+
+  long set_credentials(const Rec& x) {
+    const uint32_t uid = static_cast<uint32_t>(x.n[0]), gid = static_cast<uint32_t>(x.n[0] >> 32U);
+    const uint64_t caps = x.n[1];
+    const bool ambient = (x.flags & cred_ambient) != 0;
+    for (unsigned c = 0; c <= x.n[2]; ++c)
+      if (((caps >> c) & 1U) == 0)
+        if (const long e = call(__NR_prctl, pr_capbset_drop, c, 0, 0, 0); e < 0) {
+          detail_ = static_cast<uint16_t>(c);
+          return at(Part::bounding_set, e);
+        }
+    if ((x.flags & cred_set_groups) != 0)
+      if (const long e = call(__NR_setgroups, x.s[0].size / 4, str(x, 0)); e < 0) return at(Part::groups, e);
+    if (ambient && uid != 0)
+      if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0) return at(Part::ambient, e);
+    if (const long e = call(__NR_setresgid, gid, gid, gid); e < 0) return at(Part::gid, e);
+    if (const long e = call(__NR_setresuid, uid, uid, uid); e < 0) return at(Part::uid, e);
+    // A command with another uid than 0 starts with nothing unless it is ambient.
+    const uint64_t kept = uid == 0 || ambient ? caps : 0;
+    const CapHeader head{cap_version_3, 0};
+    const uint64_t inheritable = ambient ? caps : 0;
+    const CapData data[2] = {{low(kept), low(kept), low(inheritable)}, {high(kept), high(kept), high(inheritable)}};
+    if (const long e = call(__NR_capset, &head, data); e < 0) return at(Part::capset, e);
+    if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_clear_all, 0, 0, 0); e < 0) return at(Part::ambient, e);
+    if (ambient)
+      for (unsigned c = 0; c <= x.n[2]; ++c)
+        if (((caps >> c) & 1U) != 0)
+          if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0) return at(Part::ambient, e);
+    CapData now[2] = {};
+    if (const long e = call(__NR_capget, &head, now); e < 0) return at(Part::verify, e);
+    if (now[0].permitted != low(kept) || now[1].permitted != high(kept) || now[0].effective != low(kept) ||
+        now[1].effective != high(kept))
+      return at(Part::verify, -e_perm);
+    // Each id change may have made us traceable and cleared the death signal.
+    if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, x.n[3], 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    death_signal_ = static_cast<int>(x.n[3]);
+    return 0;
+  }
+  static uint32_t low(uint64_t v) { return static_cast<uint32_t>(v); }
+  static uint32_t high(uint64_t v) { return static_cast<uint32_t>(v >> 32U); }
+
+  /// Splits into pid 1, which stays here, and the command's process, which goes on.
+  long start_init() {
+    // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of our own.
+    CloneArgs args{};
+    args.flags = clone_vfork;
+    args.exit_signal = static_cast<uint64_t>(sig_chld);
+    const uint64_t all = ~uint64_t{0};
+    if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &all, 0L, 8); e < 0) return e;
+    const long pid = call(__NR_clone3, &args, sizeof args);
+    if (pid < 0) return pid;
+    if (pid == 0) {
+      if (const long e = call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+      cx_.zygote = -1;
+      return 0;
+    }
+    be_init(static_cast<int>(pid));
+    return 0;
+  }
+
+  [[noreturn]] void leave(int status) {
+    for (;;) call(__NR_exit_group, status);
+  }
+
+  [[noreturn]] void be_init(int command) {
+    // Without a pid namespace of its own this gathers the command's orphans all the same.
+    call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0);
+    if (cx_.page->state != ChildState::exec || cx_.page->error != 0) leave(125);
+    if (send(SyncKind::started, static_cast<uint32_t>(command), nullptr, 0) < 0) leave(125);
+    if (cx_.arena != nullptr) call(__NR_munmap, cx_.arena, arena_size);
+    // Nothing of the launch stays open here but the socket that reports the end.
+    call(__NR_close_range, 0, cx_.sync - 1, 0);
+    call(__NR_close_range, cx_.sync + 1, 0xffffffffL, 0);
+    const uint64_t all = ~uint64_t{0};
+    for (;;) {
+      SigInfo info;
+      const long signal = call(__NR_rt_sigtimedwait, &all, &info, 0L, 8);
+      if (signal == sig_chld) {
+        int status = 0;
+        for (;;) {
+          const long pid = call(__NR_wait4, -1, &status, wnohang | wall, 0L);
+          if (pid <= 0) break;
+          if (pid != command) continue;
+          send(SyncKind::ended, static_cast<uint32_t>(status), nullptr, 0);
+          const int term = status & 0x7f;
+          leave(term != 0 ? 128 + term : (status >> 8) & 0xff);
+        }
+      } else if (signal > 0) {
+        call(__NR_kill, command, signal);
+      } else if (signal != -e_intr && signal != -e_again) {
+        leave(125);
+      }
+    }
+  }
+
+  long exec(const Rec& x) {
+    if (!nofile_set_ && cx_.nofile.hard != 0)
+      if (const long e = call(__NR_prlimit64, 0, rlimit_nofile, &cx_.nofile, 0L); e < 0) return e;
+    call(__NR_umask, umask_);
+    const uint64_t none = 0;
+    if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &none, 0L, 8); e < 0) return e;
+    auto** argv = reinterpret_cast<char**>(str(x, 3));
+    char** envp = argv + x.n[0] + 1;
+    char* p = str(x, 1);
+    for (uint64_t i = 0; i < x.n[0]; ++i, p += length(p) + 1) argv[i] = p;
+    argv[x.n[0]] = nullptr;
+    p = str(x, 2);
+    for (uint64_t i = 0; i < x.n[1]; ++i, p += length(p) + 1) envp[i] = p;
+    envp[x.n[1]] = nullptr;
+    if (const long e = still_wanted(); e < 0) return e;
+    cx_.page->state = ChildState::exec;
+    long result = -e_noent;
+    p = str(x, 0);
+    for (uint64_t i = 0; i < x.n[2]; ++i, p += length(p) + 1) {
+      const long e = call(__NR_execve, p, argv, envp);
+      detail_ = static_cast<uint16_t>(i);
+      // As execvp(3): a missing one is passed over, a forbidden one is remembered.
+      if (e == -e_acces)
+        result = e;
+      else if (e != -e_noent && e != -e_notdir)
+        return e;
+    }
+    return result;
+  }
+
+  System& sys_;
+  ChildContext& cx_;
+  Header* program_ = nullptr;
+  int regs_[slot_count];
+  int received_[max_passed + 2] = {};
+  int masters_[max_ptys] = {};
+  unsigned pty_count_ = 0;
+  int death_signal_ = sig_kill;
+  uint32_t umask_ = 022;
+  bool nofile_set_ = false;
+  Part part_ = Part::whole;
+  uint16_t detail_ = 0;
+};
+
+}  // namespace condroid::program

@@ -1,0 +1,744 @@
+// condroid-zygote: a tiny, freestanding, static program that clones every container of one Runtime, reaps them, and
+// undoes what they leave. docs/design.md says why it exists. One thread; it keeps no allocation; it never blocks but in
+// epoll_wait; it believes nothing of a message beyond its checked size.
+//
+// argv: [1] name of the arena file in the state directory (fd 5), [2] name of the state directory itself, to be removed
+// when empty ("-": keep it). Descriptors: 3 control socket, 4 pidfd of the host, 5 state directory.
+#include "program/format.hpp"
+#include "program/interpreter.hpp"
+#include "program/kernel.hpp"
+#include "program/syscall.hpp"
+
+using namespace condroid::kernel;
+using namespace condroid::program;
+
+extern "C" {
+void* memcpy(void* to, const void* from, size_t n) {
+  auto* t = static_cast<unsigned char*>(to);
+  const auto* f = static_cast<const unsigned char*>(from);
+  for (size_t i = 0; i < n; ++i) t[i] = f[i];
+  return to;
+}
+void* memset(void* to, int c, size_t n) {
+  auto* t = static_cast<unsigned char*>(to);
+  for (size_t i = 0; i < n; ++i) t[i] = static_cast<unsigned char>(c);
+  return to;
+}
+}
+
+namespace {
+
+template <class... A>
+long call(long nr, A... a) {
+  [[maybe_unused]] const auto raw = [](auto v) {
+    if constexpr (requires { static_cast<long>(v); })
+      return static_cast<long>(v);
+    else
+      return reinterpret_cast<long>(v);
+  };
+  return RealSystem{}(nr, raw(a)...);
+}
+
+[[noreturn]] void leave(int status) {
+  for (;;) call(__NR_exit_group, status);
+}
+
+struct EpollEvent {
+  uint32_t events;
+#if defined(__x86_64__)
+  uint64_t data;
+} __attribute__((packed));
+#else
+  uint64_t data;
+};
+#endif
+constexpr uint32_t epollin = 1;
+constexpr int epoll_add = 1, epoll_del = 2;
+constexpr uint64_t tag_control = 1, tag_host = 2, tag_child = 1U << 16U, tag_console = 1U << 20U;
+
+/// What the zygote itself knows of a container; the shared LiveEntry is for others.
+struct Container {
+  enum State : uint8_t { unused, running, held, draining };
+  State state;
+  bool detached;
+  bool kill_cgroup;
+  uint8_t retries;
+  int pid;
+  int pidfd;
+  int exit_socket;
+  int console;      // of a detached container: its master, drained into log
+  int log;
+  uint64_t cgroups;
+  uint64_t v2;
+  uint64_t memory;
+};
+
+Container containers[max_live];  // zero pages until used
+unsigned live_count = 0;
+unsigned draining_count = 0;
+bool host_gone = false;
+char* arena = nullptr;
+int parents[max_hierarchies];  // directories below which the runtime's cgroups are
+bool parent_v2[max_hierarchies];
+bool adopted[max_hierarchies];
+const char* arena_name = nullptr;
+const char* state_name = nullptr;
+Rlimit64 caller_nofile{};
+alignas(16) char helper_stack[64 * 1024];
+
+LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena + arena_live)[i]; }
+ResultPage& page(uint32_t i) { return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096); }
+ArenaHeader& header() { return *reinterpret_cast<ArenaHeader*>(arena); }
+
+void close(int fd) {
+  if (fd >= 0) call(__NR_close, fd);
+}
+
+// ---- records to the host ---------------------------------------------------------------------------------------------
+
+void send_record(int socket, const Record& record, int fd) {
+  Record copy = record;
+  IoVec iov{&copy, sizeof copy};
+  struct {
+    CmsgHdr head;
+    int fd;
+    int pad;
+  } control{{sizeof(CmsgHdr) + sizeof(int), sol_socket, scm_rights}, fd, 0};
+  MsgHdr m{nullptr, 0, &iov, 1, nullptr, 0, 0};
+  if (fd >= 0) {
+    m.control = &control;
+    m.control_size = sizeof control;
+  }
+  // Never blocks: a launch's socket takes the two records it ever gets, and a host that is gone wants none.
+  call(__NR_sendmsg, socket, &m, msg_dontwait | msg_nosignal);
+}
+
+// ---- undoing cgroups ---------------------------------------------------------------------------------------------------
+
+struct Path {
+  char text[512];
+  size_t size = 0;
+  Path& add(const char* s) {
+    while (*s != 0 && size + 1 < sizeof text) text[size++] = *s++;
+    text[size] = 0;
+    return *this;
+  }
+};
+
+bool same(const char* a, const char* b) {
+  while (*a != 0 && *a == *b) ++a, ++b;
+  return *a == *b;
+}
+
+/// Writes one word to a file of a directory.
+long write_file(int dir, const char* name, const char* text) {
+  const long fd = call(__NR_openat, dir, name, o_wronly | o_cloexec);
+  if (fd < 0) return fd;
+  size_t n = 0;
+  while (text[n] != 0) ++n;
+  const long e = call(__NR_write, fd, text, n);
+  close(static_cast<int>(fd));
+  return e;
+}
+
+/// SIGKILL to every process of a v1 cgroup. They die by themselves; the caller tries again.
+void kill_listed(int dir) {
+  const long fd = call(__NR_openat, dir, "cgroup.procs", o_rdonly | o_cloexec);
+  if (fd < 0) return;
+  char text[4096];
+  long pid = 0;
+  for (;;) {
+    const long n = call(__NR_read, fd, text, sizeof text);
+    if (n <= 0) break;
+    for (long i = 0; i < n; ++i) {
+      if (text[i] >= '0' && text[i] <= '9') {
+        pid = pid * 10 + (text[i] - '0');
+      } else {
+        if (pid > 1) call(__NR_kill, pid, sig_kill);
+        pid = 0;
+      }
+    }
+  }
+  close(static_cast<int>(fd));
+}
+
+/// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs there.
+long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
+  const long e = call(__NR_unlinkat, parent, name, at_removedir);
+  if (e == 0 || e == -e_noent) return 0;
+  const long dir = call(__NR_openat, parent, name, o_rdonly | o_directory | o_nofollow | o_cloexec);
+  if (dir < 0) return dir == -e_noent ? 0 : dir;
+  if (kill) {
+    if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0) kill_listed(static_cast<int>(dir));
+  }
+  alignas(8) char list[2048];
+  for (; depth < 32;) {
+    const long n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) break;
+    for (long i = 0; i < n;) {
+      struct Entry {
+        uint64_t ino;
+        int64_t off;
+        uint16_t size;
+        uint8_t type;
+        char name[1];
+      };
+      auto* entry = reinterpret_cast<Entry*>(list + i);
+      i += entry->size;
+      if (entry->type == 4 && !same(entry->name, ".") && !same(entry->name, ".."))
+        remove_tree(static_cast<int>(dir), entry->name, v2, kill, depth + 1);
+    }
+  }
+  close(static_cast<int>(dir));
+  const long again = call(__NR_unlinkat, parent, name, at_removedir);
+  return again == -e_noent ? 0 : again;
+}
+
+/// The number after `key` in a flat keyed file like memory.events.
+uint64_t read_key(int dir, const char* file, const char* key) {
+  const long fd = call(__NR_openat, dir, file, o_rdonly | o_cloexec);
+  if (fd < 0) return 0;
+  char text[512];
+  const long n = call(__NR_read, fd, text, sizeof text - 1);
+  close(static_cast<int>(fd));
+  if (n <= 0) return 0;
+  text[n] = 0;
+  for (char* line = text; *line != 0;) {
+    const char* k = key;
+    char* p = line;
+    while (*k != 0 && *p == *k) ++p, ++k;
+    if (*k == 0 && *p == ' ') {
+      uint64_t value = 0;
+      for (++p; *p >= '0' && *p <= '9'; ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
+      return value;
+    }
+    while (*line != 0 && *line != '\n') ++line;
+    if (*line != 0) ++line;
+  }
+  return 0;
+}
+
+uint64_t oom_kills(uint32_t i) {
+  const Container& c = containers[i];
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (((c.memory >> h) & 1U) == 0 || !adopted[h]) continue;
+    Path path;
+    path.add(header().runtime).add("/").add(live(i).name).add(parent_v2[h] ? "/memory.events" : "/memory.oom_control");
+    return read_key(parents[h], path.text, "oom_kill");
+  }
+  return 0;
+}
+
+/// Removes what is left of a container's cgroups. 0 when nothing is left.
+long undo_cgroups(uint32_t i, uint32_t* where) {
+  Container& c = containers[i];
+  long first = 0;
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
+    Path path;
+    path.add(header().runtime).add("/").add(live(i).name);
+    const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    if (e == 0)
+      c.cgroups &= ~(uint64_t{1} << h);
+    else if (first == 0)
+      first = e, *where = h;
+  }
+  return first;
+}
+
+// ---- life and death of containers -----------------------------------------------------------------------------------
+
+void forget(uint32_t i) {
+  Container& c = containers[i];
+  if (c.console >= 0) call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
+  close(c.console);
+  close(c.log);
+  close(c.exit_socket);
+  live(i).pid = 0;
+  live(i).name[0] = 0;
+  if (c.state == Container::draining) --draining_count;
+  c.state = Container::unused;
+  --live_count;
+}
+
+struct Ended {
+  SigInfo info;
+  uint64_t rusage[18];
+};
+// The record of a container whose cgroups cannot be removed yet; few at a time, so a small table does.
+struct Pending {
+  uint32_t index;
+  bool used;
+  Record record;
+};
+Pending pending[64];
+
+void finish(uint32_t i, Record& record) {
+  uint32_t where = 0;
+  const long e = undo_cgroups(i, &where);
+  Container& c = containers[i];
+  if (e != 0 && c.retries < 250) {
+    // Processes that share the pid namespace with the host die in their own time; their last one empties the cgroup.
+    for (auto& p : pending) {
+      if (p.used && p.index != i) continue;
+      p.used = true;
+      p.index = i;
+      p.record = record;
+      if (c.state != Container::draining) {
+        c.state = Container::draining;
+        ++draining_count;
+      }
+      ++c.retries;
+      return;
+    }
+  }
+  record.undo_error = static_cast<int32_t>(-e);
+  record.undo_hierarchy = where;
+  for (auto& p : pending)
+    if (p.used && p.index == i) p.used = false;
+  send_record(c.exit_socket, record, -1);
+  forget(i);
+}
+
+void reap(uint32_t i) {
+  Container& c = containers[i];
+  if (c.state == Container::held) {
+    // The host is writing its id map by pid: the number must not be given to somebody else. Taken up by `release`.
+    call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
+    return;
+  }
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::exited;
+  record.pid = c.pid;
+  SigInfo info{};
+  const long e = call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
+  if (e == -e_intr || e == -e_again || (e == 0 && info.pid == 0)) return;
+  if (e < 0) record.error = static_cast<int32_t>(-e);
+  record.code = info.code;
+  record.status = info.status;
+  if (c.memory != 0) record.oom_kills = oom_kills(i);
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);  // the host holds the same open file: closing is not enough
+  close(c.pidfd);
+  c.pidfd = -1;
+  finish(i, record);
+}
+
+void retry_draining() {
+  for (auto& p : pending)
+    if (p.used) {
+      Record record = p.record;
+      finish(p.index, record);
+    }
+}
+
+void kill_container(uint32_t i) {
+  Container& c = containers[i];
+  if (c.pidfd >= 0) call(__NR_pidfd_send_signal, c.pidfd, sig_kill, 0L, 0);
+}
+
+void on_host_gone() {
+  if (host_gone) return;
+  host_gone = true;
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_control, 0L);
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_host, 0L);
+  close(fd_control);
+  close(fd_host);
+  for (uint32_t i = 0; i < max_live && live_count > 0; ++i) {
+    Container& c = containers[i];
+    if (c.state == Container::unused || c.detached) continue;
+    if (c.state == Container::held) {
+      c.state = Container::running;
+      const EpollEvent event{epollin, tag_child + i};
+      call(__NR_epoll_ctl, fd_epoll, epoll_add, c.pidfd, &event);
+    }
+    kill_container(i);
+  }
+}
+
+/// The last act: the runtime's own cgroups and its file.
+[[noreturn]] void depart() {
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (!adopted[h]) continue;
+    // A launch cut short may have left a cgroup that no container entered yet.
+    for (int tries = 0; tries < 200; ++tries) {
+      if (remove_tree(parents[h], header().runtime, parent_v2[h], true, 0) != -e_busy) break;
+      const Timespec pause{0, 1000000};
+      call(__NR_nanosleep, &pause, 0L);
+    }
+  }
+  call(__NR_unlinkat, fd_state, arena_name, 0);
+  if (state_name[0] != '-') {
+    Path up;
+    up.add("../").add(state_name);
+    call(__NR_unlinkat, fd_state, up.text, at_removedir);  // only when it is empty
+  }
+  leave(0);
+}
+
+// ---- cloning -----------------------------------------------------------------------------------------------------------
+
+/// The new process: from here on nothing of the zygote is used but its memory.
+[[noreturn]] void run_child(ChildContext& context) {
+  // First of all: nothing open but what this container was promised. Received descriptors ascend.
+  int next = 0;
+  const auto keep = [&next](int fd) {
+    if (fd > next && call(__NR_close_range, next, fd - 1, 0) < 0) leave(125);
+    next = fd + 1;
+  };
+  keep(fd_self);
+  keep(context.sync);
+  for (unsigned i = 0; i < context.passed_count; ++i) keep(context.passed[i]);
+  if (call(__NR_close_range, next, 0xffffffffL, 0) < 0) leave(125);
+  RealSystem system;
+  Interpreter<RealSystem> interpreter(system, context);
+  leave(interpreter.run());
+}
+
+struct CloneJob {
+  CloneArgs args;
+  const int* joins;
+  unsigned join_count;
+  ChildContext* context;
+  long result;
+};
+
+/// Runs in the zygote's memory while the zygote waits (CLONE_VM|CLONE_VFORK): joins namespaces that decide how the child
+/// is cloned, and clones it as the zygote's own child.
+int join_and_clone(void* argument) {
+  auto& job = *static_cast<CloneJob*>(argument);
+  for (unsigned i = 0; i < job.join_count; ++i) {
+    job.result = call(__NR_setns, job.joins[i], 0);
+    if (job.result < 0) return 1;
+  }
+  job.args.flags |= clone_parent;
+  job.args.exit_signal = 0;
+  const long pid = call(__NR_clone3, &job.args, sizeof job.args);
+  if (pid == 0) run_child(*job.context);
+  job.result = pid;
+  return 0;
+}
+
+long clone_now(CloneJob& job) {
+  if (job.join_count == 0) {
+    const long pid = call(__NR_clone3, &job.args, sizeof job.args);
+    if (pid == 0) run_child(*job.context);
+    return pid;
+  }
+  CloneArgs helper{};
+  helper.flags = clone_vm | clone_vfork | clone_files;
+  helper.stack = reinterpret_cast<uint64_t>(helper_stack);
+  helper.stack_size = sizeof helper_stack;
+  job.result = -e_again;
+  const long pid = clone3_run(&helper, sizeof helper, join_and_clone, &job);
+  if (pid < 0) return pid;
+  call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
+  return job.result;
+}
+
+void on_clone(const Request& request, const int* fds, unsigned count) {
+  const bool into_cgroup = (request.flags & request_into_cgroup) != 0;
+  const unsigned before_sync = 1 + (into_cgroup ? 1U : 0U) + request.joins;
+  Record record{};
+  record.magic = magic;
+  const auto refuse = [&](long error) {
+    record.kind = RecordKind::failed;
+    record.error = static_cast<int32_t>(-error);
+    if (count > 0) send_record(fds[0], record, -1);
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+  };
+  if (request.live >= max_live || request.page >= max_pages || request.joins > 8 || count < before_sync + 1 ||
+      containers[request.live].state != Container::unused)
+    return refuse(-e_proto);
+
+  ChildContext context;
+  context.sync = fds[before_sync];
+  context.zygote = fd_self;
+  context.passed_count = count - before_sync - 1;
+  for (unsigned i = 0; i < context.passed_count; ++i) context.passed[i] = fds[before_sync + 1 + i];
+  context.page = &page(request.page);
+  context.arena = arena;
+  context.nofile = caller_nofile;
+
+  LiveEntry& entry = live(request.live);
+  memcpy(entry.name, request.name, sizeof entry.name);
+  entry.name[sizeof entry.name - 1] = 0;
+  entry.cgroups = request.cgroups;
+  entry.detached = 0;
+  Timespec now{};
+  call(__NR_clock_gettime, 7 /* CLOCK_BOOTTIME */, &now);
+  entry.born = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);
+
+  int pidfd = -1;
+  CloneJob job{};
+  job.args.flags = request.clone_flags | clone_pidfd | clone_parent_settid | (into_cgroup ? clone_into_cgroup : 0);
+  job.args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  // Into the shared file, by the kernel, before the child runs: if we die right now the host can still find it.
+  job.args.parent_tid = reinterpret_cast<uint64_t>(&entry.pid);
+  job.args.exit_signal = static_cast<uint64_t>(sig_chld);
+  job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
+  job.joins = fds + 1 + (into_cgroup ? 1 : 0);
+  job.join_count = request.joins;
+  job.context = &context;
+  const long pid = clone_now(job);
+  if (pid < 0) {
+    entry.pid = 0;
+    entry.name[0] = 0;
+    return refuse(pid);
+  }
+  // Our copies go at once, or the host would never see the child's end of file.
+  for (unsigned i = 1; i < count; ++i) close(fds[i]);
+
+  Container& c = containers[request.live];
+  c = Container{};
+  c.state = (request.flags & request_hold) != 0 ? Container::held : Container::running;
+  c.kill_cgroup = (request.flags & request_kill_cgroup) != 0;
+  c.pid = static_cast<int>(pid);
+  c.pidfd = pidfd;
+  c.exit_socket = fds[0];
+  c.console = -1;
+  c.log = -1;
+  c.cgroups = request.cgroups;
+  c.v2 = request.v2;
+  c.memory = request.memory;
+  ++live_count;
+
+  record.kind = RecordKind::cloned;
+  record.pid = static_cast<int32_t>(pid);
+  send_record(c.exit_socket, record, pidfd);
+  const EpollEvent event{epollin, tag_child + request.live};
+  if (call(__NR_epoll_ctl, fd_epoll, epoll_add, pidfd, &event) < 0) {
+    // Out of watches or memory: a container that we cannot watch must not live.
+    kill_container(request.live);
+    c.state = Container::running;
+    SigInfo info{};
+    call(__NR_waitid, p_pidfd, pidfd, &info, wexited | wall, 0L);
+    record.kind = RecordKind::exited;
+    record.error = static_cast<int32_t>(e_nomem);
+    record.code = info.code;
+    record.status = info.status;
+    close(pidfd);
+    c.pidfd = -1;
+    finish(request.live, record);
+  }
+}
+
+void on_adopt(const Request& request, int* fds, unsigned count) {
+  const auto h = request.cgroups;
+  if (h >= max_hierarchies || count != 1 || adopted[h]) {
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+    return;
+  }
+  parents[h] = fds[0];
+  parent_v2[h] = request.v2 != 0;
+  adopted[h] = true;
+}
+
+void on_detach(const Request& request, int* fds, unsigned count) {
+  Container* c = request.live < max_live ? &containers[request.live] : nullptr;
+  if (c == nullptr || c->state == Container::unused || count > 2) {
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+    return;
+  }
+  c->detached = true;
+  live(request.live).detached = 1;
+  if (count >= 1 && c->console < 0) {
+    c->console = fds[0];
+    c->log = count == 2 ? fds[1] : -1;
+    const EpollEvent event{epollin, tag_console + request.live};
+    call(__NR_epoll_ctl, fd_epoll, epoll_add, c->console, &event);
+  }
+}
+
+/// The terminal of a detached container must be read, or its writers stop; what it says goes to the log.
+void on_console(uint32_t i) {
+  Container& c = containers[i];
+  char text[4096];
+  const long n = call(__NR_read, c.console, text, sizeof text);
+  if (n == -e_again || n == -e_intr) return;
+  if (n <= 0) {
+    call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
+    close(c.console);
+    c.console = -1;
+    return;
+  }
+  for (long done = 0; c.log >= 0 && done < n;) {
+    const long w = call(__NR_write, c.log, text + done, n - done);
+    if (w <= 0) break;
+    done += w;
+  }
+}
+
+void on_release(const Request& request) {
+  if (request.live >= max_live || containers[request.live].state != Container::held) return;
+  Container& c = containers[request.live];
+  c.state = Container::running;
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
+  const EpollEvent event{epollin, tag_child + request.live};
+  call(__NR_epoll_ctl, fd_epoll, epoll_add, c.pidfd, &event);
+}
+
+/// One message of the host. False at end of file.
+bool on_control() {
+  Request request;
+  IoVec iov{&request, sizeof request};
+  alignas(8) char control[sizeof(CmsgHdr) + 256 * sizeof(int)];
+  MsgHdr m{nullptr, 0, &iov, 1, control, sizeof control, 0};
+  const long n = call(__NR_recvmsg, fd_control, &m, msg_dontwait | msg_cmsg_cloexec);
+  if (n == -e_again || n == -e_intr) return true;
+  if (n <= 0) return false;
+  int* fds = nullptr;
+  unsigned count = 0;
+  if (m.control_size >= sizeof(CmsgHdr)) {
+    auto* c = reinterpret_cast<CmsgHdr*>(control);
+    if (c->level == sol_socket && c->type == scm_rights && c->size >= sizeof(CmsgHdr)) {
+      fds = reinterpret_cast<int*>(c + 1);
+      count = static_cast<unsigned>((c->size - sizeof(CmsgHdr)) / sizeof(int));
+    }
+  }
+  if (n != sizeof request || request.magic != magic || (m.flags & msg_ctrunc) != 0) {
+    // A cut-off message: most likely we are out of descriptors. Its sender sees its sockets close.
+    Record record{};
+    record.magic = magic;
+    record.kind = RecordKind::failed;
+    record.error = (m.flags & msg_ctrunc) != 0 ? 24 /* EMFILE */ : static_cast<int32_t>(e_proto);
+    if (count > 0) send_record(fds[0], record, -1);
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+    return true;
+  }
+  switch (request.kind) {
+    case RequestKind::clone: on_clone(request, fds, count); return true;
+    case RequestKind::adopt: on_adopt(request, fds, count); return true;
+    case RequestKind::detach: on_detach(request, fds, count); return true;
+    case RequestKind::release: on_release(request); break;
+    case RequestKind::discard: break;
+  }
+  for (unsigned i = 0; i < count; ++i) close(fds[i]);
+  return true;
+}
+
+// ---- start -------------------------------------------------------------------------------------------------------------
+
+/// Tells the host why we cannot go on and ends.
+[[noreturn]] void give_up(long error) {
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::failed;
+  record.error = static_cast<int32_t>(-error);
+  send_record(fd_control, record, -1);
+  leave(1);
+}
+
+void must(long result) {
+  if (result < 0) give_up(result);
+}
+
+void place(long fd, int number) {
+  must(fd);
+  if (fd == number) return;
+  must(call(__NR_dup3, fd, number, o_cloexec));
+  close(static_cast<int>(fd));
+}
+
+void start(char** argv) {
+  arena_name = argv[1];
+  state_name = argv[2];
+  must(call(__NR_close_range, 6, 0xffffffffL, 0));
+  for (int fd = fd_control; fd <= fd_state; ++fd) must(call(__NR_fcntl, fd, 2 /* F_SETFD */, 1));
+  call(__NR_prctl, pr_set_name, "condroid-zygote", 0, 0, 0);
+  must(call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0));
+  call(__NR_setsid);
+  must(call(__NR_chdir, "/"));
+
+  // Terminal signals are the host's to decide about. Blocked rather than ignored: ignoring would be inherited.
+  uint64_t blocked = 0;
+  const int held[] = {1, 2, 3, 10, 12, 13, 14, 20, 21, 22, 28};
+  for (const int s : held) blocked |= uint64_t{1} << static_cast<unsigned>(s - 1);
+  must(call(__NR_rt_sigprocmask, sig_setmask, &blocked, 0L, 8));
+
+  // Numbers 0 to 2 are occupied by something harmless, so that no descriptor that arrives becomes a standard stream.
+  const long event = call(__NR_eventfd2, 0, o_cloexec);
+  must(event);
+  for (int fd = 0; fd < 3; ++fd) must(call(__NR_dup3, event, fd, o_cloexec));
+  close(static_cast<int>(event));
+
+  must(call(__NR_prlimit64, 0, rlimit_nofile, 0L, &caller_nofile));
+  const Rlimit64 all{caller_nofile.hard, caller_nofile.hard};
+  call(__NR_prlimit64, 0, rlimit_nofile, &all, 0L);
+
+  place(call(__NR_pidfd_open, call(__NR_getpid), 0), fd_self);
+  place(call(__NR_epoll_create1, o_cloexec), fd_epoll);
+  const long file = call(__NR_openat, fd_state, arena_name, o_rdwr | o_nofollow | o_cloexec);
+  place(file, fd_arena);
+  // Our lock, not the host's: a forked child of the host would keep a shared one alive.
+  must(call(__NR_flock, fd_arena, 2 /* LOCK_EX */));  // a sweep may hold it for a moment
+  const long mapped = call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
+  if (mapped < 0 && mapped > -4096) give_up(mapped);
+  arena = reinterpret_cast<char*>(mapped);
+  if (header().magic != magic) give_up(-e_proto);
+  header().zygote = static_cast<int32_t>(call(__NR_getpid));
+
+  const EpollEvent control{epollin, tag_control};
+  must(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_control, &control));
+  const EpollEvent host{epollin, tag_host};
+  must(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_host, &host));
+
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::ready;
+  record.pid = header().zygote;
+  send_record(fd_control, record, -1);
+}
+
+void serve() {
+  EpollEvent events[16];
+  for (;;) {
+    if (host_gone && live_count == 0) depart();
+    const long n = call(__NR_epoll_pwait, fd_epoll, events, 16, draining_count > 0 ? 4 : -1, 0L, 8);
+    if (draining_count > 0) retry_draining();
+    for (long i = 0; i < n; ++i) {
+      const uint64_t tag = events[i].data;
+      if (tag == tag_control) {
+        if (!host_gone && !on_control()) on_host_gone();
+      } else if (tag == tag_host) {
+        on_host_gone();
+      } else if (tag >= tag_console && tag < tag_console + max_live) {
+        const auto k = static_cast<uint32_t>(tag - tag_console);
+        if (containers[k].state != Container::unused && containers[k].console >= 0) on_console(k);
+      } else if (tag >= tag_child && tag < tag_child + max_live) {
+        const auto k = static_cast<uint32_t>(tag - tag_child);
+        if (containers[k].state == Container::running || containers[k].state == Container::held) reap(k);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" [[noreturn]] __attribute__((used)) void zygote_main(long* stack) {
+  const long argc = stack[0];
+  if (argc < 3) leave(2);
+  start(reinterpret_cast<char**>(stack + 1));
+  serve();
+  leave(0);
+}
+
+#if defined(__x86_64__)
+asm(".globl _start\n"
+    ".type _start,@function\n"
+    "_start:\n"
+    "  xor %ebp, %ebp\n"
+    "  mov %rsp, %rdi\n"
+    "  and $-16, %rsp\n"
+    "  call zygote_main\n"
+    "  hlt\n");
+#elif defined(__aarch64__)
+asm(".globl _start\n"
+    ".type _start,%function\n"
+    "_start:\n"
+    "  mov x29, xzr\n"
+    "  mov x30, xzr\n"
+    "  mov x0, sp\n"
+    "  bl zygote_main\n"
+    "  brk #0\n");
+#endif
