@@ -258,9 +258,7 @@ bool LaunchEngine::pump_send() {
   if (request_sent_ && program_sent_ == program_.size) return false;
   // The first piece goes before the request: the child finds it when it is born.
   while (program_sent_ < program_.size) {
-    const std::size_t n = program_sent_ == 0
-                              ? sizeof(program::Header)
-                              : std::min<std::size_t>(program_.size - program_sent_, program::chunk_size);
+    const std::size_t n = std::min<std::size_t>(program_.size - program_sent_, program::chunk_size);
     const int e = send_message(sync_.get(), program_.data() + program_sent_, n);
     if (e == EAGAIN) {
       if (!request_sent_) break;

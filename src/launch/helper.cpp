@@ -29,8 +29,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   std::memset(&page, 0, offsetof(program::ResultPage, ticks));
   int e = 0;
   for (std::size_t sent = 0; sent < program->size && e == 0;) {
-    const std::size_t n = sent == 0 ? sizeof(program::Header)
-                                    : std::min<std::size_t>(program->size - sent, program::chunk_size);
+    const std::size_t n = std::min<std::size_t>(program->size - sent, program::chunk_size);
     e = send_message(h->sync_.get(), program->data() + sent, n);
     sent += n;
   }
@@ -39,6 +38,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   request.kind = program::RequestKind::clone;
   request.live = h->live_;
   request.page = h->page_;
+  request.program_size = static_cast<std::uint32_t>(program->size);
   std::vector<int> fds = {exit_zygote.get(), sync_child.get()};
   fds.insert(fds.end(), passed.begin(), passed.end());
   if (e == 0) e = h->zygote_->request(request, fds);

@@ -36,6 +36,24 @@ std::string map_text(const std::vector<IdRange>& ranges) {
   return text;
 }
 
+/// Whether the child may run in the zygote's memory until exec. Not when
+/// - it waits on the way, or stays (the small init): the place it takes would be taken long, or for ever;
+/// - it must be traceable for a while, which would make the zygote traceable;
+/// - it meets processes of others (joined namespaces);
+/// - it may run out of its cgroup's memory: the kernel then kills all who share the memory, and oom_score_adj is given
+///   to all of them (fs/proc/base.c, mm/oom_kill.c);
+/// - the kernel wants it single (time namespaces, timens_install).
+bool may_share_memory(const Plan& plan, bool memory_cgroup) {
+  if (memory_cgroup) return false;
+  return std::none_of(plan.ops.begin(), plan.ops.end(), [](const Op& o) {
+    if (const auto* a = std::get_if<op::ArmDeathSignal>(&o)) return a->dumpable;
+    if (const auto* w = std::get_if<op::WriteSetting>(&o)) return w->path.find("oom_") != std::string::npos;
+    if (const auto* d = std::get_if<op::OpenDescriptor>(&o)) return d->before_clone;
+    return std::holds_alternative<op::Sync>(o) || std::holds_alternative<op::StartInit>(o) ||
+           std::holds_alternative<op::JoinNamespace>(o) || std::holds_alternative<op::SetTimeOffsets>(o);
+  });
+}
+
 const char* ns_name(Namespace n) {
   switch (n) {
     case Namespace::mount: return "mnt";
@@ -169,6 +187,9 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.memory = made_.memory;
   if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
   if (holds) request_.flags |= program::request_hold;
+  if (may_share_memory(plan_, made_.memory != 0) && !options_.stop_before)
+    request_.flags |= program::request_share_memory;
+  request_.program_size = static_cast<std::uint32_t>(program_.size);
   std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
   request_fds_.assign(1, exit_zygote_.get());
   if (made_.cgroup >= 0) request_fds_.push_back(made_.cgroup);

@@ -199,7 +199,10 @@ struct SyncMessage {
 
 enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, discard };
 
-inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_kill_cgroup = 1U << 2U;
+/// request_share_memory: the child may run in the zygote's own memory until it executes its command, which saves copying
+/// and faulting pages. Only for a child that goes straight to exec, and that nothing can hurt the zygote through: see
+/// may_share_memory() in the host.
+inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_share_memory = 1U << 2U;
 
 /// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync socket, passed ones.
 struct Request {
@@ -213,6 +216,8 @@ struct Request {
   uint64_t cgroups;     ///< clone: bit per hierarchy with a cgroup to be removed; adopt: the hierarchy's index.
   uint64_t v2;          ///< Bit per hierarchy; adopt: 1 if it is v2.
   uint64_t memory;      ///< Bit of the hierarchy that counts out-of-memory kills.
+  uint32_t program_size;
+  uint32_t reserved;
   char name[96];
 };
 

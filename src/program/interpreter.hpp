@@ -23,6 +23,8 @@ struct ChildContext {
   ResultPage* page = nullptr;
   void* arena = nullptr;  ///< The shared mapping, given up by the small init.
   Rlimit64 nofile{};      ///< The caller's limit, which the zygote raised for itself.
+  uint32_t program_size = 0;  ///< As the host announced it.
+  char* room = nullptr;       ///< Memory for the program; without it some is mapped.
 };
 
 template <class System>
@@ -169,25 +171,22 @@ class Interpreter {
 
   // ---- program ----
   long read_program() {
-    Header head;
-    char* at_byte = reinterpret_cast<char*>(&head);
-    long n = receive_bytes(at_byte, sizeof head);
-    if (n < 0) return n;
-    if (static_cast<size_t>(n) != sizeof head || head.magic != magic || head.total < sizeof head || head.total > max_program)
-      return -e_proto;
-    // PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
-    const long mapped = call(__NR_mmap, 0L, head.total, 3, 0x22, -1, 0);
-    if (mapped < 0 && mapped > -4096) return mapped;
-    program_ = reinterpret_cast<Header*>(mapped);
-    char* bytes = reinterpret_cast<char*>(program_);
-    for (size_t i = 0; i < sizeof head; ++i) bytes[i] = at_byte[i];
-    size_t have = sizeof head;
-    while (have < head.total) {
-      n = receive_bytes(bytes + have, head.total - have);
+    const uint32_t size = cx_.program_size;
+    if (size < sizeof(Header) || size > max_program) return -e_proto;
+    char* bytes = cx_.room;
+    if (bytes == nullptr) {
+      // PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
+      const long mapped = call(__NR_mmap, 0L, size, 3, 0x22, -1, 0);
+      if (mapped < 0 && mapped > -4096) return mapped;
+      bytes = reinterpret_cast<char*>(mapped);
+    }
+    for (size_t have = 0; have < size;) {
+      const long n = receive_bytes(bytes + have, size - have);
       if (n < 0) return n;
       have += static_cast<size_t>(n);
     }
-    if (!valid(*program_, head.total) || program_->passed != cx_.passed_count) return -e_proto;
+    program_ = reinterpret_cast<Header*>(bytes);
+    if (!valid(*program_, size) || program_->passed != cx_.passed_count) return -e_proto;
     for (unsigned i = 0; i < cx_.passed_count; ++i)
       if (program_->slots[i] >= 0) regs_[program_->slots[i]] = cx_.passed[i];
     return 0;

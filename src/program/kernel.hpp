@@ -15,7 +15,7 @@ struct CloneArgs {
   uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
 };
 inline constexpr uint64_t clone_vm = 0x100, clone_files = 0x400, clone_pidfd = 0x1000, clone_vfork = 0x4000,
-                          clone_parent = 0x8000, clone_newns = 0x20000, clone_parent_settid = 0x100000,
+                          clone_parent = 0x8000, clone_newns = 0x20000, clone_parent_settid = 0x100000, clone_child_cleartid = 0x200000,
                           clone_newcgroup = 0x02000000, clone_newuts = 0x04000000, clone_newipc = 0x08000000,
                           clone_newuser = 0x10000000, clone_newpid = 0x20000000, clone_newnet = 0x40000000,
                           clone_newtime = 0x80, clone_clear_sighand = 0x100000000ULL,

@@ -61,7 +61,6 @@ struct Container {
   enum State : uint8_t { unused, running, held, draining };
   State state;
   bool detached;
-  bool kill_cgroup;
   uint8_t retries;
   int pid;
   int pidfd;
@@ -85,6 +84,16 @@ const char* arena_name = nullptr;
 const char* state_name = nullptr;
 Rlimit64 caller_nofile{};
 alignas(16) char helper_stack[64 * 1024];
+
+/// Where a child runs that shares our memory until it executes its command. `tid` is set by us and cleared by the kernel
+/// when the child has let go of our memory (CLONE_CHILD_CLEARTID), by exec or by its end.
+struct Room {
+  volatile uint32_t tid;
+  ChildContext context;
+  alignas(16) char program[32 * 1024];
+  alignas(16) char stack[32 * 1024];
+};
+Room rooms[8];
 
 LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena + arena_live)[i]; }
 ResultPage& page(uint32_t i) { return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096); }
@@ -395,7 +404,10 @@ void on_host_gone() {
   leave(interpreter.run());
 }
 
+int run_in_room(void* room) { run_child(static_cast<Room*>(room)->context); }
+
 struct CloneJob {
+  bool share_memory;
   CloneArgs args;
   const int* joins;
   unsigned join_count;
@@ -420,6 +432,22 @@ int join_and_clone(void* argument) {
 }
 
 long clone_now(CloneJob& job) {
+  if (job.share_memory) {
+    for (Room& room : rooms) {
+      if (room.tid != 0) continue;
+      room.context = *job.context;
+      room.context.room = room.program;
+      room.tid = 1;
+      CloneArgs args = job.args;
+      args.flags |= clone_vm | clone_child_cleartid;
+      args.child_tid = reinterpret_cast<uint64_t>(&room.tid);
+      args.stack = reinterpret_cast<uint64_t>(room.stack);
+      args.stack_size = sizeof room.stack;
+      const long pid = clone3_run(&args, sizeof args, run_in_room, &room);
+      if (pid < 0) room.tid = 0;
+      return pid;
+    }
+  }
   if (job.join_count == 0) {
     const long pid = call(__NR_clone3, &job.args, sizeof job.args);
     if (pid == 0) run_child(*job.context);
@@ -459,6 +487,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   context.page = &page(request.page);
   context.arena = arena;
   context.nofile = caller_nofile;
+  context.program_size = request.program_size;
 
   LiveEntry& entry = live(request.live);
   memcpy(entry.name, request.name, sizeof entry.name);
@@ -480,6 +509,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   job.joins = fds + 1 + (into_cgroup ? 1 : 0);
   job.join_count = request.joins;
   job.context = &context;
+  job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
+                     request.program_size <= sizeof rooms[0].program;
   const long pid = clone_now(job);
   if (pid < 0) {
     entry.pid = 0;
@@ -492,7 +523,6 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   Container& c = containers[request.live];
   c = Container{};
   c.state = (request.flags & request_hold) != 0 ? Container::held : Container::running;
-  c.kill_cgroup = (request.flags & request_kill_cgroup) != 0;
   c.pid = static_cast<int>(pid);
   c.pidfd = pidfd;
   c.exit_socket = fds[0];
