@@ -1,0 +1,63 @@
+// What a reader might try, by step and errno. One table; the first row that fits is taken.
+#include <array>
+#include <cerrno>
+
+#include "condroid/error.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+namespace {
+
+struct Row {
+  Step step;  // Step::none: any
+  int errnum;
+  std::string_view hint;
+};
+
+constexpr auto table = std::to_array<Row>({
+    {Step::exec, ENOENT, "is the command, or the interpreter or loader it names, in the container's root?"},
+    {Step::exec, EACCES, "is it executable, for this user, on a mount without noexec?"},
+    {Step::exec, ENOEXEC, "neither a program for this machine nor a script that begins with #!"},
+    {Step::clone, EPERM, "root is needed, or a user namespace: IdMap, --userns"},
+    {Step::clone, ENOSPC, "a limit of /proc/sys/user/max_*_namespaces is reached"},
+    {Step::clone, EUSERS, "user namespaces are nested 32 deep at most"},
+    {Step::clone, EAGAIN, "a limit on processes is reached: pids.max, RLIMIT_NPROC, kernel.pid_max"},
+    {Step::clone, EBUSY, "a v2 cgroup that gives controllers to its children takes no process itself"},
+    {Step::unshare, EPERM, "root is needed, or a user namespace: IdMap, --userns"},
+    {Step::unshare, ENOSPC, "a limit of /proc/sys/user/max_*_namespaces is reached"},
+    {Step::mount_root, ENOENT, "does the root directory exist?"},
+    {Step::open_source, ENOENT, "does the source exist on the host?"},
+    {Step::resolve_target, ELOOP, "the target goes through a symbolic link; follow_links follows it inside the root"},
+    {Step::resolve_target, ENOENT, "the target is missing and create_target is off"},
+    {Step::make_directory, EROFS, "the root is read-only and the target is missing in it: make it, or use ephemeral"},
+    {Step::make_directory, EACCES, "the container's root user may not write there: are the owners mapped (idmapped)?"},
+    {Step::mount, EPERM, "this file system may not be mounted in a user namespace, or /proc and /sys are covered there"},
+    {Step::mount, ENODEV, "this kernel does not have that file system"},
+    {Step::set_mount_attributes, EINVAL, "this file system does not take that attribute (owners shifted: Linux 5.12 and later, "
+                                         "more file systems with each version)"},
+    {Step::create_cgroup, EROFS, "cgroups are read-only here: a delegated one is needed"},
+    {Step::create_cgroup, EACCES, "a cgroup of this user's own is needed: RuntimeOptions::cgroup_parent"},
+    {Step::create_cgroup, EPERM, "a cgroup of this user's own is needed: RuntimeOptions::cgroup_parent"},
+    {Step::create_cgroup, EBUSY, "a v2 cgroup with processes of its own cannot give controllers to its children"},
+    {Step::set_rlimit, EPERM, "raising a hard limit needs CAP_SYS_RESOURCE"},
+    {Step::write_id_map, EPERM, "the ranges must be the caller's own: /etc/subuid and /etc/subgid with newuidmap"},
+    {Step::start_zygote, EACCES, "may this user execute a memfd (vm.memfd_noexec), or a file in /run?"},
+    {Step::open_runtime, EACCES, "give RuntimeOptions::state_dir a directory of this user's own"},
+    {Step::change_directory, ENOENT, "does the working directory exist in the container? create_cwd makes it"},
+    {Step::none, EMFILE, "this process has too many descriptors open: raise RLIMIT_NOFILE"},
+    {Step::none, ENFILE, "the machine has too many files open"},
+    {Step::none, ENOMEM, "no memory, or a cgroup's limit on it"},
+    {Step::none, ENOSYS, "this kernel lacks the system call; Linux 5.15 is the oldest that is supported"},
+});
+
+}  // namespace
+
+std::string_view hint_for(Step step, int errnum) noexcept {
+  for (const Row& row : table)
+    if (row.errnum == errnum && (row.step == step || row.step == Step::none)) return row.hint;
+  return {};
+}
+
+}  // namespace v0
+}  // namespace condroid

@@ -1,0 +1,191 @@
+#include "condroid/sys/facts.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "condroid/spec/process.hpp"
+#include "condroid/sys/fd.hpp"
+#include "program/kernel.hpp"
+#include "sys/mountinfo.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+namespace {
+
+/// A whole small file; nothing when it cannot be read. 16 MiB are enough for any mount table.
+std::string read_all(const char* path) {
+  const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
+  std::string text;
+  if (!fd) return text;
+  std::array<char, 16384> buffer;
+  while (text.size() < (16U << 20U)) {
+    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) break;
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+  }
+  return text;
+}
+
+/// newuidmap and newgidmap gain their rights by a set-id bit or a file capability.
+std::string find_helper(const char* name) {
+  for (const char* dir : {"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"}) {
+    std::string path = fmt::format("{}/{}", dir, name);
+    struct stat st{};
+    if (::stat(path.c_str(), &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) continue;
+    const bool set_id = (st.st_mode & S_ISUID) != 0 && st.st_uid == 0;
+    if (set_id || ::getxattr(path.c_str(), "security.capability", nullptr, 0) > 0) return path;
+  }
+  return {};
+}
+
+/// Whether the id map is the identity over all ids: then this is the initial namespace, or as good as it.
+bool identity_map(const std::string& text) {
+  unsigned long inside = 1, outside = 1, count = 0;
+  return std::sscanf(text.c_str(), "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 && outside == 0 &&
+         count == 4294967295UL;
+}
+
+std::vector<RootEntry> list_root() {
+  std::vector<RootEntry> list;
+  DIR* d = ::opendir("/");
+  if (d == nullptr) return list;
+  while (const dirent* e = ::readdir(d)) {
+    const std::string name = e->d_name;
+    if (name == "." || name == "..") continue;
+    struct stat st{};
+    if (::fstatat(::dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
+    RootEntry entry;
+    entry.name = name;
+    entry.mode = st.st_mode & 07777;
+    if (S_ISDIR(st.st_mode)) {
+      entry.kind = RootEntry::directory;
+    } else if (S_ISREG(st.st_mode)) {
+      entry.kind = RootEntry::file;
+    } else if (S_ISLNK(st.st_mode)) {
+      entry.kind = RootEntry::link;
+      std::array<char, 4096> target;
+      const ssize_t n = ::readlinkat(::dirfd(d), e->d_name, target.data(), target.size());
+      if (n <= 0) continue;
+      entry.points_to.assign(target.data(), static_cast<std::size_t>(n));
+    } else {
+      entry.kind = RootEntry::other;
+    }
+    list.push_back(std::move(entry));
+  }
+  ::closedir(d);
+  std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return list;
+}
+
+bool overmounted(const std::vector<MountEntry>& mounts, std::string_view prefix) {
+  return std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& m) { return m.target.starts_with(prefix); });
+}
+
+void probe_kernel(HostFacts& f) {
+  utsname name{};
+  if (::uname(&name) == 0) {
+    f.kernel_release = name.release;
+    f.machine = name.machine;
+    (void)std::sscanf(name.release, "%u.%u", &f.kernel_major, &f.kernel_minor);
+  }
+  const std::string last = read_all("/proc/sys/kernel/cap_last_cap");
+  if (!last.empty()) f.last_capability = static_cast<unsigned>(std::strtoul(last.c_str(), nullptr, 10));
+  const auto exists = [](const char* path) { return ::access(path, F_OK) == 0; };
+  f.namespaces_time = exists("/proc/self/ns/time");
+  f.namespaces_cgroup = exists("/proc/self/ns/cgroup");
+  const std::string most = read_all("/proc/sys/user/max_user_namespaces");
+  const std::string debian = read_all("/proc/sys/kernel/unprivileged_userns_clone");
+  f.namespaces_user = exists("/proc/self/ns/user") && std::strtoul(most.c_str(), nullptr, 10) > 0 &&
+                      (f.privileged() || debian.empty() || debian[0] != '0');
+  const Fd memory(::memfd_create("probe", MFD_CLOEXEC | 0x10U /* MFD_EXEC */));
+  f.memfd_exec = memory.valid();
+  const Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  struct statfs fs{};
+  f.pidfs = self && ::fstatfs(self.get(), &fs) == 0 && fs.f_type == 0x50494446;  // PID_FS_MAGIC
+}
+
+void probe_user(HostFacts& f) {
+  f.uid = Uid{::geteuid()};
+  f.gid = Gid{::getegid()};
+  std::vector<gid_t> groups(static_cast<std::size_t>(std::max(0, ::getgroups(0, nullptr))));
+  if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
+    for (const gid_t g : groups) f.groups.push_back(Gid{g});
+  f.user_name = detail::find_user(read_all("/etc/passwd"), f.uid.value);
+  const kernel::CapHeader head{kernel::cap_version_3, 0};
+  std::array<kernel::CapData, 2> caps{};
+  if (::syscall(SYS_capget, &head, caps.data()) == 0)
+    f.effective_caps = caps[0].effective | (static_cast<std::uint64_t>(caps[1].effective) << 32U);
+  for (unsigned c = 0; c < 64; ++c) {
+    const int has = ::prctl(PR_CAPBSET_READ, c, 0, 0, 0);
+    if (has < 0) break;
+    if (has > 0) f.bounding_caps |= std::uint64_t{1} << c;
+  }
+  f.initial_user_namespace = identity_map(read_all("/proc/self/uid_map")) && identity_map(read_all("/proc/self/gid_map"));
+  f.subuids = detail::parse_subids(read_all("/etc/subuid"), f.user_name, f.uid.value);
+  f.subgids = detail::parse_subids(read_all("/etc/subgid"), f.user_name, f.uid.value);
+  f.newuidmap = find_helper("newuidmap");
+  f.newgidmap = find_helper("newgidmap");
+  f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
+  for (int r = 0; r <= static_cast<int>(Rlimit::rttime); ++r) {
+    rlimit limit{};
+    (void)::getrlimit(static_cast<__rlimit_resource>(r), &limit);
+    f.rlimits.emplace_back(limit.rlim_cur, limit.rlim_max);
+  }
+}
+
+}  // namespace
+
+Result<HostFacts> probe_host() {
+  const std::string mountinfo = read_all("/proc/self/mountinfo");
+  if (mountinfo.empty())
+    return fail(ENOENT, Step::probe_host, "'/proc/self/mountinfo'");
+  HostFacts f;
+  probe_user(f);
+  probe_kernel(f);
+  f.mounts = detail::parse_mountinfo(mountinfo);
+  f.cgroups = detail::find_hierarchies(f.mounts, read_all("/proc/self/cgroup"));
+  for (auto& h : f.cgroups) {
+    if (h.v2) {
+      const std::string text = read_all((h.mount_point + "/cgroup.controllers").c_str());
+      for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find_first_of(" \n", at), text.size());
+        if (end > at) h.controllers.push_back(text.substr(at, end - at));
+        at = end + 1;
+      }
+      f.cgroup_kill = f.kernel_at_least(5, 14);
+    }
+    const std::string where = f.privileged() ? h.mount_point : h.mount_point + (h.own_path == "/" ? "" : h.own_path);
+    h.writable = ::faccessat(AT_FDCWD, where.c_str(), W_OK, AT_EACCESS) == 0;
+  }
+  f.root_entries = list_root();
+  f.proc_overmounted = overmounted(f.mounts, "/proc/");
+  f.sys_overmounted = std::any_of(f.mounts.begin(), f.mounts.end(), [](const MountEntry& m) {
+    // What the kernel itself has in sysfs does not hide anything of it.
+    return m.target.starts_with("/sys/") && m.type != "cgroup" && m.type != "cgroup2" && !m.target.starts_with("/sys/fs/") &&
+           !m.target.starts_with("/sys/kernel/") && !m.target.starts_with("/sys/firmware/");
+  });
+  return f;
+}
+
+}  // namespace v0
+}  // namespace condroid
