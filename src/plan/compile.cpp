@@ -1,0 +1,119 @@
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "condroid/plan.hpp"
+#include "plan/draft.hpp"
+#include "plan/shape.hpp"
+
+namespace condroid::inline v0 {
+
+namespace detail {
+namespace {
+
+// A program has room for 65536 instructions; nobody means more than this.
+constexpr std::size_t most_ops = 10000;
+
+void clone(Draft& d) {
+  Flags<Namespace>
+      with_clone;  // the others are unshared by the child, in parallel with other launches
+  for (const Namespace n : {Namespace::pid, Namespace::user})
+    if (d.shape.own(n)) with_clone |= n;
+  bool into_cgroup = false;
+  for (const Group& g : d.shape.groups)
+    into_cgroup = into_cgroup || d.facts.cgroups[g.hierarchy].v2;
+  d.add(op::Clone{.namespaces = with_clone, .into_cgroup = into_cgroup});
+}
+
+void enter_namespaces(Draft& d, std::vector<std::pair<Namespace, op::Slot>> joins) {
+  for (const auto& [kind, slot] : joins) d.add(op::JoinNamespace{.kind = kind, .ns = slot});
+  // The time namespace is made with its offsets: after clone3(2) they are frozen.
+  const Flags<Namespace> rest =
+      d.shape.fresh - (Namespace::pid | Namespace::user | Namespace::time);
+  if (!rest.empty()) d.add(op::Unshare{.namespaces = rest});
+}
+
+void become_root(Draft& d) {
+  if (!d.shape.ids.inside()) return;
+  d.add(op::BecomeRoot{.uid = d.shape.ids.first_uid,
+                       .gid = d.shape.ids.first_gid,
+                       .set_groups = d.shape.ids.set_groups});
+}
+
+void apply_settings(Draft& d) {
+  const Spec& s = d.spec;
+  if (d.shape.proc_early) {
+    d.proc = d.slot();
+    op::MountOp m = procfs(d, MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec);
+    m.place = op::MountOp::nowhere;
+    m.to = d.proc;
+    d.add(std::move(m));
+  }
+  if (d.shape.own(Namespace::net) && s.network.loopback_up) d.add(op::RaiseLoopback{});
+  if (d.shape.own(Namespace::uts)) {
+    d.add(op::SetHostname{.name = s.hostname.empty() ? s.name : s.hostname});
+    if (!s.domainname.empty()) d.add(op::SetHostname{.name = s.domainname, .domain = true});
+  }
+  if (d.shape.own(Namespace::time)) d.add(op::SetTimeOffsets{.offsets = s.time, .proc = d.proc});
+  for (const Sysctl& setting : s.security.sysctls) {
+    std::string path = "sys/" + setting.name;
+    for (char& c : path)
+      if (c == '.' && setting.name.find('/') == std::string::npos) c = '/';
+    d.add(op::WriteSetting{.proc = d.proc, .path = std::move(path), .value = setting.value});
+  }
+  if (s.process.oom_score_adj)
+    d.add(op::WriteSetting{.proc = d.proc,
+                           .path = "self/oom_score_adj",
+                           .value = fmt::format("{}", *s.process.oom_score_adj)});
+}
+
+}  // namespace
+}  // namespace detail
+
+Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
+  using namespace detail;
+  Refusals refusals;
+  const Shape shape = decide(spec, facts, refusals);
+  validate(spec, facts, shape, refusals);
+  if (!refusals.empty()) return fail(refusals.take());
+
+  Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
+  d.plan.name = spec.name;
+  d.plan.stdio = spec.process.stdio;
+  d.plan.capture_limit = spec.process.capture_limit;
+  d.plan.terminal = spec.terminal;
+  d.plan.terminal.console = shape.console;
+  d.plan.init = spec.process.init;
+  if (!shape.ids.note.empty()) d.note(shape.ids.note);
+
+  const auto joins = open_host_side(d);
+  clone(d);
+  d.add(op::ArmDeathSignal{.dumpable = shape.ids.own && !facts.privileged()});
+  for (const auto& [tasks, mount_point] : d.tasks)
+    d.add(op::EnterCgroup{.tasks = tasks, .mount_point = mount_point});
+  enter_namespaces(d, joins);
+  configure_from_host(d);
+  become_root(d);
+  if (shape.own_root()) d.add(op::ContainPropagation{});
+  apply_settings(d);
+  if (shape.own_root()) {
+    make_root(d);
+    make_mounts(d);
+    open_terminals(d);
+    hide_kernel(d);
+    finish_root(d);
+  }
+  settle_process(d);
+
+  if (d.next_slot > op::slot_count)
+    refusals.bad("spec",
+                 fmt::format("needs {} descriptors during the launch; at most {} can be had",
+                             d.next_slot, op::slot_count));
+  if (d.plan.ops.size() > most_ops)
+    refusals.bad(
+        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops));
+  if (!refusals.empty()) return fail(refusals.take());
+  return std::move(d.plan);
+}
+
+}  // namespace condroid::inline v0

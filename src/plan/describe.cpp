@@ -1,0 +1,343 @@
+// What an op is done to, in words: for the printed plan, the timeline and the subject of an error.
+#include <fmt/format.h>
+
+#include <cctype>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "condroid/plan/op.hpp"
+#include "plan/words.hpp"
+#include "spec/names.hpp"
+
+namespace condroid::inline v0 {
+
+namespace detail {
+
+std::string quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    // What a Spec says must not be able to move the cursor of whoever reads a plan.
+    if (byte < 0x20 || byte == 0x7f)
+      out += fmt::format("\\x{:02x}", byte);
+    else
+      out += c;
+  }
+  return out + "'";
+}
+
+std::string listed(const std::vector<std::string>& words, std::string_view separator) {
+  std::string out;
+  for (const auto& w : words) {
+    if (!out.empty()) out += separator;
+    out += w;
+  }
+  return out;
+}
+
+std::string size_text(Bytes bytes) {
+  constexpr std::string_view units[] = {"", " KiB", " MiB", " GiB", " TiB"};
+  std::uint64_t n = bytes.value;
+  std::size_t unit = 0;
+  for (; n != 0 && n % 1024 == 0 && unit + 1 < std::size(units); ++unit) n /= 1024;
+  return unit == 0 ? fmt::format("{} bytes", n) : fmt::format("{}{}", n, units[unit]);
+}
+
+}  // namespace detail
+
+namespace {
+
+using detail::listed;
+using detail::quoted;
+
+/// As mount(8) and /proc/self/mountinfo say it.
+std::string mount_options(Flags<MountFlag> flags) {
+  std::string text;
+  const auto add = [&](MountFlag f, std::string_view word) {
+    if (!flags.has(f)) return;
+    if (!text.empty()) text += ',';
+    text += word;
+  };
+  add(MountFlag::read_only, "ro");
+  add(MountFlag::nosuid, "nosuid");
+  add(MountFlag::nodev, "nodev");
+  add(MountFlag::noexec, "noexec");
+  add(MountFlag::noatime, "noatime");
+  add(MountFlag::strictatime, "strictatime");
+  add(MountFlag::nodiratime, "nodiratime");
+  add(MountFlag::nosymfollow, "nosymfollow");
+  return text;
+}
+
+std::string namespaces_text(Flags<Namespace> set) { return flag_names(set, " "); }
+
+std::string range_text(std::uint32_t first, std::uint32_t count) {
+  return count == 1 ? fmt::format("{}", first) : fmt::format("{}-{}", first, first + (count - 1));
+}
+
+std::string map_text(std::string_view what, const std::vector<IdRange>& ranges) {
+  std::string text(what);
+  for (std::size_t i = 0; i < ranges.size() && i < 3; ++i) {
+    const IdRange& r = ranges[i];
+    text += fmt::format("{} {} = host {}", i == 0 ? "" : ",", range_text(r.inside, r.count),
+                        range_text(r.outside, r.count));
+  }
+  if (ranges.size() > 3) text += fmt::format(", {} more", ranges.size() - 3);
+  return text;
+}
+
+constexpr std::string_view stream_name(int number) {
+  constexpr std::string_view names[] = {"stdin", "stdout", "stderr"};
+  return number >= 0 && number < 3 ? names[number] : "stream";
+}
+
+std::string stream_text(const op::OpenDescriptor& o) {
+  switch (o.stream.kind) {
+    case Stream::inherit:
+      return fmt::format("{} of the host", stream_name(o.number));
+    case Stream::null:
+      return fmt::format("{}: /dev/null", stream_name(o.number));
+    case Stream::pipe:
+      return fmt::format("{}: a pipe", stream_name(o.number));
+    case Stream::capture:
+      return fmt::format("{}: captured", stream_name(o.number));
+    case Stream::pty:
+      return fmt::format("{}: the console", stream_name(o.number));
+    case Stream::descriptor:
+      return fmt::format("{}: descriptor {}", stream_name(o.number), o.stream.fd.number);
+  }
+  return {};
+}
+
+struct Describe {
+  std::string operator()(const op::CreateCgroup& o) const {
+    if (!o.v2) return fmt::format("in {} (v1)", quoted(o.mount_point));
+    if (o.controllers.empty()) return fmt::format("in {} (v2)", quoted(o.mount_point));
+    return fmt::format("in {} (v2: {})", quoted(o.mount_point), listed(o.controllers, " "));
+  }
+  std::string operator()(const op::WriteCgroup& o) const {
+    return fmt::format("{} = {}{}", o.file, quoted(o.value), o.optional ? " (optional)" : "");
+  }
+  std::string operator()(const op::OpenDescriptor& o) const {
+    const std::string_view joins = o.before_clone ? ", joined before the clone" : "";
+    switch (o.kind) {
+      case op::OpenDescriptor::stdio:
+        return stream_text(o);
+      case op::OpenDescriptor::borrowed:
+        return fmt::format("descriptor {}{}", o.fd.number, joins);
+      case op::OpenDescriptor::ns_of_pid:
+        return fmt::format("{} namespace of process {}{}", name_of(o.ns), o.number, joins);
+      case op::OpenDescriptor::ns_of_path:
+        return fmt::format("{} namespace {}{}", name_of(o.ns), quoted(o.path), joins);
+      case op::OpenDescriptor::tree:
+        return fmt::format("mount of descriptor {}{}", o.fd.number,
+                           o.recursive ? ", recursive" : "");
+    }
+    return {};
+  }
+  std::string operator()(const op::PinRootfs& o) const { return quoted(o.path); }
+  std::string operator()(const op::WriteIdMap& o) const {
+    return fmt::format("{}; {}{}{}", map_text("uid", o.uids), map_text("gid", o.gids),
+                       o.how == op::WriteIdMap::helpers ? ", by newuidmap and newgidmap" : "",
+                       o.deny_setgroups ? ", no setgroups" : "");
+  }
+  std::string operator()(const op::IdmapTree& o) const {
+    return fmt::format("{} with shifted owners{}",
+                       o.path.empty() ? fmt::format("descriptor {}", o.fd.number) : quoted(o.path),
+                       o.recursive ? ", recursive" : "");
+  }
+  std::string operator()(const op::OverlayTrees& o) const {
+    std::vector<std::string> lower;
+    for (const auto& l : o.layers) lower.push_back(quoted(l.lower));
+    return fmt::format("overlay over {}{}", listed(lower, ", "),
+                       o.idmapped ? " with shifted owners" : "");
+  }
+  std::string operator()(const op::Clone& o) const {
+    return fmt::format(
+        "{}{}",
+        o.namespaces.empty() ? "a process" : "new namespaces " + namespaces_text(o.namespaces),
+        o.into_cgroup ? ", into its cgroup" : "");
+  }
+  std::string operator()(const op::ArmDeathSignal& o) const {
+    return fmt::format("{} when the zygote dies{}", signal_name(o.signal),
+                       o.dumpable ? "; dumpable until its ids are mapped" : "");
+  }
+  std::string operator()(const op::EnterCgroup& o) const {
+    return fmt::format("in {}", quoted(o.mount_point));
+  }
+  std::string operator()(const op::Unshare& o) const { return namespaces_text(o.namespaces); }
+  std::string operator()(const op::JoinNamespace& o) const { return std::string(name_of(o.kind)); }
+  std::string operator()(const op::SetTimeOffsets& o) const {
+    return fmt::format("monotonic {:+}ns, boottime {:+}ns", o.offsets.monotonic.count(),
+                       o.offsets.boottime.count());
+  }
+  std::string operator()(const op::Sync& o) const {
+    std::string_view what = o.ask == op::Sync::configure ? "host, configure" : "host, set limits";
+    return o.receives.empty() ? std::string(what)
+                              : fmt::format("{} and send {} mounts", what, o.receives.size());
+  }
+  std::string operator()(const op::BecomeRoot& o) const {
+    return fmt::format("uid {}, gid {} of the user namespace{}", o.uid.value, o.gid.value,
+                       o.set_groups ? "" : ", groups kept");
+  }
+  std::string operator()(const op::ContainPropagation& /*o*/) const {
+    return "every mount made private";
+  }
+  std::string operator()(const op::MountOp& o) const;
+  std::string operator()(const op::MakeEntry& o) const {
+    switch (o.kind) {
+      case op::MakeEntry::directory:
+        return fmt::format("directory {}", quoted(o.path));
+      case op::MakeEntry::link:
+        return fmt::format("link {} -> {}", quoted(o.path), quoted(o.content));
+      case op::MakeEntry::file:
+        return fmt::format("file {}", quoted(o.path));
+    }
+    return {};
+  }
+  std::string operator()(const op::MakeNode& o) const {
+    if (o.bind)
+      return fmt::format("bind host {} -> guest {}", quoted(o.host_path),
+                         quoted("/dev/" + o.node.name));
+    return fmt::format("{} {} {}:{} mode {:04o}", quoted("/dev/" + o.node.name),
+                       o.node.kind == DeviceNode::block ? "block" : "char", o.node.major,
+                       o.node.minor, o.node.mode.value);
+  }
+  std::string operator()(const op::OpenPty& o) const {
+    return fmt::format("pty {}{}", quoted(o.path),
+                       o.link_from.empty() ? "" : fmt::format(", also {}", quoted(o.link_from)));
+  }
+  std::string operator()(const op::SendPtys& o) const {
+    return fmt::format("{} pty master{} to the host", o.count, o.count == 1 ? "" : "s");
+  }
+  std::string operator()(const op::MaskPath& o) const { return quoted(o.path); }
+  std::string operator()(const op::ProtectPath& o) const { return quoted(o.path); }
+  std::string operator()(const op::SetMountFlags& o) const {
+    return fmt::format("{} {}{}", quoted(o.what), mount_options(o.flags),
+                       o.recursive ? ", recursive" : "");
+  }
+  std::string operator()(const op::PivotRoot& /*o*/) const { return "the host's root is let go"; }
+  std::string operator()(const op::SetHostname& o) const {
+    return fmt::format("{}{}", o.domain ? "domain " : "", quoted(o.name));
+  }
+  std::string operator()(const op::RaiseLoopback& /*o*/) const { return "lo"; }
+  std::string operator()(const op::WriteSetting& o) const {
+    return fmt::format("/proc/{} = {}", o.path, quoted(o.value));
+  }
+  std::string operator()(const op::SetRlimit& o) const {
+    const auto text = [](std::uint64_t n) {
+      return n == RlimitSetting::unlimited ? std::string("unlimited") : fmt::format("{}", n);
+    };
+    return fmt::format("{} {} of {}", name_of(o.limit.resource), text(o.limit.soft),
+                       text(o.limit.hard));
+  }
+  std::string operator()(const op::SetScheduling& o) const {
+    const Scheduling& s = o.scheduling;
+    std::string text = fmt::format("{}", name_of(s.policy));
+    if (s.priority != 0) text += fmt::format(" {}", s.priority);
+    if (s.nice) text += fmt::format(", nice {}", *s.nice);
+    if (!s.cpus.empty()) text += fmt::format(", on processors {}", fmt::join(s.cpus, ","));
+    return text;
+  }
+  std::string operator()(const op::SetPersonality& o) const {
+    return std::string(name_of(o.personality));
+  }
+  std::string operator()(const op::SetUmask& o) const {
+    return fmt::format("{:04o}", o.umask.value);
+  }
+  std::string operator()(const op::JoinKeyring& /*o*/) const { return "new and empty"; }
+  std::string operator()(const op::NewSession& o) const {
+    return o.terminal.valid() ? "with the console as its terminal" : "without a terminal";
+  }
+  std::string operator()(const op::PlaceDescriptors& o) const {
+    std::vector<std::string> numbers;
+    for (const auto& e : o.entries) numbers.push_back(fmt::format("{}", e.number));
+    return fmt::format("descriptors {}; all others closed", listed(numbers, " "));
+  }
+  std::string operator()(const op::ChangeDirectory& o) const {
+    return fmt::format("{}{}", quoted(o.path), o.create ? ", made if missing" : "");
+  }
+  std::string operator()(const op::SetCredentials& o) const;
+  std::string operator()(const op::NoNewPrivs& /*o*/) const {
+    return "no set-id, no file capabilities";
+  }
+  std::string operator()(const op::StartInit& /*o*/) const { return "pid 1; the command is pid 2"; }
+  std::string operator()(const op::Exec& o) const {
+    std::vector<std::string> words;
+    for (const auto& a : o.argv) words.push_back(quoted(a));
+    return listed(words, " ");
+  }
+};
+
+std::string Describe::operator()(const op::MountOp& o) const {
+  std::string what;
+  switch (o.source) {
+    case op::MountOp::tree:
+      what = fmt::format("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
+      break;
+    case op::MountOp::slot:
+      what = o.what.empty() ? "prepared mount" : "prepared " + o.what;
+      break;
+    case op::MountOp::filesystem: {
+      what = o.what;
+      std::vector<std::string> options = o.options;
+      if (!o.fs_source.empty()) options.insert(options.begin(), "source=" + o.fs_source);
+      if (!options.empty()) {
+        std::string all = quoted(listed(options, ","));
+        what += " " + all.substr(1, all.size() - 2);
+      }
+    }
+  }
+  switch (o.place) {
+    case op::MountOp::nowhere:
+      what += ", attached to nothing";
+      break;
+    case op::MountOp::on_root:
+      what += ", hidden";
+      break;
+    case op::MountOp::at_target:
+      what += " -> guest " + quoted(o.target);
+      break;
+  }
+  if (!o.flags.empty()) what += fmt::format(" ({})", mount_options(o.flags));
+  if (o.optional) what += ", optional";
+  return what;
+}
+
+std::string Describe::operator()(const op::SetCredentials& o) const {
+  std::string text = fmt::format("uid {}, gid {}", o.uid.value, o.gid.value);
+  if (!o.set_groups) {
+    text += ", groups kept";
+  } else if (!o.groups.empty()) {
+    std::vector<std::string> groups;
+    for (const Gid g : o.groups) groups.push_back(fmt::format("{}", g.value));
+    text += ", groups " + listed(groups, " ");
+  }
+  if (o.capabilities == CapabilitySet::small()) return text + ", the small set of capabilities";
+  if (o.capabilities == CapabilitySet::all()) return text + ", all capabilities";
+  std::vector<std::string> caps;
+  for (unsigned c = 0; c < capability_count; ++c)
+    if (o.capabilities.has(static_cast<Capability>(c)))
+      caps.emplace_back(name_of(static_cast<Capability>(c)));
+  return text + (caps.empty() ? ", no capabilities" : ", capabilities " + listed(caps, " "));
+}
+
+struct DescribeUndo {
+  template <class O>
+  std::string operator()(const O& /*o*/) const {
+    return {};
+  }
+  std::string operator()(const op::CreateCgroup& /*o*/) const {
+    return "removing it, with all below it";
+  }
+  std::string operator()(const op::PinRootfs& /*o*/) const { return "closing it at the end"; }
+  std::string operator()(const op::Clone& /*o*/) const { return "SIGKILL to everything in it"; }
+};
+
+}  // namespace
+
+std::string describe(const Op& o) { return std::visit(Describe{}, o); }
+std::string describe_undo(const Op& o) { return std::visit(DescribeUndo{}, o); }
+
+}  // namespace condroid::inline v0

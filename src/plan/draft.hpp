@@ -1,0 +1,59 @@
+// Draft: a plan that is being written, with the slots that later ops need. Private.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "condroid/plan.hpp"
+#include "plan/shape.hpp"
+
+namespace condroid::inline v0::detail {
+
+struct Draft {
+  const Spec& spec;
+  const HostFacts& facts;
+  const Shape& shape;
+  Refusals& refusals;
+  Plan plan = {};
+  int next_slot = 3;  ///< 0 to 2 are the standard streams.
+
+  op::Slot proc = {};  ///< A procfs that is not attached yet.
+  op::Slot root = {};
+  op::Slot dev = {};
+  op::Slot devpts = {};
+  op::Slot console = {};               ///< The slave.
+  std::vector<op::Slot> sources = {};  ///< By index of Spec::mounts: what the host opened for it.
+  std::vector<op::Slot> uppers =
+      {};                     ///< By index of Spec::mounts: the tmpfs of an ephemeral overlay.
+  op::Slot root_source = {};  ///< The root as the host made it.
+  std::vector<std::pair<op::Slot, std::string>> tasks =
+      {};  ///< Of v1 cgroups, with their mount points.
+  std::vector<op::PlaceDescriptors::Entry> placed = {};
+
+  template <class O>
+  void add(O o) {
+    plan.ops.emplace_back(std::move(o));
+  }
+  [[nodiscard]] op::Slot slot() noexcept {
+    return {next_slot++};
+  }  // compile() checks that there were enough
+  void note(std::string text) { plan.notes.push_back(std::move(text)); }
+};
+
+/// The ops of one idea each, in the file of that name.
+/// Gives the namespaces that the child has to join.
+std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& draft);
+void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it
+void make_root(Draft& draft);            // root.cpp
+void make_mounts(Draft& draft);          // mounts.cpp, with /dev in its place
+void populate_dev(Draft& draft);         // devices.cpp
+void open_terminals(Draft& draft);       // devices.cpp
+void hide_kernel(Draft& draft);          // mounts.cpp: masks and read-only paths
+void finish_root(Draft& draft);          // root.cpp: read-only last, pivot
+void settle_process(Draft& draft);       // process.cpp: limits to exec
+
+/// A procfs as an op, the host's bound where a new one is not permitted.
+[[nodiscard]] op::MountOp procfs(const Draft& draft, Flags<MountFlag> flags);
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,150 @@
+// What the host does: before the clone, and behind the barrier `configure`.
+#include <utility>
+
+#include "plan/draft.hpp"
+#include "plan/paths.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+void open_streams(Draft& d) {
+  const Stdio& stdio = d.spec.process.stdio;
+  const Stream* const streams[] = {&stdio.in, &stdio.out, &stdio.err};
+  for (int number = 0; number < 3; ++number) {
+    const Stream& s = *streams[number];
+    if (s.kind == Stream::pty) continue;  // the console's slave, once there is one
+    d.add(op::OpenDescriptor{
+        .kind = op::OpenDescriptor::stdio, .number = number, .stream = s, .to = {number}});
+  }
+}
+
+void make_cgroups(Draft& d) {
+  for (const Group& g : d.shape.groups) {
+    const CgroupHierarchy& h = d.facts.cgroups[g.hierarchy];
+    op::CreateCgroup create{.hierarchy = g.hierarchy,
+                            .v2 = h.v2,
+                            .mount_point = h.mount_point,
+                            .controllers = g.controllers};
+    if (!h.v2) {
+      create.tasks = d.slot();
+      d.tasks.emplace_back(create.tasks, h.mount_point);
+    }
+    d.add(std::move(create));
+    for (const auto& v : g.values)
+      d.add(op::WriteCgroup{
+          .hierarchy = g.hierarchy, .file = v.file, .value = v.value, .optional = v.optional});
+  }
+}
+
+/// The namespaces that the child joins by itself, in the order of the Spec.
+std::vector<std::pair<Namespace, op::Slot>> open_joins(Draft& d) {
+  std::vector<std::pair<Namespace, op::Slot>> by_child;
+  std::vector<op::OpenDescriptor> list;
+  for (const Join& join : d.spec.join) {
+    op::OpenDescriptor open{.ns = join.kind};
+    if (const auto* pid = std::get_if<Pid>(&join.from)) {
+      open.kind = op::OpenDescriptor::ns_of_pid;
+      open.number = pid->value;
+    } else if (const auto* path = std::get_if<HostPath>(&join.from)) {
+      open.kind = op::OpenDescriptor::ns_of_path;
+      open.path = path->str();
+    } else {
+      open.kind = op::OpenDescriptor::borrowed;
+      open.fd = std::get<HostFd>(join.from);
+    }
+    // A child in a user namespace of its own has no right to join what belongs to the host's: the
+    // zygote joins it.
+    open.before_clone =
+        join.kind == Namespace::pid || join.kind == Namespace::user || d.shape.ids.own;
+    if (!open.before_clone) {
+      open.to = d.slot();
+      by_child.emplace_back(join.kind, open.to);
+    }
+    list.push_back(std::move(open));
+  }
+  // The user namespace gives the rights for the others.
+  for (const bool user : {true, false})
+    for (const auto& open : list)
+      if ((open.ns == Namespace::user) == user) d.add(open);
+  return by_child;
+}
+
+void open_sources(Draft& d) {
+  d.sources.resize(d.spec.mounts.size());
+  for (std::size_t i = 0; i < d.spec.mounts.size(); ++i) {
+    const auto* bind = std::get_if<Bind>(&d.spec.mounts[i]);
+    if (bind == nullptr || !bind->source_fd.valid() || bind->idmapped) continue;
+    d.sources[i] = d.slot();
+    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::tree,
+                             .fd = bind->source_fd,
+                             .recursive = bind->recursive,
+                             .to = d.sources[i]});
+  }
+}
+
+void take_descriptors(Draft& d) {
+  for (const PassedFd& fd : d.spec.process.descriptors) {
+    const op::Slot to = d.slot();
+    d.placed.push_back({.from = to, .number = fd.number});
+    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed, .fd = fd.host, .to = to});
+  }
+}
+
+void pin(Draft& d) {
+  const Root& root = d.spec.root;
+  // Only a container with the real CAP_SYS_ADMIN could remount the host's file system.
+  if (d.shape.ids.inside() || !d.shape.own_root() || root.ephemeral || is_host_root(root) ||
+      !d.spec.security.capabilities.has(Capability::sys_admin))
+    return;
+  d.add(op::PinRootfs{.path = root.path.str()});
+}
+
+}  // namespace
+
+std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d) {
+  open_streams(d);
+  make_cgroups(d);
+  auto joins = open_joins(d);
+  open_sources(d);
+  take_descriptors(d);
+  pin(d);
+  return joins;
+}
+
+void configure_from_host(Draft& d) {
+  Draft host{.spec = d.spec, .facts = d.facts, .shape = d.shape, .refusals = d.refusals};
+  op::Sync sync;
+  const auto ask = [&](auto o) { host.add(std::move(o)); };
+  const auto receive = [&] {
+    sync.receives.push_back(d.slot());
+    return sync.receives.back();
+  };
+  if (d.shape.ids.own)
+    ask(op::WriteIdMap{.how = d.shape.ids.how,
+                       .deny_setgroups = d.shape.ids.deny_setgroups,
+                       .uids = d.shape.ids.uids,
+                       .gids = d.shape.ids.gids,
+                       .newuidmap = d.facts.newuidmap,
+                       .newgidmap = d.facts.newgidmap});
+  if (d.shape.own_root()) {
+    for (std::size_t i = 0; i < d.spec.mounts.size(); ++i) {
+      const auto* bind = std::get_if<Bind>(&d.spec.mounts[i]);
+      if (bind == nullptr || !bind->idmapped) continue;
+      d.sources[i] = receive();
+      ask(op::IdmapTree{.path = bind->source_fd.valid() ? std::string{} : bind->source.str(),
+                        .fd = bind->source_fd,
+                        .recursive = bind->recursive,
+                        .to = d.sources[i]});
+    }
+    if (d.spec.root.idmapped && !d.spec.root.ephemeral) {
+      d.root_source = receive();
+      ask(op::IdmapTree{.path = d.spec.root.path.str(), .recursive = true, .to = d.root_source});
+    }
+  }
+  if (host.plan.ops.empty()) return;  // an empty barrier costs and gives nothing
+  d.add(std::move(sync));
+  for (Op& o : host.plan.ops) d.plan.ops.push_back(std::move(o));
+}
+
+}  // namespace condroid::inline v0::detail

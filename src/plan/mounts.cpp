@@ -1,0 +1,201 @@
+// The mounts of a container, the user's and the usual ones, in one order.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "plan/draft.hpp"
+#include "plan/paths.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+constexpr Flags<MountFlag> kernel_flags = MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+
+/// /dev as a whole: a tmpfs with everything in it.
+struct PopulateDev {};
+
+struct Item {
+  std::string target = {};
+  std::variant<Mount, PopulateDev> what = {};
+  std::optional<std::size_t> index = {};  ///< In Spec::mounts, for the user's.
+};
+
+op::MountOp at_target(const Draft& d, const GuestPath& target, Flags<MountFlag> flags,
+                      const MountCommon& common) {
+  return {.flags = flags,
+          .place = op::MountOp::at_target,
+          .base = d.root,
+          .target = normalized(target.str()),
+          .create = common.create_target,
+          .follow_links = common.follow_links,
+          .optional = common.optional};
+}
+
+op::MountOp new_fs(op::MountOp m, std::string type, std::vector<std::string> options = {}) {
+  m.source = op::MountOp::filesystem;
+  m.what = std::move(type);
+  m.options = std::move(options);
+  return m;
+}
+
+void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
+  op::MountOp m = at_target(d, b.target, b.flags, b.common);
+  m.recursive = b.recursive;
+  m.recursive_flags = b.recursive;
+  m.propagation = b.propagation;
+  if (index && d.sources[*index].valid()) {
+    m.source = op::MountOp::slot;
+    m.from = d.sources[*index];
+    m.what =
+        b.source_fd.valid() ? fmt::format("descriptor {}", b.source_fd.number) : b.source.str();
+  } else {
+    m.source = op::MountOp::tree;
+    m.what = b.source.str();
+  }
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> /*index*/) {
+  std::vector<std::string> options = {fmt::format("mode={:04o}", t.mode.value)};
+  if (t.size.value != 0) options.push_back(fmt::format("size={}", t.size.value));
+  if (t.inodes != 0) options.push_back(fmt::format("nr_inodes={}", t.inodes));
+  d.add(new_fs(at_target(d, t.target, t.flags, t.common), "tmpfs", std::move(options)));
+}
+
+void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
+  op::MountOp m = at_target(d, p.target, p.flags, p.common);
+  std::vector<std::string> options;
+  if (p.pids_only) options.emplace_back("subset=pid");
+  if (p.hide_others) options.emplace_back("hidepid=invisible");
+  if (options.empty() && d.proc.valid() && !p.common.optional) {
+    m.source = op::MountOp::slot;
+    m.what = "proc";
+    m.from = std::exchange(d.proc, {});
+    m.flags = p.flags - kernel_flags;  // the others it has since it was made
+    if (!p.flags.has(MountFlag::nosuid) || !p.flags.has(MountFlag::nodev) ||
+        !p.flags.has(MountFlag::noexec))
+      m.flags = p.flags;
+  } else {
+    op::MountOp fs = procfs(d, p.flags);
+    m.source = fs.source;
+    m.what = fs.what;
+    m.recursive = fs.recursive;
+    m.recursive_flags = fs.recursive_flags;
+    m.options = std::move(options);
+  }
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
+  op::MountOp m = at_target(d, s.target, s.flags, s.common);
+  if (d.shape.shares(Namespace::net)) {
+    // A sysfs of the host's network is the host's; locked mounts in it cannot be left out.
+    m.source = op::MountOp::tree;
+    m.what = "/sys";
+    m.recursive = m.recursive_flags = d.shape.ids.inside();
+  } else {
+    m = new_fs(std::move(m), "sysfs");
+  }
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, const Mqueue& m, std::optional<std::size_t> /*index*/) {
+  d.add(new_fs(at_target(d, m.target, m.flags, m.common), "mqueue"));
+}
+
+void emit(Draft& d, const Devpts& p, std::optional<std::size_t> /*index*/) {
+  std::vector<std::string> options = {"newinstance", "ptmxmode=0666", "mode=0620"};
+  if (d.shape.ids.has_gid(5) && !d.shape.ids.joined) options.emplace_back("gid=5");
+  options.push_back(fmt::format("max={}", p.max));
+  op::MountOp m = new_fs(at_target(d, p.target, p.flags, p.common), "devpts", std::move(options));
+  if (d.shape.console || d.spec.terminal.ttys > 0)  // they are opened from it
+    if (!d.devpts.valid() || normalized(p.target.str()) == "/dev/pts") m.to = d.devpts = d.slot();
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) {
+  (void)d;
+  (void)c;
+}
+
+void emit(Draft& d, const Overlay& o, std::optional<std::size_t> index) {
+  (void)d;
+  (void)o;
+  (void)index;
+}
+
+void emit(Draft& d, const FsMount& f, std::optional<std::size_t> /*index*/) {
+  op::MountOp m = new_fs(at_target(d, f.target, f.flags, f.common), f.type, f.options);
+  m.fs_source = f.source;
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, PopulateDev /*dev*/) { populate_dev(d); }
+
+std::vector<Item> usual_mounts(const Draft& d) {
+  std::vector<Item> list;
+  const auto add = [&](Mount m) {
+    std::string target(target_of(m).str());
+    list.push_back({.target = std::move(target), .what = std::move(m)});
+  };
+  if (d.spec.default_mounts) {
+    add(Proc{});
+    add(Sysfs{});
+  }
+  const Devices& dev = d.spec.devices;
+  if (dev.populate) {
+    list.push_back({.target = "/dev", .what = PopulateDev{}});
+    add(Devpts{});
+    if (dev.shm) add(Tmpfs{.target = GuestPath("/dev/shm"), .size = dev.shm_size, .mode = {01777}});
+    if (dev.mqueue && d.shape.own(Namespace::ipc)) add(Mqueue{.target = GuestPath("/dev/mqueue")});
+  }
+  return list;
+}
+
+}  // namespace
+
+op::MountOp procfs(const Draft& d, Flags<MountFlag> flags) {
+  op::MountOp m{.flags = flags};
+  if (d.shape.ids.own && d.shape.shares(Namespace::pid)) {
+    // The host's processes are not this user namespace's: it gets no procfs of them but the host's.
+    m.source = op::MountOp::tree;
+    m.what = "/proc";
+    m.recursive = m.recursive_flags = true;
+  } else {
+    m.source = op::MountOp::filesystem;
+    m.what = "proc";
+  }
+  return m;
+}
+
+void make_mounts(Draft& d) {
+  std::vector<Item> items = usual_mounts(d);
+  const auto& mounts = d.spec.mounts;
+  for (std::size_t i = 0; i < mounts.size(); ++i) {
+    const std::string target = normalized(target_of(mounts[i]).str());
+    std::erase_if(items, [&](const Item& x) { return !x.index && x.target == target; });
+    items.push_back({.target = target, .what = mounts[i], .index = i});
+  }
+  // Component by component, so that "/a" stands before "/a/b" and both before "/a-b".
+  std::ranges::stable_sort(items, [](const Item& a, const Item& b) {
+    return std::ranges::lexicographical_compare(components(a.target), components(b.target));
+  });
+  for (const Item& item : items) {
+    if (const auto* m = std::get_if<Mount>(&item.what))
+      std::visit([&](const auto& x) { emit(d, x, item.index); }, *m);
+    else
+      emit(d, PopulateDev{});
+  }
+}
+
+void hide_kernel(Draft& d) {
+  for (const GuestPath& path : d.spec.security.read_only_paths)
+    d.add(op::ProtectPath{.base = d.root, .path = normalized(path.str())});
+  for (const GuestPath& path : d.spec.security.masked_paths)
+    d.add(op::MaskPath{.base = d.root, .path = normalized(path.str()), .null = d.dev});
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,80 @@
+// The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
+#include "plan/draft.hpp"
+#include "plan/paths.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+constexpr std::string_view usual_path =
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// As execvp(3): an empty element of PATH is the current directory.
+std::vector<std::string> candidates(const Process& process) {
+  const std::string& program = process.argv.front();
+  if (program.find('/') != std::string::npos) return {program};
+  std::string_view path = usual_path;
+  for (const std::string_view entry : process.env)
+    if (entry.starts_with("PATH=")) path = entry.substr(5);
+  std::vector<std::string> list;
+  for (;;) {
+    const std::size_t colon = path.find(':');
+    const std::string_view dir = path.substr(0, colon);
+    std::string candidate(dir.empty() ? "." : dir);
+    if (!candidate.ends_with('/')) candidate += '/';
+    candidate += program;
+    if (std::ranges::find(list, candidate) == list.end()) list.push_back(std::move(candidate));
+    if (colon == std::string_view::npos) return list;
+    path.remove_prefix(colon + 1);
+  }
+}
+
+void place_descriptors(Draft& d) {
+  const Stdio& stdio = d.spec.process.stdio;
+  const Stream* const streams[] = {&stdio.in, &stdio.out, &stdio.err};
+  op::PlaceDescriptors place{.entries = std::move(d.placed)};
+  for (int number = 0; number < 3; ++number)
+    place.entries.push_back(
+        {.from = streams[number]->kind == Stream::pty ? d.console : op::Slot{number},
+         .number = number});
+  std::ranges::sort(place.entries, {}, &op::PlaceDescriptors::Entry::number);
+  d.add(std::move(place));
+}
+
+}  // namespace
+
+void settle_process(Draft& d) {
+  const Process& p = d.spec.process;
+  const Security& security = d.spec.security;
+  for (const RlimitSetting& limit : p.rlimits) d.add(op::SetRlimit{.limit = limit});
+  if (p.scheduling != Scheduling{}) d.add(op::SetScheduling{.scheduling = p.scheduling});
+  if (p.personality != Personality::native) d.add(op::SetPersonality{.personality = p.personality});
+  if (p.umask) d.add(op::SetUmask{.umask = *p.umask});
+  if (security.own_keyring) d.add(op::JoinKeyring{});
+  if (p.new_session) {
+    const bool terminal = p.controlling_terminal && p.stdio.in.kind == Stream::pty;
+    d.add(op::NewSession{.terminal = terminal ? d.console : op::Slot{}});
+  }
+  place_descriptors(d);
+  // pivot_root leaves us in "/".
+  const std::string cwd = normalized(p.cwd.str());
+  if (cwd != "/" || !d.shape.own_root())
+    d.add(op::ChangeDirectory{.path = cwd, .create = p.create_cwd});
+  d.add(op::SetCredentials{.uid = p.uid,
+                           .gid = p.gid,
+                           .groups = p.groups,
+                           .set_groups = d.shape.ids.set_groups,
+                           .capabilities = security.capabilities,
+                           .ambient = security.ambient,
+                           .last_capability = d.facts.last_capability,
+                           .death_signal = p.death_signal});
+  if (security.no_new_privs) d.add(op::NoNewPrivs{});
+  if (p.init) d.add(op::StartInit{});
+  d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,20 @@
+#include "plan/shape.hpp"
+
+namespace condroid::inline v0::detail {
+
+Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
+  Shape s;
+  for (const Join& join : spec.join) s.joined |= join.kind;
+  s.ids = decide_ids(spec, facts, refusals);
+  s.fresh = spec.namespaces;
+  if (s.ids.own) s.fresh |= Namespace::user;
+  const Stdio& stdio = spec.process.stdio;
+  s.console = spec.terminal.console || stdio.in.kind == Stream::pty ||
+              stdio.out.kind == Stream::pty || stdio.err.kind == Stream::pty;
+  s.proc_early = !spec.security.sysctls.empty() || spec.process.oom_score_adj.has_value() ||
+                 s.fresh.has(Namespace::time);
+  s.groups = decide_cgroups(spec, facts, s, refusals);
+  return s;
+}
+
+}  // namespace condroid::inline v0::detail
