@@ -1,0 +1,10 @@
+// A program of somebody else's: headers, templates of fmt and tl::expected, and a symbol of the library.
+#include <condroid/version.hpp>
+#include <fmt/format.h>
+#include <tl/expected.hpp>
+
+int main() {
+  const tl::expected<std::string_view, int> running = condroid::library_version();
+  fmt::print("condroid {}\n", running.value_or("?"));
+  return running == condroid::version ? 0 : 1;
+}

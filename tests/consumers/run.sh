@@ -1,0 +1,73 @@
+#!/bin/sh
+# usage: run.sh cmake|pkgconfig|subproject BUILD_DIRECTORY SOURCE_DIRECTORY
+#
+# Installs condroid from its build directory into an empty tree, builds the consumer of that name against it, with the
+# tools and the words its own users would have, and runs it.
+set -eu
+kind=$1 build=$2 source=$3
+: "${CXX:=c++}"
+export CXX
+
+# The program prints this and nothing else.
+version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build")
+expect() {
+  said=$("$@")
+  test "$said" = "condroid $version" || { echo "$*: said '$said', not 'condroid $version'" >&2; exit 1; }
+}
+
+need() {
+  for tool; do
+    command -v "$tool" >/dev/null || { echo "skipped: no $tool here" >&2; exit 77; }
+  done
+}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+# Every consumer gets a copy, so that nothing is written to the source directory.
+cp -R "$source/tests/consumers/." "$work/"
+
+install_tree() {
+  meson install -C "$build" --no-rebuild --quiet --destdir "$work/stage" >/dev/null
+  pc=$(find "$work/stage" -name condroid.pc)
+  test -f "$pc" || { echo "no condroid.pc was installed" >&2; exit 1; }
+  libdir=${pc%/pkgconfig/condroid.pc}
+  installed_prefix=$(sed -n 's/^prefix=//p' "$pc")
+  prefix=$work/stage$installed_prefix
+  export LD_LIBRARY_PATH="$libdir"
+}
+
+case $kind in
+  pkgconfig)
+    need make pkg-config meson
+    install_tree
+    PKG_CONFIG_PATH="$libdir/pkgconfig" make -s -C "$work/pkgconfig" \
+      PKG_CONFIG="pkg-config --define-variable=prefix=$prefix"
+    expect "$work/pkgconfig/consumer"
+    ;;
+  cmake)
+    need cmake meson
+    install_tree
+    cmake -S "$work/cmake" -B "$work/out" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug >"$work/log" ||
+      { cat "$work/log" >&2; exit 1; }
+    cmake --build "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    expect "$work/out/consumer"
+    if test -x "$work/out/consumer_static"; then
+      unset LD_LIBRARY_PATH
+      expect "$work/out/consumer_static"
+    fi
+    ;;
+  subproject)
+    need meson ninja
+    mkdir "$work/subproject/subprojects"
+    ln -s "$source" "$work/subproject/subprojects/condroid"
+    meson setup "$work/out" "$work/subproject" --force-fallback-for=condroid >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    ninja -C "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    expect "$work/out/consumer"
+    ;;
+  *)
+    echo "unknown consumer '$kind'" >&2
+    exit 2
+    ;;
+esac
