@@ -49,8 +49,11 @@ class Runtime {
 
   /// Begins a launch; the caller drives it with Launch::step(). Never blocks.
   [[nodiscard]] Result<Launch> start(Plan plan, LaunchOptions options = {}) const;
+  /// The same for a plan that is launched many times: it is not copied.
+  [[nodiscard]] Result<Launch> start(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
   /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for options.deadline.
   [[nodiscard]] Result<Container> launch(Plan plan, LaunchOptions options = {}) const;
+  [[nodiscard]] Result<Container> launch(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
   /// compile() and launch() in one.
   [[nodiscard]] Result<Container> launch(const Spec& spec, LaunchOptions options = {}) const;
 

@@ -24,11 +24,12 @@ std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
 
 }  // namespace
 
-LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote, Plan plan,
-                           LaunchOptions options)
+LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote,
+                           std::shared_ptr<const Plan> plan, LaunchOptions options)
     : runtime_(std::move(runtime)),
       zygote_(std::move(zygote)),
-      plan_(std::move(plan)),
+      shared_plan_(std::move(plan)),
+      plan_(*shared_plan_),
       options_(std::move(options)),
       began_(Clock::now()),
       until_(options_.deadline.count() > 0 ? began_ + options_.deadline : Clock::time_point::max()) {

@@ -41,8 +41,8 @@ class Helper;
 
 class LaunchEngine {
  public:
-  LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote, Plan plan,
-               LaunchOptions options);
+  LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote,
+               std::shared_ptr<const Plan> plan, LaunchOptions options);
   LaunchEngine(const LaunchEngine&) = delete;
   LaunchEngine& operator=(const LaunchEngine&) = delete;
   ~LaunchEngine();
@@ -100,7 +100,8 @@ class LaunchEngine {
 
   std::shared_ptr<RuntimeCore> runtime_;
   std::shared_ptr<Zygote> zygote_;
-  Plan plan_;
+  std::shared_ptr<const Plan> shared_plan_;
+  const Plan& plan_;
   LaunchOptions options_;
   Clock::time_point began_;
   Clock::time_point until_;

@@ -53,9 +53,13 @@ Result<std::reference_wrapper<const HostFacts>> Runtime::facts() const {
 }
 
 Result<Launch> Runtime::start(Plan plan, LaunchOptions options) const {
-  if (plan.ops.empty()) return fail(Errc::bad_spec, Step::clone, "an empty plan");
-  if (options.stop_before && *options.stop_before >= plan.ops.size())
-    return fail(Errc::bad_spec, Step::clone, fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan.ops.size()));
+  return start(std::make_shared<const Plan>(std::move(plan)), std::move(options));
+}
+
+Result<Launch> Runtime::start(std::shared_ptr<const Plan> plan, LaunchOptions options) const {
+  if (!plan || plan->ops.empty()) return fail(Errc::bad_spec, Step::clone, "an empty plan");
+  if (options.stop_before && *options.stop_before >= plan->ops.size())
+    return fail(Errc::bad_spec, Step::clone, fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
   auto engine = std::make_unique<detail::LaunchEngine>(core_, std::move(*zygote), std::move(plan), std::move(options));
@@ -64,6 +68,10 @@ Result<Launch> Runtime::start(Plan plan, LaunchOptions options) const {
 }
 
 Result<Container> Runtime::launch(Plan plan, LaunchOptions options) const {
+  return launch(std::make_shared<const Plan>(std::move(plan)), std::move(options));
+}
+
+Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOptions options) const {
   auto launch = start(std::move(plan), std::move(options));
   if (!launch) return fail(launch);
   for (;;) {
