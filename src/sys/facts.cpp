@@ -21,7 +21,6 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "condroid/spec/process.hpp"
 #include "condroid/sys/fd.hpp"
 #include "program/kernel.hpp"
 #include "sys/mountinfo.hpp"
@@ -146,7 +145,7 @@ void probe_user(HostFacts& f) {
   f.newuidmap = find_helper("newuidmap");
   f.newgidmap = find_helper("newgidmap");
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
-  for (int r = 0; r <= static_cast<int>(Rlimit::rttime); ++r) {
+  for (int r = 0; r <= RLIMIT_RTTIME; ++r) {
     rlimit limit{};
     (void)::getrlimit(static_cast<__rlimit_resource>(r), &limit);
     f.rlimits.emplace_back(limit.rlim_cur, limit.rlim_max);

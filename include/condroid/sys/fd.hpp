@@ -5,8 +5,6 @@
 //   read_it(FdView(file));
 #pragma once
 
-#include <unistd.h>
-
 #include <compare>
 #include <utility>
 
@@ -52,10 +50,7 @@ class Fd {
   /// Gives ownership up.
   [[nodiscard]] int release() noexcept { return std::exchange(number_, -1); }
   /// Closes what is held and owns `number` instead.
-  void reset(int number = -1) noexcept {
-    if (number_ >= 0) ::close(number_);
-    number_ = number;
-  }
+  void reset(int number = -1) noexcept;
 
  private:
   int number_ = -1;
