@@ -33,17 +33,28 @@ class Suggestion {
 
  private:
   static constexpr std::size_t longest = 48;
-  static constexpr std::size_t far = longest + 1;
+  static constexpr std::size_t far = longest + 2;
 
-  // "argv" for "process.argv", and "process.hostname" for "hostname", are no typing errors but near
-  // all the same.
+  // "argv" for "process.argv", "CAP_KILL" for "kill" and "process.size" for "root.size" are no
+  // typing errors, but near all the same.
   [[nodiscard]] std::size_t distance(std::string_view candidate) const {
-    const std::size_t typing = edits(candidate);
-    if (typing <= std::max<std::size_t>(1, std::min(word_.size(), candidate.size()) / 3))
-      return typing;
-    const bool dotted =
-        candidate.find('.') != std::string_view::npos || word_.find('.') != std::string_view::npos;
-    return dotted && last_part(word_) == last_part(candidate) ? longest : far;
+    const auto [shorter, longer] = std::minmax({word_.size(), candidate.size()});
+    const std::size_t allowed = std::max<std::size_t>(1, shorter / 3);
+    if (longer - shorter <= allowed) {  // it takes as many insertions at least
+      const std::size_t typing = edits(candidate);
+      if (typing <= allowed) return typing;
+    }
+    if (is_tail(word_, candidate) || is_tail(candidate, word_)) return far - 2;
+    const bool dotted = candidate.find('.') != candidate.npos && word_.find('.') != word_.npos;
+    return dotted && last_part(word_) == last_part(candidate) ? far - 1 : far;
+  }
+
+  // Whether `whole` ends with `tail`, after a separator.
+  static bool is_tail(std::string_view tail, std::string_view whole) {
+    if (tail.size() >= whole.size()) return false;
+    const std::string_view end = whole.substr(whole.size() - tail.size());
+    const char before = whole[whole.size() - tail.size() - 1];
+    return (before == '.' || before == '_') && std::ranges::equal(end, tail, {}, lower, lower);
   }
 
   static std::string_view last_part(std::string_view key) {

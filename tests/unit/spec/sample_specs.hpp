@@ -1,0 +1,441 @@
+// Specs for tests: one with every member set by hand, and random ones.
+#pragma once
+
+#include <array>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "condroid/spec.hpp"
+#include "spec/names.hpp"
+
+namespace samples {
+
+using namespace condroid;
+using namespace condroid::literals;
+
+/// Every member differs from a default Spec; every kind of mount, every way to join. It makes no
+/// sense as a container.
+inline Spec full_spec() {
+  using namespace std::chrono_literals;
+  const MountCommon common{.create_target = false, .follow_links = true, .optional = true};
+  return Spec{
+      .name = "full",
+      .root = {.path = "/srv/my images/alpine"_host,
+               .read_only = true,
+               .ephemeral = true,
+               .upper = "/srv/upper"_host,
+               .work = "/srv/work"_host,
+               .size = 2_GiB,
+               .idmapped = true,
+               .propagation = Propagation::slave},
+      .process = {.argv = {"sh", "-c", "echo \"it's $HOME\" # no comment\n", ""},
+                  .env = {"PATH=/usr/bin:/bin", "GREETING=grüß gott", "RAW=\xff\xfe",
+                          "HIDDEN=a\u202eb"},
+                  .cwd = "/home/user"_guest,
+                  .create_cwd = true,
+                  .uid = {1000},
+                  .gid = {1001},
+                  .groups = {{27}, {4294967295U}},
+                  .stdio = Stdio(Stream::null, HostFd{7}, Stream::capture),
+                  .capture_limit = 1536_B,
+                  .descriptors = {{.host = {9}, .number = 3}, {.host = {10}, .number = 4}},
+                  .init = true,
+                  .new_session = false,
+                  .controlling_terminal = false,
+                  .umask = Mode{027},
+                  .rlimits = {{Rlimit::nofile, 1024, 4096},
+                              {Rlimit::core, 0, RlimitSetting::unlimited}},
+                  .oom_score_adj = -500,
+                  .scheduling = {.policy = SchedPolicy::round_robin,
+                                 .priority = 7,
+                                 .nice = -5,
+                                 .cpus = {0, 2, 3}},
+                  .personality = Personality::linux32,
+                  .death_signal = {15}},
+      .terminal = {.console = true,
+                   .ttys = 4,
+                   .tty_dir = "lxc",
+                   .log = "/var/log/full.log"_host,
+                   .ring = 0_B,
+                   .rows = 50,
+                   .columns = 132},
+      .namespaces = Namespace::mount | Namespace::pid | Namespace::user | Namespace::time,
+      .join = {{Namespace::net, "/run/netns/blue"_host},
+               {Namespace::ipc, Pid{1234}},
+               {Namespace::uts, HostFd{8}},
+               {Namespace::cgroup, "relative"_host}},
+      .idmap = {.kind = IdMap::ranges,
+                .uids = {{0, 100000, 65536}, {65536, 1000, 1}},
+                .gids = {{0, 100000, 65536}}},
+      .time = {.monotonic = 10s, .boottime = -1500ns},
+      .hostname = "box",
+      .domainname = "example.org",
+      .mounts =
+          {Bind{.source = "/etc/resolv.conf"_host,
+                .target = "/etc/resolv.conf"_guest,
+                .flags = MountFlag::noexec | MountFlag::nosymfollow,
+                .recursive = true,
+                .idmapped = true,
+                .propagation = Propagation::shared,
+                .common = common},
+           Bind{.source_fd = {11}, .target = "/by-descriptor"_guest, .flags = {}},
+           Tmpfs{.target = "/tmp"_guest,
+                 .size = 0_B,
+                 .inodes = 1000,
+                 .mode = {01777},
+                 .flags = MountFlag::nosuid,
+                 .common = common},
+           Tmpfs{.target = "/run"_guest}, Proc{},
+           Proc{.target = "/proc2"_guest,
+                .pids_only = true,
+                .hide_others = true,
+                .flags = MountFlag::read_only,
+                .common = common},
+           Sysfs{.target = "/sys2"_guest, .flags = MountFlag::read_only, .common = common},
+           Mqueue{.target = "/mq"_guest, .flags = MountFlag::nodev, .common = common},
+           CgroupMount{.target = "/cg"_guest, .flags = MountFlag::nosuid, .common = common},
+           Devpts{.target = "/pts"_guest, .max = 16, .flags = MountFlag::nosuid, .common = common},
+           Overlay{.target = "/data"_guest,
+                   .lower = {"/srv/a"_host, "/srv/b,c=d e"_host},
+                   .upper = "/srv/u"_host,
+                   .work = "/srv/w"_host,
+                   .ephemeral = true,
+                   .size = 1_MiB,
+                   .flags = MountFlag::noatime | MountFlag::nodiratime,
+                   .common = common},
+           FsMount{.type = "ext4",
+                   .source = "/dev/vda1",
+                   .options = {"data=ordered", "errors=remount-ro", "discard"},
+                   .target = "/disk"_guest,
+                   .flags = MountFlag::strictatime,
+                   .common = common}},
+      .default_mounts = false,
+      .devices = {.populate = false,
+                  .shm = false,
+                  .mqueue = false,
+                  .size = 1_KiB,
+                  .shm_size = 1_GiB,
+                  .nodes = {{.name = "fuse", .major = 10, .minor = 229},
+                            {.name = "mapper/x y",
+                             .kind = DeviceNode::block,
+                             .major = 253,
+                             .minor = 1,
+                             .mode = {0600},
+                             .uid = {5},
+                             .gid = {6}}}},
+      .network = {.loopback_up = false},
+      .resources = {.cgroup = CgroupMode::always,
+                    .memory_max = 512_MiB,
+                    .memory_high = 400_MiB,
+                    .memory_swap_max = 0_B,
+                    .pids_max = 256,
+                    .cpus = 1.5,
+                    .cpu_weight = 50,
+                    .cpuset_cpus = "0-2,5",
+                    .cpuset_mems = "0",
+                    .settings = {{"memory.oom.group", "1"}, {"io.max", "8:0 rbps=1048576", true}}},
+      .security = {.capabilities = CapabilitySet::small().add(Capability::net_admin),
+                   .ambient = true,
+                   .no_new_privs = false,
+                   .own_keyring = false,
+                   .masked_paths = {},
+                   .read_only_paths = {"/proc/sys"_guest, "/proc/bus"_guest},
+                   .sysctls = {{"net.ipv4.ip_forward", "1"}, {"kernel.msgmax", ""}},
+                   .allow = Allow::capabilities | Allow::devices},
+  };
+}
+
+/// Fills anything that a Spec is made of with random values: half of the members keep their
+/// default. The structured bindings are here so that a new member is filled, too.
+class Random {
+ public:
+  explicit Random(std::uint64_t seed) : engine_(seed) {}
+
+  // No std distributions: their results differ between libraries, and a seed has to mean the same
+  // everywhere.
+  std::uint64_t below(std::uint64_t n) { return engine_() % n; }
+  bool coin() { return below(2) == 0; }
+
+  Spec spec() {
+    Spec s;
+    fill(s);
+    return s;
+  }
+
+  /// Any bytes but NUL, with a liking for those that a text form trips over.
+  std::string bytes() {
+    static constexpr auto pieces = std::to_array<std::string_view>({" ",
+                                                                    "\n",
+                                                                    "\t",
+                                                                    "\r",
+                                                                    "\"",
+                                                                    "'",
+                                                                    "\\",
+                                                                    "#",
+                                                                    "=",
+                                                                    ",",
+                                                                    ":",
+                                                                    "|",
+                                                                    "/",
+                                                                    "none",
+                                                                    "true",
+                                                                    "\\n",
+                                                                    "\\x41",
+                                                                    "path:",
+                                                                    "fd:7",
+                                                                    "ü",
+                                                                    "\u202e",
+                                                                    "\u2028",
+                                                                    "😀",
+                                                                    "\xff",
+                                                                    "\xc3",
+                                                                    "\xed\xa0\x80",
+                                                                    "\xf4\x90\x80\x80",
+                                                                    "\xe2\x82",
+                                                                    "\x7f",
+                                                                    "\x01",
+                                                                    "a",
+                                                                    "B",
+                                                                    "0"});
+    std::string text;
+    const std::uint64_t length = below(4) == 0 ? below(40) : below(6);
+    for (std::uint64_t i = 0; i < length; ++i) {
+      if (coin()) {
+        text += pieces[below(pieces.size())];
+      } else {
+        text += static_cast<char>(1 + below(255));
+      }
+    }
+    return text;
+  }
+
+ private:
+  template <class Member>
+  void maybe(Member& member) {
+    if (coin()) fill(member);
+  }
+  template <class... Members>
+  void some(Members&... members) {
+    (maybe(members), ...);
+  }
+
+  void fill(bool& b) { b = coin(); }
+  void fill(std::string& s) { s = bytes(); }
+  void fill(double& d) {
+    static constexpr std::array<double, 8> odd{
+        0.5, 1e300, 5e-324, -0.0, 0.1, 1e22, -3, std::numeric_limits<double>::infinity()};
+    d = coin() ? odd[below(odd.size())] : std::bit_cast<double>(engine_());
+    if (d != d) d = 0.25;  // not a number: equal to nothing
+  }
+  template <std::integral N>
+  void fill(N& n) {
+    static constexpr std::array<N, 4> odd{0, 1, std::numeric_limits<N>::min(),
+                                          std::numeric_limits<N>::max()};
+    n = coin() ? odd[below(odd.size())] : static_cast<N>(engine_() >> below(64));
+  }
+  void fill(Bytes& b) {
+    fill(b.value);
+    if (coin()) b.value <<= 10 * below(7);
+  }
+  void fill(Uid& u) { fill(u.value); }
+  void fill(Gid& g) { fill(g.value); }
+  void fill(Pid& p) { fill(p.value); }
+  void fill(Signal& s) {
+    s.value = coin() ? static_cast<int>(below(70)) : static_cast<int>(engine_());
+  }
+  void fill(Mode& m) { fill(m.value); }
+  void fill(HostFd& f) { fill(f.number); }
+  void fill(std::chrono::nanoseconds& t) {
+    std::int64_t count = 0;
+    fill(count);
+    if (coin()) count = static_cast<std::int64_t>(below(1000)) * 1000000000;
+    t = std::chrono::nanoseconds(count);
+  }
+  template <class Tag>
+  void fill(detail::TaggedPath<Tag>& p) {
+    p = detail::TaggedPath<Tag>((coin() ? "/" : "") + bytes());
+  }
+  template <NamedEnum E>
+  void fill(E& e) {
+    const auto& table = EnumNames<E>::table;
+    e = table[below(table.size())].first;
+  }
+  template <class E>
+  void fill(Flags<E>& f) {
+    using Bits = typename Flags<E>::Bits;
+    f = Flags<E>::from_bits(static_cast<Bits>(coin() ? engine_() : engine_() & engine_() & 0xff));
+  }
+  void fill(CapabilitySet& c) {
+    static constexpr std::array<CapabilitySet, 3> usual{CapabilitySet{}, CapabilitySet::small(),
+                                                        CapabilitySet::all()};
+    c = coin() ? usual[below(usual.size())] : CapabilitySet::from_bits(engine_());
+    if (coin()) c.add(static_cast<Capability>(below(capability_count)));
+    if (coin()) c.drop(static_cast<Capability>(below(capability_count)));
+  }
+  void fill(Stream& s) {
+    auto& [kind, fd] = s;
+    fill(kind);
+    if (kind == Stream::descriptor || below(4) == 0) fill(fd);
+  }
+  template <class T>
+  void fill(std::optional<T>& o) {
+    fill(o.emplace());
+  }
+  template <class T>
+  void fill(std::vector<T>& list) {
+    list.clear();  // of a default, too: an emptied list must come back empty
+    for (std::uint64_t n = below(4) == 0 ? below(30) : below(4); n > 0; --n)
+      fill(list.emplace_back());
+  }
+  template <class... T>
+  void fill(std::variant<T...>& v) {
+    const std::uint64_t chosen = below(sizeof...(T));
+    std::uint64_t i = 0;
+    const auto choose = [&]<class A>(std::type_identity<A> /*alternative*/) {
+      if (i++ == chosen) fill(v.template emplace<A>());
+    };
+    (choose(std::type_identity<T>{}), ...);
+  }
+
+  void fill(MountCommon& m) {
+    auto& [create_target, follow_links, optional] = m;
+    some(create_target, follow_links, optional);
+  }
+  void fill(Bind& m) {
+    auto& [source, source_fd, target, flags, recursive, idmapped, propagation, common] = m;
+    some(source, source_fd, target, flags, recursive, idmapped, propagation, common);
+  }
+  void fill(Tmpfs& m) {
+    auto& [target, size, inodes, mode, flags, common] = m;
+    some(target, size, inodes, mode, flags, common);
+  }
+  void fill(Proc& m) {
+    auto& [target, pids_only, hide_others, flags, common] = m;
+    some(target, pids_only, hide_others, flags, common);
+  }
+  void fill(Sysfs& m) {
+    auto& [target, flags, common] = m;
+    some(target, flags, common);
+  }
+  void fill(Mqueue& m) {
+    auto& [target, flags, common] = m;
+    some(target, flags, common);
+  }
+  void fill(CgroupMount& m) {
+    auto& [target, flags, common] = m;
+    some(target, flags, common);
+  }
+  void fill(Devpts& m) {
+    auto& [target, max, flags, common] = m;
+    some(target, max, flags, common);
+  }
+  void fill(Overlay& m) {
+    auto& [target, lower, upper, work, ephemeral, size, flags, common] = m;
+    some(target, lower, upper, work, ephemeral, size, flags, common);
+  }
+  void fill(FsMount& m) {
+    auto& [type, source, options, target, flags, common] = m;
+    some(type, source, options, target, flags, common);
+  }
+  void fill(Join& j) {
+    auto& [kind, from] = j;
+    some(kind, from);
+  }
+  void fill(IdRange& r) {
+    auto& [inside, outside, count] = r;
+    some(inside, outside, count);
+  }
+  void fill(PassedFd& p) {
+    auto& [host, number] = p;
+    some(host, number);
+  }
+  void fill(RlimitSetting& r) {
+    auto& [resource, soft, hard] = r;
+    some(resource, soft, hard);
+  }
+  void fill(DeviceNode& n) {
+    auto& [name, kind, major, minor, mode, uid, gid] = n;
+    some(name, kind, major, minor, mode, uid, gid);
+  }
+  void fill(CgroupSetting& s) {
+    auto& [file, value, optional] = s;
+    some(file, value, optional);
+  }
+  void fill(Sysctl& s) {
+    auto& [name, value] = s;
+    some(name, value);
+  }
+  void fill(Root& r) {
+    auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = r;
+    some(path, read_only, ephemeral, upper, work, size, idmapped, propagation);
+  }
+  void fill(Stdio& s) {
+    auto& [in, out, err] = s;
+    some(in, out, err);
+  }
+  void fill(Scheduling& s) {
+    auto& [policy, priority, nice, cpus] = s;
+    some(policy, priority, nice, cpus);
+  }
+  void fill(Process& p) {
+    auto& [argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
+           new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling,
+           personality, death_signal] = p;
+    some(argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
+         new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling, personality,
+         death_signal);
+  }
+  void fill(Terminal& t) {
+    auto& [console, ttys, tty_dir, log, ring, rows, columns] = t;
+    some(console, ttys, tty_dir, log, ring, rows, columns);
+  }
+  void fill(IdMap& m) {
+    auto& [kind, uids, gids] = m;
+    some(kind, uids, gids);
+  }
+  void fill(TimeOffsets& t) {
+    auto& [monotonic, boottime] = t;
+    some(monotonic, boottime);
+  }
+  void fill(Devices& d) {
+    auto& [populate, shm, mqueue, size, shm_size, nodes] = d;
+    some(populate, shm, mqueue, size, shm_size, nodes);
+  }
+  void fill(Network& n) {
+    auto& [loopback_up] = n;
+    some(loopback_up);
+  }
+  void fill(Resources& r) {
+    auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight,
+           cpuset_cpus, cpuset_mems, settings] = r;
+    some(cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
+         cpuset_mems, settings);
+  }
+  void fill(Security& s) {
+    auto& [capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
+           allow] = s;
+    some(capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
+         allow);
+  }
+  void fill(Spec& s) {
+    auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname,
+           mounts, default_mounts, devices, network, resources, security] = s;
+    some(name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
+         default_mounts, devices, network, resources, security);
+  }
+
+  std::mt19937_64 engine_;
+};
+
+}  // namespace samples
