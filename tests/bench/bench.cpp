@@ -1,0 +1,639 @@
+#include "bench.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <thread>
+
+#include "commands.hpp"
+#include "count_calls.hpp"
+#include "process_info.hpp"
+#include "report.hpp"
+#include "scratch.hpp"
+#include "series.hpp"
+#include "worker.hpp"
+
+namespace bench {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::uint64_t mib = 1024 * 1024;
+
+// The container of the benchmark: what condroid makes when nothing is said but root, host name and command. Aligned
+// with the defaults of Spec; the floor does the same, op by op.
+Work default_work(const Scratch& scratch, bool net) {
+  Work w;
+  copy_text(w.root, scratch.root());
+  copy_text(w.command, "/true");
+  copy_text(w.hostname, "bench");
+  w.net = net;
+  w.cgroup_ns = true;
+  w.sysfs = net ? SysfsUse::fresh : SysfsUse::bound;
+  w.new_session = true;
+  w.no_new_privs = true;
+  w.own_keyring = true;
+  w.drop_groups = true;
+  w.close_descriptors = true;
+  w.limit_capabilities = true;
+  // chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service sys_chroot
+  w.capabilities = 0x405fb;
+  bool fits = true;
+  for (const char* p : {"proc/acpi", "proc/asound", "proc/kcore", "proc/keys", "proc/latency_stats",
+                        "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/scsi",
+                        "sys/firmware"})
+    fits = fits && w.masked.add(p);
+  for (const char* p : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"})
+    fits = fits && w.read_only.add(p);
+  copy_text(w.cgroup_v2_parent, scratch.cgroup_v2());
+  for (const std::string& path : scratch.cgroups_v1()) fits = fits && w.cgroup_v1_parents.add(path);
+  if (!fits) std::fprintf(stderr, "condroid-bench: the list of paths is too long\n");
+  return w;
+}
+
+struct Kind {
+  std::string name;
+  Work work;
+  bool judged;  ///< Has the target of 1.15; the others are further rows with the same work.
+};
+
+class Bench {
+ public:
+  explicit Bench(const Options& options) : options_(options) {}
+  [[nodiscard]] int run();
+
+ private:
+  [[nodiscard]] bool wanted(const char* section) const;
+  [[nodiscard]] std::vector<Kind> kinds() const;
+  [[nodiscard]] Worker start_floor() const;
+  /// A host of `bytes` resident with an open Runtime.
+  [[nodiscard]] std::unique_ptr<Worker> start_host(std::uint64_t bytes, pid_t* helper,
+                                                   std::string* error) const;
+  void launch_section();
+  void launch_rows(const Kind& kind, Worker* floor, Worker* host, const std::string& host_error,
+                   Pace pace);
+  void host_section();
+  void rate_section();
+  void rate_rows(bool net, unsigned parallel);
+  void command_section();
+  void command_rows(bool net, Worker* host, const std::string& host_error, Pace pace);
+  void live_section();
+  void calls_section();
+  void many_section();
+  void add_latency(const char* section, const Series& series, const std::string& condition,
+                   const Series* to);
+
+  const Options& options_;
+  Scratch scratch_ = {};
+  Report report_{this_machine()};
+};
+
+bool Bench::wanted(const char* section) const {
+  return options_.sections.empty() ||
+         std::find(options_.sections.begin(), options_.sections.end(), section) !=
+             options_.sections.end();
+}
+
+Worker Bench::start_floor() const { return Worker::start({options_.floor}); }
+
+std::unique_ptr<Worker> Bench::start_host(std::uint64_t bytes, pid_t* helper,
+                                          std::string* error) const {
+  auto worker = std::make_unique<Worker>(Worker::start({"/proc/self/exe", "--host-worker"}));
+  Request request;
+  Reply reply;
+  request.kind = Request::grow;
+  request.amount = bytes;
+  bool good = worker->call(request, &reply);
+  request.kind = Request::open;
+  request.work = default_work(scratch_, true);
+  good = good && worker->call(request, &reply);
+  if (!good) {
+    *error = worker->error();
+    return nullptr;
+  }
+  if (helper != nullptr) *helper = static_cast<pid_t>(reply.value[0]);
+  return worker;
+}
+
+std::vector<Kind> Bench::kinds() const {
+  std::vector<Kind> out;
+  out.push_back({"no net", default_work(scratch_, false), true});
+  out.push_back({"net", default_work(scratch_, true), true});
+  Kind v2{"net, v2 cgroup", default_work(scratch_, true), false};
+  v2.work.cgroup = CgroupUse::v2;
+  out.push_back(v2);
+  Kind every{"net, every cgroup", default_work(scratch_, true), false};
+  every.work.cgroup = CgroupUse::every;
+  out.push_back(every);
+  Kind ids{"net, id map", default_work(scratch_, true), false};
+  ids.work.user = true;
+  ids.work.bind_nodes = true;
+  out.push_back(ids);
+  return out;
+}
+
+void Bench::add_latency(const char* section, const Series& series, const std::string& condition,
+                        const Series* to) {
+  if (series.samples.empty()) {
+    report_.missing(section, series.name, condition, series.error);
+    return;
+  }
+  Row row;
+  row.section = section;
+  row.name = series.name;
+  row.condition = condition;
+  row.latency = summarize(series.samples);
+  row.note = series.error;
+  if (!series.error.empty()) row.verdict = Verdict::missing;
+  if (to != nullptr && !to->rounds.empty()) {
+    row.ratio = paired_ratio(series.rounds, to->rounds);
+    row.ratio_to = "of " + to->name;
+  }
+  report_.add(std::move(row));
+}
+
+Series series_of(std::string name, Worker* worker, const Work& work, const std::string& error) {
+  Series s;
+  s.name = std::move(name);
+  s.worker = worker;
+  s.request.kind = Request::run;
+  s.request.threads = 0;
+  s.request.work = work;
+  s.error = worker == nullptr ? error : "";
+  return s;
+}
+
+void Bench::launch_section() {
+  Worker floor = start_floor();
+  std::string error;
+  const std::unique_ptr<Worker> host = start_host(0, nullptr, &error);
+  for (const Kind& kind : kinds()) {
+    for (const Pace pace : {Pace::back_to_back, Pace::spaced})
+      launch_rows(kind, &floor, host.get(), error, pace);
+  }
+}
+
+void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
+                        const std::string& host_error, Pace pace) {
+  const char* const section = "launch to exit";
+  const std::string condition = kind.name + ", " + to_string(pace);
+  if (kind.work.cgroup != CgroupUse::none && scratch_.cgroup_v2().empty()) {
+    report_.missing(section, "floor", condition, scratch_.cgroup_error());
+    report_.missing(section, "condroid", condition, scratch_.cgroup_error());
+    return;
+  }
+  Series bare = series_of("floor", floor, kind.work, "");
+  Series forked = series_of("floor, memory copied", floor, kind.work, "");
+  forked.request.threads = 1;
+  Series ours = series_of("condroid", host, kind.work, host_error);
+  std::vector<Series*> all = {&bare, &ours};
+  if (kind.judged) all.push_back(&forked);
+  Effort effort = pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
+  if (!kind.judged && pace == Pace::spaced) effort.rounds = 24;
+  if (options_.quick) effort.rounds = pace == Pace::spaced ? (kind.judged ? 10 : 4) : 12;
+  measure(all, pace, effort);
+
+  add_latency(section, bare, condition, nullptr);
+  if (kind.judged) add_latency(section, forked, condition, &bare);
+  if (ours.samples.empty()) {
+    report_.missing(section, ours.name, condition, ours.error);
+    return;
+  }
+  Row row;
+  row.section = section;
+  row.name = ours.name;
+  row.condition = condition;
+  row.latency = summarize(ours.samples);
+  row.ratio = paired_ratio(ours.rounds, bare.rounds);
+  row.ratio_to = "of floor";
+  row.note = ours.error;
+  Report::judge(&row, row.ratio->value, "<=", 1.15);
+  if (!ours.error.empty()) row.verdict = Verdict::missing;
+  report_.add(std::move(row));
+}
+
+void Bench::host_section() {
+  const char* const section = "by size of the host";
+  const std::array<std::uint64_t, 4> sizes = {0, 256, 1024, 4096};
+  const std::array<const char*, 4> names = {"empty host", "256 MiB resident", "1 GiB resident",
+                                            "4 GiB resident"};
+  std::vector<std::unique_ptr<Worker>> hosts;
+  std::vector<std::string> errors(sizes.size());
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    if (this_machine_available_mib() < sizes[i] + 512) {
+      errors[i] = "not enough memory on this machine";
+      hosts.push_back(nullptr);
+    } else {
+      hosts.push_back(start_host(sizes[i] * mib, nullptr, &errors[i]));
+    }
+  }
+  for (const Pace pace : {Pace::back_to_back, Pace::spaced}) {
+    std::vector<Series> series;
+    for (std::size_t i = 0; i < sizes.size(); ++i)
+      series.push_back(series_of(names[i], hosts[i].get(), default_work(scratch_, false), errors[i]));
+    std::vector<Series*> all;
+    for (Series& s : series) all.push_back(&s);
+    Effort effort = pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
+    if (options_.quick) effort.rounds = pace == Pace::spaced ? 8 : 12;
+    measure(all, pace, effort);
+    for (std::size_t i = 0; i < series.size(); ++i) {
+      const std::string condition = std::string("no net, ") + to_string(pace);
+      if (series[i].samples.empty()) {
+        report_.missing(section, series[i].name, condition, series[i].error);
+        continue;
+      }
+      Row row;
+      row.section = section;
+      row.name = series[i].name;
+      row.condition = condition;
+      row.latency = summarize(series[i].samples);
+      if (i > 0 && !series[0].rounds.empty()) {
+        row.ratio = paired_ratio(series[i].rounds, series[0].rounds);
+        row.ratio_to = "of empty";
+        if (sizes[i] == 4096) Report::judge(&row, row.ratio->value, "<=", 1.05);
+      }
+      report_.add(std::move(row));
+    }
+  }
+}
+
+void Bench::rate_section() {
+  for (const bool net : {false, true}) {
+    for (const unsigned parallel : {1U, 4U, 16U}) rate_rows(net, parallel);
+  }
+}
+
+void Bench::rate_rows(bool net, unsigned parallel) {
+  const char* const section = "launches per second";
+  const std::string condition = std::string(net ? "net, " : "no net, ") + std::to_string(parallel);
+  std::string host_error;
+  const std::unique_ptr<Worker> host = start_host(0, nullptr, &host_error);
+  std::vector<Worker> floors;
+  for (unsigned i = 0; i < parallel; ++i) floors.push_back(start_floor());
+  Request request;
+  request.kind = Request::rate;
+  request.work = default_work(scratch_, net);
+  request.millis = options_.quick ? 250 : 600;
+
+  std::vector<double> floor_rates;
+  std::vector<double> host_rates;
+  std::string floor_error;
+  // Starting many processes at once takes as long as a short measurement: each adds its own launches by its own time.
+  for (int round = 0; round < (options_.quick ? 3 : 7); ++round) {
+    Reply reply;
+    double rate = 0;
+    request.threads = 0;
+    for (Worker& f : floors) {
+      if (!f.send(request)) floor_error = f.error();
+    }
+    for (Worker& f : floors) {
+      if (!f.receive(&reply)) {
+        floor_error = f.error();
+      } else {
+        rate += static_cast<double>(reply.value[0]) * 1e9 / static_cast<double>(reply.value[1]);
+      }
+    }
+    floor_rates.push_back(rate);
+    // What is left to be taken apart after so many launches is not the next one's.
+    std::this_thread::sleep_for(milliseconds(net ? 300 : 50));
+    request.threads = parallel;
+    if (host != nullptr && host_error.empty()) {
+      if (host->call(request, &reply)) {
+        host_rates.push_back(static_cast<double>(reply.value[0]) * 1e9 /
+                             static_cast<double>(reply.value[1]));
+      } else {
+        host_error = host->error();
+      }
+      std::this_thread::sleep_for(milliseconds(net ? 300 : 50));
+    }
+  }
+  Row row;
+  row.section = section;
+  row.name = "floor";
+  row.condition = condition + (parallel == 1 ? " process" : " processes");
+  row.value = median(floor_rates);
+  row.unit = "per s";
+  row.note = floor_error;
+  if (!floor_error.empty()) row.verdict = Verdict::missing;
+  report_.add(row);
+  row.name = "condroid";
+  row.condition = condition + (parallel == 1 ? " thread" : " threads");
+  if (host_rates.empty() || !host_error.empty()) {
+    report_.missing(section, row.name, row.condition, host_error);
+    return;
+  }
+  row.value = median(host_rates);
+  row.ratio = paired_ratio(host_rates, floor_rates);
+  row.ratio_to = "of floor";
+  row.note.clear();
+  row.verdict = Verdict::info;
+  if (parallel == 4) Report::judge(&row, row.ratio->value, ">=", 0.9);
+  report_.add(row);
+}
+
+void Bench::command_section() {
+  std::string error;
+  const std::unique_ptr<Worker> host = start_host(0, nullptr, &error);
+  for (const bool net : {false, true}) {
+    for (const Pace pace : {Pace::back_to_back, Pace::spaced})
+      command_rows(net, host.get(), error, pace);
+  }
+}
+
+void Bench::command_rows(bool net, Worker* host, const std::string& host_error, Pace pace) {
+  const char* const section = "whole commands";
+  const std::string condition = std::string(net ? "net, " : "no net, ") + to_string(pace);
+  const Work work = default_work(scratch_, net);
+  const std::vector<Command> commands = make_commands(work, scratch_, options_.condroid_run);
+  Worker open_worker = start_floor();
+  Worker cage_worker = start_floor();
+  std::string cage_error = scratch_.cgroup_v2().empty() ? scratch_.cgroup_error() : "";
+  if (cage_error.empty()) {
+    Request cage;
+    Reply reply;
+    cage.kind = Request::cage;
+    cage.work = work;
+    if (!cage_worker.call(cage, &reply)) cage_error = cage_worker.error();
+  }
+  std::vector<Series> series;
+  series.push_back(series_of("condroid, in process", host, work, host_error));
+  for (const Command& c : commands) {
+    Series s;
+    s.name = c.name;
+    s.worker = c.caged ? &cage_worker : &open_worker;
+    s.request.kind = Request::command;
+    s.error = !c.absent.empty() ? c.absent : c.caged ? cage_error : "";
+    for (const std::string& a : c.argv) {
+      if (!s.request.argv.add(a)) s.error = "the command line is too long";
+    }
+    series.push_back(std::move(s));
+  }
+  std::vector<Series*> all;
+  for (Series& s : series) all.push_back(&s);
+  Effort effort = pace == Pace::spaced ? Effort{.rounds = 15, .batch = 1} : Effort{.rounds = 20, .batch = 3};
+  if (options_.quick) effort = pace == Pace::spaced ? Effort{.rounds = 3, .batch = 1} : Effort{.rounds = 5, .batch = 2};
+  measure(all, pace, effort);
+
+  const Series& in_process = series[0];
+  const Series& ours = series[1];
+  add_latency(section, in_process, condition, nullptr);
+  add_latency(section, ours, condition, nullptr);
+  for (std::size_t i = 1; i < commands.size(); ++i) {
+    const Series& peer = series[i + 1];
+    if (peer.samples.empty() || !peer.error.empty()) {
+      report_.missing(section, peer.name, condition, peer.error);
+      continue;
+    }
+    Row row;
+    row.section = section;
+    row.name = peer.name;
+    row.condition = condition;
+    row.latency = summarize(peer.samples);
+    row.note = commands[i].note;
+    report_.add(row);
+    if (commands[i].reference) continue;
+    row.latency.reset();
+    row.note.clear();
+    if (!in_process.rounds.empty()) {
+      row.name = "condroid, in process";
+      row.ratio = paired_ratio(in_process.rounds, peer.rounds);
+      row.ratio_to = "of " + peer.name;
+      Report::judge(&row, row.ratio->value, "<", 1);
+      report_.add(row);
+    }
+    if (!ours.rounds.empty() && peer.name == "bwrap") {
+      row.name = "condroid-run";
+      row.ratio = paired_ratio(ours.rounds, peer.rounds);
+      row.ratio_to = "of " + peer.name;
+      Report::judge(&row, row.ratio->value, "<", 1);
+      report_.add(row);
+    }
+  }
+}
+
+void Bench::live_section() {
+  const char* const section = "live containers";
+  const std::array<const char*, 7> rows = {
+      "zygote, resident",          "host, per container",        "zygote, per container",
+      "host, descriptors each",    "zygote, descriptors each",   "wake-ups while idle, 1 s",
+      "containers left after stop"};
+  const unsigned count = options_.quick ? 100 : 200;
+  const std::string condition = std::to_string(count) + " containers, net";
+  pid_t helper = 0;
+  std::string error;
+  const std::unique_ptr<Worker> host = start_host(0, &helper, &error);
+  Request request;
+  Reply reply;
+  request.work = default_work(scratch_, true);
+  copy_text(request.work.command, "/pause");
+  const auto step = [&](Request::Kind kind, unsigned n) {
+    if (host == nullptr || !error.empty()) return;
+    request.kind = kind;
+    request.count = n;
+    if (!host->call(request, &reply)) error = host->error();
+  };
+  // Once up and down first: what an allocator and a table grow by the first time is not the price of a container.
+  step(Request::spawn, count);
+  step(Request::stop_all, 0);
+  step(Request::settle, 0);
+  step(Request::spawn, 1);
+  if (host == nullptr || !error.empty()) {
+    for (const char* name : rows) report_.missing(section, name, condition, error);
+    return;
+  }
+  const ProcessInfo host_before = process_info(host->pid());
+  const ProcessInfo helper_before = process_info(helper);
+  step(Request::spawn, count);
+  std::this_thread::sleep_for(milliseconds(200));
+  const ProcessInfo host_live = process_info(host->pid());
+  const ProcessInfo helper_live = process_info(helper);
+  const std::vector<pid_t> inits = children_of(helper > 0 ? helper : host->pid());
+  const std::uint64_t switches_before = context_switches(host->pid()) + context_switches(helper) +
+                                        context_switches(inits);
+  std::this_thread::sleep_for(seconds(1));
+  const std::uint64_t switches_after = context_switches(host->pid()) + context_switches(helper) +
+                                       context_switches(inits);
+  step(Request::stop_all, 0);
+  std::this_thread::sleep_for(milliseconds(200));
+  const std::size_t left = children_of(helper > 0 ? helper : host->pid()).size();
+  if (!error.empty()) {
+    for (const char* name : rows) report_.missing(section, name, condition, error);
+    return;
+  }
+  const auto each = [&](std::uint64_t after, std::uint64_t before) {
+    return (static_cast<double>(after) - static_cast<double>(before)) / count;
+  };
+  const auto add = [&](const char* name, double value, const char* unit, double limit) {
+    Row row;
+    row.section = section;
+    row.name = name;
+    row.condition = condition;
+    row.value = value;
+    row.unit = unit;
+    Report::judge(&row, value, "<=", limit);
+    report_.add(std::move(row));
+  };
+  add(rows[0], static_cast<double>(helper_before.resident_kib), "KiB", 200);
+  add(rows[1], each(host_live.resident_kib, host_before.resident_kib), "KiB", 8);
+  add(rows[2], each(helper_live.resident_kib, helper_before.resident_kib), "KiB", 4);
+  add(rows[3], each(host_live.descriptors, host_before.descriptors), "fds", 3);
+  add(rows[4], each(helper_live.descriptors, helper_before.descriptors), "fds", 2);
+  if (inits.size() < count) {
+    report_.missing(section, rows[5], condition, "not all containers were found alive");
+  } else {
+    add(rows[5], static_cast<double>(switches_after - switches_before), "switches", 0);
+  }
+  add(rows[6], static_cast<double>(left), "processes", 0);
+}
+
+void Bench::calls_section() {
+  const char* const section = "system calls per launch";
+  for (const bool net : {false, true}) {
+    for (const bool floor : {true, false}) {
+      const std::string condition = std::string(net ? "net" : "no net");
+      const char* const name = floor ? "floor" : "condroid";
+      pid_t helper = 0;
+      std::string error;
+      std::unique_ptr<Worker> worker = floor ? std::make_unique<Worker>(start_floor())
+                                             : start_host(0, &helper, &error);
+      Request request;
+      Reply reply;
+      request.kind = Request::run;
+      request.threads = 0;
+      request.count = 5;
+      request.work = default_work(scratch_, net);
+      if (worker != nullptr && !worker->call(request, &reply)) error = worker->error();
+      // What a request costs by itself is in both counts and cancels.
+      CallCounts few;
+      CallCounts more;
+      constexpr unsigned n = 20;
+      request.count = 1;
+      bool good = worker != nullptr && error.empty() &&
+                  count_calls(worker.get(), helper, request, &few, &error);
+      request.count = 1 + n;
+      good = good && count_calls(worker.get(), helper, request, &more, &error);
+      if (!good) {
+        report_.missing(section, name, condition, error);
+        continue;
+      }
+      const auto add = [&](const char* who, std::uint64_t a, std::uint64_t b) {
+        Row row;
+        row.section = section;
+        row.name = std::string(name) + who;
+        row.condition = condition;
+        row.value = (static_cast<double>(b) - static_cast<double>(a)) / n;
+        row.unit = "calls";
+        report_.add(std::move(row));
+      };
+      add(", host", few.host, more.host);
+      if (!floor) add(", zygote", few.helper, more.helper);
+      add(", child", few.children, more.children);
+    }
+  }
+}
+
+void Bench::many_section() {
+  const char* const section = "many at once";
+  const unsigned count = options_.quick ? 200 : 1000;
+  const std::string condition = std::to_string(count) + " alive, net";
+  pid_t helper = 0;
+  std::string error;
+  const std::unique_ptr<Worker> host = start_host(0, &helper, &error);
+  Request request;
+  Reply start;
+  Reply stop;
+  std::size_t alive = 0;
+  std::size_t left = 0;
+  ProcessInfo before;
+  ProcessInfo after;
+  if (host != nullptr) {
+    const pid_t parent = helper > 0 ? helper : host->pid();
+    before = process_info(host->pid());
+    request.kind = Request::spawn;
+    request.count = count;
+    request.work = default_work(scratch_, true);
+    copy_text(request.work.command, "/pause");
+    bool good = host->call(request, &start);
+    alive = children_of(parent).size();
+    request.kind = Request::stop_all;
+    good = good && host->call(request, &stop);
+    if (!good) error = host->error();
+    std::this_thread::sleep_for(milliseconds(300));
+    left = children_of(parent).size();
+    after = process_info(host->pid());
+  }
+  if (!error.empty()) {
+    for (const char* name : {"alive", "left after stop", "start, each", "stop, each"})
+      report_.missing(section, name, condition, error);
+    return;
+  }
+  Row row;
+  row.section = section;
+  row.condition = condition;
+  row.name = "alive";
+  row.value = static_cast<double>(alive);
+  row.unit = "containers";
+  Report::judge(&row, *row.value, ">=", count);
+  report_.add(row);
+  row.name = "left after stop";
+  row.value = static_cast<double>(left + (after.descriptors > before.descriptors
+                                              ? after.descriptors - before.descriptors
+                                              : 0));
+  row.unit = "processes and fds";
+  Report::judge(&row, *row.value, "<=", 0);
+  report_.add(row);
+  row.target.clear();
+  row.verdict = Verdict::info;
+  row.unit = "ms";
+  row.name = "start, each";
+  row.value = static_cast<double>(start.value[0]) / 1e6 / count;
+  report_.add(row);
+  row.name = "stop, each";
+  row.value = static_cast<double>(stop.value[0]) / 1e6 / count;
+  report_.add(row);
+}
+
+int Bench::run() {
+  std::string error;
+  if (!scratch_.open(options_.payloads, &error)) {
+    std::fprintf(stderr, "condroid-bench: %s\n", error.c_str());
+    return 1;
+  }
+  struct Section {
+    const char* name;
+    void (Bench::*run)();
+  };
+  const std::array<Section, 7> sections = {{{"launch", &Bench::launch_section},
+                                            {"host", &Bench::host_section},
+                                            {"rate", &Bench::rate_section},
+                                            {"commands", &Bench::command_section},
+                                            {"live", &Bench::live_section},
+                                            {"calls", &Bench::calls_section},
+                                            {"many", &Bench::many_section}}};
+  for (const Section& section : sections) {
+    if (!wanted(section.name)) continue;
+    std::fprintf(stderr, "condroid-bench: %s ...\n", section.name);
+    (this->*section.run)();
+  }
+  std::printf("%s", report_.table().c_str());
+  if (!options_.json.empty() && !(std::ofstream(options_.json) << report_.json()).flush()) {
+    std::fprintf(stderr, "condroid-bench: %s: cannot be written\n", options_.json.c_str());
+    return 1;
+  }
+  if (report_.count(Verdict::missing) > 0) return 1;
+  return options_.strict && report_.count(Verdict::missed) > 0 ? 1 : 0;
+}
+
+}  // namespace
+
+int run(const Options& options) { return Bench(options).run(); }
+
+}  // namespace bench

@@ -1,0 +1,22 @@
+// The run: which rows there are, in which order, with how many samples.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace bench {
+
+struct Options {
+  bool quick = false;
+  bool strict = false;
+  std::string json = {};
+  std::vector<std::string> sections = {};  ///< Empty: all.
+  std::string floor = {};
+  std::vector<std::string> payloads = {};
+  std::string condroid_run = {};
+};
+
+/// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a target missed).
+[[nodiscard]] int run(const Options& options);
+
+}  // namespace bench

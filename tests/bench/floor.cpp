@@ -1,0 +1,413 @@
+#include "floor.hpp"
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <linux/keyctl.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+// clone3(2) that may give the child a stack of its own: the child calls fn(arg) and exits with what that returns. glibc
+// has no wrapper for it, and clone(2) cannot express CLONE_INTO_CGROUP.
+extern "C" long bench_clone3(clone_args* args, std::size_t size, int (*fn)(void*), void* arg);
+#if defined(__x86_64__)
+__asm__(
+    ".pushsection .text\n"
+    ".globl bench_clone3\n"
+    ".type bench_clone3, @function\n"
+    "bench_clone3:\n"
+    "  mov %rcx, %r8\n"  // the syscall instruction overwrites rcx
+    "  mov $435, %eax\n"
+    "  syscall\n"
+    "  test %rax, %rax\n"
+    "  jz 1f\n"
+    "  ret\n"
+    "1:\n"
+    "  xor %ebp, %ebp\n"
+    "  mov %r8, %rdi\n"
+    "  call *%rdx\n"
+    "  mov %eax, %edi\n"
+    "  mov $231, %eax\n"
+    "  syscall\n"
+    ".size bench_clone3, . - bench_clone3\n"
+    ".popsection\n");
+#elif defined(__aarch64__)
+__asm__(
+    ".pushsection .text\n"
+    ".globl bench_clone3\n"
+    ".type bench_clone3, %function\n"
+    "bench_clone3:\n"
+    "  mov x8, #435\n"
+    "  svc #0\n"
+    "  cbz x0, 1f\n"
+    "  ret\n"
+    "1:\n"
+    "  mov x29, #0\n"
+    "  mov x0, x3\n"
+    "  blr x2\n"
+    "  mov x8, #94\n"
+    "  svc #0\n"
+    ".size bench_clone3, . - bench_clone3\n"
+    ".popsection\n");
+#else
+#error "floor.cpp: no clone3 for this architecture"
+#endif
+
+namespace bench {
+namespace {
+
+alignas(64) char child_stack[32 * 1024];
+
+// Shared with the child in both ways of cloning, so that it can report and the barrier of the id map works.
+struct Shared {
+  const char* what;
+  int error;
+  std::atomic<std::uint32_t> mapped;
+};
+
+Shared* shared() {
+  static Shared* const page = [] {
+    void* at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    return at == MAP_FAILED ? nullptr : static_cast<Shared*>(at);
+  }();
+  return page;
+}
+
+std::uint64_t now() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
+         static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+// In the child: leaves the first failure for the parent and ends.
+void must(long result, const char* what) {
+  if (result >= 0) return;
+  shared()->error = errno;
+  shared()->what = what;
+  ::_exit(111);
+}
+
+bool failed(FloorFailure* failure, const char* what) {
+  failure->what = what;
+  failure->error = errno;
+  return false;
+}
+
+template <std::size_t Size, typename... Args>
+bool format(char (&to)[Size], const char* text, Args... args) {
+  const int length = std::snprintf(to, Size, text, args...);
+  if (length >= 0 && static_cast<std::size_t>(length) < Size) return true;
+  errno = ENAMETOOLONG;
+  return false;
+}
+
+long futex(std::atomic<std::uint32_t>* word, int op, std::uint32_t value) {
+  return ::syscall(SYS_futex, word, op, value, nullptr, nullptr, 0);
+}
+
+struct Node {
+  const char* path;
+  const char* host;
+  unsigned major;
+  unsigned minor;
+};
+constexpr Node nodes[] = {
+    {"dev/full", "/dev/full", 1, 7},       {"dev/null", "/dev/null", 1, 3},
+    {"dev/random", "/dev/random", 1, 8},   {"dev/tty", "/dev/tty", 5, 0},
+    {"dev/urandom", "/dev/urandom", 1, 9}, {"dev/zero", "/dev/zero", 1, 5},
+};
+
+struct Link {
+  const char* to;
+  const char* path;
+};
+constexpr Link links[] = {
+    {"/proc/self/fd", "dev/fd"},         {"/proc/self/fd/0", "dev/stdin"},
+    {"/proc/self/fd/1", "dev/stdout"},   {"/proc/self/fd/2", "dev/stderr"},
+    {"pts/ptmx", "dev/ptmx"},
+};
+
+bool write_text(const char* path, const char* text) {
+  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const auto length = static_cast<ssize_t>(std::strlen(text));
+  const bool good = ::write(fd, text, static_cast<std::size_t>(length)) == length;
+  const int error = errno;
+  ::close(fd);
+  errno = error;
+  return good;
+}
+
+}  // namespace
+
+bool Floor::prepare(const Work& work, FloorClone how, FloorFailure* failure) {
+  work_ = work;
+  how_ = how;
+  if (shared() == nullptr) return failed(failure, "mmap");
+  clone_flags_ = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+  if (work_.net) clone_flags_ |= CLONE_NEWNET;
+  if (work_.user) clone_flags_ |= CLONE_NEWUSER;
+  if (how_ == FloorClone::shared_memory) clone_flags_ |= CLONE_VM;
+  // A cgroup namespace is rooted where its maker is, so with cgroups the child makes it when it has moved.
+  if (work_.cgroup_ns && work_.cgroup == CgroupUse::none) clone_flags_ |= CLONE_NEWCGROUP;
+
+  masked_count_ = 0;
+  for (const char* p = nullptr; (p = work_.masked.next(p)) != nullptr;) {
+    char host[300];
+    if (!format(host, "/%s", p)) return failed(failure, "path to mask");
+    struct stat st {};
+    if (::stat(host, &st) != 0) continue;
+    if (masked_count_ == max_paths) return errno = E2BIG, failed(failure, "masked paths");
+    masked_[masked_count_++] = {p, S_ISDIR(st.st_mode)};
+  }
+  read_only_count_ = 0;
+  for (const char* p = nullptr; (p = work_.read_only.next(p)) != nullptr;) {
+    char host[300];
+    if (!format(host, "/%s", p)) return failed(failure, "read-only path");
+    if (::access(host, F_OK) != 0) continue;
+    if (read_only_count_ == max_paths) return errno = E2BIG, failed(failure, "read-only paths");
+    read_only_[read_only_count_++] = p;
+  }
+
+  if (!format(id_map_, "0 %u 65536\n", work_.id_base)) return failed(failure, "id map");
+  if (!format(cgroup_v2_, "%s/floor.%d", work_.cgroup_v2_parent, ::getpid()))
+    return failed(failure, "cgroup");
+  cgroup_v1_count_ = 0;
+  if (work_.cgroup == CgroupUse::every) {
+    for (const char* p = nullptr; (p = work_.cgroup_v1_parents.next(p)) != nullptr;) {
+      if (cgroup_v1_count_ == max_hierarchies) return errno = E2BIG, failed(failure, "cgroups");
+      if (!format(cgroup_v1_[cgroup_v1_count_++], "%s/floor.%d", p, ::getpid()))
+        return failed(failure, "cgroup");
+    }
+  }
+  return true;
+}
+
+bool Floor::make_cgroups(FloorFailure* failure) {
+  if (work_.cgroup == CgroupUse::none) return true;
+  if (::mkdir(cgroup_v2_, 0755) != 0) return failed(failure, "mkdir cgroup (v2)");
+  cgroup_v2_fd_ = ::open(cgroup_v2_, O_DIRECTORY | O_PATH | O_CLOEXEC);
+  if (cgroup_v2_fd_ < 0) return failed(failure, "open cgroup (v2)");
+  for (int i = 0; i < cgroup_v1_count_; ++i) {
+    if (::mkdir(cgroup_v1_[i], 0755) != 0) return failed(failure, "mkdir cgroup (v1)");
+    char tasks[340];
+    std::snprintf(tasks, sizeof tasks, "%s/tasks", cgroup_v1_[i]);
+    cgroup_v1_fd_[i] = ::open(tasks, O_WRONLY | O_CLOEXEC);
+    if (cgroup_v1_fd_[i] < 0) return failed(failure, "open tasks");
+  }
+  return true;
+}
+
+bool Floor::remove_cgroups(FloorFailure* failure) {
+  if (work_.cgroup == CgroupUse::none) return true;
+  ::close(cgroup_v2_fd_);
+  if (::rmdir(cgroup_v2_) != 0) return failed(failure, "rmdir cgroup (v2)");
+  for (int i = 0; i < cgroup_v1_count_; ++i) {
+    ::close(cgroup_v1_fd_[i]);
+    if (::rmdir(cgroup_v1_[i]) != 0) return failed(failure, "rmdir cgroup (v1)");
+  }
+  return true;
+}
+
+bool Floor::write_id_map(int pid, FloorFailure* failure) {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/%d/uid_map", pid);
+  if (!write_text(path, id_map_)) return failed(failure, "write uid_map");
+  std::snprintf(path, sizeof path, "/proc/%d/gid_map", pid);
+  if (!write_text(path, id_map_)) return failed(failure, "write gid_map");
+  shared()->mapped.store(1, std::memory_order_release);
+  futex(&shared()->mapped, FUTEX_WAKE, 1);
+  return true;
+}
+
+bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
+  Shared* const page = shared();
+  page->what = nullptr;
+  page->mapped.store(0, std::memory_order_relaxed);
+
+  const std::uint64_t start = now();
+  if (!make_cgroups(failure)) return false;
+  clone_args args{};
+  args.flags = clone_flags_;
+  args.exit_signal = SIGCHLD;
+  if (how_ == FloorClone::shared_memory) {
+    args.stack = reinterpret_cast<std::uintptr_t>(child_stack);
+    args.stack_size = sizeof child_stack;
+  }
+  if (work_.cgroup != CgroupUse::none) {
+    args.flags |= CLONE_INTO_CGROUP;
+    args.cgroup = static_cast<std::uint64_t>(cgroup_v2_fd_);
+  }
+  const long pid = bench_clone3(&args, sizeof args, &Floor::child_entry, this);
+  if (pid < 0) {
+    errno = static_cast<int>(-pid);
+    return failed(failure, "clone3");
+  }
+  if (work_.user && !write_id_map(static_cast<int>(pid), failure)) {
+    ::kill(static_cast<pid_t>(pid), SIGKILL);
+    ::waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
+    return false;
+  }
+  int status = 0;
+  if (::waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) return failed(failure, "waitpid");
+  if (!remove_cgroups(failure)) return false;
+  *nanoseconds = now() - start;
+
+  if (page->what != nullptr) {
+    *failure = {page->what, page->error};
+    return false;
+  }
+  if (status != 0) {
+    *failure = {WIFSIGNALED(status) ? "the container was killed" : "the container failed", ECHILD};
+    return false;
+  }
+  return true;
+}
+
+int Floor::child_entry(void* self) { return static_cast<Floor*>(self)->child(); }
+
+int Floor::child() {
+  // Errors are seen by their result everywhere below, but errno is only good while parent and child, which share it,
+  // do not both make calls: the parent waits.
+  must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
+  if (work_.user) {
+    while (shared()->mapped.load(std::memory_order_acquire) == 0)
+      futex(&shared()->mapped, FUTEX_WAIT, 0);
+    must(::setresgid(0, 0, 0), "setresgid");
+    must(::setresuid(0, 0, 0), "setresuid");
+    must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
+  }
+  for (int i = 0; i < cgroup_v1_count_; ++i) must(::write(cgroup_v1_fd_[i], "0", 1), "write tasks");
+  if (work_.cgroup_ns && work_.cgroup != CgroupUse::none)
+    must(::unshare(CLONE_NEWCGROUP), "unshare(CLONE_NEWCGROUP)");
+
+  must(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
+  must(::mount(work_.root, work_.root, nullptr, MS_BIND, nullptr), "bind root");
+  must(::chdir(work_.root), "chdir");
+  set_up_dev();
+  must(::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr), "mount proc");
+  constexpr unsigned long sys_flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
+  if (work_.sysfs == SysfsUse::fresh) {
+    must(::mount("sysfs", "sys", "sysfs", sys_flags, nullptr), "mount sysfs");
+  } else if (work_.sysfs == SysfsUse::bound) {
+    // Recursive, because a user namespace may not take mounts apart that it got from its parent.
+    must(::mount("/sys", "sys", nullptr, MS_BIND | MS_REC, nullptr), "bind sys");
+    must(::mount(nullptr, "sys", nullptr, MS_BIND | MS_REMOUNT | sys_flags | MS_RELATIME, nullptr),
+         "remount sys");
+  }
+  mask();
+  if (work_.net) {
+    // Interface ioctls are those of every socket family; AF_UNIX is the cheapest to make.
+    const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    must(fd, "socket");
+    ifreq request{};
+    std::memcpy(request.ifr_name, "lo", 3);
+    request.ifr_flags = IFF_UP | IFF_RUNNING;
+    must(::ioctl(fd, SIOCSIFFLAGS, &request), "ioctl(SIOCSIFFLAGS)");
+    ::close(fd);
+  }
+  must(::syscall(SYS_pivot_root, ".", "."), "pivot_root");
+  must(::umount2(".", MNT_DETACH), "umount old root");
+  must(::chdir("/"), "chdir /");
+  must(::sethostname(work_.hostname, std::strlen(work_.hostname)), "sethostname");
+  restrict_self();
+  char* argv[] = {work_.command, nullptr};
+  char* environment[] = {nullptr};
+  must(::execve(work_.command, argv, environment), "execve");
+  return 0;
+}
+
+void Floor::set_up_dev() {
+  must(::mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=512k"), "mount dev");
+  ::umask(0);
+  for (const Node& node : nodes) {
+    if (!work_.bind_nodes) {
+      must(::mknod(node.path, S_IFCHR | 0666, makedev(node.major, node.minor)), "mknod");
+    } else {
+      must(::mknod(node.path, S_IFREG | 0666, 0), "mknod (target of a node)");
+      must(::mount(node.host, node.path, nullptr, MS_BIND, nullptr), "bind node");
+    }
+  }
+  for (const Link& link : links) must(::symlink(link.to, link.path), "symlink");
+  must(::mkdir("dev/pts", 0755), "mkdir dev/pts");
+  must(::mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
+               "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+       "mount devpts");
+  if (work_.shm) {
+    must(::mkdir("dev/shm", 01777), "mkdir dev/shm");
+    must(::mount("tmpfs", "dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777,size=64m"),
+         "mount shm");
+  }
+  if (work_.mqueue) {
+    must(::mkdir("dev/mqueue", 01777), "mkdir dev/mqueue");
+    must(::mount("mqueue", "dev/mqueue", "mqueue", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr),
+         "mount mqueue");
+  }
+  ::umask(022);
+}
+
+void Floor::mask() {
+  // The first masked directory gets an empty read-only tmpfs, the others are binds of it: one super block for all.
+  const char* empty = nullptr;
+  for (int i = 0; i < masked_count_; ++i) {
+    const Masked& m = masked_[i];
+    if (!m.directory) {
+      must(::mount("dev/null", m.path, nullptr, MS_BIND, nullptr), "mask file");
+    } else if (empty == nullptr) {
+      must(::mount("tmpfs", m.path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                   "size=4k,mode=0555"),
+           "mask directory");
+      empty = m.path;
+    } else {
+      must(::mount(empty, m.path, nullptr, MS_BIND, nullptr), "mask directory");
+    }
+  }
+  for (int i = 0; i < read_only_count_; ++i) {
+    must(::mount(read_only_[i], read_only_[i], nullptr, MS_BIND, nullptr), "bind read-only path");
+    must(::mount(nullptr, read_only_[i], nullptr,
+                 MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr),
+         "remount read-only path");
+  }
+}
+
+void Floor::restrict_self() {
+  if (work_.own_keyring)
+    must(::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0), "keyctl");
+  if (work_.new_session) must(::setsid(), "setsid");
+  if (work_.close_descriptors)
+    must(::syscall(SYS_close_range, 3U, ~0U, 0U), "close_range");
+  if (work_.drop_groups) must(::syscall(SYS_setgroups, 0, nullptr), "setgroups");
+  if (work_.limit_capabilities) {
+    for (int c = 0; c <= CAP_LAST_CAP; ++c) {
+      if (((work_.capabilities >> c) & 1U) == 0) must(::prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "prctl");
+    }
+    // What exec gives to root is the bounding set, so the other sets need no call of their own but this.
+    __user_cap_header_struct header{};
+    header.version = _LINUX_CAPABILITY_VERSION_3;
+    const auto low = static_cast<std::uint32_t>(work_.capabilities);
+    const auto high = static_cast<std::uint32_t>(work_.capabilities >> 32U);
+    const __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
+    must(::syscall(SYS_capset, &header, data), "capset");
+  }
+  if (work_.no_new_privs) must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
+}
+
+}  // namespace bench

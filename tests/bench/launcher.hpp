@@ -1,0 +1,41 @@
+// What the harness needs of a library that launches containers. launcher_condroid.cpp is the one that counts;
+// launcher_absent.cpp stands in for it where it is not built, and makes every row that needs it fail.
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <string>
+
+#include "work.hpp"
+
+namespace bench {
+
+class Launcher {
+ public:
+  Launcher() = default;
+  Launcher(const Launcher&) = delete;
+  Launcher& operator=(const Launcher&) = delete;
+  virtual ~Launcher() = default;
+
+  /// The process that does the cloning (the zygote); 0 if there is none.
+  [[nodiscard]] virtual pid_t helper_pid() const = 0;
+
+  /// Takes in what the next launches are to do, outside of any timing: the plan is compiled here, as the floor prepares
+  /// its arguments.
+  [[nodiscard]] virtual bool prepare(const Work& work, std::string* error) = 0;
+
+  /// One launch of what was prepared: started, waited for, status 0, handle destroyed. Called from many threads at once.
+  [[nodiscard]] virtual bool launch_and_wait(std::string* error) = 0;
+
+  /// Starts one of what was prepared that stays alive and is held until stop_all().
+  [[nodiscard]] virtual bool spawn(std::string* error) = 0;
+
+  /// Kills and waits for all that spawn() started.
+  [[nodiscard]] virtual bool stop_all(std::string* error) = 0;
+};
+
+/// A launcher that is warm (its Runtime is open), or nullptr with the reason.
+[[nodiscard]] std::unique_ptr<Launcher> make_launcher(const Work& work, std::string* error);
+
+}  // namespace bench

@@ -1,0 +1,124 @@
+#include <condroid/runtime.hpp>
+
+#include <mutex>
+#include <vector>
+
+#include "launcher.hpp"
+
+namespace bench {
+namespace {
+
+using namespace condroid;
+using namespace condroid::literals;
+
+/// The Spec that does what the floor does for this Work.
+Spec spec_of(const Work& work) {
+  Spec spec;
+  spec.name = "bench";
+  spec.hostname = work.hostname;
+  spec.root.path = HostPath(work.root);
+  spec.process.argv = {work.command};
+  spec.process.stdio = Stdio::null;
+  spec.process.new_session = work.new_session;
+  spec.namespaces = Namespace::mount | Namespace::pid | Namespace::uts | Namespace::ipc;
+  if (work.net)
+    spec.namespaces |= Namespace::net;
+  else
+    spec.security.allow |= Allow::host_network;
+  if (work.cgroup_ns)
+    spec.namespaces |= Namespace::cgroup;
+  else
+    spec.security.allow |= Allow::host_cgroup;
+  if (work.user) {
+    spec.idmap.kind = IdMap::ranges;
+    spec.idmap.uids = {{0, work.id_base, 65536}};
+    spec.idmap.gids = {{0, work.id_base, 65536}};
+  }
+  spec.resources.cgroup = work.cgroup == CgroupUse::none ? CgroupMode::never : CgroupMode::always;
+  if (work.sysfs == SysfsUse::none) {
+    spec.default_mounts = false;
+    spec.mounts.push_back(Proc{});
+  }
+  spec.devices.shm = work.shm;
+  spec.devices.mqueue = work.mqueue;
+  spec.security.no_new_privs = work.no_new_privs;
+  if (!work.no_new_privs) spec.security.allow |= Allow::new_privileges;
+  spec.security.own_keyring = work.own_keyring;
+  if (work.limit_capabilities) {
+    spec.security.capabilities = CapabilitySet::from_bits(work.capabilities);
+  } else {
+    spec.security.capabilities = CapabilitySet::all();
+  }
+  spec.security.allow |= Allow::capabilities;
+  spec.security.allow |= Allow::real_root;
+  spec.security.allow |= Allow::unmasked_kernel;
+  const auto list = [](const auto& from) {
+    std::vector<GuestPath> paths;
+    for (const char* p = from.next(nullptr); p != nullptr; p = from.next(p)) paths.emplace_back(std::string("/") + p);
+    return paths;
+  };
+  spec.security.masked_paths = list(work.masked);
+  spec.security.read_only_paths = list(work.read_only);
+  return spec;
+}
+
+class CondroidLauncher final : public Launcher {
+ public:
+  explicit CondroidLauncher(Runtime runtime) : runtime_(std::move(runtime)) {}
+  [[nodiscard]] pid_t helper_pid() const override { return runtime_.zygote_pid().value; }
+
+  [[nodiscard]] bool prepare(const Work& work, std::string* error) override {
+    auto facts = runtime_.facts();
+    if (!facts) return *error = to_string(facts.error()), false;
+    auto plan = compile(spec_of(work), *facts);
+    if (!plan) return *error = to_string(plan.error()), false;
+    plan_ = std::make_shared<const Plan>(std::move(*plan));
+    return true;
+  }
+
+  [[nodiscard]] bool launch_and_wait(std::string* error) override {
+    auto box = runtime_.launch(plan_);
+    if (!box) return *error = to_string(box.error()), false;
+    auto exit = box->wait();
+    if (!exit) return *error = to_string(exit.error()), false;
+    if (!exit->success() || !exit->cleanup_errors.empty()) return *error = to_string(*exit), false;
+    return true;
+  }
+
+  [[nodiscard]] bool spawn(std::string* error) override {
+    auto box = runtime_.launch(plan_);
+    if (!box) return *error = to_string(box.error()), false;
+    const std::lock_guard lock(mutex_);
+    alive_.push_back(std::move(*box));
+    return true;
+  }
+
+  [[nodiscard]] bool stop_all(std::string* error) override {
+    const std::lock_guard lock(mutex_);
+    for (auto& box : alive_)
+      if (auto ok = box.kill(); !ok) return *error = to_string(ok.error()), false;
+    for (auto& box : alive_)
+      if (auto exit = box.wait(); !exit) return *error = to_string(exit.error()), false;
+    alive_.clear();
+    alive_.shrink_to_fit();
+    return true;
+  }
+
+ private:
+  Runtime runtime_;
+  std::shared_ptr<const Plan> plan_;
+  std::mutex mutex_;
+  std::vector<Container> alive_;
+};
+
+}  // namespace
+
+std::unique_ptr<Launcher> make_launcher(const Work& work, std::string* error) {
+  auto runtime = Runtime::open();
+  if (!runtime) return *error = to_string(runtime.error()), nullptr;
+  auto launcher = std::make_unique<CondroidLauncher>(std::move(*runtime));
+  if (work.root[0] != '\0' && !launcher->prepare(work, error)) return nullptr;
+  return launcher;
+}
+
+}  // namespace bench

@@ -1,0 +1,33 @@
+// The two system calls of the payloads, without a libc.
+#pragma once
+
+namespace payload {
+
+#if defined(__x86_64__)
+inline void exit_group(long status) {
+  long ret = 231;
+  __asm__ volatile("syscall" : "+a"(ret) : "D"(status) : "rcx", "r11", "memory");
+}
+inline void sleep_for_ever() {
+  long ret = 34;  // pause
+  __asm__ volatile("syscall" : "+a"(ret) : : "rcx", "r11", "memory");
+}
+#elif defined(__aarch64__)
+inline void exit_group(long status) {
+  register long x8 __asm__("x8") = 94;
+  register long x0 __asm__("x0") = status;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8) : "memory");
+}
+inline void sleep_for_ever() {
+  register long x8 __asm__("x8") = 73;  // ppoll of nothing; this architecture has no pause
+  register long x0 __asm__("x0") = 0;
+  register long x1 __asm__("x1") = 0;
+  register long x2 __asm__("x2") = 0;
+  register long x3 __asm__("x3") = 0;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+}
+#else
+#error "payload.hpp: no system calls for this architecture"
+#endif
+
+}  // namespace payload

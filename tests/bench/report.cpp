@@ -1,0 +1,168 @@
+#include "report.hpp"
+
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <thread>
+
+namespace bench {
+namespace {
+
+template <typename... Args>
+std::string format(const char* text, Args... args) {
+  std::array<char, 512> buffer{};
+  const int length = std::snprintf(buffer.data(), buffer.size(), text, args...);
+  return std::string(buffer.data(), std::min(buffer.size() - 1, static_cast<std::size_t>(length)));
+}
+
+const char* word(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::info: return "";
+    case Verdict::reached: return "ok";
+    case Verdict::missed: return "MISSED";
+    case Verdict::missing: return "MISSING";
+  }
+  return "";
+}
+
+std::string escape(const std::string& text) {
+  std::string out = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (static_cast<unsigned char>(c) < 0x20) {
+      out += format("\\u%04x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    } else {
+      out += c;
+    }
+  }
+  return out + '"';
+}
+
+std::string value_after_colon(const char* path, const std::string& key) {
+  std::ifstream file(path);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind(key, 0) != 0) continue;
+    const std::size_t colon = line.find(':');
+    const std::size_t start = line.find_first_not_of(" \t", colon + 1);
+    return start == std::string::npos ? "" : line.substr(start);
+  }
+  return "";
+}
+
+std::string value_text(const Row& row) {
+  if (!row.value) return "";
+  // Whole things are printed whole; what is a mean of several keeps a digit.
+  return format(*row.value < 100 ? "%.1f %s" : "%.0f %s", *row.value, row.unit.c_str());
+}
+
+}  // namespace
+
+Machine this_machine() {
+  Machine m;
+  utsname name{};
+  ::uname(&name);
+  m.kernel = std::string(name.sysname) + " " + name.release + " " + name.machine;
+  m.processor = value_after_colon("/proc/cpuinfo", "model name");
+  m.cores = std::thread::hardware_concurrency();
+  m.memory_mib = std::strtoul(value_after_colon("/proc/meminfo", "MemTotal").c_str(), nullptr, 10) / 1024;
+  std::ifstream("/proc/loadavg") >> m.load;
+  return m;
+}
+
+void Report::add(Row row) { rows_.push_back(std::move(row)); }
+
+void Report::missing(std::string section, std::string name, std::string condition, std::string why) {
+  Row row;
+  row.section = std::move(section);
+  row.name = std::move(name);
+  row.condition = std::move(condition);
+  row.verdict = Verdict::missing;
+  row.note = std::move(why);
+  add(std::move(row));
+}
+
+void Report::judge(Row* row, double measured, const char* relation, double limit) {
+  const std::string r(relation);
+  const bool good = r == "<=" ? measured <= limit : r == "<" ? measured < limit : measured >= limit;
+  row->target = format("%s %g", relation, limit);
+  row->verdict = good ? Verdict::reached : Verdict::missed;
+}
+
+std::string Report::table() const {
+  std::string out = format("machine: %s, %s, %u cores, %lu MiB, load %s\n", machine_.kernel.c_str(),
+                           machine_.processor.c_str(), machine_.cores, machine_.memory_mib,
+                           machine_.load.c_str());
+  std::string section;
+  for (const Row& row : rows_) {
+    if (row.section != section) {
+      section = row.section;
+      out += format("\n%s\n  %-26s %-32s %9s %9s %9s  %-26s %-9s %s\n", section.c_str(), "", "",
+                    "p50 ms", "p99 ms", "min ms", "ratio [95 %]", "target", "verdict");
+    }
+    out += format("  %-26s %-32s ", row.name.c_str(), row.condition.c_str());
+    if (row.latency) {
+      out += format("%9.3f %9.3f %9.3f  ", row.latency->p50, row.latency->p99, row.latency->min);
+    } else {
+      out += format("%29s  ", value_text(row).c_str());
+    }
+    std::string ratio;
+    if (row.ratio) {
+      ratio = format("%.3f [%.3f %.3f] %s", row.ratio->value, row.ratio->low, row.ratio->high,
+                     row.ratio_to.c_str());
+    }
+    out += format("%-26s %-9s %s", ratio.c_str(), row.target.c_str(), word(row.verdict));
+    if (!row.note.empty()) out += "  (" + row.note + ")";
+    while (out.back() == ' ') out.pop_back();
+    out += '\n';
+  }
+  out += format("\n%zu targets reached, %zu missed, %zu rows missing\n", count(Verdict::reached),
+                count(Verdict::missed), count(Verdict::missing));
+  return out;
+}
+
+std::string Report::json() const {
+  std::string out = "{\n  \"machine\": {\"kernel\": " + escape(machine_.kernel) +
+                    ", \"processor\": " + escape(machine_.processor) +
+                    format(", \"cores\": %u, \"memory_mib\": %lu, \"load\": ", machine_.cores,
+                           machine_.memory_mib) +
+                    escape(machine_.load) + "},\n  \"rows\": [";
+  const char* separator = "\n";
+  for (const Row& row : rows_) {
+    out += separator;
+    separator = ",\n";
+    out += "    {\"section\": " + escape(row.section) + ", \"name\": " + escape(row.name) +
+           ", \"condition\": " + escape(row.condition);
+    if (row.latency) {
+      out += format(", \"p50_ms\": %.6f, \"p99_ms\": %.6f, \"min_ms\": %.6f, \"samples\": %zu",
+                    row.latency->p50, row.latency->p99, row.latency->min, row.latency->samples);
+    }
+    if (row.value) out += format(", \"value\": %.6f, \"unit\": ", *row.value) + escape(row.unit);
+    if (row.ratio) {
+      out += format(", \"ratio\": %.6f, \"ratio_low\": %.6f, \"ratio_high\": %.6f, \"ratio_to\": ",
+                    row.ratio->value, row.ratio->low, row.ratio->high) +
+             escape(row.ratio_to);
+    }
+    if (!row.target.empty()) out += ", \"target\": " + escape(row.target);
+    const char* verdict = row.verdict == Verdict::info ? "info" : word(row.verdict);
+    std::string lower(verdict);
+    std::transform(lower.begin(), lower.end(), lower.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    out += ", \"verdict\": " + escape(lower);
+    if (!row.note.empty()) out += ", \"note\": " + escape(row.note);
+    out += "}";
+  }
+  return out + "\n  ]\n}\n";
+}
+
+std::size_t Report::count(Verdict verdict) const {
+  return static_cast<std::size_t>(std::count_if(
+      rows_.begin(), rows_.end(), [&](const Row& row) { return row.verdict == verdict; }));
+}
+
+}  // namespace bench

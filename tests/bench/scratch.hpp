@@ -1,0 +1,43 @@
+// What the benchmark makes on the machine: one directory with a root file system and peers' configurations, and one
+// cgroup directory in each hierarchy. A guardian process removes all of it, however the harness ends.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+#include <vector>
+
+namespace bench {
+
+class Scratch {
+ public:
+  Scratch() = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  /// Waits until everything is removed.
+  ~Scratch();
+
+  /// Makes directory, root file system (with `payloads` copied into it) and cgroups, and starts the guardian.
+  [[nodiscard]] bool open(const std::vector<std::string>& payloads, std::string* error);
+
+  [[nodiscard]] const std::string& directory() const noexcept { return directory_; }
+  [[nodiscard]] std::string root() const { return directory_ + "/root"; }
+  /// Empty if the machine has no v2 tree that we may write to; cgroup_error() says why.
+  [[nodiscard]] const std::string& cgroup_v2() const noexcept { return cgroup_v2_; }
+  [[nodiscard]] const std::vector<std::string>& cgroups_v1() const noexcept { return cgroups_v1_; }
+  [[nodiscard]] const std::string& cgroup_error() const noexcept { return cgroup_error_; }
+
+ private:
+  [[nodiscard]] bool make_root(const std::vector<std::string>& payloads, std::string* error);
+  void make_cgroups();
+  [[nodiscard]] bool start_guardian(std::string* error);
+
+  std::string directory_ = {};
+  std::string cgroup_v2_ = {};
+  std::vector<std::string> cgroups_v1_ = {};
+  std::string cgroup_error_ = {};
+  pid_t guardian_ = -1;
+  int lifeline_ = -1;
+};
+
+}  // namespace bench

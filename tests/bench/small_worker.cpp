@@ -1,0 +1,169 @@
+// condroid-bench-floor: the small, static, single-threaded process that runs the floor, and that starts the commands of
+// others. Driven by the harness over descriptor 3; ends when that closes.
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+
+#include "floor.hpp"
+#include "wire.hpp"
+
+namespace bench {
+namespace {
+
+// Static: together they are larger than what should be on a stack, and there is one of each.
+Request request;
+Reply reply;
+Floor the_floor;
+int error_output = -1;
+
+std::uint64_t now() {
+  timespec t{};
+  ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000'000U +
+         static_cast<std::uint64_t>(t.tv_nsec);
+}
+
+void refuse(const char* what, int error) {
+  reply.ok = false;
+  std::snprintf(reply.error, sizeof reply.error, "%s: %s", what, std::strerror(error));
+}
+
+// Request::threads 1 asks for memory copied as by fork(2), 0 for the fast way.
+FloorClone clone_of(const Request& r) {
+  return r.threads == 1 ? FloorClone::copied_memory : FloorClone::shared_memory;
+}
+
+void run() {
+  FloorFailure failure;
+  if (!the_floor.prepare(request.work, clone_of(request), &failure))
+    return refuse(failure.what, failure.error);
+  for (reply.count = 0; reply.count < request.count && reply.count < Reply::max_samples;) {
+    if (!the_floor.launch(&reply.ns[reply.count], &failure))
+      return refuse(failure.what, failure.error);
+    ++reply.count;
+  }
+}
+
+void rate() {
+  FloorFailure failure;
+  if (!the_floor.prepare(request.work, clone_of(request), &failure))
+    return refuse(failure.what, failure.error);
+  const std::uint64_t start = now();
+  const std::uint64_t end = start + std::uint64_t{request.millis} * 1'000'000U;
+  std::uint64_t launches = 0;
+  std::uint64_t at = start;
+  while (at < end) {
+    std::uint64_t one = 0;
+    if (!the_floor.launch(&one, &failure)) return refuse(failure.what, failure.error);
+    ++launches;
+    at = now();
+  }
+  reply.value[0] = launches;
+  reply.value[1] = at - start;
+}
+
+// A place of its own for commands that make cgroups and keep state in /run: they see the benchmark's own v2 cgroup as
+// the root of all cgroups and an empty /run, so nothing of theirs is left on the machine. crun and runc need a machine
+// with the v2 tree alone.
+void cage() {
+  char procs[300];
+  std::snprintf(procs, sizeof procs, "%s/cgroup.procs", request.work.cgroup_v2_parent);
+  const int fd = ::open(procs, O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return refuse("open cgroup.procs", errno);
+  const bool moved = ::write(fd, "0", 1) == 1;
+  const int error = errno;
+  ::close(fd);
+  if (!moved) return refuse("write cgroup.procs", error);
+  if (::unshare(CLONE_NEWNS | CLONE_NEWCGROUP) != 0) return refuse("unshare", errno);
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    return refuse("mount private", errno);
+  struct statfs fs {};
+  if (::statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type != SYSFS_MAGIC &&
+      ::umount2("/sys/fs/cgroup", MNT_DETACH) != 0)
+    return refuse("umount /sys/fs/cgroup", errno);
+  if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
+      0)
+    return refuse("mount cgroup2", errno);
+  if (::mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0)
+    return refuse("mount /run", errno);
+}
+
+void command() {
+  char* argv[64];
+  int count = 0;
+  for (const char* p = nullptr; (p = request.argv.next(p)) != nullptr && count < 63;)
+    argv[count++] = const_cast<char*>(p);
+  argv[count] = nullptr;
+  if (count == 0) return refuse("command", EINVAL);
+  char path[] = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+  char* environment[] = {path, nullptr};
+  if (error_output < 0) {
+    error_output = ::memfd_create("stderr", MFD_CLOEXEC);
+    if (error_output < 0 || ::dup2(error_output, STDERR_FILENO) < 0)
+      return refuse("memfd_create", errno);
+  }
+  for (reply.count = 0; reply.count < request.count && reply.count < Reply::max_samples;) {
+    const std::uint64_t start = now();
+    // vfork shares this process's memory until exec: a peer does not pay for a copy of it.
+    const pid_t child = ::vfork();
+    if (child == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      ::execve(argv[0], argv, environment);
+      ::_exit(127);
+    }
+    if (child < 0) return refuse("vfork", errno);
+    int status = 0;
+    if (::waitpid(child, &status, 0) != child) return refuse("waitpid", errno);
+    reply.ns[reply.count++] = now() - start;
+    if (status != 0) {
+      reply.ok = false;
+      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+      const int length = std::snprintf(reply.error, sizeof reply.error, "status %d: ", code);
+      const off_t size = ::lseek(error_output, 0, SEEK_END);
+      const auto room = static_cast<off_t>(sizeof reply.error) - length - 1;
+      const off_t from = size > room ? size - room : 0;
+      const ssize_t got =
+          ::pread(error_output, reply.error + length, static_cast<std::size_t>(room), from);
+      reply.error[length + (got > 0 ? got : 0)] = '\0';
+      return;
+    }
+  }
+}
+
+int serve() {
+  while (receive(worker_socket, &request)) {
+    reply.ok = true;
+    reply.error[0] = '\0';
+    reply.count = 0;
+    for (std::uint64_t& v : reply.value) v = 0;
+    switch (request.kind) {
+      case Request::run: run(); break;
+      case Request::rate: rate(); break;
+      case Request::cage: cage(); break;
+      case Request::command: command(); break;
+      case Request::open:
+      case Request::grow:
+      case Request::spawn:
+      case Request::stop_all:
+      case Request::settle: refuse("request", ENOSYS); break;
+    }
+    if (!send_message(worker_socket, reply)) break;
+  }
+  return 0;
+}
+
+}  // namespace
+}  // namespace bench
+
+int main() { return bench::serve(); }

@@ -1,0 +1,114 @@
+// What one launch of the benchmark is to do, and the messages between the harness and its workers. Plain data without
+// pointers: it travels through a socket, and floor, condroid and peers are all told by the same struct.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace bench {
+
+/// Strings one after the other in a fixed block, so that a message stays plain data.
+template <std::size_t Size>
+class StringList {
+ public:
+  [[nodiscard]] bool add(std::string_view text) noexcept {
+    if (used_ + text.size() + 1 > Size) return false;
+    std::memcpy(block_ + used_, text.data(), text.size());
+    block_[used_ + text.size()] = '\0';
+    used_ += text.size() + 1;
+    return true;
+  }
+  /// The string after `previous`; the first for nullptr; nullptr at the end.
+  [[nodiscard]] const char* next(const char* previous) const noexcept {
+    const char* at = previous == nullptr ? block_ : previous + std::strlen(previous) + 1;
+    return at < block_ + used_ ? at : nullptr;
+  }
+  [[nodiscard]] bool empty() const noexcept { return used_ == 0; }
+
+ private:
+  std::size_t used_ = 0;
+  char block_[Size] = {};
+};
+
+enum class CgroupUse : std::uint8_t {
+  none,
+  v2,     ///< One directory in the v2 tree, entered by CLONE_INTO_CGROUP.
+  every,  ///< One in every hierarchy; v1 is entered by the child, which writes 0 into `tasks`.
+};
+
+enum class SysfsUse : std::uint8_t { none, fresh, bound };
+
+/// One container. The floor does exactly this and nothing else; the condroid adapter makes a Spec of it.
+struct Work {
+  char root[256] = {};      ///< Host path of the root file system: dev, proc, sys, true and pause.
+  char command[64] = {};    ///< "/true" or "/pause"
+  char hostname[64] = {};
+  bool net = false;         ///< A network namespace of its own, loopback up.
+  bool user = false;        ///< A user namespace: ids 0 to 65535 are the host's id_base and up.
+  std::uint32_t id_base = 100000;
+  bool cgroup_ns = false;
+  CgroupUse cgroup = CgroupUse::none;
+  SysfsUse sysfs = SysfsUse::fresh;
+  bool shm = true;          ///< A tmpfs on /dev/shm.
+  bool mqueue = true;
+  bool bind_nodes = false;  ///< /dev nodes by bind instead of mknod; a user namespace needs it.
+
+  // The restrictions before exec. All off is the bare container.
+  bool new_session = false;
+  bool no_new_privs = false;
+  bool own_keyring = false;
+  bool drop_groups = false;
+  bool close_descriptors = false;
+  bool limit_capabilities = false;
+  std::uint64_t capabilities = 0;      ///< What is kept, if limited.
+  StringList<1024> masked = {};        ///< Paths relative to the root: "proc/kcore". A missing one is passed over.
+  StringList<1024> read_only = {};
+
+  // For CgroupUse: directories below which a launch makes its own. The harness made them and removes them.
+  char cgroup_v2_parent[256] = {};
+  StringList<2048> cgroup_v1_parents = {};
+};
+
+struct Request {
+  enum Kind : std::uint32_t {
+    open,      ///< Host worker: start the launcher (a warm Runtime). Reply value[0]: pid of its helper process, or 0.
+    grow,      ///< Host worker: make `amount` bytes resident.
+    run,       ///< `count` launches one after the other, each timed.
+    rate,      ///< Launches from `threads` threads for `millis`. Reply value[0]: how many, value[1]: nanoseconds.
+    spawn,     ///< Host worker: `count` containers that stay alive. Reply value[0]: nanoseconds for all.
+    stop_all,  ///< Host worker: kills them and waits. Reply value[0]: nanoseconds for all.
+    settle,    ///< Host worker: gives freed memory back, so that growth can be measured.
+    cage,      ///< Command worker: own mount and cgroup namespace in which only the v2 tree is visible.
+    command,   ///< Command worker: run `argv` `count` times, each timed.
+  };
+  Kind kind = run;
+  std::uint32_t count = 0;
+  std::uint32_t threads = 1;
+  std::uint32_t millis = 0;
+  std::uint64_t amount = 0;
+  Work work = {};
+  StringList<4096> argv = {};
+};
+
+struct Reply {
+  static constexpr std::size_t max_samples = 1024;
+  bool ok = false;
+  char error[256] = {};
+  std::uint64_t value[4] = {};
+  std::uint32_t count = 0;
+  std::uint64_t ns[max_samples] = {};
+};
+
+/// The descriptor on which a worker finds its socket.
+inline constexpr int worker_socket = 3;
+
+template <std::size_t Size>
+void copy_text(char (&to)[Size], std::string_view from) noexcept {
+  const std::size_t length = from.size() < Size ? from.size() : Size - 1;
+  std::memcpy(to, from.data(), length);
+  to[length] = '\0';
+}
+
+}  // namespace bench
