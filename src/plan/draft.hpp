@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,6 +28,9 @@ struct Draft {
   std::vector<op::Slot> uppers =
       {};                     ///< By index of Spec::mounts: the tmpfs of an ephemeral overlay.
   op::Slot root_source = {};  ///< The root as the host made it.
+  std::vector<op::Slot> root_trees =
+      {};  ///< Overlays of the host's directories that the host made, in their order.
+  op::Slot root_upper = {};  ///< The tmpfs of an ephemeral root's upper layers.
   std::vector<std::pair<op::Slot, std::string>> tasks =
       {};  ///< Of v1 cgroups, with their mount points.
   std::vector<op::PlaceDescriptors::Entry> placed = {};
@@ -52,6 +56,15 @@ void open_terminals(Draft& draft);       // devices.cpp
 void hide_kernel(Draft& draft);          // mounts.cpp: masks and read-only paths
 void finish_root(Draft& draft);          // root.cpp: read-only last, pivot
 void settle_process(Draft& draft);       // process.cpp: limits to exec
+
+/// Has the container a mount of its own at this entry of "/", whatever the host has there?
+[[nodiscard]] bool is_own_tree(std::string_view name);
+/// Whether an ephemeral root of the host's own "/" has an overlay for this entry of it.
+[[nodiscard]] bool overlays_host_entry(const Draft& draft, const RootEntry& entry);
+/// Adds the options of an overlay. Paths that are not absolute start at MountOp::cwd.
+void overlay_options(Draft& draft, op::MountOp& mount, std::string_view field,
+                     const std::vector<std::string>& lower, const std::string& upper,
+                     const std::string& work);
 
 /// A procfs as an op, the host's bound where a new one is not permitted.
 [[nodiscard]] op::MountOp procfs(const Draft& draft, Flags<MountFlag> flags);

@@ -94,10 +94,39 @@ void take_descriptors(Draft& d) {
 void pin(Draft& d) {
   const Root& root = d.spec.root;
   // Only a container with the real CAP_SYS_ADMIN could remount the host's file system.
-  if (d.shape.ids.inside() || !d.shape.own_root() || root.ephemeral || is_host_root(root) ||
+  if (d.shape.ids.inside() || !d.shape.own_root() || root.ephemeral ||
       !d.spec.security.capabilities.has(Capability::sys_admin))
     return;
-  d.add(op::PinRootfs{.path = root.path.str()});
+  d.add(op::PinRootfs{.path = is_host_root(root) ? "/" : root.path.str()});
+}
+
+/// What of the root the host makes for a container with an id map: copies with shifted owners,
+/// overlays above them.
+template <class Receive, class Ask>
+void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
+  const Root& root = d.spec.root;
+  if (!d.shape.ids.own || !d.facts.privileged()) return;
+  if (is_host_root(root)) {
+    if (!root.ephemeral) return;
+    op::OverlayTrees trees{.size = root.size};
+    for (const RootEntry& e : d.facts.root_entries) {
+      if (!overlays_host_entry(d, e)) continue;
+      d.root_trees.push_back(receive());
+      trees.layers.push_back({.lower = "/" + e.name, .mode = {e.mode}, .to = d.root_trees.back()});
+    }
+    if (!trees.layers.empty()) ask(std::move(trees));
+  } else if (root.idmapped && root.ephemeral) {
+    d.root_source = receive();
+    op::OverlayTrees trees{.size = root.size};
+    trees.layers.push_back({.lower = root.path.str(),
+                            .upper = root.upper.str(),
+                            .work = root.work.str(),
+                            .to = d.root_source});
+    ask(std::move(trees));
+  } else if (root.idmapped) {
+    d.root_source = receive();
+    ask(op::IdmapTree{.path = root.path.str(), .recursive = true, .to = d.root_source});
+  }
 }
 
 }  // namespace
@@ -137,10 +166,7 @@ void configure_from_host(Draft& d) {
                         .recursive = bind->recursive,
                         .to = d.sources[i]});
     }
-    if (d.spec.root.idmapped && !d.spec.root.ephemeral) {
-      d.root_source = receive();
-      ask(op::IdmapTree{.path = d.spec.root.path.str(), .recursive = true, .to = d.root_source});
-    }
+    make_root_for_ids(d, receive, ask);
   }
   if (host.plan.ops.empty()) return;  // an empty barrier costs and gives nothing
   d.add(std::move(sync));

@@ -116,15 +116,70 @@ void emit(Draft& d, const Devpts& p, std::optional<std::size_t> /*index*/) {
   d.add(std::move(m));
 }
 
+/// Where a hierarchy is mounted, from the directory that has them all: "memory", "unified"; "" for
+/// that directory.
+std::string hierarchy_name(const CgroupHierarchy& h) {
+  constexpr std::string_view usual = "/sys/fs/cgroup";
+  if (h.mount_point == usual) return {};
+  if (is_below(usual, h.mount_point)) return h.mount_point.substr(usual.size() + 1);
+  return h.mount_point.substr(h.mount_point.rfind('/') + 1);
+}
+
 void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) {
-  (void)d;
-  (void)c;
+  const auto& hierarchies = d.facts.cgroups;
+  const std::string target = normalized(c.target.str());
+  if (hierarchies.size() == 1 && hierarchies.front().v2) {
+    d.add(new_fs(at_target(d, c.target, c.flags, c.common), "cgroup2"));
+    return;
+  }
+  op::MountOp base =
+      new_fs(at_target(d, c.target, kernel_flags, c.common), "tmpfs", {"mode=0755", "size=64k"});
+  base.to = d.slot();
+  const op::Slot slot = base.to;
+  d.add(std::move(base));
+  for (const CgroupHierarchy& h : hierarchies) {
+    std::string name = hierarchy_name(h);
+    if (name.empty()) name = h.v2 ? "unified" : "cgroup";
+    op::MountOp m{.flags = c.flags,
+                  .base = d.root,
+                  .target = target + "/" + name,
+                  .optional = c.common.optional};
+    if (h.v2) {
+      d.add(new_fs(std::move(m), "cgroup2"));
+      continue;
+    }
+    std::vector<std::string> options;
+    bool named = false;
+    for (const std::string& controller : h.controllers) {
+      named = named || controller.starts_with("name=");
+      options.push_back(controller);
+    }
+    if (named && options.size() == 1) options.insert(options.begin(), "none");
+    d.add(new_fs(std::move(m), "cgroup", std::move(options)));
+    if (name.find(',') == std::string::npos) continue;
+    for (const std::string& controller :
+         h.controllers)  // as the host has it: "cpu" leads to "cpu,cpuacct"
+      if (!controller.starts_with("name="))
+        d.add(op::MakeEntry{
+            .kind = op::MakeEntry::link, .base = slot, .path = controller, .content = name});
+  }
+  d.add(op::SetMountFlags{.mount = slot, .flags = MountFlag::read_only, .what = target});
 }
 
 void emit(Draft& d, const Overlay& o, std::optional<std::size_t> index) {
-  (void)d;
-  (void)o;
-  (void)index;
+  op::MountOp m = new_fs(at_target(d, o.target, o.flags, o.common), "overlay");
+  std::vector<std::string> lower;
+  for (const HostPath& path : o.lower) lower.push_back(path.str());
+  const bool in_memory = o.ephemeral && index && d.uppers[*index].valid();
+  if (in_memory) {
+    m.cwd = d.uppers[*index];
+    d.add(op::MakeEntry{.base = m.cwd, .path = "upper"});
+    d.add(op::MakeEntry{.base = m.cwd, .path = "work", .mode = {0700}});
+  }
+  const std::string field = index ? fmt::format("mounts[{}]", *index) : std::string("mounts");
+  overlay_options(d, m, field, lower, in_memory ? "upper" : o.upper.str(),
+                  in_memory ? "work" : o.work.str());
+  d.add(std::move(m));
 }
 
 void emit(Draft& d, const FsMount& f, std::optional<std::size_t> /*index*/) {
@@ -151,6 +206,15 @@ std::vector<Item> usual_mounts(const Draft& d) {
     add(Devpts{});
     if (dev.shm) add(Tmpfs{.target = GuestPath("/dev/shm"), .size = dev.shm_size, .mode = {01777}});
     if (dev.mqueue && d.shape.own(Namespace::ipc)) add(Mqueue{.target = GuestPath("/dev/mqueue")});
+  }
+  if (d.spec.default_mounts && is_host_root(d.spec.root)) {
+    // In the host's /run are sockets, which a read-only mount does not close.
+    for (const RootEntry& e : d.facts.root_entries) {
+      if (e.kind != RootEntry::directory || (e.name != "run" && e.name != "tmp")) continue;
+      add(Tmpfs{.target = GuestPath("/" + e.name),
+                .size = {},
+                .mode = {e.name == "tmp" ? 01777U : 0755U}});
+    }
   }
   return list;
 }

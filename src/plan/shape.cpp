@@ -6,7 +6,7 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   Shape s;
   for (const Join& join : spec.join) s.joined |= join.kind;
   s.ids = decide_ids(spec, facts, refusals);
-  s.fresh = spec.namespaces;
+  s.fresh = spec.namespaces - s.joined;  // to join one is to say where it comes from
   if (s.ids.own) s.fresh |= Namespace::user;
   const Stdio& stdio = spec.process.stdio;
   s.console = spec.terminal.console || stdio.in.kind == Stream::pty ||

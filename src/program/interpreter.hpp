@@ -506,8 +506,11 @@ class Interpreter {
   long new_filesystem(const Rec& x) {
     const long fs = call(__NR_fsopen, str(x, 0), fsopen_cloexec);
     if (fs < 0) return at(Part::create_filesystem, fs);
-    long e = 0;
-    if (x.s[3].size > 0) e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source", str(x, 3), 0));
+    // overlayfs looks relative paths up when it is given them since Linux 6.5, before that when it is created.
+    const int cwd = static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : -1;
+    long e = cwd >= 0 ? at(Part::create_filesystem, call(__NR_fchdir, cwd)) : 0;
+    // Without a source mount(8) says "none".
+    if (e >= 0) e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source", str(x, x.s[3].size > 0 ? 3 : 0), 0));
     char* option = str(x, 2);
     for (uint64_t i = 0; e >= 0 && i < x.n[3]; ++i) {
       const size_t size = length(option);
@@ -524,8 +527,6 @@ class Interpreter {
       at(Part::filesystem_option, e);
       option += size + 1;
     }
-    const int cwd = static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : -1;
-    if (e >= 0 && cwd >= 0) e = at(Part::create_filesystem, call(__NR_fchdir, cwd));
     if (e >= 0) e = at(Part::create_filesystem, call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
     long mount = e;
     if (e >= 0) mount = at(Part::create_filesystem, call(__NR_fsmount, fs, fsmount_cloexec, x.n[0]));
@@ -573,6 +574,7 @@ class Interpreter {
     if ((x.flags & mount_on_root) != 0) {
       const long e = at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd, "/", move_mount_f_empty_path));
       if (e < 0) return close(fd), e;
+      ++on_root_;
     } else if ((x.flags & mount_at_target) != 0) {
       const long onto = target(reg(x, 0), str(x, 1), static_cast<int>(fd), (x.flags & mount_create) != 0,
                                (x.flags & mount_follow) != 0);
@@ -776,9 +778,16 @@ class Interpreter {
   long pivot_root(const Rec& x) {
     if (const long e = call(__NR_fchdir, reg(x, 0)); e < 0) return e;
     if (const long e = call(__NR_pivot_root, ".", "."); e < 0) return e;
-    // The old root lies on top of the new one now; "." leads to it.
-    if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
-    return call(__NR_chdir, "/");
+    // The old root lies on top of the new one now, and on top of it all that was put there but the new root: "." leads to
+    // the topmost each time.
+    for (unsigned i = 0; i < on_root_; ++i)
+      if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
+    if (const long e = call(__NR_chdir, "/"); e < 0) return e;
+    // ".." of a root leads nowhere, but into what still lies on top of it.
+    Statx root, above;
+    if (const long e = call(__NR_statx, reg(x, 0), "", at_empty_path, statx_mount, &root); e < 0) return at(Part::verify, e);
+    if (const long e = call(__NR_statx, at_fdcwd, "..", 0, statx_mount, &above); e < 0) return at(Part::verify, e);
+    return root.mount == above.mount ? 0 : at(Part::verify, -e_busy);
   }
 
   long raise_loopback() {
@@ -1023,6 +1032,7 @@ class Interpreter {
   int received_[max_passed + 2] = {};
   int masters_[max_ptys] = {};
   unsigned pty_count_ = 0;
+  unsigned on_root_ = 0;  ///< Mounts stacked on the host's "/".
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;
   bool nofile_set_ = false;

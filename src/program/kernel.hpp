@@ -64,10 +64,11 @@ struct Statx {
     int32_t pad;
   } times[4];
   uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
-  uint64_t spare[14];
+  uint64_t mount;  ///< Linux 5.8
+  uint64_t spare[13];
 };
 static_assert(sizeof(Statx) == 256);
-inline constexpr unsigned statx_type = 1, statx_ino = 0x100;
+inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_mount = 0x1000;
 inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000;
 
 inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15,
