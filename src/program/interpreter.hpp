@@ -736,7 +736,10 @@ class Interpreter {
     long e = type_of(static_cast<int>(onto), &type);
     long cover = -1;
     if (e == 0 && type == s_ifdir) {
-      cover = empty_directory();
+      // One file system for all of them.
+      cover = empty_ < 0 ? empty_directory()
+                         : at(Part::open_source, call(__NR_open_tree, empty_, "", open_tree_clone | open_tree_cloexec |
+                                                                                      static_cast<unsigned>(at_empty_path)));
     } else if (e == 0) {
       cover = reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
                              : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
@@ -745,7 +748,10 @@ class Interpreter {
       if (cover >= 0 && e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
     }
     if (e == 0) e = cover < 0 ? cover : move_to(static_cast<int>(cover), static_cast<int>(onto));
-    close(cover);
+    if (e == 0 && type == s_ifdir && empty_ < 0)
+      empty_ = cover;
+    else
+      close(cover);
     close(onto);
     return e;
   }
@@ -1032,6 +1038,7 @@ class Interpreter {
   int received_[max_passed + 2] = {};
   int masters_[max_ptys] = {};
   unsigned pty_count_ = 0;
+  long empty_ = -1;       ///< A masked directory's cover, for the next ones.
   unsigned on_root_ = 0;  ///< Mounts stacked on the host's "/".
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;
