@@ -223,7 +223,7 @@ std::string to_string(const Exit& e) {
     case Exit::lost: text = "lost with its zygote"; break;
   }
   if (e.out_of_memory) text += ", out of memory";
-  for (const auto& c : e.cleanup_errors) text += "; left behind: " + c;
+  for (const auto& c : e.cleanup_errors) text += "; also: " + c;
   return text;
 }
 

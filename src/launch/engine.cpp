@@ -73,6 +73,10 @@ Result<void> LaunchEngine::prepare() {
     return fail(EAGAIN, Step::clone,
                 fmt::format("{} containers alive or {} launches on their way", program::max_live, program::max_pages));
   has_live_ = has_page_ = true;
+  if (const Terminal& t = plan_.terminal; t.console && !t.log.empty()) {
+    console_log_ = Fd(::open(t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600));
+    if (!console_log_.valid()) return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
+  }
   unique_name_ = fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id());
   return {};
 }
@@ -515,8 +519,7 @@ void LaunchEngine::finish() {
     core->console.limit = static_cast<std::size_t>(plan_.terminal.ring.value);
     const int flags = ::fcntl(core->console.fd.get(), F_GETFL);
     (void)::fcntl(core->console.fd.get(), F_SETFL, flags | O_NONBLOCK);
-    if (!plan_.terminal.log.empty())
-      core->console.log = Fd(::open(plan_.terminal.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600));
+    core->console.log = std::move(console_log_);
   }
   for (std::size_t i = first_tty; i < ptys_.size(); ++i) core->ttys.push_back(std::move(ptys_[i]));
   if (options_.trace) core->timeline = make_timeline();

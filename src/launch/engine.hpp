@@ -100,6 +100,7 @@ class LaunchEngine {
 
   std::shared_ptr<RuntimeCore> runtime_;
   std::shared_ptr<Zygote> zygote_;
+  Fd console_log_;
   std::shared_ptr<const Plan> shared_plan_;
   const Plan& plan_;
   LaunchOptions options_;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 #include <type_traits>
 
 #include "launch/engine.hpp"
@@ -43,8 +44,8 @@ std::string map_text(const std::vector<IdRange>& ranges) {
 /// - it may run out of its cgroup's memory: the kernel then kills all who share the memory, and oom_score_adj is given
 ///   to all of them (fs/proc/base.c, mm/oom_kill.c);
 /// - the kernel wants it single (time namespaces, timens_install).
-bool may_share_memory(const Plan& plan, bool memory_cgroup) {
-  if (memory_cgroup) return false;
+bool may_share_memory(const Plan& plan, bool memory_cgroup, bool callbacks) {
+  if (memory_cgroup || callbacks) return false;
   return std::none_of(plan.ops.begin(), plan.ops.end(), [](const Op& o) {
     if (const auto* a = std::get_if<op::ArmDeathSignal>(&o)) return a->dumpable;
     if (const auto* w = std::get_if<op::WriteSetting>(&o)) return w->path.find("oom_") != std::string::npos;
@@ -53,6 +54,40 @@ bool may_share_memory(const Plan& plan, bool memory_cgroup) {
            std::holds_alternative<op::JoinNamespace>(o) || std::holds_alternative<op::SetTimeOffsets>(o);
   });
 }
+
+/// Where the child has to wait for the host's callbacks, beside the barriers that the plan has anyway.
+class Callbacks {
+ public:
+  Callbacks(const Plan& plan, bool wanted) : plan_(plan), configure_(wanted), set_up_(wanted) {
+    for (const Op& o : plan.ops) {
+      const auto* sync = std::get_if<op::Sync>(&o);
+      if (sync == nullptr) continue;
+      (sync->ask == op::Sync::configure ? configure_ : set_up_) = false;
+    }
+  }
+  /// configured: in its namespaces, before anything of them is set up. set_up: before descriptors and rights go.
+  [[nodiscard]] std::optional<op::Sync::Ask> due_before(std::size_t index) {
+    const Op& o = plan_.ops[index];
+    if (actor_of(o) != op::Actor::child) return std::nullopt;
+    const bool entering = std::holds_alternative<op::ArmDeathSignal>(o) || std::holds_alternative<op::EnterCgroup>(o) ||
+                          std::holds_alternative<op::JoinNamespace>(o) || std::holds_alternative<op::Unshare>(o);
+    if (configure_ && !entering) {
+      configure_ = false;
+      return op::Sync::configure;
+    }
+    const bool leaving = std::holds_alternative<op::StartInit>(o) || std::holds_alternative<op::NewSession>(o) ||
+                         std::holds_alternative<op::PlaceDescriptors>(o);
+    if (set_up_ && leaving) {
+      set_up_ = false;
+      return op::Sync::cgroup;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  const Plan& plan_;
+  bool configure_, set_up_;
+};
 
 const char* ns_name(Namespace n) {
   switch (n) {
@@ -158,7 +193,9 @@ Result<void> LaunchEngine::prepare_clone() {
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
   bool holds = false;
   const op::Clone* clone = nullptr;
+  Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    if (const auto ask = callbacks.due_before(i)) encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
     encoder.add(plan_.ops[i], static_cast<std::uint32_t>(i));
     holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
     if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
@@ -187,7 +224,7 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.memory = made_.memory;
   if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
   if (holds) request_.flags |= program::request_hold;
-  if (may_share_memory(plan_, made_.memory != 0) && !options_.stop_before)
+  if (may_share_memory(plan_, made_.memory != 0, static_cast<bool>(options_.on_event)) && !options_.stop_before)
     request_.flags |= program::request_share_memory;
   request_.program_size = static_cast<std::uint32_t>(program_.size);
   std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
