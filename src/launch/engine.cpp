@@ -422,7 +422,7 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
   const Op& op = plan_.ops[page.op];
   Step step = step_of(op);
   std::string subject = describe(op);
-  const bool mount = std::holds_alternative<op::MountOp>(op);
+  const bool mount = std::holds_alternative<op::MountOp>(op) && step != Step::mount_root;
   switch (page.part) {
     case Part::open_source: if (mount) step = Step::open_source; break;
     case Part::resolve_target: if (mount) step = Step::resolve_target; break;

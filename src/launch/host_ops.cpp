@@ -283,6 +283,15 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
         return ok;
     }
   }
+  if (o.delegated) {
+    // Not the limits: those stay the host's.
+    const auto give_file = [&](const char* file) {
+      const int flags = *file == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
+      return ::fchownat(dir.get(), file, o.uid.value, o.gid.value, flags) == 0 || (errno == ENOENT && *file != '\0');
+    };
+    for (const char* file : {"", "cgroup.procs", h.v2 ? "cgroup.threads" : "tasks", h.v2 ? "cgroup.subtree_control" : ""})
+      if (!give_file(file)) return fail(errno, Step::create_cgroup, fmt::format("giving '{}/{}' to uid {}", path, file, o.uid.value));
+  }
   if (h.v2) {
     made_.cgroup = dir.get();
   } else if (o.tasks.valid()) {

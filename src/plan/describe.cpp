@@ -112,9 +112,11 @@ std::string stream_text(const op::OpenDescriptor& o) {
 
 struct Describe {
   std::string operator()(const op::CreateCgroup& o) const {
-    if (!o.v2) return fmt::format("in {} (v1)", quoted(o.mount_point));
-    if (o.controllers.empty()) return fmt::format("in {} (v2)", quoted(o.mount_point));
-    return fmt::format("in {} (v2: {})", quoted(o.mount_point), listed(o.controllers, " "));
+    std::string text = fmt::format("in {} ({}", quoted(o.mount_point), o.v2 ? "v2" : "v1");
+    if (o.v2 && !o.controllers.empty()) text += ": " + listed(o.controllers, " ");
+    text += ')';
+    if (o.delegated) text += fmt::format(", given to uid {} and gid {}", o.uid.value, o.gid.value);
+    return text;
   }
   std::string operator()(const op::WriteCgroup& o) const {
     return fmt::format("{} = {}{}", o.file, quoted(o.value), o.optional ? " (optional)" : "");

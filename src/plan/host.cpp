@@ -19,7 +19,23 @@ void open_streams(Draft& d) {
   }
 }
 
+/// Whether the container's root is to make cgroups below its own.
+bool delegates(const Draft& d) {
+  if (!d.shape.ids.own || !d.facts.privileged()) return false;
+  for (const Mount& m : d.spec.mounts)
+    if (const auto* c = std::get_if<CgroupMount>(&m); c != nullptr && !c->flags.has(MountFlag::read_only)) return true;
+  return false;
+}
+
+/// The host's name for an id of the container.
+std::uint32_t outside(const std::vector<IdRange>& ranges, std::uint32_t inside) {
+  for (const IdRange& r : ranges)
+    if (inside >= r.inside && inside - r.inside < r.count) return r.outside + (inside - r.inside);
+  return 0;
+}
+
 void make_cgroups(Draft& d) {
+  const bool delegated = delegates(d);
   for (const Group& g : d.shape.groups) {
     const CgroupHierarchy& h = d.facts.cgroups[g.hierarchy];
     op::CreateCgroup create{.hierarchy = g.hierarchy,
@@ -29,6 +45,11 @@ void make_cgroups(Draft& d) {
     if (!h.v2) {
       create.tasks = d.slot();
       d.tasks.emplace_back(create.tasks, h.mount_point);
+    }
+    if (delegated) {
+      create.delegated = true;
+      create.uid = Uid{outside(d.shape.ids.uids, 0)};
+      create.gid = Gid{outside(d.shape.ids.gids, 0)};
     }
     d.add(std::move(create));
     for (const auto& v : g.values)

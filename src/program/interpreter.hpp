@@ -971,6 +971,7 @@ class Interpreter {
   }
 
   [[noreturn]] void be_init(int command) {
+    call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0);
     // Without a pid namespace of its own this gathers the command's orphans all the same.
     call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0);
     if (cx_.page->state != ChildState::exec || cx_.page->error != 0) leave(125);

@@ -41,6 +41,9 @@ struct CreateCgroup {
   std::string mount_point = {};  ///< For the reader.
   std::vector<std::string> controllers = {};  ///< v2: to be switched on above it.
   Slot tasks = {};               ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
+  bool delegated = false;        ///< Given to `uid` and `gid`, as the host numbers them; cgroups(7), delegation.
+  Uid uid = {};
+  Gid gid = {};
   bool operator==(const CreateCgroup&) const = default;
 };
 
