@@ -24,6 +24,7 @@ struct Made {
   std::vector<Fd> owned;               // child's ends and sources: closed once the child has them
   std::vector<int> passed;             // in the order of the program's registers
   std::vector<int> joins;              // namespaces that the zygote joins first
+  int null = -1;                       // /dev/null, among `owned`
   int cgroup = -1;                     // v2 directory for CLONE_INTO_CGROUP
   std::uint64_t hierarchies = 0;       // bit per hierarchy with a cgroup of ours
   std::uint64_t v2 = 0;

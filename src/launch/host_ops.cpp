@@ -329,9 +329,13 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
       [[fallthrough]];  // a host that closed its own stream has nothing to inherit
     }
     case Stream::null: {
-      Fd fd(::open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY));
-      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
-      give(o.to, std::move(fd));
+      if (made_.null < 0) {
+        Fd fd(::open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY));
+        if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
+        made_.null = fd.get();
+        made_.owned.push_back(std::move(fd));
+      }
+      give(o.to, made_.null);
       return {};
     }
     case Stream::pipe:

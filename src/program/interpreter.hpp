@@ -548,7 +548,39 @@ class Interpreter {
     return e;
   }
 
+  /// A usual file system in one call of mount(2), which costs a third less than the six or more of the newer interface.
+  /// What goes wrong here is tried again there, where the kernel says more about it.
+  bool mounted_at_once(const Rec& x) {
+    constexpr uint64_t plain = attr_nosuid | attr_nodev | attr_noexec;  // the same bits as mount(2)'s
+    static_assert(attr_nosuid == 2 && attr_nodev == 4 && attr_noexec == 8);
+    if ((x.flags & mount_fs) == 0 || (x.flags & mount_at_target) == 0 || (x.n[0] & ~plain) != 0 || x.n[1] != 0 ||
+        static_cast<int64_t>(x.n[2]) >= 0 || x.s[2].size > 4000)
+      return false;
+    char* options = str(x, 2);
+    const uint32_t size = x.s[2].size;
+    for (uint32_t i = 0; i < size; ++i)
+      if (options[i] == ',') return false;
+    const long onto = resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0);
+    if (onto < 0) return false;
+    long e = call(__NR_fchdir, onto);
+    close(onto);
+    if (e < 0) return false;
+    for (uint32_t i = 0; i + 1 < size; ++i)
+      if (options[i] == 0) options[i] = ',';
+    e = call(__NR_mount, str(x, x.s[3].size > 0 ? 3 : 0), ".", str(x, 0), x.n[0], size > 0 ? options : nullptr);
+    for (uint32_t i = 0; i + 1 < size; ++i)
+      if (options[i] == ',') options[i] = 0;
+    return e == 0;
+  }
+
   long mount_now(const Rec& x) {
+    if (mounted_at_once(x)) {
+      if (x.r[2] < 0) return 0;
+      const long top = at(Part::resolve_target, resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0));
+      if (top < 0) return top;
+      set_reg(x, 2, top);
+      return 0;
+    }
     long fd = -1;
     const bool recursive = (x.flags & mount_recursive) != 0;
     if ((x.flags & mount_fs) != 0) {
@@ -741,15 +773,17 @@ class Interpreter {
                          : at(Part::open_source, call(__NR_open_tree, empty_, "", open_tree_clone | open_tree_cloexec |
                                                                                       static_cast<unsigned>(at_empty_path)));
     } else if (e == 0) {
-      cover = reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
+      cover = null_ >= 0 ? call(__NR_open_tree, null_, "", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path))
+              : reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
                              : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
       at(Part::open_source, cover);
-      if (cover >= 0) e = type_of(static_cast<int>(cover), &type, &major, &minor);
-      if (cover >= 0 && e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
+      if (cover >= 0 && null_ < 0) e = type_of(static_cast<int>(cover), &type, &major, &minor);
+      if (cover >= 0 && null_ < 0 && e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
     }
     if (e == 0) e = cover < 0 ? cover : move_to(static_cast<int>(cover), static_cast<int>(onto));
-    if (e == 0 && type == s_ifdir && empty_ < 0)
-      empty_ = cover;
+    long& kept = type == s_ifdir ? empty_ : null_;
+    if (e == 0 && kept < 0)
+      kept = cover;
     else
       close(cover);
     close(onto);
@@ -1040,6 +1074,7 @@ class Interpreter {
   int masters_[max_ptys] = {};
   unsigned pty_count_ = 0;
   long empty_ = -1;       ///< A masked directory's cover, for the next ones.
+  long null_ = -1;        ///< A masked file's.
   unsigned on_root_ = 0;  ///< Mounts stacked on the host's "/".
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;

@@ -327,10 +327,11 @@ void reap(uint32_t i) {
   record.code = info.code;
   record.status = info.status;
   if (c.memory != 0) record.oom_kills = oom_kills(i);
-  call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);  // the host holds the same open file: closing is not enough
-  close(c.pidfd);
+  const int pidfd = c.pidfd;
   c.pidfd = -1;
-  finish(i, record);
+  finish(i, record);  // first: somebody waits for it
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, pidfd, 0L);  // the host holds the same open file: closing is not enough
+  close(pidfd);
 }
 
 void retry_draining() {
