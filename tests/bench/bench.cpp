@@ -28,8 +28,8 @@ using std::chrono::seconds;
 
 constexpr std::uint64_t mib = 1024 * 1024;
 
-// The container of the benchmark: what condroid makes when nothing is said but root, host name and command. Aligned
-// with the defaults of Spec; the floor does the same, op by op.
+// The container of the benchmark: what condroid makes when nothing is said but root, host name and
+// command. Aligned with the defaults of Spec; the floor does the same, op by op.
 Work default_work(const Scratch& scratch, bool net) {
   Work w;
   copy_text(w.root, scratch.root());
@@ -48,8 +48,8 @@ Work default_work(const Scratch& scratch, bool net) {
   w.capabilities = 0x405fb;
   bool fits = true;
   for (const char* p : {"proc/acpi", "proc/asound", "proc/kcore", "proc/keys", "proc/latency_stats",
-                        "proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/scsi",
-                        "sys/firmware"})
+                        "proc/sched_debug", "proc/scsi", "proc/timer_list",
+                        "sys/devices/virtual/powercap", "sys/firmware"})
     fits = fits && w.masked.add(p);
   for (const char* p : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"})
     fits = fits && w.read_only.add(p);
@@ -97,9 +97,8 @@ class Bench {
 };
 
 bool Bench::wanted(const char* section) const {
-  return options_.sections.empty() ||
-         std::find(options_.sections.begin(), options_.sections.end(), section) !=
-             options_.sections.end();
+  return options_.sections.empty() || std::find(options_.sections.begin(), options_.sections.end(),
+                                                section) != options_.sections.end();
 }
 
 Worker Bench::start_floor() const { return Worker::start({options_.floor}); }
@@ -165,7 +164,6 @@ Series series_of(std::string name, Worker* worker, const Work& work, const std::
   s.name = std::move(name);
   s.worker = worker;
   s.request.kind = Request::run;
-  s.request.threads = 0;
   s.request.work = work;
   s.error = worker == nullptr ? error : "";
   return s;
@@ -191,18 +189,19 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
     return;
   }
   Series bare = series_of("floor", floor, kind.work, "");
-  Series forked = series_of("floor, memory copied", floor, kind.work, "");
-  forked.request.threads = 1;
+  Series strict = series_of("floor, memory shared", floor, kind.work, "");
+  strict.request.share_memory = true;
   Series ours = series_of("condroid", host, kind.work, host_error);
   std::vector<Series*> all = {&bare, &ours};
-  if (kind.judged) all.push_back(&forked);
-  Effort effort = pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
+  if (kind.judged) all.push_back(&strict);
+  Effort effort =
+      pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
   if (!kind.judged && pace == Pace::spaced) effort.rounds = 24;
   if (options_.quick) effort.rounds = pace == Pace::spaced ? (kind.judged ? 10 : 4) : 12;
   measure(all, pace, effort);
 
   add_latency(section, bare, condition, nullptr);
-  if (kind.judged) add_latency(section, forked, condition, &bare);
+  if (kind.judged) add_latency(section, strict, condition, &bare);
   if (ours.samples.empty()) {
     report_.missing(section, ours.name, condition, ours.error);
     return;
@@ -217,6 +216,13 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
   row.note = ours.error;
   Report::judge(&row, row.ratio->value, "<=", 1.15);
   if (!ours.error.empty()) row.verdict = Verdict::missing;
+  report_.add(row);
+  if (strict.rounds.empty()) return;
+  row.latency.reset();
+  row.ratio = paired_ratio(ours.rounds, strict.rounds);
+  row.ratio_to = "of floor, memory shared";
+  row.target.clear();
+  row.verdict = Verdict::info;
   report_.add(std::move(row));
 }
 
@@ -238,10 +244,12 @@ void Bench::host_section() {
   for (const Pace pace : {Pace::back_to_back, Pace::spaced}) {
     std::vector<Series> series;
     for (std::size_t i = 0; i < sizes.size(); ++i)
-      series.push_back(series_of(names[i], hosts[i].get(), default_work(scratch_, false), errors[i]));
+      series.push_back(
+          series_of(names[i], hosts[i].get(), default_work(scratch_, false), errors[i]));
     std::vector<Series*> all;
     for (Series& s : series) all.push_back(&s);
-    Effort effort = pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
+    Effort effort =
+        pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
     if (options_.quick) effort.rounds = pace == Pace::spaced ? 8 : 12;
     measure(all, pace, effort);
     for (std::size_t i = 0; i < series.size(); ++i) {
@@ -286,11 +294,11 @@ void Bench::rate_rows(bool net, unsigned parallel) {
   std::vector<double> floor_rates;
   std::vector<double> host_rates;
   std::string floor_error;
-  // Starting many processes at once takes as long as a short measurement: each adds its own launches by its own time.
+  // Starting many processes at once takes as long as a short measurement: each adds its own
+  // launches by its own time.
   for (int round = 0; round < (options_.quick ? 3 : 7); ++round) {
     Reply reply;
     double rate = 0;
-    request.threads = 0;
     for (Worker& f : floors) {
       if (!f.send(request)) floor_error = f.error();
     }
@@ -378,8 +386,11 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
   }
   std::vector<Series*> all;
   for (Series& s : series) all.push_back(&s);
-  Effort effort = pace == Pace::spaced ? Effort{.rounds = 15, .batch = 1} : Effort{.rounds = 20, .batch = 3};
-  if (options_.quick) effort = pace == Pace::spaced ? Effort{.rounds = 3, .batch = 1} : Effort{.rounds = 5, .batch = 2};
+  Effort effort =
+      pace == Pace::spaced ? Effort{.rounds = 15, .batch = 1} : Effort{.rounds = 20, .batch = 3};
+  if (options_.quick)
+    effort =
+        pace == Pace::spaced ? Effort{.rounds = 3, .batch = 1} : Effort{.rounds = 5, .batch = 2};
   measure(all, pace, effort);
 
   const Series& in_process = series[0];
@@ -421,10 +432,10 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
 
 void Bench::live_section() {
   const char* const section = "live containers";
-  const std::array<const char*, 7> rows = {
-      "zygote, resident",          "host, per container",        "zygote, per container",
-      "host, descriptors each",    "zygote, descriptors each",   "wake-ups while idle, 1 s",
-      "containers left after stop"};
+  const std::array<const char*, 7> rows = {"zygote, resident",          "host, per container",
+                                           "zygote, per container",     "host, descriptors each",
+                                           "zygote, descriptors each",  "wake-ups while idle, 1 s",
+                                           "containers left after stop"};
   const unsigned count = options_.quick ? 100 : 200;
   const std::string condition = std::to_string(count) + " containers, net";
   pid_t helper = 0;
@@ -440,7 +451,8 @@ void Bench::live_section() {
     request.count = n;
     if (!host->call(request, &reply)) error = host->error();
   };
-  // Once up and down first: what an allocator and a table grow by the first time is not the price of a container.
+  // Once up and down first: what an allocator and a table grow by the first time is not the price
+  // of a container.
   step(Request::spawn, count);
   step(Request::stop_all, 0);
   step(Request::settle, 0);
@@ -456,11 +468,11 @@ void Bench::live_section() {
   const ProcessInfo host_live = process_info(host->pid());
   const ProcessInfo helper_live = process_info(helper);
   const std::vector<pid_t> inits = children_of(helper > 0 ? helper : host->pid());
-  const std::uint64_t switches_before = context_switches(host->pid()) + context_switches(helper) +
-                                        context_switches(inits);
+  const std::uint64_t switches_before =
+      context_switches(host->pid()) + context_switches(helper) + context_switches(inits);
   std::this_thread::sleep_for(seconds(1));
-  const std::uint64_t switches_after = context_switches(host->pid()) + context_switches(helper) +
-                                       context_switches(inits);
+  const std::uint64_t switches_after =
+      context_switches(host->pid()) + context_switches(helper) + context_switches(inits);
   step(Request::stop_all, 0);
   std::this_thread::sleep_for(milliseconds(200));
   const std::size_t left = children_of(helper > 0 ? helper : host->pid()).size();
@@ -502,12 +514,11 @@ void Bench::calls_section() {
       const char* const name = floor ? "floor" : "condroid";
       pid_t helper = 0;
       std::string error;
-      std::unique_ptr<Worker> worker = floor ? std::make_unique<Worker>(start_floor())
-                                             : start_host(0, &helper, &error);
+      std::unique_ptr<Worker> worker =
+          floor ? std::make_unique<Worker>(start_floor()) : start_host(0, &helper, &error);
       Request request;
       Reply reply;
       request.kind = Request::run;
-      request.threads = 0;
       request.count = 5;
       request.work = default_work(scratch_, net);
       if (worker != nullptr && !worker->call(request, &reply)) error = worker->error();
@@ -584,9 +595,8 @@ void Bench::many_section() {
   Report::judge(&row, *row.value, ">=", count);
   report_.add(row);
   row.name = "left after stop";
-  row.value = static_cast<double>(left + (after.descriptors > before.descriptors
-                                              ? after.descriptors - before.descriptors
-                                              : 0));
+  row.value = static_cast<double>(
+      left + (after.descriptors > before.descriptors ? after.descriptors - before.descriptors : 0));
   row.unit = "processes and fds";
   Report::judge(&row, *row.value, "<=", 0);
   report_.add(row);

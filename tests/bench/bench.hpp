@@ -16,7 +16,8 @@ struct Options {
   std::string condroid_run = {};
 };
 
-/// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a target missed).
+/// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a
+/// target missed).
 [[nodiscard]] int run(const Options& options);
 
 }  // namespace bench

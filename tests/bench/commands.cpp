@@ -11,7 +11,8 @@ namespace bench {
 namespace {
 
 std::string find_program(const std::string& name) {
-  for (const char* directory : {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
+  for (const char* directory :
+       {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
     const std::string path = std::string(directory) + "/" + name;
     if (::access(path.c_str(), X_OK) == 0) return path;
   }
@@ -36,13 +37,16 @@ std::string json_list(const StringList<Size>& paths) {
   return "[" + out + "]";
 }
 
-// What crun and runc read. The same namespaces, mounts and restrictions; /dev nodes and links are made by the runtimes.
+// What crun and runc read. The same namespaces, mounts and restrictions; /dev nodes and links are
+// made by the runtimes.
 std::string oci_config(const Work& work, const std::string& root) {
-  std::string namespaces = R"({"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"})";
+  std::string namespaces =
+      R"({"type": "pid"}, {"type": "mount"}, {"type": "uts"}, {"type": "ipc"})";
   if (work.net) namespaces += R"(, {"type": "network"})";
   if (work.cgroup_ns) namespaces += R"(, {"type": "cgroup"})";
-  const std::string few = R"(["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", )"
-                          R"("CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"])";
+  const std::string few =
+      R"(["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", )"
+      R"("CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"])";
   std::string capabilities;
   if (work.limit_capabilities) {
     capabilities = R"("capabilities": {"bounding": )" + few + R"(, "effective": )" + few +
@@ -60,8 +64,10 @@ std::string oci_config(const Work& work, const std::string& root) {
     )" + capabilities +
          R"("noNewPrivileges": )" + (work.no_new_privs ? "true" : "false") + R"(
   },
-  "root": {"path": ")" + root + R"(", "readonly": false},
-  "hostname": ")" + work.hostname + R"(",
+  "root": {"path": ")" +
+         root + R"(", "readonly": false},
+  "hostname": ")" +
+         work.hostname + R"(",
   "mounts": [
     {"destination": "/proc", "type": "proc", "source": "proc", "options": ["nosuid", "noexec", "nodev"]},
     {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=512k"]},
@@ -73,17 +79,19 @@ std::string oci_config(const Work& work, const std::string& root) {
     {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]}
   ],
   "linux": {
-    "namespaces": [)" + namespaces + R"(],
-    "maskedPaths": )" + json_list(work.masked) + R"(,
-    "readonlyPaths": )" + json_list(work.read_only) + R"(
+    "namespaces": [)" +
+         namespaces + R"(],
+    "maskedPaths": )" +
+         json_list(work.masked) + R"(,
+    "readonlyPaths": )" +
+         json_list(work.read_only) + R"(
   }
 }
 )";
 }
 
 std::string lxc_config(const Work& work, const std::string& root) {
-  return "lxc.rootfs.path = dir:" + root +
-         "\nlxc.uts.name = " + work.hostname +
+  return "lxc.rootfs.path = dir:" + root + "\nlxc.uts.name = " + work.hostname +
          "\nlxc.net.0.type = " + (work.net ? "empty" : "none") +
          // Its cgroups go below the one it runs in, instead of below that of pid 1.
          "\nlxc.cgroup.relative = 1"
@@ -92,7 +100,8 @@ std::string lxc_config(const Work& work, const std::string& root) {
          "\nlxc.mount.auto = proc:rw sys:ro"
          "\nlxc.mount.entry = tmpfs dev/shm tmpfs nosuid,nodev,mode=1777,size=64m,create=dir 0 0"
          "\nlxc.mount.entry = mqueue dev/mqueue mqueue nosuid,nodev,noexec,create=dir 0 0"
-         "\nlxc.no_new_privs = " + (work.no_new_privs ? "1" : "0") +
+         "\nlxc.no_new_privs = " +
+         (work.no_new_privs ? "1" : "0") +
          (work.limit_capabilities
               ? "\nlxc.cap.keep = chown dac_override fowner fsetid kill setgid setuid setpcap "
                 "net_bind_service sys_chroot"
@@ -116,7 +125,7 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   std::vector<Command> out;
   Command ours;
   ours.name = "condroid-run";
-  ours.argv = {condroid_run, "--rootfs",    root,          "--net", work.net ? "none" : "host",
+  ours.argv = {condroid_run, "--rootfs",    root, "--net",     work.net ? "none" : "host",
                "--hostname", work.hostname, "--", work.command};
   if (condroid_run.empty()) {
     ours.absent = "absent: give its path with --condroid-run or in CONDROID_RUN";
@@ -130,13 +139,13 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   if (work.cgroup_ns) bwrap.argv.push_back("--unshare-cgroup");
   for (const char* a : {"--as-pid-1", "--die-with-parent", "--new-session", "--hostname"})
     bwrap.argv.emplace_back(a);
-  bwrap.argv.insert(bwrap.argv.end(), {work.hostname, "--bind", root, "/", "--dev", "/dev", "--proc",
-                                       "/proc", "--mqueue", "/dev/mqueue"});
+  bwrap.argv.insert(bwrap.argv.end(), {work.hostname, "--bind", root, "/", "--dev", "/dev",
+                                       "--proc", "/proc", "--mqueue", "/dev/mqueue"});
   if (work.limit_capabilities) {
     bwrap.argv.insert(bwrap.argv.end(), {"--cap-drop", "ALL"});
-    for (const char* c : {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL",
-                          "CAP_SETGID", "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE",
-                          "CAP_SYS_CHROOT"})
+    for (const char* c :
+         {"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID", "CAP_KILL", "CAP_SETGID",
+          "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"})
       bwrap.argv.insert(bwrap.argv.end(), {"--cap-add", c});
   }
   bwrap.argv.insert(bwrap.argv.end(), {"--", work.command});
@@ -150,8 +159,8 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   execute.note = "with one cgroup, without masked paths";
   out.push_back(execute);
 
-  Command crun = command_of("crun", {"--root", lxc + "/crun", "--cgroup-manager=disabled", "run",
-                                     "-b", bundle, "bench"});
+  Command crun = command_of(
+      "crun", {"--root", lxc + "/crun", "--cgroup-manager=disabled", "run", "-b", bundle, "bench"});
   crun.caged = true;
   out.push_back(crun);
 

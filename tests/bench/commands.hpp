@@ -12,14 +12,14 @@ namespace bench {
 struct Command {
   std::string name = {};
   std::vector<std::string> argv = {};
-  bool caged = false;      ///< Runs where only the v2 cgroup tree is visible, see Request::cage.
-  bool reference = false;  ///< Does less than the others; printed, not compared.
-  std::string absent = {}; ///< Why it cannot run; empty if it can.
+  bool caged = false;       ///< Runs where only the v2 cgroup tree is visible, see Request::cage.
+  bool reference = false;   ///< Does less than the others; printed, not compared.
+  std::string absent = {};  ///< Why it cannot run; empty if it can.
   std::string note = {};
 };
 
-/// The commands for the container `work`, with their configuration files in `scratch`. `condroid_run` is the path of
-/// ours, or empty.
+/// The commands for the container `work`, with their configuration files in `scratch`.
+/// `condroid_run` is the path of ours, or empty.
 [[nodiscard]] std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
                                                  const std::string& condroid_run);
 

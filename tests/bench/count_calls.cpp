@@ -100,8 +100,8 @@ class Tracer {
     int deliver = 0;
     if (signal == (SIGTRAP | 0x80)) {
       __ptrace_syscall_info info{};
-      if (trace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info, reinterpret_cast<std::uintptr_t>(&info)) >
-              0 &&
+      if (trace(PTRACE_GET_SYSCALL_INFO, pid, sizeof info,
+                reinterpret_cast<std::uintptr_t>(&info)) > 0 &&
           info.op == PTRACE_SYSCALL_INFO_ENTRY) {
         count(pid, info.entry.nr, counts);
       }
@@ -116,8 +116,8 @@ class Tracer {
 
   // A new thread of the host is in the host's thread group; all else was started.
   void adopt(pid_t pid) {
-    const bool thread = fs::exists("/proc/" + std::to_string(worker_->pid()) + "/task/" +
-                                   std::to_string(pid));
+    const bool thread =
+        fs::exists("/proc/" + std::to_string(worker_->pid()) + "/task/" + std::to_string(pid));
     (thread ? host_ : children_).insert(pid);
   }
 

@@ -24,8 +24,8 @@
 #include <cstdio>
 #include <ctime>
 
-// clone3(2) that may give the child a stack of its own: the child calls fn(arg) and exits with what that returns. glibc
-// has no wrapper for it, and clone(2) cannot express CLONE_INTO_CGROUP.
+// clone3(2) that may give the child a stack of its own: the child calls fn(arg) and exits with what
+// that returns. glibc has no wrapper for it, and clone(2) cannot express CLONE_INTO_CGROUP.
 extern "C" long bench_clone3(clone_args* args, std::size_t size, int (*fn)(void*), void* arg);
 #if defined(__x86_64__)
 __asm__(
@@ -41,6 +41,10 @@ __asm__(
     "  ret\n"
     "1:\n"
     "  xor %ebp, %ebp\n"
+    // With stack 0 the child goes on where the parent's stack pointer was: inside a call, so 8
+    // bytes off what a function may expect before it is called. (On aarch64 sp is a multiple of 16
+    // at all times.)
+    "  and $-16, %rsp\n"
     "  mov %r8, %rdi\n"
     "  call *%rdx\n"
     "  mov %eax, %edi\n"
@@ -75,7 +79,8 @@ namespace {
 
 alignas(64) char child_stack[32 * 1024];
 
-// Shared with the child in both ways of cloning, so that it can report and the barrier of the id map works.
+// Shared with the child in both ways of cloning, so that it can report and the barrier of the id
+// map works.
 struct Shared {
   const char* what;
   int error;
@@ -140,8 +145,8 @@ struct Link {
   const char* path;
 };
 constexpr Link links[] = {
-    {"/proc/self/fd", "dev/fd"},         {"/proc/self/fd/0", "dev/stdin"},
-    {"/proc/self/fd/1", "dev/stdout"},   {"/proc/self/fd/2", "dev/stderr"},
+    {"/proc/self/fd", "dev/fd"},       {"/proc/self/fd/0", "dev/stdin"},
+    {"/proc/self/fd/1", "dev/stdout"}, {"/proc/self/fd/2", "dev/stderr"},
     {"pts/ptmx", "dev/ptmx"},
 };
 
@@ -165,27 +170,10 @@ bool Floor::prepare(const Work& work, FloorClone how, FloorFailure* failure) {
   clone_flags_ = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
   if (work_.net) clone_flags_ |= CLONE_NEWNET;
   if (work_.user) clone_flags_ |= CLONE_NEWUSER;
-  if (how_ == FloorClone::shared_memory) clone_flags_ |= CLONE_VM;
-  // A cgroup namespace is rooted where its maker is, so with cgroups the child makes it when it has moved.
+  if (how_ == FloorClone::memory_shared) clone_flags_ |= CLONE_VM;
+  // A cgroup namespace is rooted where its maker is, so with cgroups the child makes it when it has
+  // moved.
   if (work_.cgroup_ns && work_.cgroup == CgroupUse::none) clone_flags_ |= CLONE_NEWCGROUP;
-
-  masked_count_ = 0;
-  for (const char* p = nullptr; (p = work_.masked.next(p)) != nullptr;) {
-    char host[300];
-    if (!format(host, "/%s", p)) return failed(failure, "path to mask");
-    struct stat st {};
-    if (::stat(host, &st) != 0) continue;
-    if (masked_count_ == max_paths) return errno = E2BIG, failed(failure, "masked paths");
-    masked_[masked_count_++] = {p, S_ISDIR(st.st_mode)};
-  }
-  read_only_count_ = 0;
-  for (const char* p = nullptr; (p = work_.read_only.next(p)) != nullptr;) {
-    char host[300];
-    if (!format(host, "/%s", p)) return failed(failure, "read-only path");
-    if (::access(host, F_OK) != 0) continue;
-    if (read_only_count_ == max_paths) return errno = E2BIG, failed(failure, "read-only paths");
-    read_only_[read_only_count_++] = p;
-  }
 
   if (!format(id_map_, "0 %u 65536\n", work_.id_base)) return failed(failure, "id map");
   if (!format(cgroup_v2_, "%s/floor.%d", work_.cgroup_v2_parent, ::getpid()))
@@ -248,7 +236,7 @@ bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
   clone_args args{};
   args.flags = clone_flags_;
   args.exit_signal = SIGCHLD;
-  if (how_ == FloorClone::shared_memory) {
+  if (how_ == FloorClone::memory_shared) {
     args.stack = reinterpret_cast<std::uintptr_t>(child_stack);
     args.stack_size = sizeof child_stack;
   }
@@ -285,8 +273,8 @@ bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
 int Floor::child_entry(void* self) { return static_cast<Floor*>(self)->child(); }
 
 int Floor::child() {
-  // Errors are seen by their result everywhere below, but errno is only good while parent and child, which share it,
-  // do not both make calls: the parent waits.
+  // Errors are seen by their result everywhere below, but errno is only good while parent and
+  // child, which share it, do not both make calls: the parent waits.
   must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
   if (work_.user) {
     while (shared()->mapped.load(std::memory_order_acquire) == 0)
@@ -300,8 +288,9 @@ int Floor::child() {
     must(::unshare(CLONE_NEWCGROUP), "unshare(CLONE_NEWCGROUP)");
 
   must(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
-  must(::mount(work_.root, work_.root, nullptr, MS_BIND, nullptr), "bind root");
+  must(::mount(work_.root, work_.root, nullptr, MS_BIND | MS_REC, nullptr), "bind root");
   must(::chdir(work_.root), "chdir");
+  must(::mount(nullptr, ".", nullptr, MS_BIND | MS_REMOUNT | MS_NODEV, nullptr), "remount root");
   set_up_dev();
   must(::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr), "mount proc");
   constexpr unsigned long sys_flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;
@@ -349,7 +338,7 @@ void Floor::set_up_dev() {
   for (const Link& link : links) must(::symlink(link.to, link.path), "symlink");
   must(::mkdir("dev/pts", 0755), "mkdir dev/pts");
   must(::mount("devpts", "dev/pts", "devpts", MS_NOSUID | MS_NOEXEC,
-               "newinstance,ptmxmode=0666,mode=0620,gid=5"),
+               "newinstance,ptmxmode=0666,mode=0620,gid=5,max=1024"),
        "mount devpts");
   if (work_.shm) {
     must(::mkdir("dev/shm", 01777), "mkdir dev/shm");
@@ -365,24 +354,31 @@ void Floor::set_up_dev() {
 }
 
 void Floor::mask() {
-  // The first masked directory gets an empty read-only tmpfs, the others are binds of it: one super block for all.
+  // Which of them there are is asked here and every time: a module that was loaded since may have
+  // brought one more. The first masked directory gets an empty read-only tmpfs, the others are
+  // binds of it: one super block for all.
   const char* empty = nullptr;
-  for (int i = 0; i < masked_count_; ++i) {
-    const Masked& m = masked_[i];
-    if (!m.directory) {
-      must(::mount("dev/null", m.path, nullptr, MS_BIND, nullptr), "mask file");
+  for (const char* p = nullptr; (p = work_.masked.next(p)) != nullptr;) {
+    struct stat st {};
+    if (::stat(p, &st) != 0) {
+      if (errno != ENOENT) must(-1, "stat path to mask");
+    } else if (!S_ISDIR(st.st_mode)) {
+      must(::mount("dev/null", p, nullptr, MS_BIND, nullptr), "mask file");
     } else if (empty == nullptr) {
-      must(::mount("tmpfs", m.path, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+      must(::mount("tmpfs", p, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
                    "size=4k,mode=0555"),
            "mask directory");
-      empty = m.path;
+      empty = p;
     } else {
-      must(::mount(empty, m.path, nullptr, MS_BIND, nullptr), "mask directory");
+      must(::mount(empty, p, nullptr, MS_BIND, nullptr), "mask directory");
     }
   }
-  for (int i = 0; i < read_only_count_; ++i) {
-    must(::mount(read_only_[i], read_only_[i], nullptr, MS_BIND, nullptr), "bind read-only path");
-    must(::mount(nullptr, read_only_[i], nullptr,
+  for (const char* p = nullptr; (p = work_.read_only.next(p)) != nullptr;) {
+    if (::mount(p, p, nullptr, MS_BIND | MS_REC, nullptr) != 0) {
+      if (errno != ENOENT) must(-1, "bind read-only path");
+      continue;
+    }
+    must(::mount(nullptr, p, nullptr,
                  MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr),
          "remount read-only path");
   }
@@ -392,14 +388,15 @@ void Floor::restrict_self() {
   if (work_.own_keyring)
     must(::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0), "keyctl");
   if (work_.new_session) must(::setsid(), "setsid");
-  if (work_.close_descriptors)
-    must(::syscall(SYS_close_range, 3U, ~0U, 0U), "close_range");
+  if (work_.close_descriptors) must(::syscall(SYS_close_range, 3U, ~0U, 0U), "close_range");
   if (work_.drop_groups) must(::syscall(SYS_setgroups, 0, nullptr), "setgroups");
   if (work_.limit_capabilities) {
     for (int c = 0; c <= CAP_LAST_CAP; ++c) {
-      if (((work_.capabilities >> c) & 1U) == 0) must(::prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "prctl");
+      if (((work_.capabilities >> c) & 1U) == 0)
+        must(::prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "prctl");
     }
-    // What exec gives to root is the bounding set, so the other sets need no call of their own but this.
+    // What exec gives to root is the bounding set, so the other sets need no call of their own but
+    // this.
     __user_cap_header_struct header{};
     header.version = _LINUX_CAPABILITY_VERSION_3;
     const auto low = static_cast<std::uint32_t>(work_.capabilities);

@@ -1,12 +1,20 @@
-// The floor: what the kernel needs for one container when its system calls are written down by hand, with nothing around
-// them. condroid is measured against this, so it is as fast as we know how to write it:
+// The floor: what the kernel needs for one container when its system calls are written down by
+// hand, with nothing around them. It is what a small C program does that makes just this container,
+// and condroid is measured against it:
 //
-//   - cloned with CLONE_VM from a small static process, so that no page table is copied and no page fault is taken;
-//     without CLONE_VFORK, whose wake-up of the parent at exec is on the way of the child (60 us);
-//   - everything that can be prepared is prepared outside of the timing;
+//   - clone3(2) from a small static process with one thread, memory copied as fork does: a few
+//   dozen pages;
+//   - everything that can be prepared is prepared outside of the timing, but what depends on the
+//   machine's state (which
+//     kernel paths there are to mask) is asked in the child at every launch, as condroid does;
 //   - mount(2) with relative paths below one chdir, one system call per mount.
 //
-// One launch at a time per process: the child runs on a static stack.
+// A stricter floor shares its memory with the child (CLONE_VM): no page table is copied and no page
+// is copied on write. It does without CLONE_VFORK, whose wake-up of the parent at exec is on the
+// way of the child (60 us). No program that does anything else could launch like this, but
+// condroid's zygote does, so it is shown beside the floor.
+//
+// One launch at a time per process: with shared memory the child runs on a static stack.
 #pragma once
 
 #include <cstdint>
@@ -20,24 +28,19 @@ struct FloorFailure {
   int error = 0;
 };
 
-/// How the floor clones. The second is what a program does that does not share memory with its child.
-enum class FloorClone : std::uint8_t { shared_memory, copied_memory };
+/// How the floor clones: the floor that is judged by, and the stricter one.
+enum class FloorClone : std::uint8_t { memory_copied, memory_shared };
 
 class Floor {
  public:
-  /// Looks at what can be known before: which masked paths are there and of what kind, the texts of the id map.
+  /// Makes what does not change from launch to launch: flags, names, the text of the id map.
   [[nodiscard]] bool prepare(const Work& work, FloorClone how, FloorFailure* failure);
-  /// Launches, waits for the end, removes its cgroups; gives the nanoseconds from the first call to the last.
+  /// Launches, waits for the end, removes its cgroups; gives the nanoseconds from the first call to
+  /// the last.
   [[nodiscard]] bool launch(std::uint64_t* nanoseconds, FloorFailure* failure);
 
  private:
-  static constexpr int max_paths = 64;
   static constexpr int max_hierarchies = 24;
-
-  struct Masked {
-    const char* path;
-    bool directory;
-  };
 
   static int child_entry(void* self);
   int child();
@@ -49,12 +52,8 @@ class Floor {
   [[nodiscard]] bool write_id_map(int pid, FloorFailure* failure);
 
   Work work_ = {};
-  FloorClone how_ = FloorClone::shared_memory;
+  FloorClone how_ = FloorClone::memory_copied;
   std::uint64_t clone_flags_ = 0;
-  Masked masked_[max_paths] = {};
-  int masked_count_ = 0;
-  const char* read_only_[max_paths] = {};
-  int read_only_count_ = 0;
   char id_map_[64] = {};
   char cgroup_v2_[320] = {};
   int cgroup_v2_fd_ = -1;

@@ -44,8 +44,8 @@ class HostWorker {
 
 bool HostWorker::grow(std::string* error) {
   if (request_->amount == 0) return true;
-  void* at = ::mmap(nullptr, request_->amount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                    -1, 0);
+  void* at =
+      ::mmap(nullptr, request_->amount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return *error = "mmap", false;
   // Small pages: the page tables, which a fork copies, are as large as they get.
   ::madvise(at, request_->amount, MADV_NOHUGEPAGE);
@@ -91,7 +91,8 @@ bool HostWorker::rate(std::string* error) {
 }
 
 bool HostWorker::spawn(std::string* error) {
-  // A host with a thousand containers needs three thousand descriptors, and the usual limit is 1024.
+  // A host with a thousand containers needs three thousand descriptors, and the usual limit is
+  // 1024.
   rlimit limit{};
   ::getrlimit(RLIMIT_NOFILE, &limit);
   limit.rlim_cur = limit.rlim_max;
@@ -107,13 +108,16 @@ bool HostWorker::spawn(std::string* error) {
 
 bool HostWorker::handle(std::string* error) {
   switch (request_->kind) {
-    case Request::grow: return grow(error);
+    case Request::grow:
+      return grow(error);
     case Request::open:
       launcher_ = make_launcher(request_->work, error);
       if (launcher_ == nullptr) return false;
       reply_->value[0] = static_cast<std::uint64_t>(launcher_->helper_pid());
       return true;
-    case Request::settle: ::malloc_trim(0); return true;
+    case Request::settle:
+      ::malloc_trim(0);
+      return true;
     case Request::run:
     case Request::rate:
     case Request::spawn:
@@ -121,7 +125,8 @@ bool HostWorker::handle(std::string* error) {
       if (launcher_ == nullptr) return *error = "no launcher is open", false;
       break;
     case Request::cage:
-    case Request::command: return *error = "not a request for a host", false;
+    case Request::command:
+      return *error = "not a request for a host", false;
   }
   if (request_->kind == Request::run) return run(error);
   if (request_->kind == Request::rate) return rate(error);

@@ -1,5 +1,5 @@
-// A host process: what a program that links the library looks like, of any size and with any number of threads. Driven by
-// the harness over descriptor 3.
+// A host process: what a program that links the library looks like, of any size and with any number
+// of threads. Driven by the harness over descriptor 3.
 #pragma once
 
 namespace bench {

@@ -1,5 +1,4 @@
-// What the harness needs of a library that launches containers. launcher_condroid.cpp is the one that counts;
-// launcher_absent.cpp stands in for it where it is not built, and makes every row that needs it fail.
+// What the harness needs of a library that launches containers.
 #pragma once
 
 #include <sys/types.h>
@@ -21,11 +20,12 @@ class Launcher {
   /// The process that does the cloning (the zygote); 0 if there is none.
   [[nodiscard]] virtual pid_t helper_pid() const = 0;
 
-  /// Takes in what the next launches are to do, outside of any timing: the plan is compiled here, as the floor prepares
-  /// its arguments.
+  /// Takes in what the next launches are to do, outside of any timing: the plan is compiled here,
+  /// as the floor prepares its arguments.
   [[nodiscard]] virtual bool prepare(const Work& work, std::string* error) = 0;
 
-  /// One launch of what was prepared: started, waited for, status 0, handle destroyed. Called from many threads at once.
+  /// One launch of what was prepared: started, waited for, status 0, handle destroyed. Called from
+  /// many threads at once.
   [[nodiscard]] virtual bool launch_and_wait(std::string* error) = 0;
 
   /// Starts one of what was prepared that stays alive and is held until stop_all().

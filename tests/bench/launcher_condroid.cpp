@@ -54,7 +54,8 @@ Spec spec_of(const Work& work) {
   spec.security.allow |= Allow::unmasked_kernel;
   const auto list = [](const auto& from) {
     std::vector<GuestPath> paths;
-    for (const char* p = from.next(nullptr); p != nullptr; p = from.next(p)) paths.emplace_back(std::string("/") + p);
+    for (const char* p = from.next(nullptr); p != nullptr; p = from.next(p))
+      paths.emplace_back(std::string("/") + p);
     return paths;
   };
   spec.security.masked_paths = list(work.masked);

@@ -1,6 +1,7 @@
-// condroid-bench: how fast condroid launches containers, against the bare system calls (the floor) and against other
-// programs that make the same container; and what live containers cost. Everything that is compared is measured in one
-// run, in turns, so that the drift of the machine is in all of it alike.
+// condroid-bench: how fast condroid launches containers, against the bare system calls (the floor)
+// and against other programs that make the same container; and what live containers cost.
+// Everything that is compared is measured in one run, in turns, so that the drift of the machine is
+// in all of it alike.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -20,7 +21,8 @@ constexpr const char* usage =
     "  --quick            fewer samples, under a minute\n"
     "  --json FILE        write the result as JSON, too\n"
     "  --strict           a missed target fails the run\n"
-    "  --section NAME     only this section; may be repeated: launch, host, rate, commands, live, calls, many\n"
+    "  --section NAME     only this section; may be repeated: launch, host, rate, commands, live, "
+    "calls, many\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
     "  --payload PATH     condroid-bench-true, -pause (default: beside this program)\n"
     "  --condroid-run PATH                            (default: $CONDROID_RUN)\n"
@@ -69,7 +71,8 @@ int main(int argc, char** argv) {
     }
   }
   if (payloads.empty())
-    payloads = {own_directory() + "/condroid-bench-true", own_directory() + "/condroid-bench-pause"};
+    payloads = {own_directory() + "/condroid-bench-true",
+                own_directory() + "/condroid-bench-pause"};
   options.payloads = payloads;
   if (::geteuid() != 0) {
     std::fprintf(stderr, "condroid-bench: needs root, as the floor does\n");

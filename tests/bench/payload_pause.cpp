@@ -1,4 +1,5 @@
-// The container's command for live containers: sleeps until it is killed and never wakes up by itself.
+// The container's command for live containers: sleeps until it is killed and never wakes up by
+// itself.
 #include "payload.hpp"
 
 extern "C" [[noreturn]] void _start() {

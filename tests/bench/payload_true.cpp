@@ -1,5 +1,5 @@
-// The container's command for launch timings: ends at once. Freestanding and one page long, so that a timing holds the
-// launch and next to nothing of the payload's own start.
+// The container's command for launch timings: ends at once. Freestanding and one page long, so that
+// a timing holds the launch and next to nothing of the payload's own start.
 #include "payload.hpp"
 
 extern "C" [[noreturn]] void _start() {

@@ -45,7 +45,8 @@ ProcessInfo process_info(pid_t pid) {
     if (line.rfind("Pss:", 0) == 0) info.proportional_kib = std::stoull(line.substr(4));
   }
   std::error_code error;
-  for (fs::directory_iterator it(proc(pid, "fd"), error), end; !error && it != end; it.increment(error))
+  for (fs::directory_iterator it(proc(pid, "fd"), error), end; !error && it != end;
+       it.increment(error))
     ++info.descriptors;
   return info;
 }

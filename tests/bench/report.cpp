@@ -20,10 +20,14 @@ std::string format(const char* text, Args... args) {
 
 const char* word(Verdict verdict) {
   switch (verdict) {
-    case Verdict::info: return "";
-    case Verdict::reached: return "ok";
-    case Verdict::missed: return "MISSED";
-    case Verdict::missing: return "MISSING";
+    case Verdict::info:
+      return "";
+    case Verdict::reached:
+      return "ok";
+    case Verdict::missed:
+      return "MISSED";
+    case Verdict::missing:
+      return "MISSING";
   }
   return "";
 }
@@ -70,14 +74,16 @@ Machine this_machine() {
   m.kernel = std::string(name.sysname) + " " + name.release + " " + name.machine;
   m.processor = value_after_colon("/proc/cpuinfo", "model name");
   m.cores = std::thread::hardware_concurrency();
-  m.memory_mib = std::strtoul(value_after_colon("/proc/meminfo", "MemTotal").c_str(), nullptr, 10) / 1024;
+  m.memory_mib =
+      std::strtoul(value_after_colon("/proc/meminfo", "MemTotal").c_str(), nullptr, 10) / 1024;
   std::ifstream("/proc/loadavg") >> m.load;
   return m;
 }
 
 void Report::add(Row row) { rows_.push_back(std::move(row)); }
 
-void Report::missing(std::string section, std::string name, std::string condition, std::string why) {
+void Report::missing(std::string section, std::string name, std::string condition,
+                     std::string why) {
   Row row;
   row.section = std::move(section);
   row.name = std::move(name);
@@ -151,8 +157,9 @@ std::string Report::json() const {
     if (!row.target.empty()) out += ", \"target\": " + escape(row.target);
     const char* verdict = row.verdict == Verdict::info ? "info" : word(row.verdict);
     std::string lower(verdict);
-    std::transform(lower.begin(), lower.end(), lower.begin(),
-                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    std::transform(lower.begin(), lower.end(), lower.begin(), [](char c) {
+      return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    });
     out += ", \"verdict\": " + escape(lower);
     if (!row.note.empty()) out += ", \"note\": " + escape(row.note);
     out += "}";

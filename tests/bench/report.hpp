@@ -10,7 +10,7 @@
 namespace bench {
 
 enum class Verdict {
-  info,     ///< Nothing was asked of it.
+  info,  ///< Nothing was asked of it.
   reached,
   missed,   ///< Measured, and not what it should be.
   missing,  ///< Could not be measured; fails the run.
@@ -25,7 +25,7 @@ struct Row {
   std::string unit = {};
   std::optional<Ratio> ratio = {};
   std::string ratio_to = {};
-  std::string target = {};              ///< "<= 1.15"
+  std::string target = {};  ///< "<= 1.15"
   Verdict verdict = Verdict::info;
   std::string note = {};
 };

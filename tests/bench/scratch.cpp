@@ -34,7 +34,8 @@ std::string read_line(const std::string& path) {
   return line;
 }
 
-// Removes a cgroup directory with all below it. Their processes were killed a moment ago and may still be leaving.
+// Removes a cgroup directory with all below it. Their processes were killed a moment ago and may
+// still be leaving.
 void remove_cgroup(const std::string& path) {
   for (int attempt = 0; attempt < 40; ++attempt) {
     write_file(path + "/cgroup.kill", "1");
@@ -114,8 +115,8 @@ void Scratch::make_cgroups() {
       continue;
     }
     cgroups_v1_.push_back(path);
-    // A v1 cpuset takes nobody in before it has processors and memory nodes; with clone_children what is made below
-    // inherits them (cpuset(7)).
+    // A v1 cpuset takes nobody in before it has processors and memory nodes; with clone_children
+    // what is made below inherits them (cpuset(7)).
     if (::access((path + "/cpuset.cpus").c_str(), F_OK) == 0) {
       write_file(path + "/cpuset.cpus", read_line(mount_point + "/cpuset.cpus"));
       write_file(path + "/cpuset.mems", read_line(mount_point + "/cpuset.mems"));
@@ -135,7 +136,8 @@ bool Scratch::start_guardian(std::string* error) {
     lifeline_ = ends[1];
     return true;
   }
-  // Ctrl-C and the like are for the harness; its end, whatever the reason, is the end of the lifeline.
+  // Ctrl-C and the like are for the harness; its end, whatever the reason, is the end of the
+  // lifeline.
   ::setsid();
   for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) ::signal(s, SIG_IGN);
   ::close(ends[1]);

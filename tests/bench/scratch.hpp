@@ -1,5 +1,6 @@
-// What the benchmark makes on the machine: one directory with a root file system and peers' configurations, and one
-// cgroup directory in each hierarchy. A guardian process removes all of it, however the harness ends.
+// What the benchmark makes on the machine: one directory with a root file system and peers'
+// configurations, and one cgroup directory in each hierarchy. A guardian process removes all of it,
+// however the harness ends.
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +18,8 @@ class Scratch {
   /// Waits until everything is removed.
   ~Scratch();
 
-  /// Makes directory, root file system (with `payloads` copied into it) and cgroups, and starts the guardian.
+  /// Makes directory, root file system (with `payloads` copied into it) and cgroups, and starts the
+  /// guardian.
   [[nodiscard]] bool open(const std::vector<std::string>& payloads, std::string* error);
 
   [[nodiscard]] const std::string& directory() const noexcept { return directory_; }

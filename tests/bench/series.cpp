@@ -11,8 +11,7 @@ using std::chrono::milliseconds;
 
 void take_round(Series* series, Pace pace, Effort effort) {
   Reply reply;
-  series->request.count =
-      pace == Pace::spaced ? 1 : static_cast<std::uint32_t>(effort.batch) + 1;
+  series->request.count = pace == Pace::spaced ? 1 : static_cast<std::uint32_t>(effort.batch) + 1;
   if (!series->worker->call(series->request, &reply)) {
     series->error = series->worker->error();
     return;

@@ -1,5 +1,5 @@
-// condroid-bench-floor: the small, static, single-threaded process that runs the floor, and that starts the commands of
-// others. Driven by the harness over descriptor 3; ends when that closes.
+// condroid-bench-floor: the small, static, single-threaded process that runs the floor, and that
+// starts the commands of others. Driven by the harness over descriptor 3; ends when that closes.
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <sched.h>
@@ -39,9 +39,8 @@ void refuse(const char* what, int error) {
   std::snprintf(reply.error, sizeof reply.error, "%s: %s", what, std::strerror(error));
 }
 
-// Request::threads 1 asks for memory copied as by fork(2), 0 for the fast way.
 FloorClone clone_of(const Request& r) {
-  return r.threads == 1 ? FloorClone::copied_memory : FloorClone::shared_memory;
+  return r.share_memory ? FloorClone::memory_shared : FloorClone::memory_copied;
 }
 
 void run() {
@@ -73,9 +72,9 @@ void rate() {
   reply.value[1] = at - start;
 }
 
-// A place of its own for commands that make cgroups and keep state in /run: they see the benchmark's own v2 cgroup as
-// the root of all cgroups and an empty /run, so nothing of theirs is left on the machine. crun and runc need a machine
-// with the v2 tree alone.
+// A place of its own for commands that make cgroups and keep state in /run: they see the
+// benchmark's own v2 cgroup as the root of all cgroups and an empty /run, so nothing of theirs is
+// left on the machine. crun and runc need a machine with the v2 tree alone.
 void cage() {
   char procs[300];
   std::snprintf(procs, sizeof procs, "%s/cgroup.procs", request.work.cgroup_v2_parent);
@@ -148,15 +147,25 @@ int serve() {
     reply.count = 0;
     for (std::uint64_t& v : reply.value) v = 0;
     switch (request.kind) {
-      case Request::run: run(); break;
-      case Request::rate: rate(); break;
-      case Request::cage: cage(); break;
-      case Request::command: command(); break;
+      case Request::run:
+        run();
+        break;
+      case Request::rate:
+        rate();
+        break;
+      case Request::cage:
+        cage();
+        break;
+      case Request::command:
+        command();
+        break;
       case Request::open:
       case Request::grow:
       case Request::spawn:
       case Request::stop_all:
-      case Request::settle: refuse("request", ENOSYS); break;
+      case Request::settle:
+        refuse("request", ENOSYS);
+        break;
     }
     if (!send_message(worker_socket, reply)) break;
   }

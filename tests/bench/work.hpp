@@ -1,5 +1,6 @@
-// What one launch of the benchmark is to do, and the messages between the harness and its workers. Plain data without
-// pointers: it travels through a socket, and floor, condroid and peers are all told by the same struct.
+// What one launch of the benchmark is to do, and the messages between the harness and its workers.
+// Plain data without pointers: it travels through a socket, and floor, condroid and peers are all
+// told by the same struct.
 #pragma once
 
 #include <cstddef>
@@ -40,18 +41,19 @@ enum class CgroupUse : std::uint8_t {
 
 enum class SysfsUse : std::uint8_t { none, fresh, bound };
 
-/// One container. The floor does exactly this and nothing else; the condroid adapter makes a Spec of it.
+/// One container. The floor does exactly this and nothing else; the condroid adapter makes a Spec
+/// of it.
 struct Work {
-  char root[256] = {};      ///< Host path of the root file system: dev, proc, sys, true and pause.
-  char command[64] = {};    ///< "/true" or "/pause"
+  char root[256] = {};    ///< Host path of the root file system: dev, proc, sys, true and pause.
+  char command[64] = {};  ///< "/true" or "/pause"
   char hostname[64] = {};
-  bool net = false;         ///< A network namespace of its own, loopback up.
-  bool user = false;        ///< A user namespace: ids 0 to 65535 are the host's id_base and up.
+  bool net = false;   ///< A network namespace of its own, loopback up.
+  bool user = false;  ///< A user namespace: ids 0 to 65535 are the host's id_base and up.
   std::uint32_t id_base = 100000;
   bool cgroup_ns = false;
   CgroupUse cgroup = CgroupUse::none;
   SysfsUse sysfs = SysfsUse::fresh;
-  bool shm = true;          ///< A tmpfs on /dev/shm.
+  bool shm = true;  ///< A tmpfs on /dev/shm.
   bool mqueue = true;
   bool bind_nodes = false;  ///< /dev nodes by bind instead of mknod; a user namespace needs it.
 
@@ -62,31 +64,37 @@ struct Work {
   bool drop_groups = false;
   bool close_descriptors = false;
   bool limit_capabilities = false;
-  std::uint64_t capabilities = 0;      ///< What is kept, if limited.
-  StringList<1024> masked = {};        ///< Paths relative to the root: "proc/kcore". A missing one is passed over.
+  std::uint64_t capabilities = 0;  ///< What is kept, if limited.
+  StringList<1024> masked =
+      {};  ///< Paths relative to the root: "proc/kcore". A missing one is passed over.
   StringList<1024> read_only = {};
 
-  // For CgroupUse: directories below which a launch makes its own. The harness made them and removes them.
+  // For CgroupUse: directories below which a launch makes its own. The harness made them and
+  // removes them.
   char cgroup_v2_parent[256] = {};
   StringList<2048> cgroup_v1_parents = {};
 };
 
 struct Request {
   enum Kind : std::uint32_t {
-    open,      ///< Host worker: start the launcher (a warm Runtime). Reply value[0]: pid of its helper process, or 0.
-    grow,      ///< Host worker: make `amount` bytes resident.
-    run,       ///< `count` launches one after the other, each timed.
-    rate,      ///< Launches from `threads` threads for `millis`. Reply value[0]: how many, value[1]: nanoseconds.
-    spawn,     ///< Host worker: `count` containers that stay alive. Reply value[0]: nanoseconds for all.
+    open,   ///< Host worker: start the launcher (a warm Runtime). Reply value[0]: pid of its helper
+            ///< process, or 0.
+    grow,   ///< Host worker: make `amount` bytes resident.
+    run,    ///< `count` launches one after the other, each timed.
+    rate,   ///< Launches from `threads` threads for `millis`. Reply value[0]: how many, value[1]:
+            ///< nanoseconds.
+    spawn,  ///< Host worker: `count` containers that stay alive. Reply value[0]: nanoseconds for
+            ///< all.
     stop_all,  ///< Host worker: kills them and waits. Reply value[0]: nanoseconds for all.
     settle,    ///< Host worker: gives freed memory back, so that growth can be measured.
-    cage,      ///< Command worker: own mount and cgroup namespace in which only the v2 tree is visible.
-    command,   ///< Command worker: run `argv` `count` times, each timed.
+    cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 tree is visible.
+    command,  ///< Command worker: run `argv` `count` times, each timed.
   };
   Kind kind = run;
   std::uint32_t count = 0;
   std::uint32_t threads = 1;
   std::uint32_t millis = 0;
+  bool share_memory = false;  ///< Floor: FloorClone::memory_shared.
   std::uint64_t amount = 0;
   Work work = {};
   StringList<4096> argv = {};

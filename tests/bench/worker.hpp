@@ -11,7 +11,8 @@
 
 namespace bench {
 
-/// Owns a child process. It has PR_SET_PDEATHSIG, so it dies with the harness; destroying the handle kills it.
+/// Owns a child process. It has PR_SET_PDEATHSIG, so it dies with the harness; destroying the
+/// handle kills it.
 class Worker {
  public:
   Worker() = default;
