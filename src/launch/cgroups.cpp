@@ -14,7 +14,7 @@
 #include <csignal>
 #include <cstring>
 
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
 

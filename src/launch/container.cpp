@@ -15,7 +15,7 @@
 #include <cstring>
 
 #include "launch/container_core.hpp"
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {

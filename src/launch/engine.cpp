@@ -13,7 +13,7 @@
 #include <cstring>
 
 #include "launch/helper.hpp"
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
 

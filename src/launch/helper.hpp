@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "condroid/error.hpp"
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 #include "launch/zygote.hpp"
 #include "program/encode.hpp"
 

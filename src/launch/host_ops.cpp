@@ -15,7 +15,7 @@
 
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 #include "program/kernel.hpp"
 
 namespace condroid::inline v0::detail {

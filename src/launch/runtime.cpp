@@ -10,7 +10,7 @@
 
 #include "condroid/builder.hpp"
 #include "launch/engine.hpp"
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 #include "launch/zygote.hpp"
 
 namespace condroid {

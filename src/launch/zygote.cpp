@@ -19,7 +19,7 @@
 #include <cstring>
 #include <ctime>
 
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 #include "program/kernel.hpp"
 #include "program/syscall.hpp"
 

@@ -1,4 +1,4 @@
-#include "launch/wire.hpp"
+#include "sys/wire.hpp"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -13,14 +13,10 @@
 
 namespace condroid::inline v0::detail {
 
-namespace {
-constexpr std::size_t most_fds = 253;  // SCM_MAX_FD
-}
-
 int send_message(int socket, const void* data, std::size_t size, std::span<const int> fds) {
-  if (fds.size() > most_fds) return EINVAL;
+  if (fds.size() > most_message_fds) return EINVAL;
   iovec iov{const_cast<void*>(data), size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_message_fds)];
   msghdr m{};
   m.msg_iov = &iov;
   m.msg_iovlen = 1;
@@ -42,7 +38,7 @@ int send_message(int socket, const void* data, std::size_t size, std::span<const
 Received receive_message(int socket, void* data, std::size_t size, std::span<Fd> fds) {
   Received r;
   iovec iov{data, size};
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_fds)];
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_message_fds)];
   msghdr m{};
   ssize_t n = 0;
   do {
@@ -70,7 +66,8 @@ Received receive_message(int socket, void* data, std::size_t size, std::span<Fd>
   }
   r.size = static_cast<std::size_t>(n);
   r.truncated = r.truncated || (m.msg_flags & (MSG_CTRUNC | MSG_TRUNC)) != 0;
-  r.end = n == 0;
+  // An empty message looks the same, but one with descriptors is none.
+  r.end = n == 0 && r.fd_count == 0 && !r.truncated;
   return r;
 }
 

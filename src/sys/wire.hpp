@@ -2,12 +2,13 @@
 // not wrap. Private.
 #pragma once
 
-#include <array>
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <limits>
 #include <span>
 
 #include "condroid/sys/fd.hpp"
-#include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -22,6 +23,9 @@ struct Received {
   std::size_t fd_count = 0;
 };
 
+/// Most descriptors that the kernel takes in one message: SCM_MAX_FD, unix(7).
+inline constexpr std::size_t most_message_fds = 253;
+
 /// Receives one message without blocking. At most fds.size() descriptors are kept, all CLOEXEC; others are closed.
 [[nodiscard]] Received receive_message(int socket, void* data, std::size_t size, std::span<Fd> fds = {});
 
@@ -31,6 +35,13 @@ struct Received {
 /// Waits for `events` on fd. 1 ready, 0 time out, -errno. EINTR is hidden; `milliseconds` < 0 waits for ever.
 [[nodiscard]] int wait_for_fd(int fd, short events, int milliseconds);
 
+/// A span of time as poll(2) and wait_for_fd take it: anything negative is for ever, and what no int holds nearly so.
+[[nodiscard]] constexpr int poll_timeout(std::chrono::milliseconds limit) noexcept {
+  if (limit.count() < 0) return -1;
+  return static_cast<int>(std::min<std::chrono::milliseconds::rep>(limit.count(), std::numeric_limits<int>::max()));
+}
+
+/// pidfd_send_signal(2), Linux 5.1. errno, or 0.
 [[nodiscard]] int pidfd_signal(int pidfd, int signal);
 
 }  // namespace condroid::inline v0::detail

@@ -1,0 +1,149 @@
+#include "condroid/sys/pidfd.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <string>
+#include <string_view>
+
+#include "program/kernel.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+
+namespace {
+
+std::string name_of(const Fd& pidfd) { return fmt::format("pidfd {}", pidfd.get()); }
+
+/// What proc(5) says in the "Pid:" line that only pidfds have: the pid, 0 if it has none in that
+/// namespace, -1 after it was waited for.
+Result<int> pid_in_fdinfo(const Fd& pidfd) {
+  if (!pidfd) return fail(EBADF, Step::open_descriptor, name_of(pidfd));
+  // Of this thread: others may have a descriptor table of their own.
+  const std::string path = fmt::format("/proc/thread-self/fdinfo/{}", pidfd.get());
+  const Fd info(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!info) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+  char text[1024];
+  const ssize_t n = ::read(info.get(), text, sizeof text);
+  if (n < 0) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+  const std::string_view all(text, static_cast<std::size_t>(n));
+  constexpr std::string_view key = "\nPid:\t";
+  const std::size_t at = all.find(key);
+  int pid = 0;
+  if (at == std::string_view::npos ||
+      std::from_chars(all.data() + at + key.size(), all.data() + all.size(), pid).ec != std::errc{})
+    return fail(EBADF, Step::open_descriptor,
+                fmt::format("descriptor {} is not a pidfd", pidfd.get()));
+  return pid;
+}
+
+/// waitid for this one child. 0 with an empty result if it runs, or an errno.
+int wait_once(int pidfd, int flags, std::optional<ProcessEnd>& end) {
+  siginfo_t info{};
+  int n = 0;
+  do {
+    n = ::waitid(static_cast<idtype_t>(kernel::p_pidfd), static_cast<id_t>(pidfd), &info,
+                 WEXITED | kernel::wall | flags);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return errno;
+  if (info.si_pid == 0) return 0;
+  ProcessEnd e;
+  e.pid = Pid{info.si_pid};
+  if (info.si_code == CLD_EXITED) {
+    e.code = info.si_status;
+  } else {
+    e.kind = ProcessEnd::signaled;
+    e.signal = Signal{info.si_status};
+    e.core_dumped = info.si_code == CLD_DUMPED;
+  }
+  end = e;
+  return 0;
+}
+
+}  // namespace
+
+Result<Pidfd> Pidfd::open(Pid pid) {
+  Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
+  if (!fd) return fail(errno, Step::open_descriptor, fmt::format("process {}", pid.value));
+  return Pidfd(std::move(fd));
+}
+
+Result<Pidfd> Pidfd::from(Fd fd) {
+  if (auto pid = pid_in_fdinfo(fd); !pid) return fail(pid);
+  return Pidfd(std::move(fd));
+}
+
+Result<void> Pidfd::signal(Signal signal) const {
+  if (const int e = detail::pidfd_signal(fd_.get(), signal.value); e != 0)
+    return fail(e, Step::signal, fmt::format("signal {} to {}", signal.value, name_of(fd_)));
+  return {};
+}
+
+Result<bool> Pidfd::ended_within(std::chrono::milliseconds limit) const {
+  // poll would pass a negative number over in silence.
+  if (!fd_) return fail(EBADF, Step::wait, name_of(fd_));
+  const int ready = detail::wait_for_fd(fd_.get(), POLLIN, detail::poll_timeout(limit));
+  if (ready < 0) return fail(-ready, Step::wait, name_of(fd_));
+  return ready > 0;
+}
+
+Result<ProcessEnd> Pidfd::wait() const {
+  std::optional<ProcessEnd> end;
+  for (;;) {
+    const int e = wait_once(fd_.get(), 0, end);
+    if (e == 0) return *end;
+    // A pidfd opened with PIDFD_NONBLOCK (Linux 5.10) lets waitid not wait.
+    if (e != EAGAIN) return fail(e, Step::wait, name_of(fd_));
+    if (auto ready = ended_within(std::chrono::milliseconds{-1}); !ready) return fail(ready);
+  }
+}
+
+Result<std::optional<ProcessEnd>> Pidfd::wait_for(std::chrono::milliseconds limit) const {
+  using Clock = std::chrono::steady_clock;
+  const auto began = Clock::now();
+  std::optional<ProcessEnd> end;
+  for (bool was_ready = false;;) {
+    // First: whose child it is not should not have to wait to be told.
+    const int e = wait_once(fd_.get(), WNOHANG, end);
+    if (e != 0 && e != EAGAIN) return fail(e, Step::wait, name_of(fd_));
+    if (end) return end;
+    auto left = limit;
+    if (limit.count() >= 0) {
+      left = limit - std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
+      if (left.count() <= 0) return end;
+    }
+    // Ended, but not for us yet: a tracer has not let go of it. Nothing tells when it does.
+    if (was_ready) (void)::poll(nullptr, 0, 1);
+    auto ready = ended_within(left);
+    if (!ready) return fail(ready);
+    was_ready = *ready;
+  }
+}
+
+Result<Pid> Pidfd::pid() const {
+  auto pid = pid_in_fdinfo(fd_);
+  if (!pid) return fail(pid);
+  if (*pid < 0) return fail(ESRCH, Step::open_descriptor, name_of(fd_));
+  if (*pid == 0)
+    return fail(Errc::unsupported, Step::open_descriptor,
+                name_of(fd_) + " has no number in this pid namespace");
+  return Pid{*pid};
+}
+
+Result<Fd> Pidfd::copy_fd(int number) const {
+  Fd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, fd_.get(), number, 0)));
+  if (!fd)
+    return fail(errno, Step::open_descriptor,
+                fmt::format("descriptor {} of {}", number, name_of(fd_)));
+  return fd;
+}
+
+}  // namespace v0
+}  // namespace condroid
