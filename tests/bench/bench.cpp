@@ -14,6 +14,7 @@
 
 #include "commands.hpp"
 #include "count_calls.hpp"
+#include "launcher.hpp"
 #include "process_info.hpp"
 #include "report.hpp"
 #include "scratch.hpp"
@@ -53,16 +54,39 @@ Work default_work(const Scratch& scratch, bool net) {
     fits = fits && w.masked.add(p);
   for (const char* p : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"})
     fits = fits && w.read_only.add(p);
-  copy_text(w.cgroup_v2_parent, scratch.cgroup_v2());
-  for (const std::string& path : scratch.cgroups_v1()) fits = fits && w.cgroup_v1_parents.add(path);
   if (!fits) std::fprintf(stderr, "condroid-bench: the list of paths is too long\n");
   return w;
+}
+
+// Tells the floor to make the cgroups that condroid makes. False if the harness has no directory
+// for one.
+bool add_cgroups(const Scratch& scratch, CgroupUse use, Work* work, std::string* error) {
+  work->cgroup = use;
+  std::vector<CgroupPart> parts;
+  if (!cgroups_of(*work, &parts, error)) return false;
+  for (const CgroupPart& part : parts) {
+    const std::string parent = scratch.cgroup_in(part.mount_point, part.controllers);
+    if (parent.empty()) {
+      return *error = "no cgroup of ours in " + part.mount_point + ": " + scratch.cgroup_error(),
+             false;
+    }
+    if (work->cgroup_count == Work::max_cgroups) return *error = "too many cgroups", false;
+    CgroupDirectory& c = work->cgroups[work->cgroup_count++];
+    c.v2 = part.v2;
+    copy_text(c.parent, parent);
+    for (const auto& [file, value] : part.values) {
+      if (!c.values.add(file) || !c.values.add(value))
+        return *error = "too many values for a cgroup", false;
+    }
+  }
+  return true;
 }
 
 struct Kind {
   std::string name;
   Work work;
-  bool judged;  ///< Has the target of 1.15; the others are further rows with the same work.
+  bool strict = false;     ///< Also against the floor with shared memory.
+  std::string error = {};  ///< Why it cannot be measured.
 };
 
 class Bench {
@@ -126,13 +150,14 @@ std::vector<Kind> Bench::kinds() const {
   std::vector<Kind> out;
   out.push_back({"no net", default_work(scratch_, false), true});
   out.push_back({"net", default_work(scratch_, true), true});
-  Kind v2{"net, v2 cgroup", default_work(scratch_, true), false};
-  v2.work.cgroup = CgroupUse::v2;
-  out.push_back(v2);
-  Kind every{"net, every cgroup", default_work(scratch_, true), false};
-  every.work.cgroup = CgroupUse::every;
-  out.push_back(every);
-  Kind ids{"net, id map", default_work(scratch_, true), false};
+  for (const CgroupUse use : {CgroupUse::plain, CgroupUse::limits}) {
+    Kind kind{use == CgroupUse::plain ? "net, cgroup" : "net, cgroups with limits",
+              default_work(scratch_, true)};
+    if (!add_cgroups(scratch_, use, &kind.work, &kind.error) && kind.error.empty())
+      kind.error = "no cgroup";
+    out.push_back(std::move(kind));
+  }
+  Kind ids{"net, id map", default_work(scratch_, true)};
   ids.work.user = true;
   ids.work.bind_nodes = true;
   out.push_back(ids);
@@ -154,7 +179,7 @@ void Bench::add_latency(const char* section, const Series& series, const std::st
   if (!series.error.empty()) row.verdict = Verdict::missing;
   if (to != nullptr && !to->rounds.empty()) {
     row.ratio = paired_ratio(series.rounds, to->rounds);
-    row.ratio_to = "of " + to->name;
+    row.ratio_to = to->name;
   }
   report_.add(std::move(row));
 }
@@ -183,9 +208,9 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
                         const std::string& host_error, Pace pace) {
   const char* const section = "launch to exit";
   const std::string condition = kind.name + ", " + to_string(pace);
-  if (kind.work.cgroup != CgroupUse::none && scratch_.cgroup_v2().empty()) {
-    report_.missing(section, "floor", condition, scratch_.cgroup_error());
-    report_.missing(section, "condroid", condition, scratch_.cgroup_error());
+  if (!kind.error.empty()) {
+    for (const char* name : {"floor", "condroid"})
+      report_.missing(section, name, condition, kind.error);
     return;
   }
   Series bare = series_of("floor", floor, kind.work, "");
@@ -193,15 +218,15 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
   strict.request.share_memory = true;
   Series ours = series_of("condroid", host, kind.work, host_error);
   std::vector<Series*> all = {&bare, &ours};
-  if (kind.judged) all.push_back(&strict);
+  if (kind.strict) all.push_back(&strict);
   Effort effort =
       pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
-  if (!kind.judged && pace == Pace::spaced) effort.rounds = 24;
-  if (options_.quick) effort.rounds = pace == Pace::spaced ? (kind.judged ? 10 : 4) : 12;
+  if (!kind.strict && pace == Pace::spaced) effort.rounds = 24;
+  if (options_.quick) effort.rounds = pace == Pace::spaced ? (kind.strict ? 10 : 4) : 12;
   measure(all, pace, effort);
 
   add_latency(section, bare, condition, nullptr);
-  if (kind.judged) add_latency(section, strict, condition, &bare);
+  if (kind.strict) add_latency(section, strict, condition, &bare);
   if (ours.samples.empty()) {
     report_.missing(section, ours.name, condition, ours.error);
     return;
@@ -212,7 +237,7 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
   row.condition = condition;
   row.latency = summarize(ours.samples);
   row.ratio = paired_ratio(ours.rounds, bare.rounds);
-  row.ratio_to = "of floor";
+  row.ratio_to = "floor";
   row.note = ours.error;
   Report::judge(&row, row.ratio->value, "<=", 1.15);
   if (!ours.error.empty()) row.verdict = Verdict::missing;
@@ -220,7 +245,7 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
   if (strict.rounds.empty()) return;
   row.latency.reset();
   row.ratio = paired_ratio(ours.rounds, strict.rounds);
-  row.ratio_to = "of floor, memory shared";
+  row.ratio_to = "floor, memory shared";
   row.target.clear();
   row.verdict = Verdict::info;
   report_.add(std::move(row));
@@ -265,7 +290,7 @@ void Bench::host_section() {
       row.latency = summarize(series[i].samples);
       if (i > 0 && !series[0].rounds.empty()) {
         row.ratio = paired_ratio(series[i].rounds, series[0].rounds);
-        row.ratio_to = "of empty";
+        row.ratio_to = "empty";
         if (sizes[i] == 4096) Report::judge(&row, row.ratio->value, "<=", 1.05);
       }
       report_.add(std::move(row));
@@ -340,7 +365,7 @@ void Bench::rate_rows(bool net, unsigned parallel) {
   }
   row.value = median(host_rates);
   row.ratio = paired_ratio(host_rates, floor_rates);
-  row.ratio_to = "of floor";
+  row.ratio_to = "floor";
   row.note.clear();
   row.verdict = Verdict::info;
   if (parallel == 4) Report::judge(&row, row.ratio->value, ">=", 0.9);
@@ -359,7 +384,8 @@ void Bench::command_section() {
 void Bench::command_rows(bool net, Worker* host, const std::string& host_error, Pace pace) {
   const char* const section = "whole commands";
   const std::string condition = std::string(net ? "net, " : "no net, ") + to_string(pace);
-  const Work work = default_work(scratch_, net);
+  Work work = default_work(scratch_, net);
+  work.read_only_root = true;
   const std::vector<Command> commands = make_commands(work, scratch_, options_.condroid_run);
   Worker open_worker = start_floor();
   Worker cage_worker = start_floor();
@@ -368,8 +394,8 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
     Request cage;
     Reply reply;
     cage.kind = Request::cage;
-    cage.work = work;
-    if (!cage_worker.call(cage, &reply)) cage_error = cage_worker.error();
+    if (!cage.argv.add(scratch_.cgroup_v2())) cage_error = "the path of the cgroup is too long";
+    if (cage_error.empty() && !cage_worker.call(cage, &reply)) cage_error = cage_worker.error();
   }
   std::vector<Series> series;
   series.push_back(series_of("condroid, in process", host, work, host_error));
@@ -416,14 +442,14 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
     if (!in_process.rounds.empty()) {
       row.name = "condroid, in process";
       row.ratio = paired_ratio(in_process.rounds, peer.rounds);
-      row.ratio_to = "of " + peer.name;
+      row.ratio_to = peer.name;
       Report::judge(&row, row.ratio->value, "<", 1);
       report_.add(row);
     }
     if (!ours.rounds.empty() && peer.name == "bwrap") {
       row.name = "condroid-run";
       row.ratio = paired_ratio(ours.rounds, peer.rounds);
-      row.ratio_to = "of " + peer.name;
+      row.ratio_to = peer.name;
       Report::judge(&row, row.ratio->value, "<", 1);
       report_.add(row);
     }
@@ -436,7 +462,7 @@ void Bench::live_section() {
                                            "zygote, per container",     "host, descriptors each",
                                            "zygote, descriptors each",  "wake-ups while idle, 1 s",
                                            "containers left after stop"};
-  const unsigned count = options_.quick ? 100 : 200;
+  const unsigned count = options_.quick ? 100 : 500;
   const std::string condition = std::to_string(count) + " containers, net";
   pid_t helper = 0;
   std::string error;
@@ -451,12 +477,12 @@ void Bench::live_section() {
     request.count = n;
     if (!host->call(request, &reply)) error = host->error();
   };
-  // Once up and down first: what an allocator and a table grow by the first time is not the price
-  // of a container.
-  step(Request::spawn, count);
+  // A few up and down first: what is touched at the very first launch is not the price of a
+  // container.
+  step(Request::spawn, 8);
   step(Request::stop_all, 0);
-  step(Request::settle, 0);
   step(Request::spawn, 1);
+  step(Request::settle, 0);
   if (host == nullptr || !error.empty()) {
     for (const char* name : rows) report_.missing(section, name, condition, error);
     return;
@@ -563,11 +589,11 @@ void Bench::many_section() {
   Reply stop;
   std::size_t alive = 0;
   std::size_t left = 0;
-  ProcessInfo before;
-  ProcessInfo after;
+  std::uint64_t before = 0;
+  std::uint64_t after = 0;
   if (host != nullptr) {
     const pid_t parent = helper > 0 ? helper : host->pid();
-    before = process_info(host->pid());
+    before = process_info(host->pid()).descriptors + process_info(helper).descriptors;
     request.kind = Request::spawn;
     request.count = count;
     request.work = default_work(scratch_, true);
@@ -579,7 +605,7 @@ void Bench::many_section() {
     if (!good) error = host->error();
     std::this_thread::sleep_for(milliseconds(300));
     left = children_of(parent).size();
-    after = process_info(host->pid());
+    after = process_info(host->pid()).descriptors + process_info(helper).descriptors;
   }
   if (!error.empty()) {
     for (const char* name : {"alive", "left after stop", "start, each", "stop, each"})
@@ -595,8 +621,7 @@ void Bench::many_section() {
   Report::judge(&row, *row.value, ">=", count);
   report_.add(row);
   row.name = "left after stop";
-  row.value = static_cast<double>(
-      left + (after.descriptors > before.descriptors ? after.descriptors - before.descriptors : 0));
+  row.value = static_cast<double>(left + (after > before ? after - before : 0));
   row.unit = "processes and fds";
   Report::judge(&row, *row.value, "<=", 0);
   report_.add(row);

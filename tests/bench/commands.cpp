@@ -65,7 +65,7 @@ std::string oci_config(const Work& work, const std::string& root) {
          R"("noNewPrivileges": )" + (work.no_new_privs ? "true" : "false") + R"(
   },
   "root": {"path": ")" +
-         root + R"(", "readonly": false},
+         root + R"(", "readonly": )" + (work.read_only_root ? "true" : "false") + R"(},
   "hostname": ")" +
          work.hostname + R"(",
   "mounts": [
@@ -91,7 +91,9 @@ std::string oci_config(const Work& work, const std::string& root) {
 }
 
 std::string lxc_config(const Work& work, const std::string& root) {
-  return "lxc.rootfs.path = dir:" + root + "\nlxc.uts.name = " + work.hostname +
+  return "lxc.rootfs.path = dir:" + root +
+         (work.read_only_root ? "\nlxc.rootfs.options = ro" : "") +
+         "\nlxc.uts.name = " + work.hostname +
          "\nlxc.net.0.type = " + (work.net ? "empty" : "none") +
          // Its cgroups go below the one it runs in, instead of below that of pid 1.
          "\nlxc.cgroup.relative = 1"
@@ -125,8 +127,10 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   std::vector<Command> out;
   Command ours;
   ours.name = "condroid-run";
-  ours.argv = {condroid_run, "--rootfs",    root, "--net",     work.net ? "none" : "host",
-               "--hostname", work.hostname, "--", work.command};
+  ours.argv = {condroid_run, "--rootfs", root, "--hostname", work.hostname};
+  if (work.read_only_root) ours.argv.emplace_back("--read-only");
+  for (const char* a : {"--net", work.net ? "none" : "host", "--", work.command})
+    ours.argv.emplace_back(a);
   if (condroid_run.empty()) {
     ours.absent = "absent: give its path with --condroid-run or in CONDROID_RUN";
   } else if (::access(condroid_run.c_str(), X_OK) != 0) {
@@ -139,8 +143,9 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   if (work.cgroup_ns) bwrap.argv.push_back("--unshare-cgroup");
   for (const char* a : {"--as-pid-1", "--die-with-parent", "--new-session", "--hostname"})
     bwrap.argv.emplace_back(a);
-  bwrap.argv.insert(bwrap.argv.end(), {work.hostname, "--bind", root, "/", "--dev", "/dev",
-                                       "--proc", "/proc", "--mqueue", "/dev/mqueue"});
+  bwrap.argv.insert(bwrap.argv.end(),
+                    {work.hostname, work.read_only_root ? "--ro-bind" : "--bind", root, "/",
+                     "--dev", "/dev", "--proc", "/proc", "--mqueue", "/dev/mqueue"});
   if (work.limit_capabilities) {
     bwrap.argv.insert(bwrap.argv.end(), {"--cap-drop", "ALL"});
     for (const char* c :
@@ -176,6 +181,13 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   unshare.reference = true;
   unshare.note = "reference: no /dev, no /sys, chroot";
   out.push_back(unshare);
+
+  Command plain;
+  plain.name = "no container";
+  plain.argv = {root + work.command};
+  plain.reference = true;
+  plain.note = "reference: vfork and exec of the same program";
+  out.push_back(plain);
   return out;
 }
 

@@ -150,8 +150,8 @@ constexpr Link links[] = {
     {"pts/ptmx", "dev/ptmx"},
 };
 
-bool write_text(const char* path, const char* text) {
-  const int fd = ::open(path, O_WRONLY | O_CLOEXEC);
+bool write_text(int directory, const char* path, const char* text) {
+  const int fd = ::openat(directory, path, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return false;
   const auto length = static_cast<ssize_t>(std::strlen(text));
   const bool good = ::write(fd, text, static_cast<std::size_t>(length)) == length;
@@ -173,44 +173,40 @@ bool Floor::prepare(const Work& work, FloorClone how, FloorFailure* failure) {
   if (how_ == FloorClone::memory_shared) clone_flags_ |= CLONE_VM;
   // A cgroup namespace is rooted where its maker is, so with cgroups the child makes it when it has
   // moved.
-  if (work_.cgroup_ns && work_.cgroup == CgroupUse::none) clone_flags_ |= CLONE_NEWCGROUP;
+  if (work_.cgroup_ns && work_.cgroup_count == 0) clone_flags_ |= CLONE_NEWCGROUP;
 
   if (!format(id_map_, "0 %u 65536\n", work_.id_base)) return failed(failure, "id map");
-  if (!format(cgroup_v2_, "%s/floor.%d", work_.cgroup_v2_parent, ::getpid()))
-    return failed(failure, "cgroup");
-  cgroup_v1_count_ = 0;
-  if (work_.cgroup == CgroupUse::every) {
-    for (const char* p = nullptr; (p = work_.cgroup_v1_parents.next(p)) != nullptr;) {
-      if (cgroup_v1_count_ == max_hierarchies) return errno = E2BIG, failed(failure, "cgroups");
-      if (!format(cgroup_v1_[cgroup_v1_count_++], "%s/floor.%d", p, ::getpid()))
-        return failed(failure, "cgroup");
-    }
+  for (int i = 0; i < work_.cgroup_count; ++i) {
+    if (!format(cgroup_[i], "%s/floor.%d", work_.cgroups[i].parent, ::getpid()))
+      return failed(failure, "cgroup");
   }
   return true;
 }
 
 bool Floor::make_cgroups(FloorFailure* failure) {
-  if (work_.cgroup == CgroupUse::none) return true;
-  if (::mkdir(cgroup_v2_, 0755) != 0) return failed(failure, "mkdir cgroup (v2)");
-  cgroup_v2_fd_ = ::open(cgroup_v2_, O_DIRECTORY | O_PATH | O_CLOEXEC);
-  if (cgroup_v2_fd_ < 0) return failed(failure, "open cgroup (v2)");
-  for (int i = 0; i < cgroup_v1_count_; ++i) {
-    if (::mkdir(cgroup_v1_[i], 0755) != 0) return failed(failure, "mkdir cgroup (v1)");
-    char tasks[340];
-    std::snprintf(tasks, sizeof tasks, "%s/tasks", cgroup_v1_[i]);
-    cgroup_v1_fd_[i] = ::open(tasks, O_WRONLY | O_CLOEXEC);
-    if (cgroup_v1_fd_[i] < 0) return failed(failure, "open tasks");
+  for (int i = 0; i < work_.cgroup_count; ++i) {
+    const CgroupDirectory& c = work_.cgroups[i];
+    if (::mkdir(cgroup_[i], 0755) != 0) return failed(failure, "mkdir cgroup");
+    const int directory = ::open(cgroup_[i], O_DIRECTORY | O_PATH | O_CLOEXEC);
+    if (directory < 0) return failed(failure, "open cgroup");
+    for (const char* file = nullptr; (file = c.values.next(file)) != nullptr;) {
+      const char* const value = c.values.next(file);
+      if (!write_text(directory, file, value)) return failed(failure, "write to a cgroup");
+      file = value;
+    }
+    cgroup_fd_[i] = directory;
+    if (c.v2) continue;
+    cgroup_fd_[i] = ::openat(directory, "tasks", O_WRONLY | O_CLOEXEC);
+    if (cgroup_fd_[i] < 0) return failed(failure, "open tasks");
+    ::close(directory);
   }
   return true;
 }
 
 bool Floor::remove_cgroups(FloorFailure* failure) {
-  if (work_.cgroup == CgroupUse::none) return true;
-  ::close(cgroup_v2_fd_);
-  if (::rmdir(cgroup_v2_) != 0) return failed(failure, "rmdir cgroup (v2)");
-  for (int i = 0; i < cgroup_v1_count_; ++i) {
-    ::close(cgroup_v1_fd_[i]);
-    if (::rmdir(cgroup_v1_[i]) != 0) return failed(failure, "rmdir cgroup (v1)");
+  for (int i = 0; i < work_.cgroup_count; ++i) {
+    ::close(cgroup_fd_[i]);
+    if (::rmdir(cgroup_[i]) != 0) return failed(failure, "rmdir cgroup");
   }
   return true;
 }
@@ -218,9 +214,9 @@ bool Floor::remove_cgroups(FloorFailure* failure) {
 bool Floor::write_id_map(int pid, FloorFailure* failure) {
   char path[64];
   std::snprintf(path, sizeof path, "/proc/%d/uid_map", pid);
-  if (!write_text(path, id_map_)) return failed(failure, "write uid_map");
+  if (!write_text(AT_FDCWD, path, id_map_)) return failed(failure, "write uid_map");
   std::snprintf(path, sizeof path, "/proc/%d/gid_map", pid);
-  if (!write_text(path, id_map_)) return failed(failure, "write gid_map");
+  if (!write_text(AT_FDCWD, path, id_map_)) return failed(failure, "write gid_map");
   shared()->mapped.store(1, std::memory_order_release);
   futex(&shared()->mapped, FUTEX_WAKE, 1);
   return true;
@@ -240,9 +236,10 @@ bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
     args.stack = reinterpret_cast<std::uintptr_t>(child_stack);
     args.stack_size = sizeof child_stack;
   }
-  if (work_.cgroup != CgroupUse::none) {
+  for (int i = 0; i < work_.cgroup_count; ++i) {
+    if (!work_.cgroups[i].v2) continue;
     args.flags |= CLONE_INTO_CGROUP;
-    args.cgroup = static_cast<std::uint64_t>(cgroup_v2_fd_);
+    args.cgroup = static_cast<std::uint64_t>(cgroup_fd_[i]);
   }
   const long pid = bench_clone3(&args, sizeof args, &Floor::child_entry, this);
   if (pid < 0) {
@@ -283,14 +280,18 @@ int Floor::child() {
     must(::setresuid(0, 0, 0), "setresuid");
     must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
   }
-  for (int i = 0; i < cgroup_v1_count_; ++i) must(::write(cgroup_v1_fd_[i], "0", 1), "write tasks");
-  if (work_.cgroup_ns && work_.cgroup != CgroupUse::none)
+  for (int i = 0; i < work_.cgroup_count; ++i) {
+    if (!work_.cgroups[i].v2) must(::write(cgroup_fd_[i], "0", 1), "write tasks");
+  }
+  if (work_.cgroup_ns && work_.cgroup_count > 0)
     must(::unshare(CLONE_NEWCGROUP), "unshare(CLONE_NEWCGROUP)");
 
   must(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr), "mount private");
   must(::mount(work_.root, work_.root, nullptr, MS_BIND | MS_REC, nullptr), "bind root");
   must(::chdir(work_.root), "chdir");
-  must(::mount(nullptr, ".", nullptr, MS_BIND | MS_REMOUNT | MS_NODEV, nullptr), "remount root");
+  unsigned long root_flags = MS_NODEV;
+  if (work_.read_only_root) root_flags |= MS_RDONLY;
+  must(::mount(nullptr, ".", nullptr, MS_BIND | MS_REMOUNT | root_flags, nullptr), "remount root");
   set_up_dev();
   must(::mount("proc", "proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr), "mount proc");
   constexpr unsigned long sys_flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY;

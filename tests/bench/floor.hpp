@@ -40,8 +40,6 @@ class Floor {
   [[nodiscard]] bool launch(std::uint64_t* nanoseconds, FloorFailure* failure);
 
  private:
-  static constexpr int max_hierarchies = 24;
-
   static int child_entry(void* self);
   int child();
   void set_up_dev();
@@ -55,11 +53,8 @@ class Floor {
   FloorClone how_ = FloorClone::memory_copied;
   std::uint64_t clone_flags_ = 0;
   char id_map_[64] = {};
-  char cgroup_v2_[320] = {};
-  int cgroup_v2_fd_ = -1;
-  char cgroup_v1_[max_hierarchies][320] = {};
-  int cgroup_v1_fd_[max_hierarchies] = {};
-  int cgroup_v1_count_ = 0;
+  char cgroup_[Work::max_cgroups][256] = {};
+  int cgroup_fd_[Work::max_cgroups] = {};  ///< v2: the directory; v1: `tasks`.
 };
 
 }  // namespace bench

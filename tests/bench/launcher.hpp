@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "work.hpp"
 
@@ -34,6 +36,17 @@ class Launcher {
   /// Kills and waits for all that spawn() started.
   [[nodiscard]] virtual bool stop_all(std::string* error) = 0;
 };
+
+/// A cgroup that the library makes for a container.
+struct CgroupPart {
+  bool v2 = false;
+  std::string mount_point = {};               ///< Of its hierarchy.
+  std::vector<std::string> controllers = {};  ///< v2: to be switched on above it.
+  std::vector<std::pair<std::string, std::string>> values = {};  ///< File and text.
+};
+
+/// Which cgroups the library makes for this Work, for the floor to make the same.
+[[nodiscard]] bool cgroups_of(const Work& work, std::vector<CgroupPart>* parts, std::string* error);
 
 /// A launcher that is warm (its Runtime is open), or nullptr with the reason.
 [[nodiscard]] std::unique_ptr<Launcher> make_launcher(const Work& work, std::string* error);

@@ -17,6 +17,7 @@ Spec spec_of(const Work& work) {
   spec.name = "bench";
   spec.hostname = work.hostname;
   spec.root.path = HostPath(work.root);
+  spec.root.read_only = work.read_only_root;
   spec.process.argv = {work.command};
   spec.process.stdio = Stdio::null;
   spec.process.new_session = work.new_session;
@@ -35,6 +36,11 @@ Spec spec_of(const Work& work) {
     spec.idmap.gids = {{0, work.id_base, 65536}};
   }
   spec.resources.cgroup = work.cgroup == CgroupUse::none ? CgroupMode::never : CgroupMode::always;
+  if (work.cgroup == CgroupUse::limits) {
+    spec.resources.memory_max = 512_MiB;
+    spec.resources.pids_max = 256;
+    spec.resources.cpus = 1.0;
+  }
   if (work.sysfs == SysfsUse::none) {
     spec.default_mounts = false;
     spec.mounts.push_back(Proc{});
@@ -113,6 +119,29 @@ class CondroidLauncher final : public Launcher {
 };
 
 }  // namespace
+
+bool cgroups_of(const Work& work, std::vector<CgroupPart>* parts, std::string* error) {
+  const auto facts = probe_host();
+  if (!facts) return *error = to_string(facts.error()), false;
+  const auto plan = compile(spec_of(work), *facts);
+  if (!plan) return *error = to_string(plan.error()), false;
+  std::vector<std::size_t> hierarchies;
+  for (const Op& op : plan->ops) {
+    if (const auto* made = std::get_if<op::CreateCgroup>(&op)) {
+      hierarchies.push_back(made->hierarchy);
+      parts->push_back({.v2 = made->v2,
+                        .mount_point = made->mount_point,
+                        .controllers = made->controllers,
+                        .values = {}});
+    } else if (const auto* value = std::get_if<op::WriteCgroup>(&op)) {
+      for (std::size_t i = 0; i < hierarchies.size(); ++i) {
+        if (hierarchies[i] == value->hierarchy)
+          (*parts)[i].values.emplace_back(value->file, value->value);
+      }
+    }
+  }
+  return true;
+}
 
 std::unique_ptr<Launcher> make_launcher(const Work& work, std::string* error) {
   auto runtime = Runtime::open();

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 namespace bench {
@@ -65,6 +66,57 @@ std::string value_text(const Row& row) {
   return format(*row.value < 100 ? "%.1f %s" : "%.0f %s", *row.value, row.unit.c_str());
 }
 
+constexpr const char* build = CONDROID_BENCH_BUILD;
+
+constexpr std::size_t columns = 10;
+using Cells = std::array<std::string, columns>;
+
+Cells cells_of(const Row& row) {
+  Cells c = {row.name, row.condition};
+  if (row.latency) {
+    c[2] = format("%.3f", row.latency->p50);
+    c[3] = format("%.3f", row.latency->p99);
+    c[4] = format("%.3f", row.latency->min);
+  }
+  c[5] = value_text(row);
+  if (row.ratio) {
+    c[6] = format("%.3f [%.3f %.3f] of ", row.ratio->value, row.ratio->low, row.ratio->high) +
+           row.ratio_to;
+  }
+  c[7] = row.target;
+  c[8] = word(row.verdict);
+  c[9] = row.note;
+  return c;
+}
+
+// Aligned, so that it is a table for who reads it as text as well. Columns in which nothing stands
+// are left out; the first line is the heading.
+std::string markdown(const std::vector<Cells>& lines) {
+  std::array<std::size_t, columns> width{};
+  for (std::size_t i = 0; i < columns; ++i) {
+    bool used = false;
+    for (const Cells& c : lines) {
+      used = used || (&c != lines.data() && !c[i].empty());
+      width[i] = std::max(width[i], c[i].size());
+    }
+    if (!used) width[i] = 0;
+  }
+  std::string out;
+  for (const Cells& c : lines) {
+    std::string rule;
+    for (std::size_t i = 0; i < columns; ++i) {
+      if (width[i] == 0) continue;
+      const bool number = i >= 2 && i <= 5;
+      const std::string padding(width[i] - c[i].size(), ' ');
+      out += "| " + (number ? padding + c[i] : c[i] + padding) + " ";
+      rule += "|" + std::string(width[i] + 1, '-') + (number ? ":" : "-");
+    }
+    out += "|\n";
+    if (&c == lines.data()) out += rule + "|\n";
+  }
+  return out;
+}
+
 }  // namespace
 
 Machine this_machine() {
@@ -101,31 +153,17 @@ void Report::judge(Row* row, double measured, const char* relation, double limit
 }
 
 std::string Report::table() const {
-  std::string out = format("machine: %s, %s, %u cores, %lu MiB, load %s\n", machine_.kernel.c_str(),
-                           machine_.processor.c_str(), machine_.cores, machine_.memory_mib,
-                           machine_.load.c_str());
-  std::string section;
-  for (const Row& row : rows_) {
-    if (row.section != section) {
-      section = row.section;
-      out += format("\n%s\n  %-26s %-32s %9s %9s %9s  %-26s %-9s %s\n", section.c_str(), "", "",
-                    "p50 ms", "p99 ms", "min ms", "ratio [95 %]", "target", "verdict");
-    }
-    out += format("  %-26s %-32s ", row.name.c_str(), row.condition.c_str());
-    if (row.latency) {
-      out += format("%9.3f %9.3f %9.3f  ", row.latency->p50, row.latency->p99, row.latency->min);
-    } else {
-      out += format("%29s  ", value_text(row).c_str());
-    }
-    std::string ratio;
-    if (row.ratio) {
-      ratio = format("%.3f [%.3f %.3f] %s", row.ratio->value, row.ratio->low, row.ratio->high,
-                     row.ratio_to.c_str());
-    }
-    out += format("%-26s %-9s %s", ratio.c_str(), row.target.c_str(), word(row.verdict));
-    if (!row.note.empty()) out += "  (" + row.note + ")";
-    while (out.back() == ' ') out.pop_back();
-    out += '\n';
+  std::string out = format("%s, %s, %u cores, %lu MiB, load %s; library built as %s\n",
+                           machine_.kernel.c_str(), machine_.processor.c_str(), machine_.cores,
+                           machine_.memory_mib, machine_.load.c_str(), build);
+  for (auto first = rows_.begin(); first != rows_.end();) {
+    const auto last = std::find_if(first, rows_.end(),
+                                   [&](const Row& row) { return row.section != first->section; });
+    std::vector<Cells> lines = {{"", "", "p50 ms", "p99 ms", "min ms", "value", "ratio [95 %]",
+                                 "target", "verdict", "note"}};
+    std::transform(first, last, std::back_inserter(lines), cells_of);
+    out += "\n### " + first->section + "\n\n" + markdown(lines);
+    first = last;
   }
   out += format("\n%zu targets reached, %zu missed, %zu rows missing\n", count(Verdict::reached),
                 count(Verdict::missed), count(Verdict::missing));
@@ -137,7 +175,7 @@ std::string Report::json() const {
                     ", \"processor\": " + escape(machine_.processor) +
                     format(", \"cores\": %u, \"memory_mib\": %lu, \"load\": ", machine_.cores,
                            machine_.memory_mib) +
-                    escape(machine_.load) + "},\n  \"rows\": [";
+                    escape(machine_.load) + ", \"build\": " + escape(build) + "},\n  \"rows\": [";
   const char* separator = "\n";
   for (const Row& row : rows_) {
     out += separator;

@@ -24,8 +24,8 @@ struct Row {
   std::optional<double> value = {};     ///< Anything that is not a latency, in `unit`.
   std::string unit = {};
   std::optional<Ratio> ratio = {};
-  std::string ratio_to = {};
-  std::string target = {};  ///< "<= 1.15"
+  std::string ratio_to = {};  ///< "floor"
+  std::string target = {};    ///< "<= 1.15"
   Verdict verdict = Verdict::info;
   std::string note = {};
 };
@@ -50,6 +50,7 @@ class Report {
   /// The verdict of `ratio.value` against "<= limit" or ">= limit" (or "<"), filled into the row.
   static void judge(Row* row, double measured, const char* relation, double limit);
 
+  /// Markdown that is aligned as text.
   [[nodiscard]] std::string table() const;
   [[nodiscard]] std::string json() const;
   [[nodiscard]] std::size_t count(Verdict verdict) const;

@@ -91,7 +91,7 @@ bool Scratch::make_root(const std::vector<std::string>& payloads, std::string* e
 }
 
 void Scratch::make_cgroups() {
-  const std::string name = "condroid-bench." + std::to_string(::getpid());
+  cgroup_name_ = "condroid-bench." + std::to_string(::getpid());
   std::ifstream mounts("/proc/self/mountinfo");
   std::string line;
   while (std::getline(mounts, line)) {
@@ -105,16 +105,18 @@ void Scratch::make_cgroups() {
     front >> skip >> skip >> skip >> skip >> mount_point;
     back >> type;
     if (type != "cgroup" && type != "cgroup2") continue;
-    const std::string path = mount_point + "/" + name;
+    const std::string path = mount_point + "/" + cgroup_name_;
     if (::mkdir(path.c_str(), 0755) != 0) {
       cgroup_error_ = path + ": " + std::strerror(errno);
       continue;
     }
+    cgroups_.push_back(path);
     if (type == "cgroup2") {
       cgroup_v2_ = path;
+      const std::string with_controllers = path + ".limits";
+      if (::mkdir(with_controllers.c_str(), 0755) == 0) cgroups_.push_back(with_controllers);
       continue;
     }
-    cgroups_v1_.push_back(path);
     // A v1 cpuset takes nobody in before it has processors and memory nodes; with clone_children
     // what is made below inherits them (cpuset(7)).
     if (::access((path + "/cpuset.cpus").c_str(), F_OK) == 0) {
@@ -124,6 +126,19 @@ void Scratch::make_cgroups() {
     }
   }
   if (cgroup_v2_.empty() && cgroup_error_.empty()) cgroup_error_ = "no cgroup v2 tree is mounted";
+}
+
+std::string Scratch::cgroup_in(const std::string& mount_point,
+                               const std::vector<std::string>& controllers) const {
+  const std::string path =
+      mount_point + "/" + cgroup_name_ + (controllers.empty() ? "" : ".limits");
+  if (::access(path.c_str(), F_OK) != 0) return "";
+  for (const std::string& c : controllers) {
+    // The upper one is on already wherever something like systemd manages the tree.
+    write_file(mount_point + "/cgroup.subtree_control", "+" + c);
+    if (!write_file(path + "/cgroup.subtree_control", "+" + c)) return "";
+  }
+  return path;
 }
 
 bool Scratch::start_guardian(std::string* error) {
@@ -144,8 +159,7 @@ bool Scratch::start_guardian(std::string* error) {
   char byte = 0;
   while (::read(ends[0], &byte, 1) < 0 && errno == EINTR) {
   }
-  if (!cgroup_v2_.empty()) remove_cgroup(cgroup_v2_);
-  for (const std::string& path : cgroups_v1_) remove_cgroup(path);
+  for (const std::string& path : cgroups_) remove_cgroup(path);
   std::error_code ignored;
   fs::remove_all(directory_, ignored);
   ::_exit(0);

@@ -26,7 +26,11 @@ class Scratch {
   [[nodiscard]] std::string root() const { return directory_ + "/root"; }
   /// Empty if the machine has no v2 tree that we may write to; cgroup_error() says why.
   [[nodiscard]] const std::string& cgroup_v2() const noexcept { return cgroup_v2_; }
-  [[nodiscard]] const std::vector<std::string>& cgroups_v1() const noexcept { return cgroups_v1_; }
+  /// Our directory in the hierarchy that is mounted there; below it a launch makes its own. With
+  /// controllers (v2) it is another one than cgroup_v2(), where they are switched on: no process
+  /// can be in it. Empty if it could not be made.
+  [[nodiscard]] std::string cgroup_in(const std::string& mount_point,
+                                      const std::vector<std::string>& controllers) const;
   [[nodiscard]] const std::string& cgroup_error() const noexcept { return cgroup_error_; }
 
  private:
@@ -36,7 +40,8 @@ class Scratch {
 
   std::string directory_ = {};
   std::string cgroup_v2_ = {};
-  std::vector<std::string> cgroups_v1_ = {};
+  std::string cgroup_name_ = {};
+  std::vector<std::string> cgroups_ = {};  ///< All that the guardian removes.
   std::string cgroup_error_ = {};
   pid_t guardian_ = -1;
   int lifeline_ = -1;

@@ -77,7 +77,11 @@ void rate() {
 // left on the machine. crun and runc need a machine with the v2 tree alone.
 void cage() {
   char procs[300];
-  std::snprintf(procs, sizeof procs, "%s/cgroup.procs", request.work.cgroup_v2_parent);
+  const char* const directory = request.argv.next(nullptr);
+  if (directory == nullptr) return refuse("cage", EINVAL);
+  const int length = std::snprintf(procs, sizeof procs, "%s/cgroup.procs", directory);
+  if (length < 0 || static_cast<std::size_t>(length) >= sizeof procs)
+    return refuse("cage", ENAMETOOLONG);
   const int fd = ::open(procs, O_WRONLY | O_CLOEXEC);
   if (fd < 0) return refuse("open cgroup.procs", errno);
   const bool moved = ::write(fd, "0", 1) == 1;

@@ -35,8 +35,17 @@ class StringList {
 
 enum class CgroupUse : std::uint8_t {
   none,
-  v2,     ///< One directory in the v2 tree, entered by CLONE_INTO_CGROUP.
-  every,  ///< One in every hierarchy; v1 is entered by the child, which writes 0 into `tasks`.
+  plain,   ///< One, without limits: v2 where there is one, entered by CLONE_INTO_CGROUP.
+  limits,  ///< Those that limits of memory, processes and processor time need, with the values
+           ///< written.
+};
+
+/// A launch makes its own cgroup below `parent`, writes the values and removes it in the end. v1 is
+/// entered by the child, which writes 0 into `tasks`.
+struct CgroupDirectory {
+  bool v2 = false;
+  char parent[160] = {};
+  StringList<256> values = {};  ///< File and text in turns: "memory.max", "1048576".
 };
 
 enum class SysfsUse : std::uint8_t { none, fresh, bound };
@@ -47,6 +56,7 @@ struct Work {
   char root[256] = {};    ///< Host path of the root file system: dev, proc, sys, true and pause.
   char command[64] = {};  ///< "/true" or "/pause"
   char hostname[64] = {};
+  bool read_only_root = false;
   bool net = false;   ///< A network namespace of its own, loopback up.
   bool user = false;  ///< A user namespace: ids 0 to 65535 are the host's id_base and up.
   std::uint32_t id_base = 100000;
@@ -69,10 +79,11 @@ struct Work {
       {};  ///< Paths relative to the root: "proc/kcore". A missing one is passed over.
   StringList<1024> read_only = {};
 
-  // For CgroupUse: directories below which a launch makes its own. The harness made them and
-  // removes them.
-  char cgroup_v2_parent[256] = {};
-  StringList<2048> cgroup_v1_parents = {};
+  // For CgroupUse. Taken from what condroid's plan makes, so that both make the same; the harness
+  // made the parents.
+  static constexpr int max_cgroups = 8;
+  CgroupDirectory cgroups[max_cgroups] = {};
+  int cgroup_count = 0;
 };
 
 struct Request {
@@ -87,7 +98,8 @@ struct Request {
             ///< all.
     stop_all,  ///< Host worker: kills them and waits. Reply value[0]: nanoseconds for all.
     settle,    ///< Host worker: gives freed memory back, so that growth can be measured.
-    cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 tree is visible.
+    cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 cgroup `argv` is
+           ///< visible.
     command,  ///< Command worker: run `argv` `count` times, each timed.
   };
   Kind kind = run;
