@@ -276,7 +276,10 @@ std::string Describe::operator()(const op::MountOp& o) const {
   std::string what;
   switch (o.source) {
     case op::MountOp::tree:
-      what = fmt::format("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
+      if (o.place == op::MountOp::on_root)
+        what = o.what == "/" ? "the host's own '/'" : "root directory " + quoted(o.what);
+      else
+        what = fmt::format("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
       break;
     case op::MountOp::slot:
       what = o.what.empty() ? "prepared mount" : "prepared " + o.what;
@@ -296,7 +299,7 @@ std::string Describe::operator()(const op::MountOp& o) const {
       what += ", attached to nothing";
       break;
     case op::MountOp::on_root:
-      what += ", hidden";
+      if (o.source != op::MountOp::tree) what += ", hidden";
       break;
     case op::MountOp::at_target:
       what += " -> guest " + quoted(o.target);

@@ -98,7 +98,7 @@ struct Process {
   std::vector<PassedFd> descriptors = {};
   bool init = false;                  ///< A small init of ours is pid 1 and the command is pid 2.
   bool new_session = true;            ///< setsid(2).
-  bool controlling_terminal = true;   ///< When stdin is the console: make it the controlling terminal.
+  bool controlling_terminal = true;   ///< When a standard stream is the console: make it the controlling terminal.
   std::optional<Mode> umask = {};     ///< Unset: 0022.
   std::vector<RlimitSetting> rlimits = {};
   std::optional<int> oom_score_adj = {};  ///< -1000 to 1000; proc(5).

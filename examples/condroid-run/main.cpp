@@ -1,0 +1,270 @@
+// condroid-run: runs a command in a new container.
+//
+//   condroid-run -- /bin/sh -c 'hostname; id'              the host's own files, read-only
+//   condroid-run --rootfs DIR --ephemeral --tty -- bash    a tree that is never touched
+//   condroid-run --dry-run -- true                         what would be done, step by step
+//
+// Exit status: the command's own, or 128 + the signal that ended it; 124 after --timeout, 125 when
+// the container could not be made, 126 when the command cannot be executed, 127 when it does not
+// exist.
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <condroid/runtime.hpp>
+#include <csignal>
+#include <cstdio>
+#include <fstream>
+#include <initializer_list>
+
+#include "options.hpp"
+#include "terminal.hpp"
+
+using namespace condroid;
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+int report(const Error& error) {
+  fmt::print(stderr, "condroid-run: {}\n", error);
+  if (error.step != Step::exec) return failed;
+  return error.is_errno(ENOENT) || error.is_errno(ENOTDIR) ? not_found : not_executable;
+}
+
+/// One terminal gets all that is a terminal here; what is redirected stays redirected.
+Stdio streams(const Terminals& ours) {
+  if (!ours.any()) return Stdio::pty;
+  const auto stream = [](bool terminal) {
+    return Stream(terminal ? Stream::pty : Stream::inherit);
+  };
+  return {stream(ours.in), stream(ours.out), stream(ours.err)};
+}
+
+class Run {
+ public:
+  explicit Run(Options options)
+      : options_(std::move(options)), raw_(options_.tty ? ours_.number() : -1) {
+    if (options_.tty) options_.spec.process.stdio = streams(ours_);
+  }
+
+  int operator()() {
+    auto plan = compiled();
+    if (!plan) return report(plan.error());
+    if (options_.dry_run) {
+      fmt::print("{}", *plan);
+      return 0;
+    }
+    LaunchOptions how{.trace = !options_.trace.empty()};
+    if (!options_.stop_before.empty()) {
+      auto op = plan->find(options_.stop_before);
+      if (!op) return report(op.error());
+      how.stop_before = *op;
+      how.deadline = std::chrono::milliseconds{0};
+    }
+    take_signals();
+    auto runtime = Runtime::open();
+    if (!runtime) return report(runtime.error());
+    auto launch = runtime->start(std::move(*plan), std::move(how));
+    if (!launch) return report(launch.error());
+    auto box = drive(*launch);
+    if (!box)
+      return box.error().is(Errc::cancelled) && asked_ != 0 ? 128 + asked_ : report(box.error());
+    if (!options_.trace.empty() && !write_trace(box->timeline())) return failed;
+    return attend(*box);
+  }
+
+ private:
+  [[nodiscard]] Result<Plan> compiled() const {
+    auto facts = probe_host();
+    if (!facts) return fail(facts);
+    return compile(options_.spec, *facts);
+  }
+
+  void take_signals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int s :
+         {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGTSTP, SIGCONT})
+      ::sigaddset(&set, s);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    ::signal(SIGPIPE, SIG_IGN);
+    signals_ = Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  }
+
+  /// The next signal that came, or 0.
+  [[nodiscard]] int next_signal() const {
+    signalfd_siginfo info{};
+    return ::read(signals_.get(), &info, sizeof info) == sizeof info
+               ? static_cast<int>(info.ssi_signo)
+               : 0;
+  }
+
+  [[nodiscard]] Result<Container> drive(Launch& launch) {
+    bool told = false;
+    for (;;) {
+      auto done = launch.step();
+      if (!done) return fail(done);
+      if (*done) return std::move(**done);
+      const Interest interest = launch.interest();
+      const bool stopped = launch.stopped();
+      if (stopped && !told) {
+        fmt::print(stderr, "condroid-run: stopped before '{}'{}; go on with: kill -CONT {}\n",
+                   options_.stop_before,
+                   launch.pid().value != 0 ? fmt::format(", process {}", launch.pid().value) : "",
+                   ::getpid());
+        told = true;
+      }
+      std::array<pollfd, 2> waiting{
+          {{signals_.get(), POLLIN, 0}, {interest.fd.get(), interest.events, 0}}};
+      (void)::poll(waiting.data(), waiting.size(), launch.timeout());
+      while (const int signal = next_signal()) {
+        if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT) {
+          asked_ = signal;
+          launch.cancel();
+        } else if (signal == SIGCONT && stopped) {
+          launch.resume();
+        }
+      }
+    }
+  }
+
+  int attend(Container& box) {
+    std::optional<Relay> relay;
+    if (options_.tty) {
+      relay.emplace(box.take_console(), ours_.in || !ours_.any());
+      relay->resize(ours_.number());
+      raw_.enter();
+    }
+    const auto until =
+        options_.timeout.count() > 0 ? Clock::now() + options_.timeout : Clock::time_point::max();
+    for (;;) {
+      auto done = box.step();
+      if (!done) return report(done.error());
+      if (*done) {
+        if (relay) relay->finish();
+        raw_.leave();
+        return ended(**done);
+      }
+      int wait = -1;
+      if (until != Clock::time_point::max() && !late_) {
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
+        if (left <= 0) {
+          late_ = true;
+          (void)box.kill();
+          continue;
+        }
+        wait = static_cast<int>(std::min<long long>(left, 1 << 30));
+      }
+      const Relay::Wish in = relay ? relay->input_wish() : Relay::Wish{};
+      const Relay::Wish out = relay ? relay->output_wish() : Relay::Wish{};
+      const Relay::Wish master = relay ? relay->master_wish() : Relay::Wish{};
+      std::array<pollfd, 5> waiting{{{signals_.get(), POLLIN, 0},
+                                     {box.poll_fd().get(), POLLIN, 0},
+                                     {in.fd, in.events, 0},
+                                     {out.fd, out.events, 0},
+                                     {master.fd, master.events, 0}}};
+      if (::poll(waiting.data(), waiting.size(), wait) < 0) continue;
+      if (waiting[2].revents != 0) relay->input_ready();
+      if (waiting[3].revents != 0) relay->output_ready();
+      if (waiting[4].revents != 0) relay->master_ready(waiting[4].revents);
+      while (const int signal = next_signal()) handle(signal, box, relay);
+    }
+  }
+
+  void handle(int signal, Container& box, std::optional<Relay>& relay) {
+    switch (signal) {
+      case SIGWINCH:
+        if (relay) relay->resize(ours_.number());
+        break;
+      case SIGTSTP:
+        // The container sleeps while we do; the shell finds its terminal as it was.
+        raw_.leave();
+        (void)box.signal(Signal{SIGSTOP});
+        ::raise(SIGSTOP);
+        break;
+      case SIGCONT:
+        (void)box.signal(Signal{SIGCONT});
+        if (relay) {
+          raw_.enter();
+          relay->resize(ours_.number());
+        }
+        break;
+      case SIGUSR1:
+      case SIGUSR2:
+        (void)box.signal(Signal{signal});
+        break;
+      default:
+        // The first is the command's to answer; the kernel drops what a process 1 has no handler
+        // for.
+        if (asked_ != 0 || !heard(signal, box.pid())) {
+          (void)box.kill();
+          if (asked_ == 0) asked_ = signal;
+          killed_ = true;
+        } else {
+          asked_ = signal;
+          (void)box.signal(Signal{signal});
+        }
+    }
+  }
+
+  /// Whether the container's first process would notice this signal; proc(5), status.
+  [[nodiscard]] bool heard(int signal, Pid pid) const {
+    if (options_.spec.process.init || !options_.spec.namespaces.has(Namespace::pid)) return true;
+    std::ifstream status(fmt::format("/proc/{}/status", pid.value));
+    unsigned long long noticed = 0;
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("SigBlk:") || line.starts_with("SigIgn:") || line.starts_with("SigCgt:"))
+        noticed |= std::stoull(line.substr(7), nullptr, 16);
+    return !status.is_open() || ((noticed >> (signal - 1)) & 1U) != 0;
+  }
+
+  int ended(const Exit& exit) const {
+    for (const auto& e : exit.cleanup_errors) fmt::print(stderr, "condroid-run: {}\n", e);
+    if (late_) {
+      fmt::print(stderr, "condroid-run: '{}' was ended after {} ms\n", options_.spec.name,
+                 options_.timeout.count());
+      return timed_out;
+    }
+    if (exit.kind == Exit::lost) {
+      fmt::print(stderr, "condroid-run: {}\n", exit);
+      return failed;
+    }
+    if (exit.out_of_memory) fmt::print(stderr, "condroid-run: {}\n", exit);
+    if (!exit.cleanup_errors.empty()) return failed;
+    return killed_ && exit.kind == Exit::signaled ? 128 + asked_ : exit.shell_status();
+  }
+
+  [[nodiscard]] bool write_trace(const Timeline& timeline) const {
+    std::ofstream file(options_.trace, std::ios::binary);
+    file << (options_.trace.ends_with(".svg") ? timeline.svg() : timeline.chrome_json());
+    file.close();
+    if (file) return true;
+    fmt::print(stderr, "condroid-run: cannot write '{}'\n", options_.trace);
+    return false;
+  }
+
+  Options options_;
+  Terminals ours_ = Terminals::look();
+  RawMode raw_;
+  Fd signals_;
+  int asked_ = 0;        ///< The signal that asked for the end.
+  bool killed_ = false;  ///< By us, for that signal.
+  bool late_ = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int status = 0;
+  auto options = read_options(argc, argv, status);
+  if (!options) return status;
+  if (options->print_spec) {
+    fmt::print("{}", print_spec(options->spec));
+    return 0;
+  }
+  return Run(std::move(*options))();
+}

@@ -1,0 +1,410 @@
+#include "options.hpp"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <condroid/builder.hpp>
+#include <condroid/version.hpp>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <stdexcept>
+#include <vector>
+
+#include "users.hpp"
+
+using namespace condroid;
+
+namespace {
+
+struct Help : CLI::Formatter {
+  Help() { column_width(28); }
+  std::string make_usage(const CLI::App* /*app*/, std::string /*name*/) const override {
+    return "Usage: condroid-run [OPTIONS] [--] COMMAND [ARG...]\n";
+  }
+};
+
+/// What is wrong with an option's value, in words; becomes the one line on stderr.
+struct Mistake : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+std::vector<std::string> split(const std::string& text, char at) {
+  std::vector<std::string> parts;
+  std::size_t begin = 0;
+  for (;;) {
+    const std::size_t end = text.find(at, begin);
+    parts.push_back(text.substr(begin, end - begin));
+    if (end == std::string::npos) return parts;
+    begin = end + 1;
+  }
+}
+
+template <class T, class... Base>
+T number(const std::string& option, const std::string& text, Base... how) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, how...);
+  if (error != std::errc{} || end != text.data() + text.size())
+    throw Mistake(fmt::format("{}: '{}' is no number in range", option, text));
+  return value;
+}
+
+/// "64m", "64MiB", "1g", "4096".
+Bytes size(const std::string& option, const std::string& text) {
+  const std::size_t digits = text.find_first_not_of("0123456789");
+  const auto value = number<std::uint64_t>(option, text.substr(0, digits));
+  const std::string unit = digits == std::string::npos ? "" : text.substr(digits);
+  unsigned shift = 0;
+  if (unit == "k" || unit == "K" || unit == "KiB")
+    shift = 10;
+  else if (unit == "m" || unit == "M" || unit == "MiB")
+    shift = 20;
+  else if (unit == "g" || unit == "G" || unit == "GiB")
+    shift = 30;
+  else if (!unit.empty())
+    throw Mistake(fmt::format("{}: '{}' is no unit of size (k, m, g)", option, unit));
+  if (value > (~std::uint64_t{0} >> shift))
+    throw Mistake(fmt::format("{}: '{}' is too large", option, text));
+  return Bytes{value << shift};
+}
+
+/// "10", "1.5s", "200ms", "2m", "1h".
+std::chrono::milliseconds duration(const std::string& option, const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string unit(end, text.data() + text.size());
+  double scale = 1000;
+  if (unit == "ms")
+    scale = 1;
+  else if (unit == "m")
+    scale = 60e3;
+  else if (unit == "h")
+    scale = 3600e3;
+  else if (!unit.empty() && unit != "s")
+    throw Mistake(fmt::format("{}: '{}' is no unit of time (ms, s, m, h)", option, unit));
+  if (error != std::errc{} || !(value > 0) || value * scale < 1 || value * scale > 1e12)
+    throw Mistake(fmt::format("{}: '{}' is no time above 0", option, text));
+  return std::chrono::milliseconds(static_cast<std::int64_t>(value * scale));
+}
+
+/// SRC:DST[:opts]
+void add_bind(Spec& spec, const std::string& text) {
+  const auto parts = split(text, ':');
+  if (parts.size() < 2 || parts.size() > 3 || parts[0].empty() || parts[1].empty())
+    throw Mistake(fmt::format("--bind: '{}' is not SRC:DST[:OPTIONS]", text));
+  Bind bind{.source = HostPath(parts[0]),
+            .target = GuestPath(parts[1]),
+            .flags = MountFlag::nosuid | MountFlag::nodev,
+            .recursive = true};
+  if (parts.size() == 3) {
+    for (const std::string& o : split(parts[2], ',')) {
+      if (o == "ro")
+        bind.flags |= MountFlag::read_only;
+      else if (o == "rw")
+        bind.flags -= MountFlag::read_only;
+      else if (o == "suid")
+        bind.flags -= MountFlag::nosuid;
+      else if (o == "nosuid")
+        bind.flags |= MountFlag::nosuid;
+      else if (o == "nodev")
+        bind.flags |= MountFlag::nodev;
+      else if (o == "exec")
+        bind.flags -= MountFlag::noexec;
+      else if (o == "noexec")
+        bind.flags |= MountFlag::noexec;
+      else if (o == "rec")
+        bind.recursive = true;
+      else if (o == "norec")
+        bind.recursive = false;
+      else if (o == "idmap")
+        bind.idmapped = true;
+      else if (o == "optional")
+        bind.common.optional = true;
+      else if (o == "dev") {
+        bind.flags -= MountFlag::nodev;
+        spec.security.allow |= Allow::devices;
+      } else {
+        throw Mistake(fmt::format(
+            "--bind: '{}' is none of ro, rw, suid, dev, exec, noexec, rec, norec, idmap, optional",
+            o));
+      }
+    }
+  }
+  spec.mounts.emplace_back(std::move(bind));
+}
+
+/// DST[:opts]
+void add_tmpfs(Spec& spec, const std::string& text) {
+  const auto parts = split(text, ':');
+  if (parts.size() > 2 || parts[0].empty())
+    throw Mistake(fmt::format("--tmpfs: '{}' is not DST[:OPTIONS]", text));
+  Tmpfs tmpfs{.target = GuestPath(parts[0])};
+  if (parts.size() == 2) {
+    for (const std::string& o : split(parts[1], ',')) {
+      if (o.starts_with("size="))
+        tmpfs.size = size("--tmpfs", o.substr(5));
+      else if (o.starts_with("mode="))
+        tmpfs.mode = {number<std::uint32_t>("--tmpfs", o.substr(5), 8)};
+      else if (o.starts_with("inodes="))
+        tmpfs.inodes = number<std::uint64_t>("--tmpfs", o.substr(7));
+      else if (o == "ro")
+        tmpfs.flags |= MountFlag::read_only;
+      else if (o == "noexec")
+        tmpfs.flags |= MountFlag::noexec;
+      else
+        throw Mistake(fmt::format("--tmpfs: '{}' is none of size=, mode=, inodes=, ro, noexec", o));
+    }
+  }
+  spec.mounts.emplace_back(std::move(tmpfs));
+}
+
+struct Shared {
+  const char* name;
+  Namespace kind;
+  Allow token;
+};
+constexpr Shared shareable[] = {{"net", Namespace::net, Allow::host_network},
+                                {"pid", Namespace::pid, Allow::host_pids},
+                                {"ipc", Namespace::ipc, Allow::host_ipc},
+                                {"uts", Namespace::uts, Allow::host_uts},
+                                {"cgroup", Namespace::cgroup, Allow::host_cgroup}};
+
+/// Whoever types it has decided so: the token goes with the option.
+void share(Spec& spec, const std::string& name) {
+  if (name == "user") {
+    spec.idmap.kind = IdMap::none;
+    return;
+  }
+  for (const Shared& s : shareable) {
+    if (name != s.name) continue;
+    spec.namespaces -= s.kind;
+    spec.security.allow |= s.token;
+    return;
+  }
+  throw Mistake(fmt::format("--share: '{}' is none of net, pid, ipc, uts, cgroup, user", name));
+}
+
+void map_ids(Spec& spec, const std::vector<std::string>& wishes) {
+  for (const std::string& text : wishes) {
+    if (wishes.size() == 1 && text == "auto") return;
+    if (wishes.size() == 1 && text == "host") {
+      spec.idmap.kind = IdMap::none;
+      return;
+    }
+    const auto parts = split(text, ':');
+    if (parts.size() != 3)
+      throw Mistake(fmt::format("--userns: '{}' is not auto, host or IN:OUT:COUNT", text));
+    const IdRange range{number<std::uint32_t>("--userns", parts[0]),
+                        number<std::uint32_t>("--userns", parts[1]),
+                        number<std::uint32_t>("--userns", parts[2])};
+    spec.idmap.kind = IdMap::ranges;
+    spec.idmap.uids.push_back(range);
+    spec.idmap.gids.push_back(range);
+  }
+}
+
+CapabilitySet capabilities(const std::string& option, std::string name) {
+  for (char& c : name)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  if (name == "all") return CapabilitySet::all();
+  if (name.starts_with("cap_")) name.erase(0, 4);
+  for (unsigned i = 0; i < capability_count; ++i)
+    if (const auto c = static_cast<Capability>(i); to_string(c) == name) return CapabilitySet{c};
+  throw Mistake(fmt::format("{}: '{}' is no capability; capabilities(7) lists them", option, name));
+}
+
+void add_environment(Spec& spec, const std::vector<std::string>& wishes) {
+  std::vector<std::string>& env = spec.process.env;
+  const auto set = [&env](std::string entry, bool over) {
+    const std::string name = entry.substr(0, entry.find('=') + 1);
+    for (std::string& old : env) {
+      if (!old.starts_with(name)) continue;
+      if (over) old = std::move(entry);
+      return;
+    }
+    env.push_back(std::move(entry));
+  };
+  for (const std::string& e : wishes) {
+    if (e.find('=') != std::string::npos) {
+      set(e, true);
+    } else if (const char* value = std::getenv(e.c_str()); value != nullptr) {
+      set(e + "=" + value, true);
+    }
+  }
+  set("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
+  set(spec.process.uid.value == 0 ? "HOME=/root" : "HOME=/", false);
+}
+
+std::string file_text(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Mistake(fmt::format("--spec: cannot read '{}'", path));
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// All of it is one message, however many lines are wrong.
+Spec parse(const std::string& option, const std::string& text) {
+  auto spec = parse_spec(text);
+  if (!spec) throw Mistake(fmt::format("{}: {}", option, spec.error()));
+  return std::move(*spec);
+}
+
+/// The text of a spec with one line instead of all lines of that key.
+std::string with_line(const std::string& text, const std::string& line) {
+  const std::string key = line.substr(0, line.find_first_of(" ="));
+  std::string out;
+  for (const std::string& old : split(text, '\n'))
+    if (!old.empty() && old.substr(0, old.find_first_of(" =")) != key) out += old + "\n";
+  return out + line + "\n";
+}
+
+}  // namespace
+
+std::optional<Options> read_options(int argc, char** argv, int& status) {
+  Options options;
+  std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, pids;
+  std::vector<std::string> binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow, set,
+      command;
+  bool ephemeral = false, read_only = false, init = false;
+
+  CLI::App app("Runs a command in a new container.\n", "condroid-run");
+  app.formatter(std::make_shared<Help>());
+  app.set_version_flag("--version", fmt::format("condroid-run {}", condroid::version));
+  app.option_defaults()->group("Files");
+  app.add_option("--rootfs", rootfs,
+                 "Directory to be the root (default: the host's own, read-only)")
+      ->type_name("DIR");
+  app.add_flag("--ephemeral", ephemeral, "Changes are kept in memory and forgotten at the end");
+  app.add_flag("--read-only", read_only, "Nothing in the root can be changed");
+  app.add_option("--bind", binds,
+                 "SRC:DST[:OPTIONS], a path of the host; with ro, rw (default), noexec,\nsuid, "
+                 "dev, norec, idmap, optional")
+      ->type_name("BIND");
+  app.add_option("--tmpfs", tmpfs,
+                 "DST[:OPTIONS], empty, in memory; with size=64m, mode=1777, ro, noexec")
+      ->type_name("TMPFS");
+
+  app.option_defaults()->group("Command");
+  app.add_option("--env", env, "NAME=VALUE, or NAME to pass it on; nothing else is")
+      ->type_name("ENV");
+  app.add_option("--workdir", workdir, "Working directory")->type_name("DIR");
+  app.add_option("--user", user,
+                 "UID[:GID] or NAME[:GROUP] of the container's /etc/passwd (default: 0:0)")
+      ->type_name("USER");
+  app.add_flag("--init", init, "A small init is pid 1: it forwards signals and reaps");
+  app.add_flag("--tty", options.tty, "The command gets a terminal of its own");
+  app.add_option("--timeout", timeout,
+                 "Ends it after this time (5, 1.5s, 200ms, 2m); exit status 124")
+      ->type_name("TIME");
+
+  app.option_defaults()->group("Isolation");
+  app.add_option("--name", name, "Name (default: condroid)")->type_name("NAME");
+  app.add_option("--hostname", hostname, "Host name (default: the name)")->type_name("NAME");
+  app.add_option("--userns", userns, "Ids: auto (default), host, or IN:OUT:COUNT, repeatable")
+      ->type_name("MAP");
+  app.add_option("--net", net, "Network: none (default; loopback only) or host")->type_name("KIND");
+  app.add_option("--share", shares,
+                 "Namespace that stays the host's: net, pid, ipc, uts, cgroup, user")
+      ->type_name("NS");
+  app.add_option("--cap-add", cap_add, "One more capability")->type_name("CAP");
+  app.add_option("--cap-drop", cap_drop, "One capability less, or all")->type_name("CAP");
+  app.add_option("--allow", allow,
+                 "A token that opens the container towards the host; a refusal names\nthe one that "
+                 "is missing")
+      ->type_name("TOKEN");
+  app.add_option("--memory", memory, "Most memory (64m, 1g)")->type_name("SIZE");
+  app.add_option("--cpus", cpus, "Most processor time, in processors (0.5)")->type_name("N");
+  app.add_option("--pids", pids, "Most processes")->type_name("N");
+
+  app.option_defaults()->group("Looking closer");
+  app.add_option("--spec", spec_file, "Starts from a stored spec; other options change it")
+      ->type_name("FILE");
+  app.add_option("--set", set, "One line of a spec: 'process.umask = 0077'")->type_name("LINE");
+  app.add_flag("--print-spec", options.print_spec, "Prints the spec and ends");
+  app.add_flag("--dry-run", options.dry_run, "Prints what would be done, step by step, and ends");
+  app.add_option("--stop-before", options.stop_before,
+                 "Waits before this step of the dry run, for a debugger")
+      ->type_name("OP");
+  app.add_option("--trace", options.trace,
+                 "Writes how long each step took: a picture (.svg) or a Chrome\ntrace (.json)")
+      ->type_name("FILE");
+  for (CLI::Option* option : app.get_options())
+    if (option->get_items_expected_max() > 1) option->allow_extra_args(false);
+  app.prefix_command();
+
+  try {
+    app.parse(argc, argv);
+    command = app.remaining();
+    if (!command.empty() && command.front() == "--")
+      command.erase(command.begin());
+    else if (!command.empty() && command.front().starts_with('-'))
+      throw Mistake(fmt::format("no option '{}'; --help lists what there is", command.front()));
+
+    Spec& spec = options.spec;
+    spec.name = "condroid";
+    if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text(spec_file));
+    if (!rootfs.empty()) spec.root.path = HostPath(rootfs);
+    if (ephemeral) spec.root.ephemeral = true;
+    if (read_only) spec.root.read_only = true;
+    for (const auto& b : binds) add_bind(spec, b);
+    for (const auto& t : tmpfs) add_tmpfs(spec, t);
+    if (!workdir.empty()) spec.process.cwd = GuestPath(workdir);
+    if (!user.empty()) {
+      auto known = find_user(spec.root.path.empty() ? "/" : spec.root.path.str(), user);
+      if (!known) throw Mistake(fmt::format("--user: {}", known.error()));
+      spec.process.uid = known->uid;
+      spec.process.gid = known->gid;
+      spec.process.groups = known->groups;
+    }
+    if (init) spec.process.init = true;
+    if (!timeout.empty()) options.timeout = duration("--timeout", timeout);
+    if (!name.empty()) spec.name = name;
+    if (!hostname.empty()) spec.hostname = hostname;
+    map_ids(spec, userns);
+    if (net == "host")
+      share(spec, "net");
+    else if (!net.empty() && net != "none")
+      throw Mistake(fmt::format("--net: '{}' is neither none nor host", net));
+    for (const auto& s : shares) share(spec, s);
+    for (const auto& c : cap_drop)
+      spec.security.capabilities = CapabilitySet::from_bits(spec.security.capabilities.bits() &
+                                                            ~capabilities("--cap-drop", c).bits());
+    for (const auto& c : cap_add) {
+      spec.security.capabilities = CapabilitySet::from_bits(spec.security.capabilities.bits() |
+                                                            capabilities("--cap-add", c).bits());
+      spec.security.allow |= Allow::capabilities;
+    }
+    if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
+    if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
+    if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);
+    if (!command.empty()) spec.process.argv = command;
+    add_environment(spec, env);
+    if (options.tty) {
+      spec.terminal.console = true;
+      if (const char* term = std::getenv("TERM"); term != nullptr && term[0] != 0)
+        spec.process.env.push_back(std::string("TERM=") + term);
+    }
+    for (const auto& a : allow)
+      spec.security.allow |= parse("--allow", "security.allow = " + a + "\n").security.allow;
+    for (const auto& line : set) spec = parse("--set", with_line(print_spec(spec), line));
+    if (command.empty() && spec_file.empty() && set.empty())
+      throw Mistake("no command: give one after the options, as in 'condroid-run -- /bin/sh'");
+    if (!options.trace.empty() && !options.trace.ends_with(".json") &&
+        !options.trace.ends_with(".svg"))
+      throw Mistake(fmt::format("--trace: '{}' ends neither in .json nor in .svg", options.trace));
+  } catch (const CLI::Success& wish) {  // --help, --version
+    app.exit(wish);
+    status = 0;
+    return {};
+  } catch (const CLI::ParseError& mistake) {
+    fmt::print(stderr, "condroid-run: {}\n", mistake.what());
+    status = failed;
+    return {};
+  } catch (const Mistake& mistake) {
+    fmt::print(stderr, "condroid-run: {}\n", mistake.what());
+    status = failed;
+    return {};
+  }
+  return options;
+}

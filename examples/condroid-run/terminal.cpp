@@ -1,0 +1,120 @@
+#include "terminal.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace {
+
+constexpr std::size_t enough =
+    65536;  // waiting to be written: the other side has to catch up first
+constexpr std::size_t piece =
+    4096;  // PIPE_BUF: a pipe that is ready takes so much without blocking
+
+}  // namespace
+
+RawMode::RawMode(int fd) : fd_(fd) {
+  termios now{};
+  if (fd_ >= 0 && ::tcgetattr(fd_, &now) == 0) before_ = now;
+}
+
+void RawMode::enter() {
+  if (!before_ || raw_) return;
+  termios raw = *before_;
+  ::cfmakeraw(&raw);
+  raw_ = ::tcsetattr(fd_, TCSADRAIN, &raw) == 0;
+}
+
+void RawMode::leave() {
+  if (std::exchange(raw_, false)) ::tcsetattr(fd_, TCSADRAIN, &*before_);
+}
+
+Terminals Terminals::look() {
+  return {.in = ::isatty(0) == 1, .out = ::isatty(1) == 1, .err = ::isatty(2) == 1};
+}
+
+Relay::Relay(condroid::Fd master, bool read_input)
+    : master_(std::move(master)), reading_(read_input) {}
+
+Relay::Wish Relay::input_wish() const {
+  return reading_ && to_master_.size() < enough ? Wish{0, POLLIN} : Wish{};
+}
+
+Relay::Wish Relay::output_wish() const {
+  return output_open_ && !to_output_.empty() ? Wish{1, POLLOUT} : Wish{};
+}
+
+Relay::Wish Relay::master_wish() const {
+  if (!master_.valid()) return {};
+  const int in = to_output_.size() < enough ? POLLIN : 0;
+  const int out = to_master_.empty() && !end_pending_ ? 0 : POLLOUT;
+  return in == 0 && out == 0 ? Wish{} : Wish{master_.get(), static_cast<short>(in | out)};
+}
+
+void Relay::input_ready() {
+  char buffer[piece];
+  const ssize_t n = ::read(0, buffer, sizeof buffer);
+  if (n > 0) {
+    to_master_.append(buffer, static_cast<std::size_t>(n));
+  } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
+    reading_ = false;
+    end_pending_ = true;
+  }
+}
+
+void Relay::end_of_input() {
+  termios now{};
+  end_pending_ = false;
+  // In the middle of a line the first end-of-file character only ends the line.
+  if (::tcgetattr(master_.get(), &now) == 0 && (now.c_lflag & ICANON) != 0)
+    to_master_.append(2, static_cast<char>(now.c_cc[VEOF]));
+}
+
+void Relay::output_ready() {
+  const ssize_t n = ::write(1, to_output_.data(), std::min(to_output_.size(), piece));
+  if (n > 0) {
+    to_output_.erase(0, static_cast<std::size_t>(n));
+  } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
+    output_open_ = false;  // nobody reads it any more; the container need not wait for that
+    to_output_.clear();
+  }
+}
+
+void Relay::master_ready(short events) {
+  if ((events & POLLOUT) != 0) {
+    if (to_master_.empty() && end_pending_) end_of_input();
+    const ssize_t n = ::write(master_.get(), to_master_.data(), to_master_.size());
+    if (n > 0) to_master_.erase(0, static_cast<std::size_t>(n));
+  }
+  if ((events & (POLLIN | POLLHUP | POLLERR)) == 0) return;
+  char buffer[piece];
+  const ssize_t n = ::read(master_.get(), buffer, sizeof buffer);
+  if (n > 0 && output_open_) to_output_.append(buffer, static_cast<std::size_t>(n));
+  // EIO: nobody in the container has its terminal open. The end of the container is told elsewhere.
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) master_.reset();
+}
+
+void Relay::resize(int from) const {
+  winsize size{};
+  if (master_.valid() && ::ioctl(from, TIOCGWINSZ, &size) == 0)
+    ::ioctl(master_.get(), TIOCSWINSZ, &size);
+}
+
+void Relay::finish() {
+  char buffer[piece];
+  while (master_.valid()) {
+    const ssize_t n = ::read(master_.get(), buffer, sizeof buffer);
+    if (n > 0)
+      to_output_.append(buffer, static_cast<std::size_t>(n));
+    else if (n == 0 || errno != EINTR)
+      master_.reset();
+  }
+  while (output_open_ && !to_output_.empty()) {
+    pollfd ready{1, POLLOUT, 0};
+    if (::poll(&ready, 1, -1) > 0) output_ready();
+  }
+}

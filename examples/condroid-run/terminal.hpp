@@ -1,0 +1,69 @@
+// The user's terminal, and the copying between it and the terminal of a container.
+#pragma once
+
+#include <termios.h>
+
+#include <condroid/sys/fd.hpp>
+#include <optional>
+#include <string>
+
+/// Makes a terminal raw while it lives. The state before is back at its end, whatever the way out.
+class RawMode {
+ public:
+  explicit RawMode(int fd);
+  RawMode(const RawMode&) = delete;
+  RawMode& operator=(const RawMode&) = delete;
+  ~RawMode() { leave(); }
+  void enter();
+  void leave();
+
+ private:
+  int fd_;
+  bool raw_ = false;
+  std::optional<termios> before_;
+};
+
+/// Which of 0, 1 and 2 are terminals.
+struct Terminals {
+  bool in = false, out = false, err = false;
+  [[nodiscard]] static Terminals look();
+  [[nodiscard]] bool any() const { return in || out || err; }
+  /// One of them, or -1.
+  [[nodiscard]] int number() const { return in ? 0 : out ? 1 : err ? 2 : -1; }
+};
+
+/// Copies what is typed to the container's terminal and what is shown there to standard output.
+/// Never blocks.
+class Relay {
+ public:
+  /// `master` must not block. With `read_input` unset only output is copied.
+  Relay(condroid::Fd master, bool read_input);
+  Relay(const Relay&) = delete;
+  Relay& operator=(const Relay&) = delete;
+
+  /// Descriptor and events to poll for, or -1: standard input, standard output, the master.
+  struct Wish {
+    int fd = -1;
+    short events = 0;
+  };
+  [[nodiscard]] Wish input_wish() const;
+  [[nodiscard]] Wish output_wish() const;
+  [[nodiscard]] Wish master_wish() const;
+
+  void input_ready();
+  void output_ready();
+  void master_ready(short events);
+  /// Takes the user's window size over.
+  void resize(int from) const;
+  /// The container has ended: shows all that is left.
+  void finish();
+
+ private:
+  void end_of_input();
+
+  condroid::Fd master_;
+  bool reading_;
+  bool output_open_ = true;
+  bool end_pending_ = false;
+  std::string to_master_, to_output_;
+};
