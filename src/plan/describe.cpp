@@ -216,8 +216,11 @@ struct Describe {
   std::string operator()(const op::MaskPath& o) const { return quoted(o.path); }
   std::string operator()(const op::ProtectPath& o) const { return quoted(o.path); }
   std::string operator()(const op::SetMountFlags& o) const {
-    return fmt::format("{} {}{}", quoted(o.what), mount_options(o.flags),
-                       o.recursive ? ", recursive" : "");
+    std::vector<std::string> words;
+    if (!o.flags.empty()) words.push_back(mount_options(o.flags));
+    if (o.propagation != Propagation::as_is) words.emplace_back(name_of(o.propagation));
+    if (o.recursive) words.emplace_back("recursive");
+    return fmt::format("{} {}", quoted(o.what), listed(words, ", "));
   }
   std::string operator()(const op::PivotRoot& /*o*/) const { return "the host's root is let go"; }
   std::string operator()(const op::SetHostname& o) const {

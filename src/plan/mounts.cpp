@@ -91,8 +91,9 @@ void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
 
 void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
   op::MountOp m = at_target(d, s.target, s.flags, s.common);
-  if (d.shape.shares(Namespace::net)) {
-    // A sysfs of the host's network is the host's; locked mounts in it cannot be left out.
+  if (d.shape.shares(Namespace::net) || (d.shape.ids.own && !d.shape.own(Namespace::net))) {
+    // A sysfs of the host's network is the host's, and only the owner of a network gets a new one;
+    // locked mounts in it cannot be left out.
     m.source = op::MountOp::tree;
     m.what = "/sys";
     m.recursive = m.recursive_flags = d.shape.ids.inside();

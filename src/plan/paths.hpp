@@ -21,6 +21,12 @@ namespace condroid::inline v0::detail {
   return child.size() > parent.size() && child.starts_with(parent) && child[parent.size()] == '/';
 }
 
+/// Whether ".." is among the components.
+[[nodiscard]] bool goes_up(std::string_view path);
+
+/// Where an absolute path leads if there are no links on it: "/usr/../" is "/".
+[[nodiscard]] std::string without_dots(std::string_view path);
+
 /// True for a root that is the host's own.
 [[nodiscard]] inline bool is_host_root(const Root& root) {
   return root.path.empty() || normalized(root.path.str()) == "/";

@@ -16,6 +16,11 @@ Flags<MountFlag> root_flags(const Draft& d) {
   return d.spec.security.allow.has(Allow::devices) ? Flags<MountFlag>{} : MountFlag::nodev;
 }
 
+/// pivot_root(2) takes no shared root: that comes after it.
+Propagation until_pivot(const Root& root) {
+  return root.propagation == Propagation::shared ? Propagation::private_ : root.propagation;
+}
+
 op::MountOp tmpfs_on_root(op::Slot to, Bytes size, Flags<MountFlag> flags) {
   std::vector<std::string> options = {"mode=0755"};
   if (size.value != 0) options.push_back(fmt::format("size={}", size.value));
@@ -38,7 +43,7 @@ void directory(Draft& d) {
                 .recursive = true,
                 .flags = flags,
                 .recursive_flags = true,
-                .propagation = root.propagation,
+                .propagation = until_pivot(root),
                 .place = op::MountOp::on_root,
                 .to = d.root};
   if (d.root_source.valid()) {
@@ -56,7 +61,7 @@ void ephemeral_directory(Draft& d) {
                       .what = "overlay of " + root.path.str(),
                       .from = d.root_source,
                       .flags = root_flags(d),
-                      .propagation = root.propagation,
+                      .propagation = until_pivot(root),
                       .place = op::MountOp::on_root,
                       .to = d.root});
     return;
@@ -65,7 +70,7 @@ void ephemeral_directory(Draft& d) {
   op::MountOp m{.source = op::MountOp::filesystem,
                 .what = "overlay",
                 .flags = root_flags(d),
-                .propagation = root.propagation,
+                .propagation = until_pivot(root),
                 .place = op::MountOp::on_root,
                 .to = d.root};
   if (in_memory) {
@@ -89,7 +94,7 @@ void host_root(Draft& d) {
                     ? Flags<MountFlag>(MountFlag::read_only)
                     : Flags<MountFlag>{}),
       .recursive_flags = true,
-      .propagation = d.spec.root.propagation,
+      .propagation = until_pivot(d.spec.root),
       .place = op::MountOp::on_root,
       .to = d.root});
   d.note(
@@ -250,6 +255,8 @@ void finish_root(Draft& d) {
   if (d.spec.root.ephemeral && d.spec.root.read_only)
     d.add(op::SetMountFlags{.mount = d.root, .flags = MountFlag::read_only, .what = "/"});
   d.add(op::PivotRoot{.root = d.root});
+  if (d.spec.root.propagation == Propagation::shared)
+    d.add(op::SetMountFlags{.mount = d.root, .propagation = Propagation::shared, .what = "/"});
 }
 
 }  // namespace condroid::inline v0::detail

@@ -1,4 +1,347 @@
-#include "plan/shape.hpp"
+// What can be known to be wrong with a Spec before anything is done: who and where the container
+// is, and what it may use. Every check goes on after a refusal, so that the author sees all of them
+// at once.
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <utility>
+
+#include "plan/checks.hpp"
+#include "plan/paths.hpp"
+#include "plan/words.hpp"
+
 namespace condroid::inline v0::detail {
-void validate(const Spec&, const HostFacts&, const Shape&, Refusals&) {}
+
+namespace {
+
+constexpr std::size_t longest_path = 4095;      // PATH_MAX without the NUL
+constexpr std::size_t longest_hostname = 64;    // __NEW_UTS_LEN
+constexpr std::size_t most_map_entries = 340;   // UID_GID_MAP_MAX_EXTENTS, Linux 4.15
+constexpr std::uint64_t most_pids = 4U << 20U;  // PID_MAX_LIMIT
+constexpr double most_processors = 8192;        // the largest NR_CPUS
+
+bool name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '.' || c == '-';
+}
+
+/// "0-2,5" of a cpuset: what is wrong with it; empty when nothing is.
+std::string number_list_error(std::string_view text, unsigned long most) {
+  const auto number = [&](std::string_view digits, unsigned long& out) {
+    out = 0;
+    if (digits.empty() || digits.size() > 6) return false;
+    for (const char c : digits) {
+      if (c < '0' || c > '9') return false;
+      out = out * 10 + static_cast<unsigned long>(c - '0');
+    }
+    return true;
+  };
+  for (;;) {
+    const std::size_t comma = text.find(',');
+    const std::string_view item = text.substr(0, comma);
+    const std::size_t dash = item.find('-');
+    unsigned long first = 0, last = 0;
+    const bool fine = number(item.substr(0, dash), first) &&
+                      (dash == std::string_view::npos || number(item.substr(dash + 1), last));
+    if (!fine) return fmt::format("{} is no number and no range", quoted(item));
+    if (dash == std::string_view::npos) last = first;
+    if (last < first) return fmt::format("{} goes backwards", quoted(item));
+    if (last > most) return fmt::format("{} is beyond {}, the last there can be", last, most);
+    if (comma == std::string_view::npos) return {};
+    text.remove_prefix(comma + 1);
+  }
+}
+
+/// Whether an unprivileged user may map these host ids: his own, and his ranges of /etc/subuid.
+bool may_map(const IdRange& range, std::uint32_t own, const std::vector<SubidRange>& granted) {
+  if (range.count == 1 && range.outside == own) return true;
+  return std::ranges::any_of(granted, [&](const SubidRange& g) {
+    return range.outside >= g.start && range.outside - g.start <= g.count &&
+           range.count <= g.count - (range.outside - g.start);
+  });
+}
+
+}  // namespace
+
+bool Checks::text(std::string_view field, std::string_view value) const {
+  if (value.find('\0') == std::string_view::npos) return true;
+  refusals.bad(field, fmt::format("{} has a NUL byte", quoted(value)));
+  return false;
+}
+
+bool Checks::host_path(std::string_view field, const HostPath& path) const {
+  if (path.empty()) return refusals.bad(field, "is empty"), false;
+  if (!text(field, path.str())) return false;
+  if (!path.is_absolute()) {
+    refusals.bad(field, fmt::format("{} is not absolute", quoted(path.str())));
+    return false;
+  }
+  if (path.str().size() > longest_path) {
+    refusals.bad(field, fmt::format("is {} bytes long; a path has at most {}", path.str().size(),
+                                    longest_path));
+    return false;
+  }
+  return true;
+}
+
+bool Checks::guest_path(std::string_view field, const GuestPath& path) const {
+  // The same questions; a container's path is as much text as a host's.
+  if (!host_path(field, HostPath(path.str()))) return false;
+  if (goes_up(path.str())) {
+    refusals.bad(field, fmt::format("{} goes up by '..'", quoted(path.str())),
+                 "say where it is from the container's root");
+    return false;
+  }
+  return true;
+}
+
+void Checks::mode(std::string_view field, Mode mode, std::uint32_t most) const {
+  if (mode.value > most)
+    refusals.bad(field, fmt::format("{:#o} is beyond {:#o}", mode.value, most));
+}
+
+void Checks::layers(std::string_view prefix, const HostPath& upper, const HostPath& work,
+                    Bytes size, bool in_memory) const {
+  const std::string p(prefix);
+  if (!upper.empty()) host_path(p + ".upper", upper);
+  if (!work.empty()) host_path(p + ".work", work);
+  if (!upper.empty() && work.empty())
+    refusals.bad(p + ".work", "is missing: overlayfs needs a work directory beside the upper one");
+  if (upper.empty() && !work.empty())
+    refusals.bad(p + ".upper", "is missing: there is a work directory without it");
+  if (size.value != 0 && !in_memory)
+    refusals.bad(p + ".size", "there is no upper layer in memory that it could limit");
+}
+
+void Checks::need(Allow token, std::string_view field, std::string_view what) const {
+  if (allowed(token)) return;
+  const std::string_view name = name_of(token);
+  refusals.bad(field, what,
+               fmt::format("add Allow::{} ('security.allow = {}' in a spec)", name, name));
+}
+
+void Checks::identity() const {
+  const std::string& name = spec.name;
+  if (name.empty() || name.size() > 64)
+    refusals.bad("name", fmt::format("has {} characters; 1 to 64 are allowed", name.size()));
+  else if (!std::ranges::all_of(name, name_character) || name[0] == '.' || name[0] == '-')
+    refusals.bad("name", fmt::format("{} is no name", quoted(name)),
+                 "letters, digits, '_', '.' and '-'; not '.' or '-' in front");
+
+  for (const auto& [field, value] :
+       {std::pair<std::string_view, std::string_view>{"hostname", spec.hostname},
+        {"domainname", spec.domainname}}) {
+    if (value.empty()) continue;
+    if (value.size() > longest_hostname)
+      refusals.bad(
+          field, fmt::format("has {} bytes; the kernel takes {}", value.size(), longest_hostname));
+    if (text(field, value) && value.find('\n') != std::string_view::npos)
+      refusals.bad(field, fmt::format("{} has a line end in it", quoted(value)));
+    if (!shape.own(Namespace::uts))
+      refusals.bad(field, "needs a uts namespace of its own",
+                   "add uts to namespaces, or leave the name as it is");
+  }
+  namespaces();
+  joins();
+  id_map();
+}
+
+void Checks::namespaces() const {
+  known("namespaces", spec.namespaces);
+  if (shape.own(Namespace::time) && !facts.namespaces_time)
+    refusals.unsupported("namespaces", "this kernel has no time namespaces (Linux 5.6)");
+  if (shape.own(Namespace::cgroup) && !facts.namespaces_cgroup)
+    refusals.unsupported("namespaces", "this kernel has no cgroup namespaces (Linux 4.6)");
+
+  struct Shared {
+    Namespace kind;
+    Allow token;
+  };
+  for (const auto& [kind, token] : {Shared{Namespace::net, Allow::host_network},
+                                    {Namespace::pid, Allow::host_pids},
+                                    {Namespace::ipc, Allow::host_ipc},
+                                    {Namespace::uts, Allow::host_uts},
+                                    {Namespace::mount, Allow::host_mounts},
+                                    {Namespace::cgroup, Allow::host_cgroup}})
+    if (shape.shares(kind))
+      need(token, "namespaces",
+           fmt::format("'{}' is not among them, so the container would share the host's",
+                       name_of(kind)));
+
+  // After clone3(2) the offsets are frozen; without a namespace they are the host's clocks.
+  using std::chrono::nanoseconds;
+  constexpr nanoseconds farthest(std::numeric_limits<std::int64_t>::max() / 2);  // KTIME_MAX / 2
+  for (const auto& [field, offset] :
+       {std::pair<std::string_view, nanoseconds>{"time.monotonic", spec.time.monotonic},
+        {"time.boottime", spec.time.boottime}}) {
+    if (offset == nanoseconds{}) continue;
+    if (!shape.own(Namespace::time))
+      refusals.bad(field, "needs a time namespace of its own", "add time to namespaces");
+    if (offset > farthest || offset < -farthest) refusals.bad(field, "is more than 146 years away");
+  }
+}
+
+void Checks::joins() const {
+  Flags<Namespace> seen;
+  for (std::size_t i = 0; i < spec.join.size(); ++i) {
+    const Join& join = spec.join[i];
+    const std::string field = nth("join", i);
+    const std::string_view kind = name_of(join.kind);
+    if (kind.empty()) {
+      refusals.bad(field, "is no kind of namespace");
+      continue;
+    }
+    if (seen.has(join.kind)) refusals.bad(field, fmt::format("'{}' is joined twice", kind));
+    seen |= join.kind;
+    // Whoever left `namespaces` alone asked for none of them in particular.
+    if (spec.namespaces != Spec::default_namespaces && spec.namespaces.has(join.kind) &&
+        join.kind != Namespace::user)  // that one is refused with the id map
+      refusals.bad(field, fmt::format("'{}' is to be joined, and a new one as well", kind),
+                   "take it out of namespaces");
+    if (const auto* pid = std::get_if<Pid>(&join.from)) {
+      if (pid->value < 1) refusals.bad(field, fmt::format("{} is no process", pid->value));
+    } else if (const auto* path = std::get_if<HostPath>(&join.from)) {
+      host_path(field, *path);
+    } else if (!std::get<HostFd>(join.from).valid()) {
+      refusals.bad(field, "is no descriptor");
+    }
+  }
+  // setns(2) wants CAP_SYS_ADMIN where the namespace belongs to. The owner of a user namespace has
+  // it there.
+  if (!spec.join.empty() && !shape.ids.joined && !facts.privileged())
+    refusals.unsupported("join", "needs CAP_SYS_ADMIN",
+                         "run as root, or join the user namespace that it belongs to as well");
+  if (shape.ids.own && shape.joined.has(Namespace::pid) && shape.own_root())
+    refusals.unsupported(
+        "join", "a new user namespace gets no procfs of a pid namespace that is not its own",
+        "join the user namespace that it belongs to as well, or set idmap.kind = none");
+}
+
+void Checks::id_map() const {
+  const IdMap& map = spec.idmap;
+  struct Side {
+    std::string_view field;
+    const std::vector<IdRange>& ranges;
+    const std::vector<SubidRange>& granted;
+    std::uint32_t own;
+    std::string_view file;
+  };
+  for (const Side& side :
+       {Side{"idmap.uids", map.uids, facts.subuids, facts.uid.value, "/etc/subuid"},
+        Side{"idmap.gids", map.gids, facts.subgids, facts.gid.value, "/etc/subgid"}}) {
+    if (map.kind != IdMap::ranges) {
+      if (!side.ranges.empty())
+        refusals.bad(side.field,
+                     fmt::format("ranges are given, but idmap.kind is '{}'", name_of(map.kind)),
+                     "set idmap.kind = ranges");
+      continue;
+    }
+    if (side.ranges.empty()) refusals.bad(side.field, "is empty, so nobody could be anybody");
+    if (side.ranges.size() > most_map_entries) {
+      refusals.bad(side.field, fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(),
+                                           most_map_entries));
+      continue;
+    }
+    for (std::size_t i = 0; i < side.ranges.size(); ++i) {
+      const IdRange& r = side.ranges[i];
+      const std::string field = nth(side.field, i);
+      const auto overlaps = [](std::uint64_t a, std::uint64_t an, std::uint64_t b,
+                               std::uint64_t bn) { return a < b + bn && b < a + an; };
+      if (r.count == 0) {
+        refusals.bad(field, "has no ids in it");
+        continue;
+      }
+      // 4294967295 stands for "no id".
+      if (std::uint64_t{r.inside} + r.count > 0xffffffffU ||
+          std::uint64_t{r.outside} + r.count > 0xffffffffU)
+        refusals.bad(field, "goes beyond 4294967294, the last id");
+      for (std::size_t k = 0; k < i; ++k) {
+        const IdRange& o = side.ranges[k];
+        if (overlaps(r.inside, r.count, o.inside, o.count))
+          refusals.bad(field, fmt::format("has container ids that {}[{}] has, too", side.field, k));
+        if (overlaps(r.outside, r.count, o.outside, o.count))
+          refusals.bad(field, fmt::format("has host ids that {}[{}] has, too", side.field, k));
+      }
+      if (!facts.privileged() && !may_map(r, side.own, side.granted))
+        refusals.unsupported(
+            field,
+            fmt::format(
+                "this user may map {} and what {} grants, which the host ids {} to {} are not",
+                side.own, side.file, r.outside, std::uint64_t{r.outside} + r.count - 1),
+            "usermod --add-subuids and --add-subgids grant ranges");
+    }
+  }
+}
+
+void Checks::resources() const {
+  const Resources& r = spec.resources;
+  if (r.cgroup == CgroupMode::never) {
+    const auto contradicts = [&](bool set, std::string_view field) {
+      if (set)
+        refusals.bad(field, "needs a cgroup, but resources.cgroup is 'never'",
+                     "leave resources.cgroup out");
+    };
+    contradicts(r.memory_max.has_value(), "resources.memory_max");
+    contradicts(r.memory_high.has_value(), "resources.memory_high");
+    contradicts(r.memory_swap_max.has_value(), "resources.memory_swap_max");
+    contradicts(r.pids_max.has_value(), "resources.pids_max");
+    contradicts(r.cpus.has_value(), "resources.cpus");
+    contradicts(r.cpu_weight.has_value(), "resources.cpu_weight");
+    contradicts(!r.cpuset_cpus.empty(), "resources.cpuset_cpus");
+    contradicts(!r.cpuset_mems.empty(), "resources.cpuset_mems");
+    contradicts(!r.settings.empty(), "resources.settings");
+  }
+  for (const auto& [field, value] :
+       {std::pair<std::string_view, std::optional<Bytes>>{"resources.memory_max", r.memory_max},
+        {"resources.memory_high", r.memory_high}})
+    if (value && value->value == 0) refusals.bad(field, "nothing runs in no memory at all");
+  if (r.memory_max && r.memory_swap_max &&
+      r.memory_swap_max->value > std::numeric_limits<std::uint64_t>::max() - r.memory_max->value)
+    refusals.bad("resources.memory_swap_max", "together with resources.memory_max it overflows");
+  if (r.pids_max && (*r.pids_max == 0 || *r.pids_max > most_pids))
+    refusals.bad("resources.pids_max",
+                 fmt::format("{} is not among 1 to {}", *r.pids_max, most_pids));
+  if (r.cpus && !(*r.cpus > 0 && *r.cpus <= most_processors))  // a NaN is neither
+    refusals.bad("resources.cpus", fmt::format("{} is not above 0 and up to {}", *r.cpus,
+                                               static_cast<unsigned>(most_processors)));
+  if (r.cpu_weight && (*r.cpu_weight < 1 || *r.cpu_weight > 10000))
+    refusals.bad("resources.cpu_weight", fmt::format("{} is not among 1 to 10000", *r.cpu_weight));
+  if (!r.cpuset_cpus.empty())
+    if (const std::string why = number_list_error(r.cpuset_cpus, 8191); !why.empty())
+      refusals.bad("resources.cpuset_cpus", why, "for instance 0-2,5");
+  if (!r.cpuset_mems.empty())
+    if (const std::string why = number_list_error(r.cpuset_mems, 1023); !why.empty())
+      refusals.bad("resources.cpuset_mems", why, "for instance 0-1");
+  for (std::size_t i = 0; i < r.settings.size(); ++i) {
+    const CgroupSetting& s = r.settings[i];
+    const std::string field = nth("resources.settings", i);
+    if (!text(field, s.file) || !text(field, s.value)) continue;
+    // Who is in it, and whether that runs, is the launch's own business: a frozen child never gets
+    // to its command.
+    for (const std::string_view own : {"cgroup.procs", "cgroup.threads", "cgroup.kill",
+                                       "cgroup.freeze", "cgroup.type", "freezer.state"})
+      if (s.file == own) refusals.bad(field, fmt::format("'{}' is not for a spec to write", own));
+  }
+  if (!facts.kernel_at_least(5, 7) && std::ranges::any_of(shape.groups, [&](const Group& g) {
+        return facts.cgroups[g.hierarchy].v2;
+      }))
+    refusals.unsupported("resources",
+                         "a cgroup of version 2 is entered by clone3(2) from Linux 5.7");
+}
+
+void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refusals& refusals) {
+  const Checks checks{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
+  checks.identity();
+  checks.root();
+  checks.process();
+  checks.terminal();
+  checks.mounts();
+  checks.devices();
+  checks.resources();
+  checks.security();
+  checks.masks();
+}
+
 }  // namespace condroid::inline v0::detail

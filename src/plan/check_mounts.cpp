@@ -1,0 +1,283 @@
+// What can be known to be wrong with the file system of a Spec: its root, its mounts, its devices.
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+#include "plan/checks.hpp"
+#include "plan/paths.hpp"
+#include "plan/words.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+constexpr std::size_t most_layers = 500;   // OVL_MAX_STACK
+constexpr unsigned most_ptys = 1U << 20U;  // NR_UNIX98_PTY_MAX
+constexpr std::uint32_t no_id = 0xffffffffU;
+
+}  // namespace
+
+/// A user namespace may mount overlayfs since 5.11.
+void Checks::overlay_here(std::string_view field) const {
+  if (shape.ids.inside() && !facts.kernel_at_least(5, 11))
+    refusals.unsupported(field, "overlayfs in a user namespace needs Linux 5.11");
+}
+
+void Checks::root() const {
+  const Root& r = spec.root;
+  if (!shape.own_root()) {
+    if (r != Root{})
+      refusals.bad("root", "needs a mount namespace of the container's own",
+                   "add mount to namespaces");
+    return;
+  }
+  const bool host = is_host_root(r);
+  if (!r.path.empty() && host_path("root.path", r.path) && goes_up(r.path.str()))
+    // Whether this is the host's own "/", which is never writable by mistake, could not be told.
+    refusals.bad("root.path", fmt::format("{} goes up by '..'", quoted(r.path.str())),
+                 "say the directory itself");
+  layers("root", r.upper, r.work, r.size, r.ephemeral && r.upper.empty());
+  if (!r.upper.empty() && !r.ephemeral)
+    refusals.bad("root.upper", "is of an ephemeral root, which this is not",
+                 "set root.ephemeral = true");
+  if (host && r.ephemeral && !r.upper.empty())
+    refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory");
+  if (host && r.ephemeral && r.read_only)
+    refusals.bad("root.read_only", "the host's own '/' is either read-only or ephemeral");
+
+  if (r.idmapped) {
+    if (host && !r.ephemeral)
+      refusals.bad("root.idmapped", "the host's own '/' has its owners as they are",
+                   "set root.path, or root.ephemeral = true");
+    else if (!shape.ids.own)
+      refusals.bad("root.idmapped", "there is no id map", "set idmap.kind");
+    else if (!facts.privileged())
+      refusals.unsupported("root.idmapped", "needs CAP_SYS_ADMIN on the host", "run as root");
+    else if (!facts.kernel_at_least(5, 12))
+      refusals.unsupported("root.idmapped", "needs Linux 5.12");
+  }
+  if (!r.ephemeral) return;
+  const bool by_host = shape.ids.own && facts.privileged() && (host || r.idmapped);
+  if (!by_host)
+    overlay_here("root.ephemeral");
+  else if (!facts.kernel_at_least(5, 19))
+    refusals.unsupported("root.ephemeral", "an overlay above shifted owners needs Linux 5.19",
+                         host ? "set idmap.kind = none" : "set root.idmapped = false");
+}
+
+void Checks::mounts() const {
+  if (!shape.own_root()) {
+    if (!spec.mounts.empty())
+      refusals.bad("mounts", "need a mount namespace of the container's own",
+                   "add mount to namespaces");
+    return;
+  }
+  for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+    const std::string field = nth("mounts", i);
+    const Mount& m = spec.mounts[i];
+    const std::string target = field + ".target";
+    if (guest_path(target, target_of(m)) && normalized(target_of(m).str()) == "/")
+      refusals.bad(target, "'/' is the root itself", "root says what that is");
+    const Flags<MountFlag> flags = std::visit([](const auto& x) { return x.flags; }, m);
+    known(field + ".flags", flags);
+    if (flags.has(MountFlag::noatime) && flags.has(MountFlag::strictatime))
+      refusals.bad(field + ".flags", "noatime and strictatime exclude each other");
+    if (flags.has(MountFlag::nosymfollow) && !facts.kernel_at_least(5, 14))
+      refusals.unsupported(field + ".flags", "nosymfollow needs Linux 5.14");
+    // The file systems of the kernel have no device nodes, and devpts is nothing else.
+    const bool has_nodes = std::holds_alternative<Bind>(m) || std::holds_alternative<Tmpfs>(m) ||
+                           std::holds_alternative<Overlay>(m) || std::holds_alternative<FsMount>(m);
+    if (has_nodes && !flags.has(MountFlag::nodev))
+      need(Allow::devices, field + ".flags", "without nodev its device nodes can be opened");
+    std::visit([&](const auto& x) { mount(field, x); }, m);
+  }
+}
+
+void Checks::mount(std::string_view f, const Bind& m) const {
+  const std::string field(f), source = field + ".source";
+  const bool by_fd = m.source_fd != HostFd{};
+  if (by_fd && !m.source_fd.valid())
+    refusals.bad(field + ".source_fd", fmt::format("{} is no descriptor", m.source_fd.number));
+  if (by_fd && !m.source.empty())
+    refusals.bad(source, "there is a descriptor (source_fd) as well", "leave one of them out");
+  if (m.idmapped) {
+    if (!shape.ids.own)
+      refusals.bad(field + ".idmapped", "there is no id map", "set idmap.kind");
+    else if (!facts.privileged())
+      refusals.unsupported(field + ".idmapped", "needs CAP_SYS_ADMIN on the host", "run as root");
+    else if (!facts.kernel_at_least(5, 12))
+      refusals.unsupported(field + ".idmapped", "needs Linux 5.12");
+  }
+  if (by_fd) return;
+  if (m.source.empty())
+    refusals.bad(source, "is missing, and source_fd, too");
+  else if (host_path(source, m.source)) {
+    const std::string from = without_dots(m.source.str());
+    const std::string target = normalized(m.target.str());
+    const bool read_only = m.flags.has(MountFlag::read_only);
+    if (from == "/" && !read_only)
+      need(Allow::host_root_writable, field + ".flags", "the host's own '/' would be writable");
+    if ((from == "/" && m.recursive) || is_below("/proc", from))
+      need(Allow::unmasked_kernel, source, "shows kernel files of the host");
+    else if (from == "/proc")
+      hidden_below(source, "/proc", target, read_only);
+    else if (from == "/sys")
+      hidden_below(source, "/sys", target, read_only);
+    if ((from == "/sys" || is_below("/sys", from)) && !read_only)
+      need(Allow::unmasked_kernel, field + ".flags", "the host's /sys would be writable");
+  }
+}
+
+void Checks::mount(std::string_view field, const Tmpfs& m) const {
+  mode(std::string(field) + ".mode", m.mode);
+}
+
+void Checks::mount(std::string_view f, const Proc& m) const {
+  const std::string field(f);
+  const auto option = [&](bool set, std::string_view name) {
+    if (!set) return;
+    if (!facts.kernel_at_least(5, 8))
+      refusals.unsupported(fmt::format("{}.{}", field, name), "needs Linux 5.8");
+    if (shape.ids.own && shape.shares(Namespace::pid))
+      refusals.unsupported(fmt::format("{}.{}", field, name),
+                           "with the host's processes a user namespace has only the host's procfs",
+                           "add pid to namespaces");
+  };
+  option(m.pids_only, "pids_only");
+  option(m.hide_others, "hide_others");
+  const std::string target = normalized(m.target.str());
+  if (target != "/proc" && !m.pids_only)
+    hidden_below(field + ".target", "/proc", target, m.flags.has(MountFlag::read_only));
+}
+
+void Checks::mount(std::string_view f, const Sysfs& m) const {
+  const std::string field(f), target = normalized(m.target.str());
+  if (!m.flags.has(MountFlag::read_only))
+    need(Allow::unmasked_kernel, field + ".flags", "a sysfs without read_only is writable");
+  if (target != "/sys") hidden_below(field + ".target", "/sys", target, true);
+}
+
+void Checks::mount(std::string_view field, const Mqueue& /*m*/) const {
+  if (shape.ids.own && !shape.own(Namespace::ipc))
+    refusals.unsupported(field, "in a new user namespace mqueue needs an ipc namespace of its own",
+                         "add ipc to namespaces");
+}
+
+void Checks::mount(std::string_view field, const CgroupMount& m) const {
+  if (facts.cgroups.empty()) refusals.unsupported(field, "no cgroup hierarchy is mounted here");
+  cgroup_view(field, m.flags);
+}
+
+void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
+  if (spec.resources.cgroup == CgroupMode::never)
+    refusals.bad(field, "there is nothing of its own to see: resources.cgroup is 'never'");
+  if (!shape.own(Namespace::cgroup) && shape.ids.own)
+    refusals.unsupported(field, "in a new user namespace this needs a cgroup namespace of its own",
+                         "add cgroup to namespaces");
+  else if (shape.shares(Namespace::cgroup) && !flags.has(MountFlag::read_only))
+    refusals.bad(std::string(field) + ".flags",
+                 "without a cgroup namespace the host's cgroups would be writable",
+                 "add cgroup to namespaces, or read_only");
+}
+
+void Checks::mount(std::string_view field, const Devpts& m) const {
+  if (m.max < 1 || m.max > most_ptys)
+    refusals.bad(std::string(field) + ".max",
+                 fmt::format("{} is not among 1 to {}", m.max, most_ptys));
+}
+
+void Checks::mount(std::string_view f, const Overlay& m) const {
+  const std::string field(f);
+  layers(field, m.upper, m.work, m.size, m.ephemeral);
+  if (m.lower.empty())
+    refusals.bad(field + ".lower", "is empty: an overlay is above something");
+  else if (m.upper.empty() && !m.ephemeral && m.lower.size() < 2)
+    refusals.bad(field + ".lower", "one layer alone, with nothing above it, is no overlay",
+                 "use a bind, or set upper or ephemeral");
+  if (m.lower.size() > most_layers)
+    refusals.bad(field + ".lower",
+                 fmt::format("has {} layers; overlayfs takes {}", m.lower.size(), most_layers));
+  for (std::size_t i = 0; i < m.lower.size(); ++i) host_path(nth(field + ".lower", i), m.lower[i]);
+  if (m.ephemeral && !m.upper.empty())
+    refusals.bad(field + ".upper", "an ephemeral overlay has its own, which is thrown away");
+  overlay_here(field);
+}
+
+void Checks::mount(std::string_view f, const FsMount& m) const {
+  const std::string field(f);
+  if (m.type.empty())
+    refusals.bad(field + ".type", "is empty");
+  else if (m.type.size() > 255 || m.type.find('/') != std::string::npos)
+    refusals.bad(field + ".type",
+                 fmt::format("{} is no file system", quoted(m.type.substr(0, 80))));
+  else
+    text(field + ".type", m.type);
+  text(field + ".source", m.source);
+  for (std::size_t i = 0; i < m.options.size(); ++i) {
+    const std::string option = nth(field + ".options", i);
+    if (m.options[i].empty() || m.options[i].front() == '=')
+      refusals.bad(option, fmt::format("{} is no option", quoted(m.options[i])));
+    else
+      text(option, m.options[i]);
+  }
+  // The same as the mounts that have a type of their own, and what else is the whole machine's.
+  const std::string target = normalized(m.target.str());
+  const bool read_only = m.flags.has(MountFlag::read_only);
+  if (m.type == "proc") {
+    if (target != "/proc") hidden_below(field + ".target", "/proc", target, read_only);
+  } else if (m.type == "sysfs") {
+    mount(f, Sysfs{.target = m.target, .flags = m.flags});
+  } else if (m.type == "cgroup" || m.type == "cgroup2") {
+    cgroup_view(f, m.flags);
+  } else if (m.type == "devtmpfs") {
+    need(Allow::devices, field + ".type", "'devtmpfs' has every device of the host");
+  } else {
+    for (const std::string_view kernel : {"debugfs", "tracefs", "securityfs", "configfs", "bpf",
+                                          "efivarfs", "binfmt_misc", "pstore", "selinuxfs"})
+      if (m.type == kernel)
+        need(Allow::unmasked_kernel, field + ".type",
+             fmt::format("'{}' is the whole machine's", kernel));
+  }
+}
+
+void Checks::devices() const {
+  const Devices& d = spec.devices;
+  if (d.nodes.empty()) return;
+  need(Allow::devices, "devices.nodes", "device nodes beyond the usual ones");
+  const bool replaced = std::ranges::any_of(
+      spec.mounts, [](const Mount& m) { return normalized(target_of(m).str()) == "/dev"; });
+  if (!d.populate)
+    refusals.bad("devices.nodes", "/dev is left as it is: devices.populate is false");
+  else if (!shape.own_root())
+    refusals.bad("devices.nodes", "need a mount namespace of the container's own");
+  else if (replaced)
+    refusals.bad("devices.nodes", "another mount takes the place of /dev");
+  constexpr auto usual = std::to_array<std::string_view>(
+      {"console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
+       "stdout", "tty", "urandom", "zero"});
+  for (std::size_t i = 0; i < d.nodes.size(); ++i) {
+    const DeviceNode& n = d.nodes[i];
+    const std::string field = nth("devices.nodes", i);
+    const auto names = components(n.name);
+    if (!text(field, n.name)) continue;
+    if (names.empty() || n.name.front() == '/' || n.name.back() == '/' || goes_up(n.name) ||
+        n.name.size() > 255)
+      refusals.bad(field, fmt::format("{} is no name below /dev", quoted(n.name.substr(0, 80))),
+                   "for instance fuse, or net/tun");
+    else if (std::ranges::find(usual, names.front()) != usual.end() &&
+             (names.front() != "console" || shape.console))
+      refusals.bad(field, fmt::format("'{}' is there already", names.front()));
+    for (std::size_t k = 0; k < i; ++k)
+      if (normalized(d.nodes[k].name) == normalized(n.name))
+        refusals.bad(field, fmt::format("{} is there twice", quoted(n.name)));
+    // 12 and 20 bits, since Linux 2.6.
+    if (n.major > 0xfffU) refusals.bad(field, fmt::format("major {} is beyond 4095", n.major));
+    if (n.minor > 0xfffffU) refusals.bad(field, fmt::format("minor {} is beyond 1048575", n.minor));
+    if (n.uid.value == no_id || n.gid.value == no_id)
+      refusals.bad(field, fmt::format("{} stands for no id", no_id));
+    mode(field, n.mode);
+  }
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,172 @@
+// What opens a container towards the host, and whether its author said so.
+#include <algorithm>
+#include <string>
+
+#include "plan/checks.hpp"
+#include "plan/paths.hpp"
+#include "plan/words.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+std::string capability_names(std::uint64_t bits) {
+  std::vector<std::string> names;
+  for (unsigned c = 0; c < 64; ++c)
+    if (((bits >> c) & 1U) != 0)
+      names.emplace_back(c < capability_count ? std::string(to_string(static_cast<Capability>(c)))
+                                              : fmt::format("bit{}", c));
+  return listed(names, ", ");
+}
+
+/// Whether one of the paths is this one or one above it.
+bool covered(const std::vector<GuestPath>& paths, std::string_view path) {
+  return std::ranges::any_of(paths, [&](const GuestPath& p) {
+    const std::string above = normalized(p.str());
+    return above == path || is_below(above, path);
+  });
+}
+
+/// A name of sysctl(8) as the path below /proc/sys that it stands for.
+std::string setting_path(const std::string& name) {
+  std::string path = name;
+  if (name.find('/') == std::string::npos) std::ranges::replace(path, '.', '/');
+  return path;
+}
+
+bool is_setting_path(std::string_view path) {
+  if (path.empty() || path.front() == '/' || path.back() == '/') return false;
+  if (path.find("//") != std::string_view::npos) return false;
+  for (const std::string_view name : components(path))
+    if (name == "..") return false;
+  return std::ranges::all_of(path, [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+}  // namespace
+
+void Checks::security() const {
+  const Security& s = spec.security;
+  known("security.allow", s.allow);
+  if (allowed(Allow::nesting))
+    refusals.unsupported("security.allow", "'nesting' cannot be had in this version");
+  if (!s.no_new_privs)
+    need(Allow::new_privileges, "security.no_new_privs",
+         "without it programs gain privileges by set-id bits and file capabilities");
+  capabilities();
+  sysctls();
+}
+
+void Checks::capabilities() const {
+  const Security& s = spec.security;
+  constexpr std::string_view field = "security.capabilities";
+  const std::uint64_t wanted = s.capabilities.bits();
+  if (const std::uint64_t unknown = wanted & ~CapabilitySet::all().bits(); unknown != 0) {
+    refusals.bad(field, fmt::format("there is no capability '{}'", capability_names(unknown)));
+    return;
+  }
+  if (const std::uint64_t more = wanted & ~CapabilitySet::small().bits(); more != 0)
+    need(Allow::capabilities, field,
+         fmt::format("more than the usual: {}", capability_names(more)));
+  if (s.capabilities.has(Capability::sys_admin) && !shape.ids.inside())
+    need(Allow::real_root, field,
+         "sys_admin without a user namespace of its own is the host's root");
+
+  // A command with another uid than 0 has them only as a bound, which may be wider than what there
+  // is.
+  if (spec.process.uid.value != 0 && !s.ambient) return;
+  const std::uint64_t beyond =
+      facts.last_capability >= 63 ? 0 : wanted & ~((std::uint64_t{2} << facts.last_capability) - 1);
+  if (beyond != 0)
+    refusals.unsupported(field, fmt::format("this kernel has no {}", capability_names(beyond)));
+  // Who may not even do without a user namespace was told so.
+  if (shape.ids.inside() || !facts.privileged()) return;
+  if (const std::uint64_t lacking = wanted & ~beyond & ~facts.effective_caps; lacking != 0)
+    refusals.unsupported(field,
+                         fmt::format("the calling program has no {}", capability_names(lacking)),
+                         "take it out of the set, or use a user namespace of its own");
+}
+
+void Checks::sysctls() const {
+  const auto& list = spec.security.sysctls;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::string field = nth("security.sysctls", i);
+    if (!text(field, list[i].name) || !text(field, list[i].value)) continue;
+    const std::string path = setting_path(list[i].name);
+    if (!is_setting_path(path)) {
+      refusals.bad(field, fmt::format("{} is no kernel setting", quoted(list[i].name)),
+                   "for instance net.ipv4.ip_forward");
+      continue;
+    }
+    for (std::size_t k = 0; k < i; ++k)
+      if (setting_path(list[k].name) == path)
+        refusals.bad(field, fmt::format("'{}' is set twice", list[i].name));
+    const auto of = [&](Namespace kind) {
+      if (shape.own(kind)) return;
+      refusals.bad(
+          field, fmt::format("'{}' needs a namespace of its own: {}", list[i].name, name_of(kind)),
+          fmt::format("add {} to namespaces", name_of(kind)));
+    };
+    if (path.starts_with("net/"))
+      of(Namespace::net);
+    else if (path.starts_with("kernel/shm") || path.starts_with("kernel/msg") ||
+             path.starts_with("kernel/sem") || path == "kernel/auto_msgmni" ||
+             path.starts_with("fs/mqueue/"))
+      of(Namespace::ipc);
+    else if (path == "kernel/hostname" || path == "kernel/domainname")
+      of(Namespace::uts);
+    else if (path.starts_with("user/"))
+      of(Namespace::user);
+    else
+      refusals.bad(field, fmt::format("'{}' is a setting of the whole host", list[i].name),
+                   "a container has net.*, kernel.shm*, kernel.msg*, kernel.sem*, fs.mqueue.* and "
+                   "user.* of its own");
+  }
+}
+
+void Checks::masks() const {
+  const Security& s = spec.security;
+  for (const auto& [name, list] : {std::pair{"security.masked_paths", &s.masked_paths},
+                                   {"security.read_only_paths", &s.read_only_paths}})
+    for (std::size_t i = 0; i < list->size(); ++i)
+      if (const std::string field = nth(name, i); guest_path(field, (*list)[i]))
+        if (normalized((*list)[i].str()) == "/") refusals.bad(field, "is the root itself");
+  if (!shape.own_root()) return;  // the kernel's files are as they are there
+
+  std::vector<std::string> missing;
+  for (const GuestPath& p : default_masked_paths())
+    if (!covered(s.masked_paths, p.str())) missing.push_back(p.str());
+  if (!missing.empty())
+    need(Allow::unmasked_kernel, "security.masked_paths",
+         "some of the default are missing: " + listed(missing, ", "));
+  missing.clear();
+  for (const GuestPath& p : default_read_only_paths())
+    if (!covered(s.read_only_paths, p.str()) && !covered(s.masked_paths, p.str()))
+      missing.push_back(p.str());
+  if (!missing.empty())
+    need(Allow::unmasked_kernel, "security.read_only_paths",
+         "some of the default are missing: " + listed(missing, ", "));
+}
+
+void Checks::hidden_below(std::string_view field, std::string_view usual, std::string_view target,
+                          bool read_only) const {
+  const Security& s = spec.security;
+  std::vector<std::string> missing;
+  const auto look = [&](const std::vector<GuestPath>& defaults, bool masked_only) {
+    for (const GuestPath& p : defaults) {
+      if (!is_below(usual, p.str())) continue;
+      std::string here(target);
+      here += p.str().substr(usual.size());
+      if (covered(s.masked_paths, here)) continue;
+      if (!masked_only && covered(s.read_only_paths, here)) continue;
+      missing.push_back(std::move(here));
+    }
+  };
+  look(default_masked_paths(), true);
+  if (!read_only) look(default_read_only_paths(), false);
+  if (!missing.empty())
+    need(Allow::unmasked_kernel, field,
+         "kernel files are open here that are hidden or read-only by default: " +
+             listed(missing, ", "));
+}
+
+}  // namespace condroid::inline v0::detail
