@@ -17,6 +17,7 @@
 #include "launch/helper.hpp"
 #include "sys/wire.hpp"
 #include "program/kernel.hpp"
+#include "program/kernel_bits.hpp"
 
 namespace condroid::inline v0::detail {
 

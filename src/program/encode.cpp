@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "program/kernel.hpp"
+#include "program/kernel_bits.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -26,17 +27,6 @@ constexpr std::uint64_t pair(std::uint32_t low, std::uint32_t high) {
   return low | (static_cast<std::uint64_t>(high) << 32U);
 }
 
-std::uint64_t propagation_bits(Propagation p) {
-  switch (p) {
-    case Propagation::as_is: return 0;
-    case Propagation::private_: return kernel::ms_private;
-    case Propagation::slave: return kernel::ms_slave;
-    case Propagation::shared: return kernel::ms_shared;
-    case Propagation::unbindable: return kernel::ms_unbindable;
-  }
-  return 0;
-}
-
 std::int16_t reg(op::Slot slot) { return static_cast<std::int16_t>(slot.number); }
 
 /// The kernel's dev_t in the encoding of mknod(2).
@@ -46,38 +36,6 @@ std::uint64_t device_number(std::uint32_t major, std::uint32_t minor) {
 }
 
 }  // namespace
-
-std::uint64_t mount_attr(Flags<MountFlag> flags) noexcept {
-  std::uint64_t bits = 0;
-  const auto add = [&](MountFlag f, std::uint64_t bit) {
-    if (flags.has(f)) bits |= bit;
-  };
-  add(MountFlag::read_only, kernel::attr_rdonly);
-  add(MountFlag::nosuid, kernel::attr_nosuid);
-  add(MountFlag::nodev, kernel::attr_nodev);
-  add(MountFlag::noexec, kernel::attr_noexec);
-  add(MountFlag::noatime, kernel::attr_noatime);
-  add(MountFlag::strictatime, kernel::attr_strictatime);
-  add(MountFlag::nodiratime, kernel::attr_nodiratime);
-  add(MountFlag::nosymfollow, kernel::attr_nosymfollow);
-  return bits;
-}
-
-std::uint64_t clone_bits(Flags<Namespace> namespaces) noexcept {
-  std::uint64_t bits = 0;
-  const auto add = [&](Namespace n, std::uint64_t bit) {
-    if (namespaces.has(n)) bits |= bit;
-  };
-  add(Namespace::mount, kernel::clone_newns);
-  add(Namespace::pid, kernel::clone_newpid);
-  add(Namespace::uts, kernel::clone_newuts);
-  add(Namespace::ipc, kernel::clone_newipc);
-  add(Namespace::net, kernel::clone_newnet);
-  add(Namespace::user, kernel::clone_newuser);
-  add(Namespace::cgroup, kernel::clone_newcgroup);
-  add(Namespace::time, kernel::clone_newtime);
-  return bits;
-}
 
 Encoder::Encoder() : blob_(8, '\0') {}  // offset 0 is the empty string
 

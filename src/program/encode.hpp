@@ -50,9 +50,4 @@ class Encoder {
   std::vector<std::int16_t> slots_;
 };
 
-/// Flags as MOUNT_ATTR_* bits; mount_setattr(2).
-[[nodiscard]] std::uint64_t mount_attr(Flags<MountFlag> flags) noexcept;
-/// Namespaces as CLONE_NEW* bits; clone(2).
-[[nodiscard]] std::uint64_t clone_bits(Flags<Namespace> namespaces) noexcept;
-
 }  // namespace condroid::inline v0::detail

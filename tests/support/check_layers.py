@@ -18,7 +18,7 @@ import sys
 ARROWS = {
     "base": set(),
     # The kernel's constants and structs are plain data that the program has to spell for itself, too.
-    "sys": {"base", "program/kernel.hpp"},
+    "sys": {"base", "program/kernel.hpp", "program/kernel_bits.hpp"},
     "spec": {"base"},
     "config": {"base", "spec"},
     "android": {"base", "spec"},

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <system_error>
+#include <utility>
 
 namespace condroid::test {
 
@@ -32,11 +33,12 @@ class Forked {
     if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
     if (pid_ == 0) ::_exit(body());
   }
+  Forked(Forked&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
   Forked(const Forked&) = delete;
   Forked& operator=(const Forked&) = delete;
   ~Forked() {
     // The test may have waited for it; then the pid is nobody's, or somebody else's.
-    if (::waitpid(pid_, nullptr, WNOHANG | __WALL) == 0) {
+    if (pid_ > 0 && ::waitpid(pid_, nullptr, WNOHANG | __WALL) == 0) {
       ::kill(pid_, SIGKILL);
       ::waitpid(pid_, nullptr, __WALL);
     }

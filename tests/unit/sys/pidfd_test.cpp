@@ -171,7 +171,7 @@ TEST_CASE("a descriptor of another process is the same open file", "[sys]") {
   CHECK(errno_of(pidfd.copy_fd(101)) == EBADF);
 }
 
-TEST_CASE("a handle that holds nothing fails with EBADF", "[sys]") {
+TEST_CASE("a pidfd that holds nothing fails with EBADF", "[sys]") {
   const Pidfd none;
   CHECK(!none);
   CHECK(errno_of(none.signal(Signal{SIGTERM})) == EBADF);
