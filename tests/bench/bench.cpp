@@ -38,7 +38,6 @@ Work default_work(const Scratch& scratch, bool net) {
   copy_text(w.hostname, "bench");
   w.net = net;
   w.cgroup_ns = true;
-  w.sysfs = net ? SysfsUse::fresh : SysfsUse::bound;
   w.new_session = true;
   w.no_new_privs = true;
   w.own_keyring = true;
@@ -116,6 +115,7 @@ class Bench {
                    const Series* to);
 
   const Options& options_;
+  milliseconds patience_ = options_.patience;
   Scratch scratch_ = {};
   Report report_{this_machine()};
 };
@@ -164,6 +164,14 @@ std::vector<Kind> Bench::kinds() const {
   return out;
 }
 
+/// What a reader should know of how it was measured.
+std::string note_of(const Series& series) {
+  if (!series.error.empty()) return series.error;
+  if (series.disturbed == 0) return "";
+  return std::to_string(series.disturbed) + " of " + std::to_string(series.rounds.size()) +
+         " rounds on a busy machine";
+}
+
 void Bench::add_latency(const char* section, const Series& series, const std::string& condition,
                         const Series* to) {
   if (series.samples.empty()) {
@@ -175,7 +183,7 @@ void Bench::add_latency(const char* section, const Series& series, const std::st
   row.name = series.name;
   row.condition = condition;
   row.latency = summarize(series.samples);
-  row.note = series.error;
+  row.note = note_of(series);
   if (!series.error.empty()) row.verdict = Verdict::missing;
   if (to != nullptr && !to->rounds.empty()) {
     row.ratio = paired_ratio(series.rounds, to->rounds);
@@ -223,7 +231,7 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
       pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
   if (!kind.strict && pace == Pace::spaced) effort.rounds = 24;
   if (options_.quick) effort.rounds = pace == Pace::spaced ? (kind.strict ? 10 : 4) : 12;
-  measure(all, pace, effort);
+  measure_until_clear(all, pace, effort, ours, bare, 1.15, options_.quick ? 1 : 4, &patience_);
 
   add_latency(section, bare, condition, nullptr);
   if (kind.strict) add_latency(section, strict, condition, &bare);
@@ -238,12 +246,13 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
   row.latency = summarize(ours.samples);
   row.ratio = paired_ratio(ours.rounds, bare.rounds);
   row.ratio_to = "floor";
-  row.note = ours.error;
+  row.note = note_of(ours);
   Report::judge(&row, row.ratio->value, "<=", 1.15);
   if (!ours.error.empty()) row.verdict = Verdict::missing;
   report_.add(row);
   if (strict.rounds.empty()) return;
   row.latency.reset();
+  row.note.clear();
   row.ratio = paired_ratio(ours.rounds, strict.rounds);
   row.ratio_to = "floor, memory shared";
   row.target.clear();
@@ -276,7 +285,8 @@ void Bench::host_section() {
     Effort effort =
         pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
     if (options_.quick) effort.rounds = pace == Pace::spaced ? 8 : 12;
-    measure(all, pace, effort);
+    measure_until_clear(all, pace, effort, series[3], series[0], 1.05, options_.quick ? 1 : 4,
+                        &patience_);
     for (std::size_t i = 0; i < series.size(); ++i) {
       const std::string condition = std::string("no net, ") + to_string(pace);
       if (series[i].samples.empty()) {
@@ -288,6 +298,7 @@ void Bench::host_section() {
       row.name = series[i].name;
       row.condition = condition;
       row.latency = summarize(series[i].samples);
+      row.note = note_of(series[i]);
       if (i > 0 && !series[0].rounds.empty()) {
         row.ratio = paired_ratio(series[i].rounds, series[0].rounds);
         row.ratio_to = "empty";
@@ -319,10 +330,12 @@ void Bench::rate_rows(bool net, unsigned parallel) {
   std::vector<double> floor_rates;
   std::vector<double> host_rates;
   std::string floor_error;
+  int disturbed = 0;
   // Starting many processes at once takes as long as a short measurement: each adds its own
   // launches by its own time.
   for (int round = 0; round < (options_.quick ? 3 : 7); ++round) {
     Reply reply;
+    bool quiet = wait_for_quiet(&patience_);
     double rate = 0;
     for (Worker& f : floors) {
       if (!f.send(request)) floor_error = f.error();
@@ -338,6 +351,8 @@ void Bench::rate_rows(bool net, unsigned parallel) {
     // What is left to be taken apart after so many launches is not the next one's.
     std::this_thread::sleep_for(milliseconds(net ? 300 : 50));
     request.threads = parallel;
+    quiet = wait_for_quiet(&patience_) && quiet;
+    if (!quiet) ++disturbed;
     if (host != nullptr && host_error.empty()) {
       if (host->call(request, &reply)) {
         host_rates.push_back(static_cast<double>(reply.value[0]) * 1e9 /
@@ -367,6 +382,9 @@ void Bench::rate_rows(bool net, unsigned parallel) {
   row.ratio = paired_ratio(host_rates, floor_rates);
   row.ratio_to = "floor";
   row.note.clear();
+  if (disturbed > 0)
+    row.note = std::to_string(disturbed) + " of " + std::to_string(host_rates.size()) +
+               " rounds on a busy machine";
   row.verdict = Verdict::info;
   if (parallel == 4) Report::judge(&row, row.ratio->value, ">=", 0.9);
   report_.add(row);
@@ -417,7 +435,7 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
   if (options_.quick)
     effort =
         pace == Pace::spaced ? Effort{.rounds = 3, .batch = 1} : Effort{.rounds = 5, .batch = 2};
-  measure(all, pace, effort);
+  measure(all, pace, effort, &patience_);
 
   const Series& in_process = series[0];
   const Series& ours = series[1];

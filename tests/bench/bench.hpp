@@ -1,6 +1,7 @@
 // The run: which rows there are, in which order, with how many samples.
 #pragma once
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,7 @@ namespace bench {
 struct Options {
   bool quick = false;
   bool strict = false;
+  std::chrono::milliseconds patience{300'000};  ///< Spent in all on waiting for quiet moments.
   std::string json = {};
   std::vector<std::string> sections = {};  ///< Empty: all.
   std::string floor = {};

@@ -326,7 +326,7 @@ int Floor::child() {
 }
 
 void Floor::set_up_dev() {
-  must(::mount("tmpfs", "dev", "tmpfs", MS_NOSUID | MS_NOEXEC, "mode=0755,size=512k"), "mount dev");
+  must(::mount("tmpfs", "dev", "tmpfs", MS_NOSUID, "mode=0755,size=512k"), "mount dev");
   ::umask(0);
   for (const Node& node : nodes) {
     if (!work_.bind_nodes) {

@@ -21,6 +21,8 @@ constexpr const char* usage =
     "  --quick            fewer samples, under a minute\n"
     "  --json FILE        write the result as JSON, too\n"
     "  --strict           a missed target fails the run\n"
+    "  --patience SECONDS spent in all on waiting for moments in which nothing else runs (default: "
+    "300)\n"
     "  --section NAME     only this section; may be repeated: launch, host, rate, commands, live, "
     "calls, many\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
@@ -55,6 +57,8 @@ int main(int argc, char** argv) {
       options.quick = true;
     } else if (option == "--strict") {
       options.strict = true;
+    } else if (option == "--patience") {
+      options.patience = std::chrono::seconds(std::strtol(value().c_str(), nullptr, 10));
     } else if (option == "--json") {
       options.json = value();
     } else if (option == "--section") {

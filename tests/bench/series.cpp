@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
+#include <numeric>
+#include <string>
 #include <thread>
 
 namespace bench {
@@ -9,18 +12,39 @@ namespace {
 
 using std::chrono::milliseconds;
 
-void take_round(Series* series, Pace pace, Effort effort) {
+// Running and runnable threads of the whole machine but this one: 0 when nothing else wants a
+// processor.
+int others_running() {
+  std::ifstream file("/proc/loadavg");
+  std::string skip;
+  int running = 1;
+  char slash = 0;
+  file >> skip >> skip >> skip >> running >> slash;
+  return running - 1;
+}
+
+using Round = std::vector<std::vector<double>>;  // One entry per series.
+
+std::vector<double> take_turn(Series* series, Pace pace, Effort effort) {
   Reply reply;
   series->request.count = pace == Pace::spaced ? 1 : static_cast<std::uint32_t>(effort.batch) + 1;
+  std::vector<double> turn;
   if (!series->worker->call(series->request, &reply)) {
     series->error = series->worker->error();
-    return;
+    return turn;
   }
-  std::vector<double> round;
   for (std::uint32_t i = pace == Pace::spaced ? 0 : 1; i < reply.count; ++i)
-    round.push_back(static_cast<double>(reply.ns[i]) / 1e6);
-  series->rounds.push_back(median(round));
-  series->samples.insert(series->samples.end(), round.begin(), round.end());
+    turn.push_back(static_cast<double>(reply.ns[i]) / 1e6);
+  return turn;
+}
+
+void keep(const std::vector<Series*>& all, const Round& round, bool disturbed) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (round[i].empty()) continue;
+    all[i]->rounds.push_back(median(round[i]));
+    all[i]->samples.insert(all[i]->samples.end(), round[i].begin(), round[i].end());
+    if (disturbed) ++all[i]->disturbed;
+  }
 }
 
 }  // namespace
@@ -29,15 +53,58 @@ const char* to_string(Pace pace) noexcept {
   return pace == Pace::spaced ? "150 ms apart" : "back to back";
 }
 
-void measure(const std::vector<Series*>& all, Pace pace, Effort effort) {
-  std::vector<Series*> order = all;
-  for (int round = 0; round < effort.rounds; ++round) {
-    for (Series* series : order) {
-      if (!series->error.empty()) continue;
+bool wait_for_quiet(milliseconds* patience) {
+  constexpr milliseconds step(5);
+  for (;;) {
+    if (others_running() == 0) return true;
+    if (*patience < step) return false;
+    std::this_thread::sleep_for(step);
+    *patience -= step;
+  }
+}
+
+void measure(const std::vector<Series*>& all, Pace pace, Effort effort, milliseconds* patience) {
+  std::vector<std::size_t> order(all.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::vector<Round> disturbed;
+  int quiet_rounds = 0;
+  for (int tried = 0; quiet_rounds < effort.rounds && tried < 3 * effort.rounds; ++tried) {
+    Round round(all.size());
+    bool quiet = true;
+    for (const std::size_t i : order) {
+      if (!all[i]->error.empty()) continue;
       std::this_thread::sleep_for(pace == Pace::spaced ? milliseconds(150) : milliseconds(3));
-      take_round(series, pace, effort);
+      quiet = wait_for_quiet(patience) && quiet;
+      round[i] = take_turn(all[i], pace, effort);
+      // What the launches themselves leave to do for the kernel is done in a moment.
+      milliseconds moment(5);
+      quiet = quiet && wait_for_quiet(&moment);
     }
     std::reverse(order.begin(), order.end());
+    if (quiet) {
+      keep(all, round, false);
+      ++quiet_rounds;
+    } else {
+      disturbed.push_back(std::move(round));
+      // Without patience every round is as good as the next.
+      if (*patience <= milliseconds(0) && tried + 1 >= effort.rounds) break;
+    }
+  }
+  for (const Round& round : disturbed) {
+    if (quiet_rounds >= effort.rounds / 2) break;
+    keep(all, round, true);
+    ++quiet_rounds;
+  }
+}
+
+void measure_until_clear(const std::vector<Series*>& all, Pace pace, Effort effort,
+                         const Series& ours, const Series& reference, double limit, int times,
+                         milliseconds* patience) {
+  for (int i = 0; i < times; ++i) {
+    measure(all, pace, effort, patience);
+    if (!ours.error.empty() || !reference.error.empty()) return;
+    const Ratio ratio = paired_ratio(ours.rounds, reference.rounds);
+    if (ratio.high < limit || ratio.low > limit) return;
   }
 }
 
