@@ -25,8 +25,8 @@ namespace condroid {
 inline namespace v0 {
 
 struct RuntimeOptions {
-  /// Where the state of running containers is kept. Empty: /run/condroid for root, else $XDG_RUNTIME_DIR/condroid, else
-  /// condroid-<uid> in /tmp. Made when missing, mode 0700; removed again when it is empty.
+  /// Where the state of running containers is kept. Empty: /run/condroid for a root that may write there, else
+  /// $XDG_RUNTIME_DIR/condroid, else condroid-<uid> in /tmp. Made when missing, mode 0700; removed again when it is empty.
   HostPath state_dir = {};
   /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty: for root the top, else
   /// the program's own cgroup.

@@ -1,5 +1,6 @@
 #include "condroid/runtime.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -19,10 +20,14 @@ inline namespace v0 {
 namespace {
 
 std::string default_state_dir() {
-  if (::geteuid() == 0) return "/run/condroid";
+  const bool root = ::geteuid() == 0;
+  if (root && ::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0) return "/run/condroid";
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
     return std::string(dir) + "/condroid";
-  return fmt::format("/tmp/condroid-{}", ::geteuid());
+  if (!root) return fmt::format("/tmp/condroid-{}", ::geteuid());
+  // Root of a user namespace that sees somebody else's /run: there may be several of those in one /tmp.
+  struct stat st{};
+  return ::stat("/proc/self/ns/user", &st) == 0 ? fmt::format("/tmp/condroid-0-{}", st.st_ino) : "/tmp/condroid-0";
 }
 
 }  // namespace

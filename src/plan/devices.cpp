@@ -39,7 +39,7 @@ void populate_dev(Draft& d) {
                     .target = "/dev",
                     .to = d.dev});
   // A node made in a user namespace cannot be opened; the host's, bound, can.
-  const bool bind = d.shape.ids.inside();
+  const bool bind = d.shape.confined;
   const auto node = [&](DeviceNode n) {
     std::string host_path = "/dev/" + n.name;
     d.add(op::MakeNode{

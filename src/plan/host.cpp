@@ -21,7 +21,7 @@ void open_streams(Draft& d) {
 
 /// Whether the container's root is to make cgroups below its own.
 bool delegates(const Draft& d) {
-  if (!d.shape.ids.own || !d.facts.privileged()) return false;
+  if (!d.shape.ids.own || !d.shape.host_is_root) return false;
   for (const Mount& m : d.spec.mounts)
     if (const auto* c = std::get_if<CgroupMount>(&m); c != nullptr && !c->flags.has(MountFlag::read_only)) return true;
   return false;
@@ -126,7 +126,7 @@ void pin(Draft& d) {
 template <class Receive, class Ask>
 void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
   const Root& root = d.spec.root;
-  if (!d.shape.ids.own || !d.facts.privileged()) return;
+  if (!d.shape.ids.own || !d.shape.host_is_root) return;
   if (is_host_root(root)) {
     if (!root.ephemeral) return;
     op::OverlayTrees trees{.size = root.size};

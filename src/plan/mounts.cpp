@@ -96,7 +96,7 @@ void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
     // locked mounts in it cannot be left out.
     m.source = op::MountOp::tree;
     m.what = "/sys";
-    m.recursive = m.recursive_flags = d.shape.ids.inside();
+    m.recursive = m.recursive_flags = d.shape.confined;
   } else {
     m = new_fs(std::move(m), "sysfs");
   }

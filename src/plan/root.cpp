@@ -188,8 +188,8 @@ bool overlays_host_entry(const Draft& d, const RootEntry& e) {
   if (e.kind != RootEntry::directory || is_own_tree(e.name)) return false;
   // In a user namespace the mounts below a directory are locked: overlayfs may not look underneath
   // them. One that the host makes lies above none of them.
-  const bool by_host = d.shape.ids.own && d.facts.privileged();
-  const bool locked = d.shape.ids.inside() && !by_host;
+  const bool by_host = d.shape.ids.own && d.shape.host_is_root;
+  const bool locked = d.shape.confined && !by_host;
   return !locked || submounts(d.facts, "/" + e.name).empty();
 }
 
@@ -226,7 +226,7 @@ void overlay_options(Draft& d, op::MountOp& m, std::string_view field,
     m.options.push_back("workdir=" + work);
   }
   // Without the rights of the host it may not use the trusted.* attributes.
-  if (d.shape.ids.inside() && d.facts.kernel_at_least(5, 11)) m.options.emplace_back("userxattr");
+  if (d.shape.confined && d.facts.kernel_at_least(5, 11)) m.options.emplace_back("userxattr");
 }
 
 void make_root(Draft& d) {

@@ -6,6 +6,8 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   Shape s;
   for (const Join& join : spec.join) s.joined |= join.kind;
   s.ids = decide_ids(spec, facts, refusals);
+  s.confined = s.ids.inside() || !facts.initial_user_namespace;
+  s.host_is_root = facts.privileged() && facts.initial_user_namespace;
   s.fresh = spec.namespaces - s.joined;  // to join one is to say where it comes from
   if (s.ids.own) s.fresh |= Namespace::user;
   const Stdio& stdio = spec.process.stdio;

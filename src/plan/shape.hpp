@@ -58,6 +58,9 @@ struct Shape {
   Ids ids = {};
   std::vector<Group> groups = {};  ///< Ordered by hierarchy.
   bool console = false;
+  bool confined =
+      false;  ///< In a user namespace, new or the host's own: locked mounts, no nodes of devices.
+  bool host_is_root = false;  ///< The host may do what root of the machine may.
   bool proc_early =
       false;  ///< Settings are written through a procfs that nothing is mounted on yet.
 

@@ -20,6 +20,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <sstream>
 
 #include "condroid/sys/fd.hpp"
 #include "program/kernel.hpp"
@@ -62,6 +63,21 @@ bool identity_map(const std::string& text) {
   unsigned long inside = 1, outside = 1, count = 0;
   return std::sscanf(text.c_str(), "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 && outside == 0 &&
          count == 4294967295UL;
+}
+
+/// What of the ranges exists in a user namespace with this id map: others' ids cannot be handed on.
+std::vector<SubidRange> existing(const std::vector<SubidRange>& ranges, const std::string& map) {
+  std::vector<SubidRange> list;
+  std::istringstream lines(map);
+  std::uint64_t inside = 0, outside = 0, count = 0;
+  while (lines >> inside >> outside >> count) {
+    for (const SubidRange& r : ranges) {
+      const std::uint64_t begin = std::max<std::uint64_t>(r.start, inside);
+      const std::uint64_t end = std::min(std::uint64_t{r.start} + r.count, inside + count);
+      if (begin < end) list.push_back({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end - begin)});
+    }
+  }
+  return list;
 }
 
 std::vector<RootEntry> list_root() {
@@ -139,9 +155,11 @@ void probe_user(HostFacts& f) {
     if (has < 0) break;
     if (has > 0) f.bounding_caps |= std::uint64_t{1} << c;
   }
-  f.initial_user_namespace = identity_map(read_all("/proc/self/uid_map")) && identity_map(read_all("/proc/self/gid_map"));
-  f.subuids = detail::parse_subids(read_all("/etc/subuid"), f.user_name, f.uid.value);
-  f.subgids = detail::parse_subids(read_all("/etc/subgid"), f.user_name, f.uid.value);
+  const std::string uid_map = read_all("/proc/self/uid_map");
+  const std::string gid_map = read_all("/proc/self/gid_map");
+  f.initial_user_namespace = identity_map(uid_map) && identity_map(gid_map);
+  f.subuids = existing(detail::parse_subids(read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
+  f.subgids = existing(detail::parse_subids(read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
   f.newuidmap = find_helper("newuidmap");
   f.newgidmap = find_helper("newgidmap");
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
