@@ -14,7 +14,4 @@ inline constexpr long nsfs_magic = 0x6e736673;
 inline constexpr unsigned long ns_get_userns = 0xb701;  // Linux 4.9
 inline constexpr unsigned long ns_get_nstype = 0xb703;  // Linux 4.11
 
-// ioctl_tty(2)
-inline constexpr unsigned long tiocgptpeer = 0x5441;  // Linux 4.13
-
 }  // namespace condroid::uapi

@@ -12,14 +12,15 @@
 #include <cerrno>
 #include <csignal>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 
 namespace condroid::test {
 
 class Forked {
  public:
-  /// Runs `body` in a child, which ends with what it returns. Checks of the test framework do not
-  /// belong in there.
+  /// Runs `body` in a child, which ends with what it returns, if anything. Checks of the test
+  /// framework do not belong in there.
   template <class Body>
   explicit Forked(Body body) {
     // The test framework's handlers are not for the child, not even for its first moment.
@@ -31,7 +32,13 @@ class Forked {
       for (const int s : {SIGINT, SIGTERM, SIGSEGV, SIGABRT, SIGFPE, SIGILL}) ::signal(s, SIG_DFL);
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-    if (pid_ == 0) ::_exit(body());
+    if (pid_ != 0) return;
+    if constexpr (std::is_void_v<decltype(body())>) {
+      body();
+      ::_exit(0);
+    } else {
+      ::_exit(body());
+    }
   }
   Forked(Forked&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
   Forked(const Forked&) = delete;
