@@ -47,10 +47,9 @@ Result<std::size_t> Plan::find(std::string_view what) const {
   const auto [end, error] = std::from_chars(what.data(), what.data() + what.size(), number);
   if (error == std::errc{} && end == what.data() + what.size() && number < ops.size())
     return number;
-  std::string words(what);
-  std::ranges::replace(words, '_', ' ');
+  const auto same = [](char a, char b) { return (a == '_' ? ' ' : a) == (b == '_' ? ' ' : b); };
   for (std::size_t i = 0; i < ops.size(); ++i)
-    if (to_string(step_of(ops[i])) == words) return i;
+    if (std::ranges::equal(to_string(step_of(ops[i])), what, same)) return i;
   std::string known;
   for (const Op& o : ops) {
     const std::string step(to_string(step_of(o)));
