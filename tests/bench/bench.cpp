@@ -6,13 +6,16 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "commands.hpp"
+#include "container_facts.hpp"
 #include "count_calls.hpp"
 #include "launcher.hpp"
 #include "process_info.hpp"
@@ -100,6 +103,9 @@ class Bench {
   /// A host of `bytes` resident with an open Runtime.
   [[nodiscard]] std::unique_ptr<Worker> start_host(std::uint64_t bytes, pid_t* helper,
                                                    std::string* error) const;
+  void same_section();
+  /// The facts of the only container of `parent`.
+  [[nodiscard]] static std::set<std::string> facts_below(pid_t parent);
   void launch_section();
   void launch_rows(const Kind& kind, Worker* floor, Worker* host, const std::string& host_error,
                    Pace pace);
@@ -200,6 +206,66 @@ Series series_of(std::string name, Worker* worker, const Work& work, const std::
   s.request.work = work;
   s.error = worker == nullptr ? error : "";
   return s;
+}
+
+std::set<std::string> Bench::facts_below(pid_t parent) {
+  for (int waited = 0; waited < 1000; ++waited) {
+    const std::vector<pid_t> children = children_of(parent);
+    if (children.size() == 1) return container_facts(children[0], "pause");
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  return {};
+}
+
+void Bench::same_section() {
+  const char* const section = "the same container";
+  for (Kind& kind : kinds()) {
+    copy_text(kind.work.command, "/pause");
+    pid_t helper = 0;
+    std::string error = kind.error;
+    Worker floor = start_floor();
+    const std::unique_ptr<Worker> host = start_host(0, &helper, &error);
+    Request request;
+    Reply reply;
+    request.work = kind.work;
+    request.count = 1;
+    request.kind = Request::run;
+    std::set<std::string> bare;
+    std::set<std::string> ours;
+    if (error.empty() && !floor.send(request)) error = floor.error();
+    if (error.empty()) {
+      bare = facts_below(floor.pid());
+      for (const pid_t child : children_of(floor.pid())) ::kill(child, SIGKILL);
+      // That its command was killed is a failure to the floor.
+      if (!floor.receive(&reply) && !floor.good()) error = floor.error();
+    }
+    request.kind = Request::spawn;
+    if (error.empty() && host->call(request, &reply)) {
+      ours = facts_below(helper);
+      request.kind = Request::stop_all;
+      if (!host->call(request, &reply)) error = host->error();
+    } else if (error.empty()) {
+      error = host->error();
+    }
+    if (error.empty() && (bare.empty() || ours.empty())) {
+      error = std::string(bare.empty() ? "the floor" : "condroid") + " has no container";
+      if (bare.empty() && reply.error[0] != '\0') error += std::string(": ") + reply.error;
+    }
+    if (!error.empty()) {
+      report_.missing(section, "floor and condroid", kind.name, error);
+      continue;
+    }
+    Row row;
+    row.section = section;
+    row.name = "floor and condroid";
+    row.condition = kind.name;
+    std::size_t count = 0;
+    row.note = differences("floor", bare, "condroid", ours, &count);
+    row.value = static_cast<double>(count);
+    row.unit = "of " + std::to_string(bare.size()) + " facts differ";
+    Report::judge(&row, *row.value, "<=", 0);
+    report_.add(std::move(row));
+  }
 }
 
 void Bench::launch_section() {
@@ -664,7 +730,8 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 7> sections = {{{"launch", &Bench::launch_section},
+  const std::array<Section, 8> sections = {{{"same", &Bench::same_section},
+                                            {"launch", &Bench::launch_section},
                                             {"host", &Bench::host_section},
                                             {"rate", &Bench::rate_section},
                                             {"commands", &Bench::command_section},
