@@ -146,9 +146,10 @@ class Container {
 }  // namespace condroid
 
 template <>
-struct fmt::formatter<condroid::Exit> : fmt::formatter<std::string_view> {
+struct fmt::formatter<condroid::Exit> {
+  constexpr auto parse(fmt::format_parse_context& ctx) { return ctx.begin(); }
   template <class Context>
   auto format(const condroid::Exit& e, Context& ctx) const {
-    return fmt::formatter<std::string_view>::format(condroid::to_string(e), ctx);
+    return fmt::format_to(ctx.out(), "{}", condroid::to_string(e));
   }
 };

@@ -98,9 +98,10 @@ template <>
 struct std::is_error_code_enum<condroid::Errc> : std::true_type {};
 
 template <>
-struct fmt::formatter<condroid::Error> : fmt::formatter<std::string_view> {
+struct fmt::formatter<condroid::Error> {
+  constexpr auto parse(fmt::format_parse_context& ctx) { return ctx.begin(); }
   template <class Context>
   auto format(const condroid::Error& e, Context& ctx) const {
-    return fmt::formatter<std::string_view>::format(condroid::to_string(e), ctx);
+    return fmt::format_to(ctx.out(), "{}", condroid::to_string(e));
   }
 };

@@ -63,9 +63,10 @@ namespace literals {
 }  // namespace condroid
 
 template <class Tag>
-struct fmt::formatter<condroid::detail::TaggedPath<Tag>> : fmt::formatter<std::string_view> {
+struct fmt::formatter<condroid::detail::TaggedPath<Tag>> {
+  constexpr auto parse(fmt::format_parse_context& ctx) { return ctx.begin(); }
   template <class Context>
   auto format(const condroid::detail::TaggedPath<Tag>& p, Context& ctx) const {
-    return fmt::formatter<std::string_view>::format(p.str(), ctx);
+    return fmt::format_to(ctx.out(), "{}", p.str());
   }
 };

@@ -51,9 +51,10 @@ struct Plan {
 }  // namespace condroid
 
 template <>
-struct fmt::formatter<condroid::Plan> : fmt::formatter<std::string_view> {
+struct fmt::formatter<condroid::Plan> {
+  constexpr auto parse(fmt::format_parse_context& ctx) { return ctx.begin(); }
   template <class Context>
   auto format(const condroid::Plan& p, Context& ctx) const {
-    return fmt::formatter<std::string_view>::format(condroid::to_string(p), ctx);
+    return fmt::format_to(ctx.out(), "{}", condroid::to_string(p));
   }
 };
