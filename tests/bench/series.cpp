@@ -73,12 +73,17 @@ void measure(const std::vector<Series*>& all, Pace pace, Effort effort, millisec
     bool quiet = true;
     for (const std::size_t i : order) {
       if (!all[i]->error.empty()) continue;
-      std::this_thread::sleep_for(pace == Pace::spaced ? milliseconds(150) : milliseconds(3));
-      quiet = wait_for_quiet(patience) && quiet;
-      round[i] = take_turn(all[i], pace, effort);
-      // What the launches themselves leave to do for the kernel is done in a moment.
-      milliseconds moment(5);
-      quiet = quiet && wait_for_quiet(&moment);
+      bool undisturbed = false;
+      for (int attempt = 0; attempt < 3 && !undisturbed && all[i]->error.empty(); ++attempt) {
+        std::this_thread::sleep_for(pace == Pace::spaced ? milliseconds(150) : milliseconds(3));
+        undisturbed = wait_for_quiet(patience);
+        round[i] = take_turn(all[i], pace, effort);
+        // What the launches themselves leave to do for the kernel is soon done.
+        milliseconds moment(20);
+        undisturbed = undisturbed && wait_for_quiet(&moment);
+        if (*patience <= milliseconds(0)) break;
+      }
+      quiet = quiet && undisturbed;
     }
     std::reverse(order.begin(), order.end());
     if (quiet) {
