@@ -1,8 +1,8 @@
 // The runtime's own cgroups, and what is done about cgroups where no zygote does it.
 #include <dirent.h>
-#include <poll.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -14,64 +14,28 @@
 #include <csignal>
 #include <cstring>
 
-#include "sys/wire.hpp"
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
+#include "sys/cgroup_files.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
 
 namespace {
 
-int write_file(int dir, const char* name, std::string_view text) {
-  const Fd fd(::openat(dir, name, O_WRONLY | O_CLOEXEC));
-  if (!fd.valid()) return errno;
-  return ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
-}
-
-std::string read_file(int dir, const char* name) {
-  const Fd fd(::openat(dir, name, O_RDONLY | O_CLOEXEC));
-  std::string text;
-  if (!fd.valid()) return text;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n <= 0) return text;
-    text.append(buffer, static_cast<std::size_t>(n));
-  }
-}
-
 bool contains(const std::vector<std::string>& list, std::string_view what) {
   return std::find(list.begin(), list.end(), what) != list.end();
 }
 
-/// A v1 cpuset is unusable until it has processors and memory nodes; a new one has none.
-int inherit_cpuset(int parent, int dir) {
-  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-    std::string text = read_file(dir, file);
-    if (text.find_first_not_of(" \n") != std::string::npos) continue;
-    if (const int e = write_file(dir, file, read_file(parent, file)); e != 0) return e;
-  }
-  return 0;
-}
-
-/// Switches controllers on for the children of a v2 cgroup.
-Result<void> enable(int dir, const std::string& path, const std::vector<std::string>& controllers) {
-  const std::string now = read_file(dir, "cgroup.subtree_control");
-  for (const auto& c : controllers) {
-    if ((" " + now).find(" " + c) != std::string::npos) continue;
-    if (const int e = write_file(dir, "cgroup.subtree_control", "+" + c); e != 0)
-      return fail(e, Step::create_cgroup, fmt::format("controller '{}' of '{}'", c, path));
-  }
-  return {};
-}
-
 }  // namespace
 
-Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, const std::string& parent,
+Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
+                               const std::string& parent,
                                const std::vector<std::string>& controllers) {
   const std::lock_guard lock(mutex_);
   if (hierarchy >= groups_.size())
-    return fail(Errc::unsupported, Step::create_cgroup, fmt::format("hierarchy number {}", hierarchy));
+    return fail(Errc::unsupported, Step::create_cgroup,
+                fmt::format("hierarchy number {}", hierarchy));
   Group& g = groups_[hierarchy];
   const std::string base = h.mount_point + (parent == "/" ? "" : parent);
   Fd base_dir;
@@ -108,8 +72,9 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, 
   if (h.v2 && !missing.empty()) {
     if (!base_dir.valid()) base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!base_dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", base));
-    if (auto ok = enable(base_dir.get(), base, missing); !ok) return fail(ok);
-    if (auto ok = enable(g.dir.get(), base + "/" + name_, missing); !ok) return fail(ok);
+    if (auto ok = enable_controllers(base_dir.get(), base, missing); !ok) return fail(ok);
+    if (auto ok = enable_controllers(g.dir.get(), base + "/" + name_, missing); !ok)
+      return fail(ok);
     g.controllers.insert(g.controllers.end(), missing.begin(), missing.end());
   }
   return g.dir.get();
@@ -117,50 +82,9 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, 
 
 namespace {
 
-void kill_listed(int dir) {
-  const std::string text = read_file(dir, "cgroup.procs");
-  for (std::size_t at = 0; at < text.size();) {
-    const int pid = std::atoi(text.c_str() + at);
-    if (pid > 1) ::kill(pid, SIGKILL);
-    at = text.find('\n', at);
-    if (at == std::string::npos) break;
-    ++at;
-  }
-}
-
-int remove_once(int parent, const char* name, int depth) {
-  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
-  Fd dir(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir.valid()) return errno == ENOENT ? 0 : errno;
-  if (write_file(dir.get(), "cgroup.kill", "1") != 0) kill_listed(dir.get());
-  const int copy = ::fcntl(dir.get(), F_DUPFD_CLOEXEC, 3);
-  if (DIR* d = copy < 0 ? nullptr : ::fdopendir(copy)) {
-    while (const dirent* e = ::readdir(d))
-      if (e->d_type == DT_DIR && e->d_name[0] != '.' && depth < 32) (void)remove_once(dir.get(), e->d_name, depth + 1);
-    ::closedir(d);
-  } else if (copy >= 0) {
-    ::close(copy);
-  }
-  return ::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : errno;
-}
-
-}  // namespace
-
-int remove_cgroup(int parent, const char* name) {
-  // EBUSY until what was killed is gone; nothing tells that on v1, so it is asked a bounded number of times.
-  int e = remove_once(parent, name, 0);
-  for (int tries = 0; e == EBUSY && tries < 500; ++tries) {
-    (void)::poll(nullptr, 0, 4);
-    e = remove_once(parent, name, 0);
-  }
-  return e;
-}
-
-namespace {
-
 /// Whether this process was born when the entry says: pids come again.
 bool is_the_one(int pidfd, const program::LiveEntry& entry, int pid) {
-  struct stat st{};
+  struct stat st {};
   if (entry.inode != 0 && ::fstat(pidfd, &st) == 0) return st.st_ino == entry.inode;
   const Fd stat_file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
   char text[1024];
@@ -179,9 +103,10 @@ bool is_the_one(int pidfd, const program::LiveEntry& entry, int pid) {
 
 void sweep_one(int state_dir, const char* name) {
   const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-  struct stat st{};
+  struct stat st {};
   if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode)) return;
-  // A living zygote holds the lock. A file without one may be a Runtime that is just starting: it names its host.
+  // A living zygote holds the lock. A file without one may be a Runtime that is just starting: it
+  // names its host.
   if (::flock(file.get(), LOCK_EX | LOCK_NB) < 0) return;
   if (static_cast<std::size_t>(st.st_size) != program::arena_size) {
     if (st.st_size != 0) ::unlinkat(state_dir, name, 0);
@@ -191,7 +116,8 @@ void sweep_one(int state_dir, const char* name) {
   if (mapped == MAP_FAILED) return;
   const auto* arena = static_cast<const char*>(mapped);
   const auto& head = *reinterpret_cast<const program::ArenaHeader*>(arena);
-  if (head.magic == program::magic && head.zygote == 0 && head.host > 0 && ::kill(head.host, 0) == 0) {
+  if (head.magic == program::magic && head.zygote == 0 && head.host > 0 &&
+      ::kill(head.host, 0) == 0) {
     ::munmap(mapped, program::arena_size);
     return;
   }

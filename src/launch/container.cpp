@@ -15,6 +15,7 @@
 #include <cstring>
 
 #include "launch/container_core.hpp"
+#include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {

@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "launch/helper.hpp"
+#include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {

@@ -106,9 +106,6 @@ struct RuntimeCore {
   [[nodiscard]] Result<const HostFacts*> get_facts();
 };
 
-/// Removes a cgroup and all below it, killing what runs there; used where no zygote does it. First error, or 0.
-[[nodiscard]] int remove_cgroup(int parent, const char* name);
-
 /// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.
 [[nodiscard]] Result<void> sweep_state(const std::string& state_dir);
 

@@ -1,0 +1,166 @@
+#include "sys/cgroup_files.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <utility>
+
+#include "sys/wire.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+constexpr int deepest = 32;  // nobody nests so deep, and each level holds a descriptor
+}
+
+int write_cgroup_file(int dir, const char* name, std::string_view text) {
+  const Fd fd(::openat(dir, name, O_WRONLY | O_CLOEXEC));
+  if (!fd) return errno;
+  ssize_t n = 0;
+  do {
+    n = ::write(fd.get(), text.data(), text.size());
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return errno;
+  return static_cast<std::size_t>(n) == text.size() ? 0 : EIO;
+}
+
+int read_cgroup_file(int dir, const char* name, std::string& text) {
+  text.clear();
+  const Fd fd(::openat(dir, name, O_RDONLY | O_CLOEXEC));
+  if (!fd) return errno;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return errno;
+    if (n == 0) return 0;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+int inherit_cpuset(int parent, int dir) {
+  for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
+    std::string text;
+    if (const int e = read_cgroup_file(dir, file, text); e != 0) return e;
+    if (text.find_first_not_of(" \n") != std::string::npos) continue;
+    if (const int e = read_cgroup_file(parent, file, text); e != 0) return e;
+    if (const int e = write_cgroup_file(dir, file, text); e != 0) return e;
+  }
+  return 0;
+}
+
+Result<void> enable_controllers(int dir, const std::string& path,
+                                const std::vector<std::string>& controllers) {
+  std::string now;
+  if (const int e = read_cgroup_file(dir, "cgroup.subtree_control", now); e != 0)
+    return fail(e, Step::create_cgroup, fmt::format("controllers of '{}'", path));
+  std::replace(now.begin(), now.end(), '\n', ' ');
+  for (const auto& c : controllers) {
+    if ((" " + now + " ").find(" " + c + " ") != std::string::npos) continue;
+    if (const int e = write_cgroup_file(dir, "cgroup.subtree_control", "+" + c); e != 0)
+      return fail(e, Step::create_cgroup, fmt::format("controller '{}' of '{}'", c, path));
+  }
+  return {};
+}
+
+int list_cgroup(int dir, std::vector<int>& pids) {
+  pids.clear();
+  std::string text;
+  if (const int e = read_cgroup_file(dir, "cgroup.procs", text); e != 0) return e;
+  const char* const end = text.data() + text.size();
+  for (const char* at = text.data(); at < end;) {
+    int pid = 0;
+    const auto [next, wrong] = std::from_chars(at, end, pid);
+    if (wrong != std::errc{}) break;
+    pids.push_back(pid);
+    at = next + 1;
+  }
+  std::sort(pids.begin(), pids.end());
+  return 0;
+}
+
+int kill_listed(int dir, const std::vector<int>& pids) {
+  constexpr std::size_t at_once = 64;  // descriptors held
+  int failed = 0;
+  for (std::size_t from = 0; from < pids.size(); from += at_once) {
+    std::vector<std::pair<int, Fd>> held;
+    for (std::size_t i = from; i < std::min(pids.size(), from + at_once); ++i) {
+      if (pids[i] < 1) continue;
+      Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pids[i], 0)));
+      if (pidfd) {
+        held.emplace_back(pids[i], std::move(pidfd));
+      } else if (errno != ESRCH) {
+        failed = errno;
+      }
+    }
+    // Who is listed only before was perhaps gone when its pid was opened, and that one is somebody
+    // else.
+    std::vector<int> still;
+    if (const int e = list_cgroup(dir, still); e != 0) return e;
+    for (const auto& [pid, pidfd] : held) {
+      if (!std::binary_search(still.begin(), still.end(), pid)) continue;
+      if (const int e = pidfd_signal(pidfd.get(), SIGKILL); e != 0 && e != ESRCH) failed = e;
+    }
+  }
+  return failed;
+}
+
+std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
+  std::vector<std::pair<std::string, Fd>> list;
+  const int reading = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  DIR* d = reading < 0 ? nullptr : ::fdopendir(reading);
+  if (d == nullptr) {
+    if (reading >= 0) ::close(reading);
+    return list;
+  }
+  while (const dirent* e = ::readdir(d)) {
+    if (e->d_type != DT_DIR || e->d_name[0] == '.') continue;
+    Fd child(::openat(dir, e->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (child) list.emplace_back(e->d_name, std::move(child));
+  }
+  ::closedir(d);
+  return list;
+}
+
+namespace {
+
+int remove_once(int parent, const char* name, bool kill, int depth) {
+  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+  const Fd dir(::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir) return errno == ENOENT ? 0 : errno;
+  if (kill && write_cgroup_file(dir.get(), "cgroup.kill", "1") != 0) {
+    std::vector<int> pids;
+    if (list_cgroup(dir.get(), pids) == 0) (void)kill_listed(dir.get(), pids);
+  }
+  if (depth < deepest)
+    for (const auto& child : child_cgroups(dir.get()))
+      (void)remove_once(dir.get(), child.first.c_str(), kill, depth + 1);
+  return ::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : errno;
+}
+
+}  // namespace
+
+int remove_empty_cgroup(int parent, const char* name) {
+  return remove_once(parent, name, false, 0);
+}
+
+int remove_cgroup(int parent, const char* name) {
+  // EBUSY until what was killed is gone; nothing tells that on v1, so it is asked a bounded number
+  // of times.
+  int e = remove_once(parent, name, true, 0);
+  for (int tries = 0; e == EBUSY && tries < 500; ++tries) {
+    (void)::poll(nullptr, 0, 4);
+    e = remove_once(parent, name, true, 0);
+  }
+  return e;
+}
+
+}  // namespace condroid::inline v0::detail

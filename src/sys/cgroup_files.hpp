@@ -1,0 +1,39 @@
+// What is done to cgroup directories by file, without owning them. Errors are errno values, 0 is
+// success. Private.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/sys/fd.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// Writes a value in one piece, as files of cgroups want it.
+[[nodiscard]] int write_cgroup_file(int dir, const char* name, std::string_view text);
+/// Reads all of a file.
+[[nodiscard]] int read_cgroup_file(int dir, const char* name, std::string& text);
+
+/// A v1 cpuset is unusable until it has processors and memory nodes; a new one has none.
+[[nodiscard]] int inherit_cpuset(int parent, int dir);
+/// Switches controllers on for the children of a v2 cgroup; `path` is for the message.
+[[nodiscard]] Result<void> enable_controllers(int dir, const std::string& path,
+                                              const std::vector<std::string>& controllers);
+
+/// The processes of one cgroup, not of those below; sorted. 0 stands for one outside of this pid
+/// namespace.
+[[nodiscard]] int list_cgroup(int dir, std::vector<int>& pids);
+/// SIGKILL to those processes. Never to another one that got such a pid meanwhile.
+[[nodiscard]] int kill_listed(int dir, const std::vector<int>& pids);
+/// The cgroups directly below, opened.
+[[nodiscard]] std::vector<std::pair<std::string, Fd>> child_cgroups(int dir);
+
+/// Removes a cgroup and those below it, once. EBUSY if there is something in it.
+[[nodiscard]] int remove_empty_cgroup(int parent, const char* name);
+/// Kills what is in a cgroup and below, and removes it; waits up to two seconds for the end of what
+/// was killed.
+[[nodiscard]] int remove_cgroup(int parent, const char* name);
+
+}  // namespace condroid::inline v0::detail
