@@ -36,8 +36,10 @@ std::string unescape(std::string_view text) {
   out.reserve(text.size());
   const auto octal = [](char c) { return c >= '0' && c <= '7'; };
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) && octal(text[i + 3])) {
-      out += static_cast<char>(((text[i + 1] - '0') << 6) | ((text[i + 2] - '0') << 3) | (text[i + 3] - '0'));
+    if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) &&
+        octal(text[i + 3])) {
+      out += static_cast<char>(((text[i + 1] - '0') << 6) | ((text[i + 2] - '0') << 3) |
+                               (text[i + 3] - '0'));
       i += 3;
     } else {
       out += text[i];
@@ -57,8 +59,8 @@ std::vector<std::string> split(std::string_view text, char separator) {
 
 bool is_controller_option(std::string_view option) {
   // What is left of a v1 mount's super options when what is no controller is taken away.
-  static constexpr std::string_view others[] = {"rw", "ro", "noprefix", "clone_children", "xattr", "cpuset_v2_mode",
-                                                "favordynmods"};
+  static constexpr std::string_view others[] = {
+      "rw", "ro", "noprefix", "clone_children", "xattr", "cpuset_v2_mode", "favordynmods"};
   return std::find(std::begin(others), std::end(others), option) == std::end(others) &&
          !option.starts_with("release_agent=");
 }
@@ -97,7 +99,8 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   return list;
 }
 
-std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mounts, std::string_view membership) {
+std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mounts,
+                                              std::string_view membership) {
   struct Member {
     std::vector<std::string> controllers;
     std::string path;
@@ -125,14 +128,18 @@ std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mou
     });
     if (seen || (!h.v2 && h.controllers.empty())) continue;
     for (const Member& member : members) {
-      const bool mine = h.v2 ? member.controllers.empty()
-                             : std::any_of(member.controllers.begin(), member.controllers.end(), [&](const auto& c) {
-                                 return std::find(h.controllers.begin(), h.controllers.end(), c) != h.controllers.end();
-                               });
+      const bool mine =
+          h.v2 ? member.controllers.empty()
+               : std::any_of(member.controllers.begin(), member.controllers.end(),
+                             [&](const auto& c) {
+                               return std::find(h.controllers.begin(), h.controllers.end(), c) !=
+                                      h.controllers.end();
+                             });
       if (!mine) continue;
       // Below what is mounted here: a bind of a part of the hierarchy shows that part as its root.
       h.own_path = member.path;
-      if (h.mount_root != "/" && h.own_path.starts_with(h.mount_root)) h.own_path.erase(0, h.mount_root.size());
+      if (h.mount_root != "/" && (h.own_path + '/').starts_with(h.mount_root + '/'))
+        h.own_path.erase(0, h.mount_root.size());
       if (h.own_path.empty()) h.own_path = "/";
     }
     list.push_back(std::move(h));
@@ -140,7 +147,8 @@ std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mou
   return list;
 }
 
-std::vector<SubidRange> parse_subids(std::string_view text, std::string_view user, std::uint32_t uid) {
+std::vector<SubidRange> parse_subids(std::string_view text, std::string_view user,
+                                     std::uint32_t uid) {
   std::vector<SubidRange> list;
   while (!text.empty()) {
     std::string_view line = take_line(text);
@@ -149,7 +157,8 @@ std::vector<SubidRange> parse_subids(std::string_view text, std::string_view use
     const auto start = number<std::uint32_t>(take_field(line, ':'));
     const auto count = number<std::uint32_t>(line);
     if (!start || !count || *count == 0) continue;
-    if ((!user.empty() && who == user) || number<std::uint32_t>(who) == uid) list.push_back({*start, *count});
+    if ((!user.empty() && who == user) || number<std::uint32_t>(who) == uid)
+      list.push_back({*start, *count});
   }
   return list;
 }
