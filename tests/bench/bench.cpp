@@ -754,6 +754,6 @@ int Bench::run() {
 
 }  // namespace
 
-int run(const Options& options) { return Bench(options).run(); }
+int run_all(const Options& options) { return Bench(options).run(); }
 
 }  // namespace bench

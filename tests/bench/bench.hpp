@@ -20,6 +20,6 @@ struct Options {
 
 /// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a
 /// target missed).
-[[nodiscard]] int run(const Options& options);
+[[nodiscard]] int run_all(const Options& options);
 
 }  // namespace bench

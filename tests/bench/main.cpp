@@ -83,5 +83,5 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "condroid-bench: needs root, as the floor does\n");
     return 77;
   }
-  return bench::run(options);
+  return bench::run_all(options);
 }
