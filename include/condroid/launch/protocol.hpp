@@ -81,17 +81,21 @@ struct is_flag_enum<protocol::Action> : std::true_type {};
 namespace protocol {
 
 struct Transition {
-  State state = State::ending;
-  Flags<Action> actions = Action::keep_error | Action::kill;
-  bool error = true;  ///< The event was wrong in that state: a protocol error.
+  State state = State::failed;
+  Flags<Action> actions = {};
+  bool error = false;  ///< The event was wrong in that state: a protocol error.
 };
 
 namespace detail {
 using Table = std::array<std::array<Transition, event_count>, state_count>;
 
-/// The table. What is not set here is a protocol error: the child is killed and the launch ends.
+/// The table. What is not set here is a protocol error: the child, if any, is killed and the launch ends.
 [[nodiscard]] constexpr Table make_table() {
   Table t{};
+  // Written out, not left to Transition's default members: g++ 12 forgets them in most rows of nested arrays, at run time
+  // and in the table that it emits (though not in a static_assert).
+  for (auto& row : t)
+    for (Transition& wrong : row) wrong = {State::ending, Action::keep_error | Action::kill, true};
   const auto set = [&t](State from, Event on, State to, Flags<Action> actions) {
     t[static_cast<std::size_t>(from)][static_cast<std::size_t>(on)] = Transition{to, actions, false};
   };
@@ -99,6 +103,9 @@ using Table = std::array<std::array<Transition, event_count>, state_count>;
   using enum Event;
   const Flags<Action> give_up = Action::keep_error | Action::kill;
 
+  // There is no child yet whose end could be awaited.
+  for (Transition& unexpected : t[static_cast<std::size_t>(planned)])
+    unexpected = {failed, Action::keep_error | Action::undo | Action::tell_failed, true};
   set(planned, start, cloning, Action::send_clone);
   for (const Event e : {op_failed, cancel, deadline, zygote_lost})
     set(planned, e, failed, Action::keep_error | Action::undo | Action::tell_failed);
