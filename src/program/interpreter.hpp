@@ -686,7 +686,8 @@ class Interpreter {
     if (dir < 0) return at(Part::make_target, dir);
     long e = -e_perm;
     if (x.n[3] == 0) {
-      e = call(__NR_mknodat, dir, name, x.n[0], x.n[1]);
+      // Asked twice: who may not make nodes here (a device cgroup) may not the second time either.
+      for (int i = 0; i < 2 && e == -e_perm; ++i) e = call(__NR_mknodat, dir, name, x.n[0], x.n[1]);
       if (e == 0 && x.n[2] != 0)
         e = call(__NR_fchownat, dir, name, x.n[2] & 0xffffffffU, x.n[2] >> 32U, at_symlink_nofollow);
     }
