@@ -96,31 +96,27 @@ bool is_the_one(int pidfd, const program::LiveEntry& entry, int pid) {
   for (int field = 2; field < 22 && p != nullptr; ++field) p = std::strchr(p + 1, ' ');
   if (p == nullptr) return false;
   const auto hertz = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
-  const std::uint64_t born = std::strtoull(p + 1, nullptr, 10) * (1000000000U / hertz);
-  const std::uint64_t difference = born > entry.born ? born - entry.born : entry.born - born;
-  return difference < 3 * (1000000000U / hertz);
+  const std::uint64_t tick = 1000000000U / hertz;
+  const std::uint64_t born = std::strtoull(p + 1, nullptr, 10) * tick;
+  // The entry's time was read before the clone, which a busy machine may have put off; procfs rounds down.
+  return born + 2 * tick > entry.born && born < entry.born + 2000000000U;
 }
 
 void sweep_one(int state_dir, const char* name) {
   const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   struct stat st {};
   if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode)) return;
-  // A living zygote holds the lock. A file without one may be a Runtime that is just starting: it
-  // names its host.
+  // A living zygote holds the lock; one that is just starting looks whether its file is still there
+  // once it has it.
   if (::flock(file.get(), LOCK_EX | LOCK_NB) < 0) return;
   if (static_cast<std::size_t>(st.st_size) != program::arena_size) {
-    if (st.st_size != 0) ::unlinkat(state_dir, name, 0);
+    ::unlinkat(state_dir, name, 0);
     return;
   }
   void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return;
   const auto* arena = static_cast<const char*>(mapped);
   const auto& head = *reinterpret_cast<const program::ArenaHeader*>(arena);
-  if (head.magic == program::magic && head.zygote == 0 && head.host > 0 &&
-      ::kill(head.host, 0) == 0) {
-    ::munmap(mapped, program::arena_size);
-    return;
-  }
   if (head.magic == program::magic && std::strncmp(head.runtime, name, sizeof head.runtime) == 0) {
     const auto* live = reinterpret_cast<const program::LiveEntry*>(arena + program::arena_live);
     std::vector<Fd> dying;
@@ -144,6 +140,11 @@ void sweep_one(int state_dir, const char* name) {
 }
 
 }  // namespace
+
+void sweep_runtime(const std::string& state_dir, const std::string& name) {
+  const Fd dir(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (dir.valid()) sweep_one(dir.get(), name.c_str());
+}
 
 Result<void> sweep_state(const std::string& state_dir) {
   DIR* d = ::opendir(state_dir.c_str());

@@ -225,6 +225,8 @@ void LaunchEngine::undo() {
       (void)pidfd_signal(pidfd_.get(), SIGKILL);
       (void)wait_for_fd(pidfd_.get(), POLLIN, 5000);
     }
+    (void)wait_for_fd(zygote_->pidfd(), POLLIN, 1000);
+    zygote_->bury();
   }
   made_.groups.clear();
   for (const auto& [hierarchy, dir] : made_.parents)
@@ -395,6 +397,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
       feed(Event::exited);
       return;
     case program::RecordKind::ready:
+    case program::RecordKind::staying:
       return;
   }
 }

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
@@ -83,8 +84,7 @@ struct SpawnJob {
   int program;
   int control;
   int host;
-  int state;
-  const char* argv[4];
+  const char* argv[5];
   int pidfd;
   long pid;
   int error;
@@ -104,19 +104,19 @@ CONDROID_BARE int exec_zygote(void* argument) {
   auto& job = *static_cast<SpawnJob*>(argument);
   const kernel::RealSystem sys;
   // Out of the way of the numbers they are to have.
-  long moved[4];
-  const int wanted[4] = {job.control, job.host, job.state, job.program};
-  for (int i = 0; i < 4; ++i) {
+  long moved[3];
+  const int wanted[3] = {job.control, job.host, job.program};
+  for (int i = 0; i < 3; ++i) {
     moved[i] = sys(__NR_fcntl, wanted[i], F_DUPFD_CLOEXEC, 16);
     if (moved[i] < 0) return job.error = static_cast<int>(-moved[i]), 1;
   }
-  const int numbers[3] = {program::fd_control, program::fd_host, program::fd_state};
-  for (int i = 0; i < 3; ++i) {
+  const int numbers[2] = {program::fd_control, program::fd_host};
+  for (int i = 0; i < 2; ++i) {
     const long e = sys(__NR_dup3, moved[i], numbers[i], 0);
     if (e < 0) return job.error = static_cast<int>(-e), 1;
   }
   const char* const empty[1] = {nullptr};
-  const long e = sys(__NR_execveat, moved[3], reinterpret_cast<long>(""), reinterpret_cast<long>(job.argv),
+  const long e = sys(__NR_execveat, moved[2], reinterpret_cast<long>(""), reinterpret_cast<long>(job.argv),
                      reinterpret_cast<long>(empty), AT_EMPTY_PATH);
   job.error = static_cast<int>(-e);
   return 1;
@@ -133,6 +133,23 @@ CONDROID_BARE int middle(void* argument) {
   args.stack_size = sizeof job.stack;
   job.pid = kernel::clone3_run(&args, sizeof args, exec_zygote, &job);
   return 0;
+}
+
+/// Why the zygote could not start, in its own words.
+Error start_error(const program::Record& record, const std::string& state_dir, const std::string& name) {
+  switch (static_cast<program::StartPart>(record.code)) {
+    case program::StartPart::state_dir:
+      return sys_error(record.error, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
+    case program::StartPart::owner:
+      return make_error(Errc::unsupported, Step::open_runtime,
+                        fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir,
+                                    static_cast<std::uint32_t>(record.status), record.undo_hierarchy),
+                        "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
+    case program::StartPart::state_file:
+      return sys_error(record.error, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name));
+    case program::StartPart::itself: break;
+  }
+  return sys_error(record.error, Step::start_zygote, "its own set-up");
 }
 
 }  // namespace
@@ -161,62 +178,25 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
     return fail(errno, Step::start_zygote, "getrandom");
   name_ = fmt::format("condroid-{:012x}", random & 0xffffffffffffU);
 
-  // Another Runtime's zygote may remove the empty directory between our mkdir and our open.
-  Fd file;
-  for (int tries = 0; tries < 100 && !file.valid(); ++tries) {
-    if (::mkdir(state_dir.c_str(), 0700) < 0 && errno != EEXIST)
-      return fail(errno, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
-    state_ = Fd(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!state_.valid()) {
-      if (errno == ENOENT) continue;
-      return fail(errno, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
-    }
-    struct stat st{};
-    if (::fstat(state_.get(), &st) < 0) return fail(errno, Step::open_runtime, state_dir);
-    if (st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)
-      return fail(Errc::unsupported, Step::open_runtime,
-                  fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir, st.st_uid,
-                              st.st_mode & 07777),
-                  "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
-    file = Fd(::openat(state_.get(), name_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-    if (!file.valid() && errno != ENOENT)
-      return fail(errno, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name_));
-  }
-  if (!file.valid()) return fail(ENOENT, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
-  const auto abandon = [&](Error e) -> tl::unexpected<Error> {
-    ::unlinkat(state_.get(), name_.c_str(), 0);
-    if (remove_state_dir) ::rmdir(state_dir.c_str());
-    return fail(std::move(e));
-  };
-  if (::ftruncate(file.get(), static_cast<off_t>(program::arena_size)) < 0)
-    return abandon(sys_error(errno, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name_)));
-  void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-  if (mapped == MAP_FAILED) return abandon(sys_error(errno, Step::open_runtime, "mapping the state file"));
-  arena_ = static_cast<char*>(mapped);
-  auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
-  head.magic = program::magic;
-  head.version = 1;
-  head.host = owner_;
-  std::strncpy(head.runtime, name_.c_str(), sizeof head.runtime - 1);
-
+  state_dir_ = state_dir;
+  remove_state_dir_ = remove_state_dir;
   auto executable = zygote_program();
-  if (!executable) return abandon(std::move(executable).error());
+  if (!executable) return fail(executable);
   Fd theirs;
   if (const int e = socket_pair(control_, theirs); e != 0)
-    return abandon(sys_error(e, Step::start_zygote, "socketpair"));
+    return fail(sys_error(e, Step::start_zygote, "socketpair"));
   Fd self(static_cast<int>(::syscall(SYS_pidfd_open, owner_, 0)));
-  if (!self.valid()) return abandon(sys_error(errno, Step::start_zygote, "pidfd_open of this process"));
+  if (!self.valid()) return fail(sys_error(errno, Step::start_zygote, "pidfd_open of this process"));
 
-  const std::string base = state_dir.substr(state_dir.find_last_of('/') + 1);
   auto job = std::make_unique<SpawnJob>();
   job->program = executable->get();
   job->control = theirs.get();
   job->host = self.get();
-  job->state = state_.get();
   job->argv[0] = "condroid-zygote";
   job->argv[1] = name_.c_str();
-  job->argv[2] = remove_state_dir ? base.c_str() : "-";
-  job->argv[3] = nullptr;
+  job->argv[2] = state_dir.c_str();
+  job->argv[3] = remove_state_dir ? "1" : "0";
+  job->argv[4] = nullptr;
   job->pidfd = -1;
   job->pid = -EAGAIN;
   job->error = 0;
@@ -225,7 +205,7 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   sigset_t all, before;
   ::sigfillset(&all);
   if (const int e = ::pthread_sigmask(SIG_SETMASK, &all, &before); e != 0)
-    return abandon(sys_error(e, Step::start_zygote, "blocking signals"));
+    return fail(sys_error(e, Step::start_zygote, "blocking signals"));
   auto middle_stack = std::make_unique<char[]>(std::size_t{16} * 1024 + 16);
   kernel::CloneArgs args{};
   args.flags = kernel::clone_vm | kernel::clone_vfork | kernel::clone_files;
@@ -239,45 +219,81 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (middle_pid < 0)
-    return abandon(sys_error(static_cast<int>(-middle_pid), Step::start_zygote, "clone of the middle process"));
+    return fail(sys_error(static_cast<int>(-middle_pid), Step::start_zygote, "clone of the middle process"));
   pidfd_ = Fd(job->pidfd);
-  if (job->pid < 0) return abandon(sys_error(static_cast<int>(-job->pid), Step::start_zygote, "clone"));
-  if (job->error != 0) return abandon(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
+  if (job->pid < 0) return fail(sys_error(static_cast<int>(-job->pid), Step::start_zygote, "clone"));
+  if (job->error != 0) return fail(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
   pid_ = Pid{static_cast<std::int32_t>(job->pid)};
   theirs.reset();
 
   program::Record record{};
   for (;;) {
     const int ready = wait_for_fd(control_.get(), POLLIN, 10000);
-    if (ready == 0) return abandon(make_error(Errc::zygote_lost, Step::start_zygote, "it did not answer within 10 s"));
-    if (ready < 0) return abandon(sys_error(-ready, Step::start_zygote, "poll"));
+    if (ready == 0) return fail(Errc::zygote_lost, Step::start_zygote, "it did not answer within 10 s");
+    if (ready < 0) return fail(-ready, Step::start_zygote, "poll");
     const Received r = receive_message(control_.get(), &record, sizeof record);
     if (r.error == EAGAIN) continue;
-    if (r.error != 0) return abandon(sys_error(r.error, Step::start_zygote, "its first message"));
+    if (r.error != 0) return fail(r.error, Step::start_zygote, "its first message");
     if (r.end || r.size != sizeof record || record.magic != program::magic)
-      return abandon(make_error(Errc::zygote_lost, Step::start_zygote, "it died while starting"));
+      return fail(Errc::zygote_lost, Step::start_zygote, "it died while starting");
     break;
   }
-  if (record.kind != program::RecordKind::ready)
-    return abandon(sys_error(record.error, Step::start_zygote, "its own set-up"));
+  if (record.kind != program::RecordKind::ready) return fail(start_error(record, state_dir, name_));
+  // Opened anew: a mapping keeps the lock of the open file that it was made from, in forked children too.
+  const std::string path = state_dir + "/" + name_;
+  const Fd file(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid()) return fail(errno, Step::open_runtime, fmt::format("'{}'", path));
+  void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  if (mapped == MAP_FAILED) return fail(errno, Step::open_runtime, "mapping the state file");
+  arena_ = static_cast<char*>(mapped);
+  reinterpret_cast<program::ArenaHeader*>(arena_)->host = owner_;
   return {};
 }
 
 Zygote::~Zygote() {
-  const bool ours = owner_ == ::getpid();
-  if (ours && control_.valid()) {
-    // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
-    ::shutdown(control_.get(), SHUT_RDWR);
-    // Ten seconds for killing and undoing everything; it goes on by itself after that.
-    if (pidfd_.valid()) {
-      (void)wait_for_fd(pidfd_.get(), POLLIN, 10000);
-      // Ours to reap only if this program is a subreaper or pid 1.
-      siginfo_t info{};
-      (void)::waitid(static_cast<idtype_t>(3 /* P_PIDFD */), static_cast<id_t>(pidfd_.get()), &info,
-                     WEXITED | WNOHANG | __WALL);
-    }
+  if (owner_ == ::getpid()) {
+    let_go();
+    bury();
   }
   if (arena_ != nullptr) ::munmap(arena_, program::arena_size);
+}
+
+/// Tells the zygote that we are done and waits until all is undone but what was detached; ten seconds at most, it goes on
+/// by itself after that.
+void Zygote::let_go() {
+  if (!control_.valid() || !pidfd_.valid()) return;
+  // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
+  ::shutdown(control_.get(), SHUT_WR);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  bool listening = true;
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    if (left.count() <= 0) return;
+    std::array<pollfd, 2> waiting{{{pidfd_.get(), POLLIN, 0}, {listening ? control_.get() : -1, POLLIN, 0}}};
+    if (::poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) < 0) {
+      if (errno == EINTR) continue;
+      return;
+    }
+    if (waiting[0].revents != 0) break;
+    if (waiting[1].revents == 0) continue;
+    program::Record record{};
+    const Received r = receive_message(control_.get(), &record, sizeof record);
+    if (r.error == 0 && r.size == sizeof record && record.kind == program::RecordKind::staying) return;
+    if (r.end || (r.error != 0 && r.error != EAGAIN)) listening = false;
+  }
+  // Ours to reap only if this program is a subreaper or pid 1.
+  siginfo_t info{};
+  (void)::waitid(static_cast<idtype_t>(3 /* P_PIDFD */), static_cast<id_t>(pidfd_.get()), &info,
+                 WEXITED | WNOHANG | __WALL);
+}
+
+void Zygote::bury() {
+  if (name_.empty() || owner_ != ::getpid()) return;
+  const std::lock_guard lock(mutex_);
+  if (buried_ || (pidfd_.valid() && wait_for_fd(pidfd_.get(), POLLIN, 0) == 0)) return;
+  buried_ = true;
+  sweep_runtime(state_dir_, name_);
+  if (remove_state_dir_) ::rmdir(state_dir_.c_str());
 }
 
 bool Zygote::alive() const {

@@ -42,6 +42,8 @@ class Zygote {
   ~Zygote();
 
   [[nodiscard]] bool alive() const;  ///< One poll(2).
+  /// When it is dead: ends and removes what it can no longer. Nothing while it lives, or the second time.
+  void bury();
   [[nodiscard]] int control() const noexcept { return control_.get(); }
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
   [[nodiscard]] Pid pid() const noexcept { return pid_; }
@@ -68,13 +70,16 @@ class Zygote {
  private:
   Zygote() = default;
   [[nodiscard]] Result<void> spawn(const std::string& state_dir, bool remove_state_dir);
+  void let_go();
 
   pid_t owner_ = 0;
   Fd control_;
   Fd pidfd_;
-  Fd state_;
   Pid pid_{};
   std::string name_;
+  std::string state_dir_;
+  bool remove_state_dir_ = false;
+  bool buried_ = false;
   char* arena_ = nullptr;
   TickClock clock_;
   std::atomic<std::uint64_t> last_id_{0};
@@ -108,5 +113,7 @@ struct RuntimeCore {
 
 /// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.
 [[nodiscard]] Result<void> sweep_state(const std::string& state_dir);
+/// The same for one state file; nothing if its zygote lives.
+void sweep_runtime(const std::string& state_dir, const std::string& name);
 
 }  // namespace condroid::inline v0::detail

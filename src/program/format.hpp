@@ -221,9 +221,18 @@ struct Request {
   char name[96];
 };
 
-enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited };
+enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited, staying };
 
-/// Zygote to host: `ready` on the control socket, the others on a launch's exit socket.
+/// Where the zygote's own start failed: Record::code of a `failed` on the control socket.
+enum class StartPart : int32_t {
+  itself,
+  state_dir,    ///< Making or opening the state directory.
+  owner,        ///< It is somebody else's: Record::status is its owner, Record::undo_hierarchy its mode.
+  state_file,   ///< Making, sizing, locking or mapping the file.
+};
+
+/// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`, when the
+/// host let go and only detached containers are left. The others on a launch's exit socket.
 struct Record {
   uint32_t magic;
   RecordKind kind;

@@ -2,8 +2,8 @@
 // undoes what they leave. docs/design.md says why it exists. One thread; it keeps no allocation; it never blocks but in
 // epoll_wait; it believes nothing of a message beyond its checked size.
 //
-// argv: [1] name of the arena file in the state directory (fd 5), [2] name of the state directory itself, to be removed
-// when empty ("-": keep it). Descriptors: 3 control socket, 4 pidfd of the host, 5 state directory.
+// argv: [1] name of the state file, [2] state directory, [3] "1": it is removed when it is empty.
+// Descriptors: 3 control socket, 4 pidfd of the host.
 #include "program/format.hpp"
 #include "program/interpreter.hpp"
 #include "program/kernel.hpp"
@@ -75,13 +75,16 @@ struct Container {
 Container containers[max_live];  // zero pages until used
 unsigned live_count = 0;
 unsigned draining_count = 0;
+unsigned detached_count = 0;
 bool host_gone = false;
 char* arena = nullptr;
 int parents[max_hierarchies];  // directories below which the runtime's cgroups are
 bool parent_v2[max_hierarchies];
 bool adopted[max_hierarchies];
 const char* arena_name = nullptr;
-const char* state_name = nullptr;
+const char* state_dir = nullptr;
+bool remove_state_dir = false;
+bool told_staying = false;
 Rlimit64 caller_nofile{};
 alignas(16) char helper_stack[64 * 1024];
 
@@ -266,6 +269,7 @@ void forget(uint32_t i) {
   live(i).pid = 0;
   live(i).name[0] = 0;
   if (c.state == Container::draining) --draining_count;
+  if (c.detached) --detached_count;
   c.state = Container::unused;
   --live_count;
 }
@@ -352,7 +356,6 @@ void on_host_gone() {
   host_gone = true;
   call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_control, 0L);
   call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_host, 0L);
-  close(fd_control);
   close(fd_host);
   for (uint32_t i = 0; i < max_live && live_count > 0; ++i) {
     Container& c = containers[i];
@@ -366,6 +369,21 @@ void on_host_gone() {
   }
 }
 
+/// Only detached containers are left: a host that lives on and waits for us need not wait for them.
+void tell_staying() {
+  told_staying = true;
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::staying;
+  send_record(fd_control, record, -1);
+  close(fd_control);
+}
+
+void remove_state() {
+  call(__NR_unlinkat, fd_state, arena_name, 0);
+  if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);  // only when it is empty
+}
+
 /// The last act: the runtime's own cgroups and its file.
 [[noreturn]] void depart() {
   for (unsigned h = 0; h < max_hierarchies; ++h) {
@@ -377,12 +395,7 @@ void on_host_gone() {
       call(__NR_nanosleep, &pause, 0L);
     }
   }
-  call(__NR_unlinkat, fd_state, arena_name, 0);
-  if (state_name[0] != '-') {
-    Path up;
-    up.add("../").add(state_name);
-    call(__NR_unlinkat, fd_state, up.text, at_removedir);  // only when it is empty
-  }
+  remove_state();
   leave(0);
 }
 
@@ -571,6 +584,7 @@ void on_detach(const Request& request, int* fds, unsigned count) {
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
     return;
   }
+  if (!c->detached) ++detached_count;
   c->detached = true;
   live(request.live).detached = 1;
   if (count >= 1 && c->console < 0) {
@@ -651,17 +665,22 @@ bool on_control() {
 // ---- start -------------------------------------------------------------------------------------------------------------
 
 /// Tells the host why we cannot go on and ends.
-[[noreturn]] void give_up(long error) {
+[[noreturn]] void give_up(long error, StartPart part, uint32_t owner = 0, uint32_t mode = 0) {
   Record record{};
   record.magic = magic;
   record.kind = RecordKind::failed;
   record.error = static_cast<int32_t>(-error);
+  record.code = static_cast<int32_t>(part);
+  record.status = static_cast<int32_t>(owner);
+  record.undo_hierarchy = mode;
+  // A directory that we made, and that nobody else uses.
+  if (part != StartPart::owner && remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
   send_record(fd_control, record, -1);
   leave(1);
 }
 
 void must(long result) {
-  if (result < 0) give_up(result);
+  if (result < 0) give_up(result, StartPart::itself);
 }
 
 void place(long fd, int number) {
@@ -671,11 +690,67 @@ void place(long fd, int number) {
   close(static_cast<int>(fd));
 }
 
+/// Makes the state file, in a directory that is made when it is missing. We do it and not the host, so that from the first
+/// moment on there is somebody who outlives the host and removes it.
+void make_state() {
+  long dir = -e_noent, file = -e_noent;
+  // Another zygote may remove the empty directory between any two of these, and a sweep a file that is not locked yet.
+  for (int tries = 0; tries < 100 && file == -e_noent; ++tries) {
+    const long made = call(__NR_mkdirat, at_fdcwd, state_dir, 0700);
+    if (made < 0 && made != -e_exist) give_up(made, StartPart::state_dir);
+    dir = call(__NR_openat, at_fdcwd, state_dir, o_rdonly | o_directory | o_nofollow | o_cloexec);
+    if (dir == -e_noent) continue;
+    if (dir < 0) give_up(dir, StartPart::state_dir);
+    Statx st;
+    if (const long e = call(__NR_statx, dir, "", at_empty_path, statx_basic, &st); e < 0) give_up(e, StartPart::state_dir);
+    if (st.uid != static_cast<uint32_t>(call(__NR_geteuid)) || (st.mode & 022U) != 0)
+      give_up(-e_perm, StartPart::owner, st.uid, st.mode & 07777U);
+    file = call(__NR_openat, dir, arena_name, o_rdwr | o_creat | o_excl | o_nofollow | o_cloexec, 0600);
+    if (file >= 0) {
+      // Our lock, not the host's: a forked child of the host would keep a shared one alive.
+      long e = call(__NR_flock, file, 2 /* LOCK_EX */);  // a sweep may hold it for a moment
+      if (e >= 0) e = call(__NR_statx, file, "", at_empty_path, statx_basic, &st);
+      if (e < 0) {
+        call(__NR_unlinkat, dir, arena_name, 0);
+        give_up(e, StartPart::state_file);
+      }
+      if (st.nlink == 0) {
+        close(static_cast<int>(file));
+        file = -e_noent;
+      }
+    }
+    if (file == -e_noent) close(static_cast<int>(dir));
+  }
+  if (file < 0) give_up(file, StartPart::state_file);
+  place(dir, fd_state);
+  place(file, fd_arena);
+  const long sized = call(__NR_ftruncate, fd_arena, arena_size);
+  const long mapped =
+      sized < 0 ? sized : call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
+  if (mapped < 0 && mapped > -4096) {
+    call(__NR_unlinkat, fd_state, arena_name, 0);
+    give_up(mapped, StartPart::state_file);
+  }
+  arena = reinterpret_cast<char*>(mapped);
+  header().magic = magic;
+  header().version = 1;
+  header().zygote = static_cast<int32_t>(call(__NR_getpid));
+  for (size_t i = 0; i + 1 < sizeof header().runtime && arena_name[i] != 0; ++i) header().runtime[i] = arena_name[i];
+}
+
+/// From here on a failure has something to take back.
+void must_undo(long result) {
+  if (result >= 0) return;
+  call(__NR_unlinkat, fd_state, arena_name, 0);
+  give_up(result, StartPart::itself);
+}
+
 void start(char** argv) {
   arena_name = argv[1];
-  state_name = argv[2];
-  must(call(__NR_close_range, 6, 0xffffffffL, 0));
-  for (int fd = fd_control; fd <= fd_state; ++fd) must(call(__NR_fcntl, fd, 2 /* F_SETFD */, 1));
+  state_dir = argv[2];
+  remove_state_dir = argv[3][0] == '1';
+  must(call(__NR_close_range, 5, 0xffffffffL, 0));
+  for (int fd = fd_control; fd <= fd_host; ++fd) must(call(__NR_fcntl, fd, 2 /* F_SETFD */, 1));
   call(__NR_prctl, pr_set_name, "condroid-zygote", 0, 0, 0);
   must(call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0));
   call(__NR_setsid);
@@ -699,20 +774,12 @@ void start(char** argv) {
 
   place(call(__NR_pidfd_open, call(__NR_getpid), 0), fd_self);
   place(call(__NR_epoll_create1, o_cloexec), fd_epoll);
-  const long file = call(__NR_openat, fd_state, arena_name, o_rdwr | o_nofollow | o_cloexec);
-  place(file, fd_arena);
-  // Our lock, not the host's: a forked child of the host would keep a shared one alive.
-  must(call(__NR_flock, fd_arena, 2 /* LOCK_EX */));  // a sweep may hold it for a moment
-  const long mapped = call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
-  if (mapped < 0 && mapped > -4096) give_up(mapped);
-  arena = reinterpret_cast<char*>(mapped);
-  if (header().magic != magic) give_up(-e_proto);
-  header().zygote = static_cast<int32_t>(call(__NR_getpid));
+  make_state();
 
   const EpollEvent control{epollin, tag_control};
-  must(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_control, &control));
+  must_undo(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_control, &control));
   const EpollEvent host{epollin, tag_host};
-  must(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_host, &host));
+  must_undo(call(__NR_epoll_ctl, fd_epoll, epoll_add, fd_host, &host));
 
   Record record{};
   record.magic = magic;
@@ -725,6 +792,7 @@ void serve() {
   EpollEvent events[16];
   for (;;) {
     if (host_gone && live_count == 0) depart();
+    if (host_gone && !told_staying && live_count == detached_count) tell_staying();
     const long n = call(__NR_epoll_pwait, fd_epoll, events, 16, draining_count > 0 ? 4 : -1, 0L, 8);
     if (draining_count > 0) retry_draining();
     for (long i = 0; i < n; ++i) {
@@ -748,7 +816,7 @@ void serve() {
 
 extern "C" [[noreturn]] __attribute__((used)) void zygote_main(long* stack) {
   const long argc = stack[0];
-  if (argc < 3) leave(2);
+  if (argc < 4) leave(2);
   start(reinterpret_cast<char**>(stack + 1));
   serve();
   leave(0);
