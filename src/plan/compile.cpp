@@ -37,7 +37,8 @@ void become_root(Draft& d) {
   if (!d.shape.ids.inside()) return;
   d.add(op::BecomeRoot{.uid = d.shape.ids.first_uid,
                        .gid = d.shape.ids.first_gid,
-                       .set_groups = d.shape.ids.set_groups});
+                       .set_groups = d.shape.ids.set_groups,
+                       .groups_may_stay = d.shape.ids.joined});
 }
 
 void apply_settings(Draft& d) {
@@ -54,7 +55,8 @@ void apply_settings(Draft& d) {
     d.add(op::SetHostname{.name = s.hostname.empty() ? s.name : s.hostname});
     if (!s.domainname.empty()) d.add(op::SetHostname{.name = s.domainname, .domain = true});
   }
-  if (d.shape.own(Namespace::time)) d.add(op::SetTimeOffsets{.offsets = s.time, .proc = d.proc});
+  if (d.shape.own(Namespace::time)) d.add(op::SetTimeOffsets{
+        .offsets = s.time, .proc = d.proc, .dumpable = d.shape.ids.own});
   for (const Sysctl& setting : s.security.sysctls) {
     std::string path = "sys/" + setting.name;
     for (char& c : path)
@@ -64,7 +66,8 @@ void apply_settings(Draft& d) {
   if (s.process.oom_score_adj)
     d.add(op::WriteSetting{.proc = d.proc,
                            .path = "self/oom_score_adj",
-                           .value = fmt::format("{}", *s.process.oom_score_adj)});
+                           .value = fmt::format("{}", *s.process.oom_score_adj),
+                           .dumpable = d.shape.ids.own});
 }
 
 }  // namespace

@@ -224,7 +224,7 @@ std::vector<Item> usual_mounts(const Draft& d) {
 
 op::MountOp procfs(const Draft& d, Flags<MountFlag> flags) {
   op::MountOp m{.flags = flags};
-  if (d.shape.ids.own && d.shape.shares(Namespace::pid)) {
+  if (d.shape.confined && d.shape.shares(Namespace::pid)) {
     // The host's processes are not this user namespace's: it gets no procfs of them but the host's.
     m.source = op::MountOp::tree;
     m.what = "/proc";

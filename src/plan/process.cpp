@@ -70,6 +70,7 @@ void settle_process(Draft& d) {
                            .gid = p.gid,
                            .groups = p.groups,
                            .set_groups = d.shape.ids.set_groups,
+                           .groups_may_stay = d.shape.ids.joined && p.groups.empty(),
                            .capabilities = security.capabilities,
                            .ambient = security.ambient,
                            .last_capability = d.facts.last_capability,

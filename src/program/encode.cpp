@@ -105,6 +105,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             };
             Rec& r = add(Code::set_time_offsets, index);
             r.r[0] = reg(x.proc);
+            r.n[0] = x.dumpable ? 1 : 0;
             r.s[0] = text(line("monotonic", x.offsets.monotonic) + line("boottime", x.offsets.boottime));
           },
           [&](const op::Sync& x) {
@@ -121,7 +122,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             Rec& r = add(Code::become_root, index);
             r.n[0] = x.uid.value;
             r.n[1] = x.gid.value;
-            r.n[2] = x.set_groups ? 1 : 0;
+            r.n[2] = !x.set_groups ? 0 : x.groups_may_stay ? 2 : 1;
           },
           [&](const op::ContainPropagation&) { add(Code::contain_propagation, index); },
           [&](const op::MountOp& x) {
@@ -209,6 +210,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.r[0] = reg(x.proc);
             r.s[0] = text(x.path);
             r.s[1] = text(x.value);
+            r.n[0] = x.dumpable ? 1 : 0;
           },
           [&](const op::SetRlimit& x) {
             Rec& r = add(Code::set_rlimit, index);
@@ -251,7 +253,8 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             for (const Gid g : x.groups) groups.push_back(g.value);
             Rec& r = add(Code::set_credentials, index);
             r.flags = static_cast<std::uint16_t>((x.set_groups ? program::cred_set_groups : 0) |
-                                                 (x.ambient ? program::cred_ambient : 0));
+                                                 (x.ambient ? program::cred_ambient : 0) |
+                                                 (x.groups_may_stay ? program::cred_groups_may_stay : 0));
             r.s[0] = bytes(groups.data(), groups.size() * sizeof groups[0], 4);
             r.n[0] = pair(x.uid.value, x.gid.value);
             r.n[1] = x.capabilities.bits();

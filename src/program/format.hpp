@@ -22,9 +22,9 @@ enum class Code : uint16_t {
   enter_cgroup,          // r0 tasks
   unshare,               // n0 CLONE_NEW* bits
   join_namespace,        // r0 ns, n0 CLONE_NEW* bit
-  set_time_offsets,      // r0 proc, s0 text for timens_offsets
+  set_time_offsets,      // r0 proc, s0 text for timens_offsets, n0 dumpable meanwhile
   sync,                  // n0 message to send, n1 message to wait for, s0 list of int16 registers for descriptors
-  become_root,           // n0 uid, n1 gid, n2 set_groups
+  become_root,           // n0 uid, n1 gid, n2 0 groups stay, 1 none, 2 none unless denied
   contain_propagation,
   mount,                 // see MountFlags
   make_directory,        // r0 base, s0 path, n0 mode
@@ -40,7 +40,7 @@ enum class Code : uint16_t {
   set_hostname,          // s0
   set_domainname,        // s0
   raise_loopback,
-  write_setting,         // r0 proc, s0 path, s1 value
+  write_setting,         // r0 proc, s0 path, s1 value, n0 dumpable meanwhile
   set_rlimit,            // n0 resource, n1 soft, n2 hard
   set_scheduling,        // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
   set_personality,       // n0
@@ -65,7 +65,8 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
                           mount_recursive_flags = 1U << 4U, mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
                           mount_create = 1U << 7U, mount_follow = 1U << 8U, mount_optional = 1U << 9U;
 // Rec::flags of Code::set_credentials.
-inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U;
+inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U,
+                          cred_groups_may_stay = 1U << 2U;
 
 /// Bytes of the blob. A string is followed by a NUL that `size` does not count.
 struct Str {

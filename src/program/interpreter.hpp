@@ -391,7 +391,7 @@ class Interpreter {
 
   long become_root(const Rec& x) {
     if (x.n[2] != 0)
-      if (const long e = call(__NR_setgroups, 0, 0L); e < 0) return at(Part::groups, e);
+      if (const long e = set_groups(0, nullptr, x.n[2] == 2); e < 0) return e;
     if (const long e = call(__NR_setresgid, x.n[1], x.n[1], x.n[1]); e < 0) return at(Part::gid, e);
     if (const long e = call(__NR_setresuid, x.n[0], x.n[0], x.n[0]); e < 0) return at(Part::uid, e);
     // The id change cleared the death signal and may have made us traceable.
@@ -400,10 +400,16 @@ class Interpreter {
     return still_wanted();
   }
 
+  /// EPERM has one reason left for who has all rights in his namespace: it denies setgroups(2), user_namespaces(7).
+  long set_groups(size_t count, const char* list, bool may_be_denied) {
+    const long e = call(__NR_setgroups, count, list);
+    return e < 0 && !(may_be_denied && e == -e_perm) ? at(Part::groups, e) : 0;
+  }
+
   long set_time_offsets(const Rec& x) {
     if (const long e = call(__NR_unshare, clone_newtime); e < 0) return e;
     // "self" is us as procfs's pid namespace numbers us.
-    if (const long e = write_proc(reg(x, 0), "self/timens_offsets", str(x, 0), x.s[0].size); e < 0) return e;
+    if (const long e = write_proc(reg(x, 0), "self/timens_offsets", str(x, 0), x.s[0].size, x.n[0] != 0); e < 0) return e;
     // A magic link, in a procfs that nobody else has seen yet.
     const long ns = open_how(reg(x, 0), "self/ns/time_for_children", static_cast<uint64_t>(o_rdonly), 0);
     if (ns < 0) return ns;
@@ -846,15 +852,20 @@ class Interpreter {
   }
 
   /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted on it.
-  long write_proc(int proc, const char* path, const char* text, size_t size) {
+  /// Files of a process that is not dumpable belong to the machine's root; `dumpable` opens them as one that is.
+  long write_proc(int proc, const char* path, const char* text, size_t size, bool dumpable) {
+    if (dumpable)
+      if (const long e = call(__NR_prctl, pr_set_dumpable, 1, 0, 0, 0); e < 0) return e;
     const long fd = open_how(proc, path, static_cast<uint64_t>(o_wronly),
                              resolve_beneath | resolve_no_xdev | resolve_no_magiclinks);
+    if (dumpable)
+      if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
     if (fd < 0) return at(Part::resolve_target, fd);
     const long e = write_all(static_cast<int>(fd), text, size);
     close(fd);
     return e;
   }
-  long write_setting(const Rec& x) { return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size); }
+  long write_setting(const Rec& x) { return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0); }
 
   // ---- the process itself ----
   long set_scheduling(const Rec& x) {
@@ -952,7 +963,7 @@ class Interpreter {
           return at(Part::bounding_set, e);
         }
     if ((x.flags & cred_set_groups) != 0)
-      if (const long e = call(__NR_setgroups, x.s[0].size / 4, str(x, 0)); e < 0) return at(Part::groups, e);
+      if (const long e = set_groups(x.s[0].size / 4, str(x, 0), (x.flags & cred_groups_may_stay) != 0); e < 0) return e;
     if (ambient && uid != 0)
       if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0) return at(Part::ambient, e);
     if (const long e = call(__NR_setresgid, gid, gid, gid); e < 0) return at(Part::gid, e);

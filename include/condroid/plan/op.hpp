@@ -185,6 +185,7 @@ struct SetTimeOffsets {
   static constexpr Actor actor = Actor::child;
   TimeOffsets offsets = {};
   Slot proc = {};
+  bool dumpable = false;  ///< For the moment of the write, in a user namespace of one's own: /proc/self is root's otherwise.
   bool operator==(const SetTimeOffsets&) const = default;
 };
 
@@ -206,6 +207,7 @@ struct BecomeRoot {
   Uid uid = {};
   Gid gid = {};
   bool set_groups = true;
+  bool groups_may_stay = false;  ///< Where a joined namespace denies setgroups(2).
   bool operator==(const BecomeRoot&) const = default;
 };
 
@@ -359,6 +361,7 @@ struct WriteSetting {
   Slot proc = {};
   std::string path = {};  ///< Relative to the procfs: "sys/net/ipv4/ip_forward".
   std::string value = {};
+  bool dumpable = false;  ///< As of SetTimeOffsets.
   bool operator==(const WriteSetting&) const = default;
 };
 
@@ -435,6 +438,7 @@ struct SetCredentials {
   Gid gid = {};
   std::vector<Gid> groups = {};
   bool set_groups = true;       ///< Off where the id map forbids setgroups(2).
+  bool groups_may_stay = false; ///< Where a joined namespace denies setgroups(2), and none are wanted.
   CapabilitySet capabilities = {};
   bool ambient = false;
   unsigned last_capability = 40;
