@@ -1,8 +1,8 @@
 // What the tests run inside containers: one small static program, so that a root file system needs
 // nothing else.
 //
-//   payload probe            prints how it is confined, one "key=value" a line, in a form that
-//   repeats payload exit 3           the other verbs are in the table at the end
+//   payload probe    prints how it is confined, one "key=value" a line
+//   payload exit 3   the other verbs are in the table at the end
 //
 // Reads /proc where that says most, and asks the kernel itself where a mount could tell a lie.
 #include <dirent.h>
@@ -41,8 +41,7 @@ extern char** environ;
 
 namespace {
 
-// ---- small things
-// ----------------------------------------------------------------------------------------------------
+// ---- small things -------------------------------------------------------------------------------
 
 struct Text {
   char bytes[65536];
@@ -107,8 +106,7 @@ void say(const char* text) {
   if (n < 0) _exit(99);
 }
 
-// ---- probe
-// -----------------------------------------------------------------------------------------------------------
+// ---- probe --------------------------------------------------------------------------------------
 
 void probe_status() {
   static const char* const wanted[] = {"Uid",    "Gid",    "Groups",  "CapInh",     "CapPrm",
@@ -363,7 +361,7 @@ void probe_rest(char** argv) {
         closedir(d);
       }
     }
-    struct statfs fs {};
+    struct statvfs fs {};
     statvfs(path, &fs);
     std::printf("path.%s=%s%s\n", path,
                 null                  ? "null"
@@ -386,8 +384,7 @@ int probe(int /*argc*/, char** argv) {
   return std::fflush(stdout) == 0 ? 0 : 1;
 }
 
-// ---- the other verbs
-// -------------------------------------------------------------------------------------------------
+// ---- the other verbs ----------------------------------------------------------------------------
 
 int do_exit(int argc, char** argv) { return argc > 2 ? std::atoi(argv[2]) : 0; }
 
