@@ -20,6 +20,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <sstream>
 
 #include "condroid/sys/fd.hpp"
@@ -31,20 +32,36 @@ inline namespace v0 {
 
 namespace {
 
-/// A whole small file; nothing when it cannot be read. 16 MiB are enough for any mount table.
-std::string read_all(const char* path) {
-  const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
-  std::string text;
-  if (!fd) return text;
-  std::array<char, 16384> buffer;
-  while (text.size() < (16U << 20U)) {
-    const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    text.append(buffer.data(), static_cast<std::size_t>(n));
+/// Reads what may be missing and remembers what should not fail: a wrong fact would be a wrong plan.
+class Reader {
+ public:
+  /// A whole small file; nothing when it does not exist or is not ours to read. 16 MiB are enough for any mount table.
+  std::string read_all(const char* path) {
+    const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
+    std::string text;
+    if (!fd) {
+      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ELOOP) note(errno, path);
+      return text;
+    }
+    std::array<char, 16384> buffer;
+    while (text.size() < (16U << 20U)) {
+      const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) note(errno, path);
+      if (n <= 0) break;
+      text.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+    return text;
   }
-  return text;
-}
+
+  void note(int error, std::string_view what) {
+    if (!error_) error_ = sys_error(error, Step::probe_host, fmt::format("'{}'", what));
+  }
+  [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+
+ private:
+  std::optional<Error> error_;
+};
 
 /// newuidmap and newgidmap gain their rights by a set-id bit or a file capability.
 std::string find_helper(const char* name) {
@@ -80,15 +97,22 @@ std::vector<SubidRange> existing(const std::vector<SubidRange>& ranges, const st
   return list;
 }
 
-std::vector<RootEntry> list_root() {
+std::vector<RootEntry> list_root(Reader& reader) {
   std::vector<RootEntry> list;
   DIR* d = ::opendir("/");
-  if (d == nullptr) return list;
-  while (const dirent* e = ::readdir(d)) {
+  if (d == nullptr) {
+    if (errno != EACCES) reader.note(errno, "/");
+    return list;
+  }
+  errno = 0;
+  for (const dirent* e = ::readdir(d); e != nullptr; errno = 0, e = ::readdir(d)) {
     const std::string name = e->d_name;
     if (name == "." || name == "..") continue;
     struct stat st{};
-    if (::fstatat(::dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
+    if (::fstatat(::dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+      if (errno != ENOENT && errno != EACCES) reader.note(errno, "/" + name);
+      continue;
+    }
     RootEntry entry;
     entry.name = name;
     entry.mode = st.st_mode & 07777;
@@ -100,6 +124,7 @@ std::vector<RootEntry> list_root() {
       entry.kind = RootEntry::link;
       std::array<char, 4096> target;
       const ssize_t n = ::readlinkat(::dirfd(d), e->d_name, target.data(), target.size());
+      if (n < 0 && errno != ENOENT && errno != EACCES) reader.note(errno, "/" + name);
       if (n <= 0) continue;
       entry.points_to.assign(target.data(), static_cast<std::size_t>(n));
     } else {
@@ -107,6 +132,7 @@ std::vector<RootEntry> list_root() {
     }
     list.push_back(std::move(entry));
   }
+  if (errno != 0) reader.note(errno, "/");
   ::closedir(d);
   std::sort(list.begin(), list.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
   return list;
@@ -116,20 +142,20 @@ bool overmounted(const std::vector<MountEntry>& mounts, std::string_view prefix)
   return std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& m) { return m.target.starts_with(prefix); });
 }
 
-void probe_kernel(HostFacts& f) {
+void probe_kernel(HostFacts& f, Reader& reader) {
   utsname name{};
   if (::uname(&name) == 0) {
     f.kernel_release = name.release;
     f.machine = name.machine;
     (void)std::sscanf(name.release, "%u.%u", &f.kernel_major, &f.kernel_minor);
   }
-  const std::string last = read_all("/proc/sys/kernel/cap_last_cap");
+  const std::string last = reader.read_all("/proc/sys/kernel/cap_last_cap");
   if (!last.empty()) f.last_capability = static_cast<unsigned>(std::strtoul(last.c_str(), nullptr, 10));
   const auto exists = [](const char* path) { return ::access(path, F_OK) == 0; };
   f.namespaces_time = exists("/proc/self/ns/time");
   f.namespaces_cgroup = exists("/proc/self/ns/cgroup");
-  const std::string most = read_all("/proc/sys/user/max_user_namespaces");
-  const std::string debian = read_all("/proc/sys/kernel/unprivileged_userns_clone");
+  const std::string most = reader.read_all("/proc/sys/user/max_user_namespaces");
+  const std::string debian = reader.read_all("/proc/sys/kernel/unprivileged_userns_clone");
   f.namespaces_user = exists("/proc/self/ns/user") && std::strtoul(most.c_str(), nullptr, 10) > 0 &&
                       (f.privileged() || debian.empty() || debian[0] != '0');
   const Fd memory(::memfd_create("probe", MFD_CLOEXEC | 0x10U /* MFD_EXEC */));
@@ -139,33 +165,33 @@ void probe_kernel(HostFacts& f) {
   f.pidfs = self && ::fstatfs(self.get(), &fs) == 0 && fs.f_type == 0x50494446;  // PID_FS_MAGIC
 }
 
-void probe_user(HostFacts& f) {
+void probe_user(HostFacts& f, Reader& reader) {
   f.uid = Uid{::geteuid()};
   f.gid = Gid{::getegid()};
   std::vector<gid_t> groups(static_cast<std::size_t>(std::max(0, ::getgroups(0, nullptr))));
   if (::getgroups(static_cast<int>(groups.size()), groups.data()) >= 0)
     for (const gid_t g : groups) f.groups.push_back(Gid{g});
-  f.user_name = detail::find_user(read_all("/etc/passwd"), f.uid.value);
+  f.user_name = detail::find_user(reader.read_all("/etc/passwd"), f.uid.value);
   const kernel::CapHeader head{kernel::cap_version_3, 0};
   std::array<kernel::CapData, 2> caps{};
-  if (::syscall(SYS_capget, &head, caps.data()) == 0)
-    f.effective_caps = caps[0].effective | (static_cast<std::uint64_t>(caps[1].effective) << 32U);
+  if (::syscall(SYS_capget, &head, caps.data()) < 0) reader.note(errno, "capget");
+  f.effective_caps = caps[0].effective | (static_cast<std::uint64_t>(caps[1].effective) << 32U);
   for (unsigned c = 0; c < 64; ++c) {
     const int has = ::prctl(PR_CAPBSET_READ, c, 0, 0, 0);
     if (has < 0) break;
     if (has > 0) f.bounding_caps |= std::uint64_t{1} << c;
   }
-  const std::string uid_map = read_all("/proc/self/uid_map");
-  const std::string gid_map = read_all("/proc/self/gid_map");
+  const std::string uid_map = reader.read_all("/proc/self/uid_map");
+  const std::string gid_map = reader.read_all("/proc/self/gid_map");
   f.initial_user_namespace = identity_map(uid_map) && identity_map(gid_map);
-  f.subuids = existing(detail::parse_subids(read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
-  f.subgids = existing(detail::parse_subids(read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
+  f.subuids = existing(detail::parse_subids(reader.read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
+  f.subgids = existing(detail::parse_subids(reader.read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
   f.newuidmap = find_helper("newuidmap");
   f.newgidmap = find_helper("newgidmap");
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
   for (int r = 0; r <= RLIMIT_RTTIME; ++r) {
     rlimit limit{};
-    (void)::getrlimit(static_cast<__rlimit_resource>(r), &limit);
+    if (::getrlimit(static_cast<__rlimit_resource>(r), &limit) < 0) reader.note(errno, "getrlimit");
     f.rlimits.emplace_back(limit.rlim_cur, limit.rlim_max);
   }
 }
@@ -173,17 +199,19 @@ void probe_user(HostFacts& f) {
 }  // namespace
 
 Result<HostFacts> probe_host() {
-  const std::string mountinfo = read_all("/proc/self/mountinfo");
+  Reader reader;
+  const std::string mountinfo = reader.read_all("/proc/self/mountinfo");
+  if (reader.error()) return fail(*reader.error());
   if (mountinfo.empty())
     return fail(ENOENT, Step::probe_host, "'/proc/self/mountinfo'");
   HostFacts f;
-  probe_user(f);
-  probe_kernel(f);
+  probe_user(f, reader);
+  probe_kernel(f, reader);
   f.mounts = detail::parse_mountinfo(mountinfo);
-  f.cgroups = detail::find_hierarchies(f.mounts, read_all("/proc/self/cgroup"));
+  f.cgroups = detail::find_hierarchies(f.mounts, reader.read_all("/proc/self/cgroup"));
   for (auto& h : f.cgroups) {
     if (h.v2) {
-      const std::string text = read_all((h.mount_point + "/cgroup.controllers").c_str());
+      const std::string text = reader.read_all((h.mount_point + "/cgroup.controllers").c_str());
       for (std::size_t at = 0; at < text.size();) {
         const std::size_t end = std::min(text.find_first_of(" \n", at), text.size());
         if (end > at) h.controllers.push_back(text.substr(at, end - at));
@@ -194,13 +222,14 @@ Result<HostFacts> probe_host() {
     const std::string where = f.privileged() ? h.mount_point : h.mount_point + (h.own_path == "/" ? "" : h.own_path);
     h.writable = ::faccessat(AT_FDCWD, where.c_str(), W_OK, AT_EACCESS) == 0;
   }
-  f.root_entries = list_root();
+  f.root_entries = list_root(reader);
   f.proc_overmounted = overmounted(f.mounts, "/proc/");
   f.sys_overmounted = std::any_of(f.mounts.begin(), f.mounts.end(), [](const MountEntry& m) {
     // What the kernel itself has in sysfs does not hide anything of it.
     return m.target.starts_with("/sys/") && m.type != "cgroup" && m.type != "cgroup2" && !m.target.starts_with("/sys/fs/") &&
            !m.target.starts_with("/sys/kernel/") && !m.target.starts_with("/sys/firmware/");
   });
+  if (reader.error()) return fail(*reader.error());
   return f;
 }
 
