@@ -80,7 +80,8 @@ class Launch {
   [[nodiscard]] Result<std::optional<Container>> step();
   /// What step() waits for. Valid until the next step().
   [[nodiscard]] Interest interest() const;
-  /// Until the deadline, as poll(2) takes it: milliseconds, -1 without one.
+  /// Until step() wants to be called without an event, as poll(2) takes it: milliseconds, -1 for never. That is the deadline,
+  /// or earlier, to look for an end that no socket tells because a forked child of this program holds a copy of it.
   [[nodiscard]] int timeout() const;
 
   /// Asks for the end; step() reports Errc::cancelled when nothing is left.

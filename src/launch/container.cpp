@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -127,9 +128,14 @@ Result<std::optional<Exit>> ContainerCore::step() {
     }
   }
   program::Record record{};
-  const Received r = receive_message(exit_socket.get(), &record, sizeof record);
-  if (r.error == EAGAIN) return std::optional<Exit>{};
+  Received r = receive_message(exit_socket.get(), &record, sizeof record);
+  if (r.error == EAGAIN && zygote->alive()) return std::optional<Exit>{};
   Exit e;
+  if (r.error == EAGAIN) {
+    // Dead, and a forked child of the host has a copy of the socket's other end: no end of file. Its last word may have
+    // come between the two looks.
+    r = receive_message(exit_socket.get(), &record, sizeof record);
+  }
   if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic ||
       record.kind != program::RecordKind::exited) {
     // The zygote is dead. Its death killed most containers; this one is killed here, and what it would have undone too.
@@ -178,6 +184,9 @@ Result<std::optional<Exit>> ContainerCore::step() {
   e.system_time = micros(usage.ru_stime);
   e.peak_rss = Bytes{static_cast<std::uint64_t>(usage.ru_maxrss) << 10U};
   e.out_of_memory = record.oom_kills > 0;
+  if (record.error != 0)
+    e.cleanup_errors.push_back(
+        to_string(sys_error(record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
   if (record.undo_error != 0)
     e.cleanup_errors.push_back(to_string(sys_error(
         record.undo_error, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy))));
@@ -197,8 +206,10 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
           0, std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count()));
       if (left == 0 && milliseconds > 0 && Clock::now() >= until) return done;
     }
-    const int ready = wait_for_fd(poll.valid() ? poll.get() : exit_socket.get(), POLLIN, left);
-    if (ready < 0) return fail(-ready, Step::wait, fmt::format("container '{}'", name));
+    std::array<pollfd, 2> waiting{
+        {{poll.valid() ? poll.get() : exit_socket.get(), POLLIN, 0}, {zygote->pidfd(), POLLIN, 0}}};
+    const int ready = ::poll(waiting.data(), waiting.size(), left);
+    if (ready < 0 && errno != EINTR) return fail(errno, Step::wait, fmt::format("container '{}'", name));
     if (ready == 0) return step();
   }
 }

@@ -64,8 +64,9 @@ Pid LaunchEngine::pid() const {
 }
 
 int LaunchEngine::timeout() const {
-  if (until_ == Clock::time_point::max()) return -1;
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until_ - Clock::now()).count();
+  const auto until = std::min(until_, request_sent_ && !stop_host_ ? look_at_ : Clock::time_point::max());
+  if (until == Clock::time_point::max()) return -1;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
 }
 
@@ -250,11 +251,11 @@ bool LaunchEngine::pump() {
     case State::stopped:
       return pump_sync();
     case State::executing:
-      if (!pidfd_.valid()) return pump_exit();
+      if (!pidfd_.valid()) return pump_exit() || look_again();
       finish();
       return true;
     case State::ending:
-      return pump_exit();
+      return pump_exit() || look_again();
     case State::running:
     case State::failed:
       return false;
@@ -303,6 +304,46 @@ bool LaunchEngine::pump_send() {
   return program_sent_ < program_.size ? false : true;
 }
 
+/// End of file does not tell an end while somebody else has a copy of the other end: a process that the host forked, without
+/// exec, in the moment in which that end was the host's. So it is looked for, rarely.
+bool LaunchEngine::look_again() {
+  const auto now = Clock::now();
+  const bool first = look_at_ == Clock::time_point{};
+  const auto pause = std::chrono::milliseconds(state_ == State::stopped ? 200 : 25);
+  if (!first && now < look_at_) return false;
+  look_at_ = now + pause;
+  if (first || !request_sent_) return false;
+
+  if (!sync_closed_) {
+    const auto state = *const_cast<const volatile program::ChildState*>(&zygote_->page(page_).state);
+    const int pid = zygote_->live(live_).pid;
+    bool ended = state == program::ChildState::failed || (pid <= 1 && state != program::ChildState::idle) ||
+                 (pid > 1 && ::kill(pid, 0) < 0 && errno == ESRCH);
+    if (!ended && pid > 1 && state == program::ChildState::exec && !plan_.init) {
+      // exec gives a process another name; procfs tells it to everybody.
+      char name[32] = {};
+      const Fd file(::open(fmt::format("/proc/{}/comm", pid).c_str(), O_RDONLY | O_CLOEXEC));
+      ended = file.valid() && ::read(file.get(), name, sizeof name - 1) > 0 &&
+              std::strcmp(name, "condroid-zygote\n") != 0;
+    }
+    if (ended) {
+      on_closed();
+      return true;
+    }
+    if (pid > 1) return false;
+  }
+  if (zygote_->alive()) {
+    // The zygote may have refused; its word is on the other socket.
+    const Interest interest = interest_;
+    const bool done = pump_exit();
+    interest_ = interest;
+    return done;
+  }
+  if (pump_exit()) return true;
+  feed_error(Event::zygote_lost, make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
+  return true;
+}
+
 bool LaunchEngine::pump_sync() {
   if (sync_closed_) return false;
   program::SyncMessage m{};
@@ -310,13 +351,17 @@ bool LaunchEngine::pump_sync() {
   const Received r = receive_message(sync_.get(), &m, sizeof m, fds);
   if (r.error == EAGAIN) {
     interest_ = {sync_, POLLIN};
-    return false;
+    return look_again();
   }
   if (r.end || r.error == ECONNRESET) {
     on_closed();
     return true;
   }
-  if (r.error != 0 || r.size != sizeof m || r.truncated) {
+  if (r.error != 0) {
+    feed_error(Event::garbage, sys_error(r.error, Step::sync, "a message of the child"));
+    return true;
+  }
+  if (r.size != sizeof m || r.truncated) {
     feed_error(Event::garbage, make_error(Errc::protocol, Step::sync, "a message of the child that is none"));
     return true;
   }
@@ -390,7 +435,11 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
     }
     case program::RecordKind::exited:
       exit_record_ = record;
-      if (vanished_) error_ = error_ ? error_ : vanished_error();
+      if (record.error != 0 && (vanished_ || !error_)) {
+        error_ = sys_error(record.error, Step::clone, "watching the container's process");
+        vanished_ = false;
+      }
+      if (!error_ && (vanished_ || state_ != State::executing)) error_ = vanished_error();
       if (record.undo_error != 0)
         late_errors_.push_back(sys_error(record.undo_error, Step::remove_cgroup,
                                          fmt::format("'{}' in hierarchy {}", unique_name_, record.undo_hierarchy)));
@@ -419,6 +468,8 @@ Error LaunchEngine::vanished_error() const {
 
 Error LaunchEngine::child_error(const program::ResultPage& page) const {
   using program::Part;
+  if (page.part == Part::descriptors && page.op >= plan_.ops.size())
+    return sys_error(page.error, Step::read_program, "close_range of what the child must not have");
   if (page.op >= plan_.ops.size())
     return page.error == EPROTO
                ? make_error(Errc::protocol, Step::read_program, "the program did not arrive in one piece")

@@ -70,6 +70,7 @@ class LaunchEngine {
   bool pump_send();
   bool pump_sync();
   bool pump_exit();
+  bool look_again();
   bool pump_host_ops();
   void on_closed();
   void on_record(const program::Record& record, Fd pidfd);
@@ -113,6 +114,7 @@ class LaunchEngine {
   bool vanished_ = false;
   bool cancel_asked_ = false;
   bool timed_out_ = false;
+  Clock::time_point look_at_{};  // when an end that no socket tells is looked for
 
   std::uint32_t live_ = 0, page_ = 0;
   bool has_live_ = false, has_page_ = false;

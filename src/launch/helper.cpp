@@ -59,8 +59,9 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
   for (;;) {
     program::Record record{};
     std::array<Fd, 1> fd;
+    const bool alive = zygote_->alive();  // asked first: what it said before its end is read
     const Received r = receive_message(exit_.get(), &record, sizeof record, fd);
-    if (r.error == EAGAIN) return std::optional<Outcome>{};
+    if (r.error == EAGAIN && alive) return std::optional<Outcome>{};
     if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic) {
       ended_ = true;
       return fail(Errc::zygote_lost, Step::run_helper, what_);

@@ -144,6 +144,7 @@ bool LaunchEngine::pump_host_ops() {
     }
     if (!*done) {
       interest_ = {FdView(helper_->poll_fd()), POLLIN};
+      look_at_ = Clock::now() + std::chrono::milliseconds(25);
       return false;
     }
   }

@@ -125,6 +125,7 @@ enum class Part : uint16_t {
   host_gone,
   terminal,
   device_mismatch,
+  descriptors,  ///< Closing what the process must not have; before the program was read.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };
@@ -238,7 +239,7 @@ struct Record {
   uint32_t magic;
   RecordKind kind;
   int32_t pid;
-  int32_t error;           ///< failed: errno of clone3 or of joining.
+  int32_t error;           ///< failed: errno of clone3 or of joining. exited: why it could not be watched, and was killed.
   int32_t code;            ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
   int32_t status;          ///< exited: exit code or signal.
   int32_t undo_error;      ///< exited: errno of the first cgroup that could not be removed.

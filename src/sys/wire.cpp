@@ -41,6 +41,8 @@ Received receive_message(int socket, void* data, std::size_t size, std::span<Fd>
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int) * most_message_fds)];
   msghdr m{};
   ssize_t n = 0;
+  // A lack of memory may be over the next time; the message waits for us.
+  int tries = 0;
   do {
     m = msghdr{};
     m.msg_iov = &iov;
@@ -48,7 +50,7 @@ Received receive_message(int socket, void* data, std::size_t size, std::span<Fd>
     m.msg_control = control;
     m.msg_controllen = sizeof control;
     n = ::recvmsg(socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  } while (n < 0 && errno == EINTR);
+  } while (n < 0 && (errno == EINTR || (errno != EAGAIN && errno != ECONNRESET && ++tries < 4)));
   if (n < 0) {
     r.error = errno;
     return r;

@@ -85,6 +85,7 @@ const char* arena_name = nullptr;
 const char* state_dir = nullptr;
 bool remove_state_dir = false;
 bool told_staying = false;
+unsigned control_errors = 0;  // in a row
 Rlimit64 caller_nofile{};
 alignas(16) char helper_stack[64 * 1024];
 
@@ -108,7 +109,8 @@ void close(int fd) {
 
 // ---- records to the host ---------------------------------------------------------------------------------------------
 
-void send_record(int socket, const Record& record, int fd) {
+/// 0, or why it could not be sent.
+long send_record(int socket, const Record& record, int fd) {
   Record copy = record;
   IoVec iov{&copy, sizeof copy};
   struct {
@@ -121,8 +123,15 @@ void send_record(int socket, const Record& record, int fd) {
     m.control = &control;
     m.control_size = sizeof control;
   }
-  // Never blocks: a launch's socket takes the two records it ever gets, and a host that is gone wants none.
-  call(__NR_sendmsg, socket, &m, msg_dontwait | msg_nosignal);
+  // Never blocks: a launch's socket takes the two records it ever gets, and a host that is gone wants none. What fails
+  // otherwise (no memory) may not do so again.
+  long e = 0;
+  for (int tries = 0; tries < 8; ++tries) {
+    e = call(__NR_sendmsg, socket, &m, msg_dontwait | msg_nosignal);
+    if (e >= 0) return 0;
+    if (e == -e_pipe || e == -e_connreset) break;
+  }
+  return e;
 }
 
 // ---- undoing cgroups ---------------------------------------------------------------------------------------------------
@@ -405,14 +414,22 @@ void remove_state() {
 [[noreturn]] void run_child(ChildContext& context) {
   // First of all: nothing open but what this container was promised. Received descriptors ascend.
   int next = 0;
-  const auto keep = [&next](int fd) {
-    if (fd > next && call(__NR_close_range, next, fd - 1, 0) < 0) leave(125);
+  const auto must_close = [&context](int first, long last) {
+    const long e = call(__NR_close_range, first, last, 0);
+    if (e == 0) return;
+    context.page->error = static_cast<int32_t>(-e);
+    context.page->part = Part::descriptors;
+    context.page->state = ChildState::failed;
+    leave(125);
+  };
+  const auto keep = [&next, &must_close](int fd) {
+    if (fd > next) must_close(next, fd - 1);
     next = fd + 1;
   };
   keep(fd_self);
   keep(context.sync);
   for (unsigned i = 0; i < context.passed_count; ++i) keep(context.passed[i]);
-  if (call(__NR_close_range, next, 0xffffffffL, 0) < 0) leave(125);
+  must_close(next, 0xffffffffL);
   RealSystem system;
   Interpreter<RealSystem> interpreter(system, context);
   leave(interpreter.run());
@@ -549,16 +566,17 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
 
   record.kind = RecordKind::cloned;
   record.pid = static_cast<int32_t>(pid);
-  send_record(c.exit_socket, record, pidfd);
+  long e = send_record(c.exit_socket, record, pidfd);
   const EpollEvent event{epollin, tag_child + request.live};
-  if (call(__NR_epoll_ctl, fd_epoll, epoll_add, pidfd, &event) < 0) {
-    // Out of watches or memory: a container that we cannot watch must not live.
+  if (e == 0) e = call(__NR_epoll_ctl, fd_epoll, epoll_add, pidfd, &event);
+  if (e < 0) {
+    // Out of watches or memory, or nobody is there: a container that we cannot watch must not live.
     kill_container(request.live);
     c.state = Container::running;
     SigInfo info{};
     call(__NR_waitid, p_pidfd, pidfd, &info, wexited | wall, 0L);
     record.kind = RecordKind::exited;
-    record.error = static_cast<int32_t>(e_nomem);
+    record.error = static_cast<int32_t>(-e);
     record.code = info.code;
     record.status = info.status;
     close(pidfd);
@@ -630,8 +648,13 @@ bool on_control() {
   alignas(8) char control[sizeof(CmsgHdr) + 256 * sizeof(int)];
   MsgHdr m{nullptr, 0, &iov, 1, control, sizeof control, 0};
   const long n = call(__NR_recvmsg, fd_control, &m, msg_dontwait | msg_cmsg_cloexec);
-  if (n == -e_again || n == -e_intr) return true;
-  if (n <= 0) return false;
+  if (n == 0) return false;
+  if (n < 0) {
+    // The end is told by 0. What else may fail is a lack of memory, for a while.
+    control_errors = n == -e_again || n == -e_intr ? 0 : control_errors + 1;
+    return control_errors < 100;
+  }
+  control_errors = 0;
   int* fds = nullptr;
   unsigned count = 0;
   if (m.control_size >= sizeof(CmsgHdr)) {
@@ -785,7 +808,7 @@ void start(char** argv) {
   record.magic = magic;
   record.kind = RecordKind::ready;
   record.pid = header().zygote;
-  send_record(fd_control, record, -1);
+  must_undo(send_record(fd_control, record, -1));
 }
 
 void serve() {
