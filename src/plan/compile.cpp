@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "condroid/plan.hpp"
@@ -41,6 +42,15 @@ void become_root(Draft& d) {
                        .groups_may_stay = d.shape.ids.joined});
 }
 
+/// A mount that was private once receives nothing any more.
+bool wants_slaves(const Spec& spec) {
+  return spec.root.propagation == Propagation::slave ||
+         std::ranges::any_of(spec.mounts, [](const Mount& m) {
+           const auto* bind = std::get_if<Bind>(&m);
+           return bind != nullptr && bind->propagation == Propagation::slave;
+         });
+}
+
 void apply_settings(Draft& d) {
   const Spec& s = d.spec;
   if (d.shape.proc_early) {
@@ -55,8 +65,8 @@ void apply_settings(Draft& d) {
     d.add(op::SetHostname{.name = s.hostname.empty() ? s.name : s.hostname});
     if (!s.domainname.empty()) d.add(op::SetHostname{.name = s.domainname, .domain = true});
   }
-  if (d.shape.own(Namespace::time)) d.add(op::SetTimeOffsets{
-        .offsets = s.time, .proc = d.proc, .dumpable = d.shape.ids.own});
+  if (d.shape.own(Namespace::time))
+    d.add(op::SetTimeOffsets{.offsets = s.time, .proc = d.proc, .dumpable = d.shape.ids.own});
   for (const Sysctl& setting : s.security.sysctls) {
     std::string path = "sys/" + setting.name;
     for (char& c : path)
@@ -97,7 +107,7 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
   enter_namespaces(d, joins);
   configure_from_host(d);
   become_root(d);
-  if (shape.own_root()) d.add(op::ContainPropagation{});
+  if (shape.own_root()) d.add(op::ContainPropagation{.slave = wants_slaves(spec)});
   apply_settings(d);
   if (shape.own_root()) {
     make_root(d);

@@ -183,8 +183,8 @@ struct Describe {
     return fmt::format("uid {}, gid {} of the user namespace{}", o.uid.value, o.gid.value,
                        o.set_groups ? "" : ", groups kept");
   }
-  std::string operator()(const op::ContainPropagation& /*o*/) const {
-    return "every mount made private";
+  std::string operator()(const op::ContainPropagation& o) const {
+    return o.slave ? "every mount made slave" : "every mount made private";
   }
   std::string operator()(const op::MountOp& o) const;
   std::string operator()(const op::MakeEntry& o) const {

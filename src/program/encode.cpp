@@ -124,7 +124,10 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[1] = x.gid.value;
             r.n[2] = !x.set_groups ? 0 : x.groups_may_stay ? 2 : 1;
           },
-          [&](const op::ContainPropagation&) { add(Code::contain_propagation, index); },
+          [&](const op::ContainPropagation& x) {
+            add(Code::contain_propagation, index).n[0] =
+                propagation_bits(x.slave ? Propagation::slave : Propagation::private_);
+          },
           [&](const op::MountOp& x) {
             Rec& r = add(Code::mount, index);
             r.flags = static_cast<std::uint16_t>(

@@ -25,7 +25,7 @@ enum class Code : uint16_t {
   set_time_offsets,      // r0 proc, s0 text for timens_offsets, n0 dumpable meanwhile
   sync,                  // n0 message to send, n1 message to wait for, s0 list of int16 registers for descriptors
   become_root,           // n0 uid, n1 gid, n2 0 groups stay, 1 none, 2 none unless denied
-  contain_propagation,
+  contain_propagation,   // n0 propagation
   mount,                 // see MountFlags
   make_directory,        // r0 base, s0 path, n0 mode
   make_link,             // r0 base, s0 path, s1 content

@@ -243,7 +243,7 @@ class Interpreter {
       case Code::set_time_offsets: return set_time_offsets(x);
       case Code::sync: return barrier(x);
       case Code::become_root: return become_root(x);
-      case Code::contain_propagation: return call(__NR_mount, 0L, "/", 0L, ms_rec | ms_private, 0L);
+      case Code::contain_propagation: return call(__NR_mount, 0L, "/", 0L, ms_rec | x.n[0], 0L);
       case Code::mount: return mount(x);
       case Code::make_directory: return make_directory(reg(x, 0), str(x, 0), static_cast<uint32_t>(x.n[0]));
       case Code::make_link: return make_link(x);

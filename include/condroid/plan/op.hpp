@@ -211,10 +211,12 @@ struct BecomeRoot {
   bool operator==(const BecomeRoot&) const = default;
 };
 
-/// Makes every mount of the new mount namespace private, so that nothing travels to the host.
+/// Makes every mount of the new mount namespace private, so that nothing travels to the host, or slave, so that what the
+/// host mounts later can come in where the Spec wants it.
 struct ContainPropagation {
   static constexpr Step step = Step::contain_propagation;
   static constexpr Actor actor = Actor::child;
+  bool slave = false;
   bool operator==(const ContainPropagation&) const = default;
 };
 
