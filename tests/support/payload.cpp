@@ -15,6 +15,7 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -587,6 +588,38 @@ int do_ravage(int argc, char** argv) {
   return 0;
 }
 
+/// Writes so many bytes into a new file; how far it came.
+int do_fill(int argc, char** argv) {
+  if (argc < 4) return 2;
+  const int fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  if (fd < 0) {
+    std::printf("open=%s\n", strerrorname_np(errno));
+    return 0;
+  }
+  size_t left = std::strtoull(argv[3], nullptr, 10);
+  const char block[65536] = {};
+  const char* end = "ok";
+  while (left > 0) {
+    const ssize_t n = write(fd, block, std::min(left, sizeof block));
+    if (n <= 0) {
+      end = strerrorname_np(errno);
+      break;
+    }
+    left -= static_cast<size_t>(n);
+  }
+  std::printf("fill=%s\n", end);
+  close(fd);
+  return 0;
+}
+
+/// Tries to turn a whole file system read-only, for everybody who has it mounted.
+int do_remount(int argc, char** argv) {
+  if (argc < 3) return 2;
+  const int e = mount(nullptr, argv[2], nullptr, MS_REMOUNT | MS_RDONLY, nullptr);
+  std::printf("remount=%s\n", e == 0 ? "ok" : strerrorname_np(errno));
+  return 0;
+}
+
 int do_owner(int argc, char** argv) {
   for (int i = 2; i < argc; ++i) {
     struct stat st {};
@@ -653,13 +686,15 @@ int do_escalate(int /*argc*/, char** /*argv*/) {
 constexpr struct {
   const char* name;
   int (*run)(int, char**);
-} verbs[] = {
-    {"probe", probe},      {"exit", do_exit},   {"crash", do_crash},      {"raise", do_raise},
-    {"pause", do_pause},   {"term", do_term},   {"signals", do_signals},  {"stubborn", do_stubborn},
-    {"eat", do_eat},       {"feed", do_feed},   {"spin", do_spin},        {"say", do_say},
-    {"daemon", do_daemon}, {"cat", do_cat},     {"orphans", do_orphans},  {"touch", do_touch},
-    {"ravage", do_ravage}, {"owner", do_owner}, {"clock", do_clock},      {"list", do_list},
-    {"read", do_read},     {"write", do_write}, {"escalate", do_escalate}};
+} verbs[] = {{"probe", probe},         {"exit", do_exit},         {"crash", do_crash},
+             {"raise", do_raise},      {"pause", do_pause},       {"term", do_term},
+             {"signals", do_signals},  {"stubborn", do_stubborn}, {"eat", do_eat},
+             {"feed", do_feed},        {"spin", do_spin},         {"say", do_say},
+             {"daemon", do_daemon},    {"cat", do_cat},           {"orphans", do_orphans},
+             {"touch", do_touch},      {"ravage", do_ravage},     {"owner", do_owner},
+             {"fill", do_fill},        {"remount", do_remount},   {"clock", do_clock},
+             {"list", do_list},        {"read", do_read},         {"write", do_write},
+             {"escalate", do_escalate}};
 
 }  // namespace
 
