@@ -100,8 +100,12 @@ inline const Signature* signature_of(long nr) {
       {__NR_wait4, "wait4", "n"},
       {__NR_write, "write", "f"},
   });
-  const auto* found = std::ranges::find(table, nr, &Signature::nr);
-  return found != table.end() ? found : nullptr;
+  static constexpr auto by_number = [] {
+    std::array<const Signature*, 512> list{};
+    for (const Signature& s : table) list[static_cast<std::size_t>(s.nr)] = &s;
+    return list;
+  }();
+  return nr >= 0 && nr < 512 ? by_number[static_cast<std::size_t>(nr)] : nullptr;
 }
 
 /// One call. `names` are the strings and descriptors among its arguments in words.
