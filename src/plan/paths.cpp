@@ -22,7 +22,7 @@ std::string normalized(std::string_view path) {
     if (!out.empty() || path.starts_with('/')) out += '/';
     out += name;
   }
-  if (out.empty() && path.starts_with('/')) out = "/";
+  if (out.empty() && path.starts_with('/')) out += '/';
   return out;
 }
 
