@@ -10,15 +10,19 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <condroid/runtime.hpp>
+#include <condroid/sys/pty.hpp>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
 #include <initializer_list>
+#include <optional>
+#include <utility>
 
 #include "options.hpp"
 #include "terminal.hpp"
@@ -45,8 +49,7 @@ Stdio streams(const Terminals& ours) {
 
 class Run {
  public:
-  explicit Run(Options options)
-      : options_(std::move(options)), raw_(options_.tty ? ours_.number() : -1) {
+  explicit Run(Options options) : options_(std::move(options)) {
     if (options_.tty) options_.spec.process.stdio = streams(ours_);
   }
 
@@ -131,13 +134,20 @@ class Run {
     }
   }
 
+  void enter_raw() {
+    if (ours_.number() < 0) return;
+    if (auto raw = RawMode::enter(FdView(ours_.number()))) raw_.emplace(std::move(*raw));
+  }
+
   int attend(Container& box) {
     std::optional<Relay> relay;
     if (options_.tty) {
       relay.emplace(box.take_console(), ours_.in || !ours_.any());
       relay->resize(ours_.number());
-      raw_.enter();
+      enter_raw();
     }
+    // One that came when the command was executed already.
+    if (const int early = std::exchange(asked_, 0)) handle(early, box, relay);
     const auto until =
         options_.timeout.count() > 0 ? Clock::now() + options_.timeout : Clock::time_point::max();
     for (;;) {
@@ -145,7 +155,7 @@ class Run {
       if (!done) return report(done.error());
       if (*done) {
         if (relay) relay->finish();
-        raw_.leave();
+        raw_.reset();
         return ended(**done);
       }
       int wait = -1;
@@ -182,14 +192,14 @@ class Run {
         break;
       case SIGTSTP:
         // The container sleeps while we do; the shell finds its terminal as it was.
-        raw_.leave();
+        raw_.reset();
         (void)box.signal(Signal{SIGSTOP});
         ::raise(SIGSTOP);
         break;
       case SIGCONT:
         (void)box.signal(Signal{SIGCONT});
         if (relay) {
-          raw_.enter();
+          enter_raw();
           relay->resize(ours_.number());
         }
         break;
@@ -206,9 +216,18 @@ class Run {
           killed_ = true;
         } else {
           asked_ = signal;
-          (void)box.signal(Signal{signal});
+          send(signal, box);
         }
     }
+  }
+
+  /// What a terminal sends goes to the command's whole process group, as a terminal would do it.
+  static void send(int signal, Container& box) {
+    constexpr unsigned to_process_group = 1U << 2U;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+    if ((signal == SIGINT || signal == SIGQUIT) &&
+        ::syscall(SYS_pidfd_send_signal, box.pidfd().get(), signal, nullptr, to_process_group) == 0)
+      return;
+    (void)box.signal(Signal{signal});
   }
 
   /// Whether the container's first process would notice this signal; proc(5), status.
@@ -249,7 +268,7 @@ class Run {
 
   Options options_;
   Terminals ours_ = Terminals::look();
-  RawMode raw_;
+  std::optional<RawMode> raw_;  ///< Its end brings the terminal back, whatever the way out.
   Fd signals_;
   int asked_ = 0;        ///< The signal that asked for the end.
   bool killed_ = false;  ///< By us, for that signal.

@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -16,22 +18,6 @@ constexpr std::size_t piece =
     4096;  // PIPE_BUF: a pipe that is ready takes so much without blocking
 
 }  // namespace
-
-RawMode::RawMode(int fd) : fd_(fd) {
-  termios now{};
-  if (fd_ >= 0 && ::tcgetattr(fd_, &now) == 0) before_ = now;
-}
-
-void RawMode::enter() {
-  if (!before_ || raw_) return;
-  termios raw = *before_;
-  ::cfmakeraw(&raw);
-  raw_ = ::tcsetattr(fd_, TCSADRAIN, &raw) == 0;
-}
-
-void RawMode::leave() {
-  if (std::exchange(raw_, false)) ::tcsetattr(fd_, TCSADRAIN, &*before_);
-}
 
 Terminals Terminals::look() {
   return {.in = ::isatty(0) == 1, .out = ::isatty(1) == 1, .err = ::isatty(2) == 1};

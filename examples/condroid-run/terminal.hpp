@@ -1,27 +1,8 @@
 // The user's terminal, and the copying between it and the terminal of a container.
 #pragma once
 
-#include <termios.h>
-
 #include <condroid/sys/fd.hpp>
-#include <optional>
 #include <string>
-
-/// Makes a terminal raw while it lives. The state before is back at its end, whatever the way out.
-class RawMode {
- public:
-  explicit RawMode(int fd);
-  RawMode(const RawMode&) = delete;
-  RawMode& operator=(const RawMode&) = delete;
-  ~RawMode() { leave(); }
-  void enter();
-  void leave();
-
- private:
-  int fd_;
-  bool raw_ = false;
-  std::optional<termios> before_;
-};
 
 /// Which of 0, 1 and 2 are terminals.
 struct Terminals {

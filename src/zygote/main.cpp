@@ -779,6 +779,12 @@ void start(char** argv) {
   call(__NR_setsid);
   must(call(__NR_chdir, "/"));
 
+  // What the host ignores stays ignored by exec and by CLONE_CLEAR_SIGHAND: containers would inherit it, and an ignored
+  // SIGCHLD would take their ends from us.
+  const uint64_t by_default[4] = {};  // struct sigaction of the kernel
+  for (int s = 1; s <= 64; ++s)
+    if (s != sig_kill && s != 19 /* SIGSTOP */) call(__NR_rt_sigaction, s, by_default, 0L, 8);
+
   // Terminal signals are the host's to decide about. Blocked rather than ignored: ignoring would be inherited.
   uint64_t blocked = 0;
   const int held[] = {1, 2, 3, 10, 12, 13, 14, 20, 21, 22, 28};

@@ -1,0 +1,425 @@
+#!/usr/bin/env python3
+"""condroid_run_test.py CONDROID_RUN [TEST...]: condroid-run as its users meet it: options, statuses, streams, terminal.
+
+Runs as root and without privileges; what needs root says so."""
+import fcntl
+import json
+import os
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+import unittest
+import xml.dom.minidom
+
+RUN = sys.argv.pop(1)
+ROOT = os.geteuid() == 0 and " 0          0 4294967295" in open("/proc/self/uid_map").read()
+
+
+def run(*args, stdin="", timeout=30):
+    """Status, standard output, standard error."""
+    done = subprocess.run([RUN, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
+    return done.returncode, done.stdout, done.stderr
+
+
+def mounts_and_children():
+    """What a leak would change on our side."""
+    with open("/proc/self/mountinfo") as f:
+        return len(f.readlines())
+
+
+class Terminal:
+    """condroid-run on a terminal of its own, as a user sits before it."""
+
+    def __init__(self, *args, rows=30, columns=90, command=None):
+        master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.before = termios.tcgetattr(slave)
+
+        def own_session():
+            os.setsid()
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+        self.process = subprocess.Popen(command or [RUN, *args], stdin=slave, stdout=slave, stderr=slave,
+                                        preexec_fn=own_session, env={**os.environ, "TERM": "xterm"})
+        self.master, self.slave, self.shown = master, slave, ""
+
+    def until(self, text, seconds=10):
+        """Reads until `text` was shown after what was asked for before; what was shown."""
+        end = time.monotonic() + seconds
+        while text not in self.shown:
+            ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
+            if not ready:
+                raise AssertionError(f"{text!r} is not in {self.shown!r}")
+            self.shown += os.read(self.master, 4096).decode()
+        at = self.shown.index(text) + len(text)
+        seen, self.shown = self.shown[:at], self.shown[at:]
+        return seen
+
+    def type(self, text):
+        os.write(self.master, text.encode())
+
+    def end(self, seconds=10):
+        """The status; the terminal must be as it was."""
+        status = self.process.wait(seconds)
+        after = termios.tcgetattr(self.slave)
+        os.close(self.slave)
+        os.close(self.master)
+        assert after[:4] == self.before[:4], "the terminal was left in another state"
+        return status
+
+
+class Statuses(unittest.TestCase):
+    def test_the_commands_own(self):
+        self.assertEqual(run("--", "sh", "-c", "exit 7"), (7, "", ""))
+
+    def test_a_signal_is_128_and_its_number(self):
+        self.assertEqual(run("--init", "--", "sh", "-c", "kill -9 $$")[0], 137)
+
+    def test_no_such_command_is_127(self):
+        status, out, err = run("--", "no-such-command")
+        self.assertEqual((status, out), (127, ""))
+        self.assertRegex(err, r"^condroid-run: exec: 'no-such-command': .*ENOENT.*\n$")
+
+    def test_no_program_is_126(self):
+        status, _, err = run("--", "/etc/passwd")
+        self.assertEqual(status, 126)
+        self.assertRegex(err, r"^condroid-run: exec: '/etc/passwd': .*EACCES.*\n$")
+
+    def test_our_own_failures_are_125_and_one_line(self):
+        for args, says in [
+            (["--rootfs", "/no/such/dir", "--", "true"], "/no/such/dir"),
+            (["--no-such-option", "--", "true"], "no option '--no-such-option'"),
+            ([], "no command"),
+            (["--bind", "/etc", "--", "true"], "--bind: '/etc' is not SRC:DST"),
+            (["--bind", "/etc:/mnt:bogus", "--", "true"], "bogus"),
+            (["--bind", "/no/such/file:/mnt", "--", "true"], "/no/such/file"),
+            (["--tmpfs", "/mnt:size=x", "--", "true"], "--tmpfs"),
+            (["--user", "nobody-of-that-name", "--", "true"], "nobody-of-that-name"),
+            (["--userns", "1:2", "--", "true"], "--userns: '1:2'"),
+            (["--net", "bridge", "--", "true"], "--net: 'bridge'"),
+            (["--share", "moon", "--", "true"], "--share: 'moon'"),
+            (["--timeout", "soon", "--", "true"], "--timeout: 'soon'"),
+            (["--cap-add", "fly", "--", "true"], "--cap-add: 'fly'"),
+            (["--cap-add", "sys_admin", "--userns", "host", "--", "true"], "security"),
+            (["--set", "process.umsk = 1", "--", "true"], "process.umsk"),
+            (["--stop-before", "tea", "--", "true"], "tea"),
+            (["--trace", "/tmp/x.txt", "--", "true"], "--trace"),
+            (["--workdir", "/no/such/dir", "--", "true"], "/no/such/dir"),
+            (["--name", "a b", "--", "true"], "name"),
+        ]:
+            with self.subTest(args):
+                status, out, err = run(*args)
+                self.assertEqual((status, out), (125, ""), err)
+                self.assertEqual(err.count("\n"), 1, err)
+                self.assertTrue(err.startswith("condroid-run: "), err)
+                self.assertIn(says, err)
+
+    def test_help_and_version_are_no_failures(self):
+        self.assertEqual(run("--help")[0], 0)
+        self.assertRegex(run("--version")[1], r"^condroid-run \d+\.\d+\.\d+\n$")
+        self.assertFalse([line for line in run("--help")[1].splitlines() if len(line) > 100])
+
+
+class Options(unittest.TestCase):
+    def test_the_environment_is_empty_but_for_what_is_given(self):
+        os.environ["CONDROID_TEST_SECRET"] = "x"
+        out = run("--env", "A=1", "--env", "CONDROID_TEST_SECRET", "--", "env")[1]
+        self.assertEqual(sorted(line.split("=")[0] for line in out.splitlines()),
+                         ["A", "CONDROID_TEST_SECRET", "HOME", "PATH"])
+        self.assertNotIn("SECRET", run("--", "env")[1])
+
+    def test_names(self):
+        self.assertEqual(run("--name", "box", "--", "hostname")[1], "box\n")
+        self.assertEqual(run("--name", "box", "--hostname", "other", "--", "hostname")[1], "other\n")
+
+    def test_working_directory(self):
+        self.assertEqual(run("--workdir", "/usr/bin", "--", "pwd")[1], "/usr/bin\n")
+
+    def test_binds(self):
+        with tempfile.TemporaryDirectory() as work:
+            os.chmod(work, 0o755)
+            with open(work + "/f", "w") as f:
+                f.write("content\n")
+            self.assertEqual(run("--bind", work + ":/mnt", "--", "cat", "/mnt/f")[1], "content\n")
+            self.assertEqual(run("--bind", work + ":/mnt", "--", "touch", "/mnt/new")[0], 0)
+            self.assertTrue(os.path.exists(work + "/new"))
+            self.assertNotEqual(run("--bind", work + ":/mnt:ro", "--", "touch", "/mnt/newer")[0], 0)
+            self.assertFalse(os.path.exists(work + "/newer"))
+
+    def test_tmpfs(self):
+        status, out, _ = run("--tmpfs", "/mnt:size=1m,mode=1777", "--", "sh", "-c",
+                             "stat -c %a /mnt; df -k /mnt | tail -1 | tr -s ' ' | cut -d' ' -f2")
+        self.assertEqual((status, out), (0, "1777\n1024\n"))
+
+    def test_the_hosts_root_cannot_be_changed(self):
+        status, _, err = run("--", "sh", "-c", "echo x > /etc/condroid-test-file")
+        self.assertNotEqual(status, 0)
+        self.assertFalse(os.path.exists("/etc/condroid-test-file"))
+
+    @unittest.skipUnless(ROOT, "files of the host's root are not the user's to change")
+    def test_ephemeral_changes_are_forgotten(self):
+        status, out, _ = run("--ephemeral", "--", "sh", "-c",
+                             "echo x > /etc/condroid-test-file && cat /etc/condroid-test-file")
+        self.assertEqual((status, out), (0, "x\n"))
+        self.assertFalse(os.path.exists("/etc/condroid-test-file"))
+
+    def test_network(self):
+        self.assertEqual(run("--", "sh", "-c", "cat /sys/class/net/*/operstate; ls /sys/class/net")[1], "unknown\nlo\n")
+        if ROOT:
+            ours = sorted(os.listdir("/sys/class/net"))
+            self.assertEqual(sorted(run("--net", "host", "--", "ls", "/sys/class/net")[1].split()), ours)
+
+    def test_shared_namespaces(self):
+        for kind in ["ipc", "uts"] if not ROOT else ["net", "pid", "ipc", "uts", "cgroup"]:
+            ours = os.readlink("/proc/self/ns/" + kind)
+            self.assertNotEqual(run("--", "readlink", "/proc/self/ns/" + kind)[1].strip(), ours)
+            self.assertEqual(run("--share", kind, "--", "readlink", "/proc/self/ns/" + kind)[1].strip(), ours, kind)
+
+    def test_ids(self):
+        self.assertEqual(run("--", "id", "-u")[1], "0\n")
+        if ROOT:
+            self.assertEqual(run("--user", "12:34", "--", "sh", "-c", "id -u; id -g; id -G")[1], "12\n34\n34\n")
+            self.assertEqual(run("--user", "daemon", "--", "id", "-un")[1], "daemon\n")
+            self.assertEqual(run("--userns", "0:100000:1000", "--", "cat", "/proc/self/uid_map")[1].split(),
+                             ["0", "100000", "1000"])
+
+    def test_init_is_process_one(self):
+        self.assertEqual(run("--", "sh", "-c", "echo $$")[1], "1\n")
+        self.assertEqual(run("--init", "--", "sh", "-c", "echo $$; cat /proc/1/comm")[1], "2\ncondroid-init\n")
+
+    @unittest.skipUnless(ROOT, "cgroups need root here")
+    def test_limits(self):
+        status, _, err = run("--memory", "32m", "--init", "--", "sh", "-c", "x=$(head -c 200m /dev/zero | tr '\\0' x)")
+        self.assertNotEqual(status, 0)
+        self.assertIn("out of memory", err)
+        self.assertNotEqual(run("--pids", "3", "--", "sh", "-c", "sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait")[0], 0)
+
+    def test_capabilities(self):
+        def effective(*args):
+            return run(*args, "--", "sh", "-c", "grep CapEff /proc/self/status")[1].split()[1]
+
+        small = int(effective(), 16)
+        self.assertEqual(small & (1 << 21), 0, "CAP_SYS_ADMIN by default")
+        self.assertEqual(int(effective("--cap-drop", "all"), 16), 0)
+        self.assertEqual(int(effective("--cap-drop", "all", "--cap-add", "CAP_NET_RAW"), 16), 1 << 13)
+
+    def test_timeout(self):
+        began = time.monotonic()
+        status, _, err = run("--timeout", "300ms", "--", "sleep", "20")
+        self.assertEqual(status, 124)
+        self.assertRegex(err, r"^condroid-run: .*300 ms\n$")
+        self.assertLess(time.monotonic() - began, 10)
+
+    def test_dry_run_launches_nothing_and_any_step_of_it_can_be_named(self):
+        status, plan, _ = run("--dry-run", "--", "true")
+        self.assertEqual(status, 0)
+        self.assertRegex(plan, r"(?m)^ *0  host .*$")
+        self.assertRegex(plan, r"(?m)^ *\d+  child +exec +'true'$")
+
+    def test_a_spec_goes_round(self):
+        text = run("--print-spec", "--hostname", "stored", "--env", "A=b", "--", "sh", "-c", "hostname; echo $A")[1]
+        with tempfile.NamedTemporaryFile("w", suffix=".spec") as f:
+            f.write(text)
+            f.flush()
+            self.assertEqual(run("--spec", f.name)[1], "stored\nb\n")
+            self.assertEqual(run("--spec", f.name, "--print-spec")[1], text)
+
+    def test_traces(self):
+        with tempfile.TemporaryDirectory() as work:
+            self.assertEqual(run("--trace", work + "/t.json", "--", "true"), (0, "", ""))
+            with open(work + "/t.json") as f:
+                events = json.load(f)["traceEvents"]
+            self.assertTrue(any(e["name"] == "pivot root" and e["dur"] >= 0 for e in events))
+            self.assertEqual(run("--trace", work + "/t.svg", "--", "true"), (0, "", ""))
+            xml.dom.minidom.parse(work + "/t.svg")
+
+    def test_stop_before_waits_and_goes_on(self):
+        process = subprocess.Popen([RUN, "--stop-before", "exec", "--", "echo", "went on"], stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, text=True)
+        line = process.stderr.readline()
+        self.assertRegex(line, r"stopped before 'exec', process \d+; go on with: kill -CONT \d+\n")
+        child = int(line.split("process ")[1].split(";")[0])
+        self.assertTrue(os.path.exists(f"/proc/{child}"))
+        process.send_signal(signal.SIGCONT)
+        out, _ = process.communicate(timeout=10)
+        self.assertEqual((process.returncode, out), (0, "went on\n"))
+
+
+class Streams(unittest.TestCase):
+    def test_input_and_its_end_are_passed_on(self):
+        self.assertEqual(run("--", "cat", stdin="abc\n"), (0, "abc\n", ""))
+        self.assertEqual(run("--", "wc", "-c", stdin="")[1].strip(), "0")
+
+    def test_output_and_errors_stay_apart(self):
+        self.assertEqual(run("--", "sh", "-c", "echo out; echo err >&2"), (0, "out\n", "err\n"))
+
+    def test_much_output(self):
+        self.assertEqual(len(run("--", "head", "-c", "3000000", "/dev/zero")[1]), 3000000)
+
+    def test_a_terminal_without_a_user_gets_input_and_its_end(self):
+        status, out, _ = run("--tty", "--", "cat", stdin="abc\n")
+        self.assertEqual((status, out), (0, "abc\nabc\n"))  # \r\n, were it not for text mode
+
+
+class Signals(unittest.TestCase):
+    def start(self, *args):
+        process = subprocess.Popen([RUN, *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process.stdout.readline()
+        return process
+
+    def test_a_handler_answers(self):
+        for name in ["INT", "TERM", "HUP"]:
+            process = self.start("--", "sh", "-c", f"trap 'echo got; exit 9' {name}; echo ready; while :; do sleep 0.05; done")
+            process.send_signal(getattr(signal, "SIG" + name))
+            out, _ = process.communicate(timeout=10)
+            self.assertEqual((process.returncode, out), (9, "got\n"), name)
+
+    def test_the_second_one_kills(self):
+        process = self.start("--", "sh", "-c", "trap : TERM; echo ready; while :; do sleep 0.05; done")
+        process.terminate()
+        time.sleep(0.3)
+        self.assertIsNone(process.poll())
+        process.terminate()
+        process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 128 + 15)
+
+    def test_a_process_one_without_a_handler_ends_too(self):
+        process = self.start("--", "sh", "-c", "echo ready; exec sleep 100")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 130)
+
+    def test_what_the_host_ignores_is_not_ignored_inside(self):
+        out = subprocess.run(["sh", "-c", f"trap '' HUP INT PIPE CHLD; exec {RUN} -- grep SigIgn /proc/self/status"],
+                             capture_output=True, text=True).stdout
+        self.assertEqual(out.split(), ["SigIgn:", "0" * 16])
+
+    def test_while_it_is_launched(self):
+        process = subprocess.Popen([RUN, "--stop-before", "pivot root", "--", "true"], stderr=subprocess.PIPE, text=True)
+        process.stderr.readline()
+        process.terminate()
+        process.communicate(timeout=10)
+        self.assertEqual(process.returncode, 143)
+
+
+class Terminals(unittest.TestCase):
+    def test_the_command_has_a_terminal_of_the_users_size(self):
+        t = Terminal("--tty", "--", "sh", "-c", "tty; stty size; echo $TERM; exit 4")
+        self.assertIn("/dev/pts/0\r\n30 90\r\nxterm\r\n", t.until("xterm\r\n"))
+        self.assertEqual(t.end(), 4)
+
+    def test_an_interactive_shell(self):
+        for init in [[], ["--init"]]:
+            t = Terminal("--tty", *init, "--env", "PS1=$", "--", "sh")
+            t.until("$")
+            t.type("sleep 100\r")
+            t.until("\n")
+            time.sleep(0.3)
+            t.type("\x03")
+            t.until("$")
+            t.type("echo status $?\r")
+            t.until("status 130\r\n")
+            t.type("exit 7\r")
+            self.assertEqual(t.end(), 7)
+
+    def test_the_size_follows(self):
+        t = Terminal("--tty", "--", "sh", "-c", "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done")
+        t.until("ready")
+        fcntl.ioctl(t.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        t.process.send_signal(signal.SIGWINCH)
+        t.until("40 120")
+        self.assertEqual(t.end(), 0)
+
+    def test_output_into_a_pipe_stays_there(self):
+        t = Terminal(command=["sh", "-c", f"{RUN} --tty -- sh -c 'test -t 0 && echo in; test -t 1 || echo out' | tr a-z A-Z"])
+        t.until("IN")
+        t.until("OUT")
+        self.assertEqual(t.end(), 0)
+
+    def test_stopping_gives_the_terminal_back(self):
+        t = Terminal("--tty", "--", "sh", "-c", "echo ready; read x; echo done")
+        t.until("ready")
+        time.sleep(0.2)
+        raw = termios.tcgetattr(t.slave)
+        self.assertNotEqual(raw[3], t.before[3])
+        t.process.send_signal(signal.SIGTSTP)
+        os.waitpid(t.process.pid, os.WUNTRACED)
+        self.assertEqual(termios.tcgetattr(t.slave)[:4], t.before[:4])
+        t.process.send_signal(signal.SIGCONT)
+        for _ in range(100):
+            if termios.tcgetattr(t.slave)[3] == raw[3]:
+                break
+            time.sleep(0.05)
+        t.type("x\r")
+        t.until("done")
+        self.assertEqual(t.end(), 0)
+
+    def test_the_terminal_is_restored_when_the_container_is_killed(self):
+        t = Terminal("--tty", "--timeout", "400ms", "--", "sleep", "100")
+        t.until("ended after 400 ms")
+        self.assertEqual(t.end(), 124)
+
+    def test_ctrl_c_without_a_terminal_of_its_own(self):
+        t = Terminal("--", "sh", "-c", "echo ready; sleep 100; true")
+        t.until("ready")
+        time.sleep(0.2)
+        t.type("\x03")
+        self.assertEqual(t.end(), 130)
+
+
+@unittest.skipUnless(ROOT and os.environ.get("CONDROID_DEBIAN_ROOT"), "needs root and CONDROID_DEBIAN_ROOT")
+class Debian(unittest.TestCase):
+    """A real root file system."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = os.environ["CONDROID_DEBIAN_ROOT"]
+        if not os.path.exists(cls.root + "/etc/debian_version"):
+            shutil.rmtree(cls.root, ignore_errors=True)
+            subprocess.run(["mmdebstrap", "--variant=apt", "--include=procps,hostname,mount", "bookworm", cls.root],
+                           check=True, capture_output=True)
+
+    @staticmethod
+    def fingerprint(tree):
+        """Names, kinds, owners, modes, times and content of everything."""
+        listing = subprocess.run(f"cd {tree} && find . -printf '%p %y %m %U %G %s %T@ %C@ %l\\n' | LC_ALL=C sort; "
+                                 f"find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum", shell=True, check=True,
+                                 capture_output=True)
+        return listing.stdout
+
+    def test_a_distribution_works_and_stays_as_it_was(self):
+        before = self.fingerprint(self.root)
+        status, out, err = run("--rootfs", self.root, "--ephemeral", "--hostname", "deb", "--", "/bin/bash", "-c",
+                               "set -e; cat /etc/debian_version; hostname; ps -e -o comm=; mount | head -1;"
+                               "apt-get --version | head -1; dpkg --audit; apt-get check; apt-mark showmanual | wc -l;"
+                               "rm -rf /usr/share/doc /etc/apt; echo x > /etc/motd; useradd someone; id someone", timeout=120)
+        self.assertEqual(status, 0, err)
+        for text in ["deb\n", "bash\n", "overlay on / type overlay", "apt 2.", "uid=1000(someone)"]:
+            self.assertIn(text, out)
+        self.assertEqual(before, self.fingerprint(self.root))
+
+    def test_with_an_id_map(self):
+        before = self.fingerprint(self.root)
+        status, out, err = run("--rootfs", self.root, "--ephemeral", "--userns", "0:100000:65536", "--set", "root.idmapped = true",
+                               "--", "/bin/sh", "-c", "touch /etc/x && stat -c %u:%g /etc/x /etc/passwd && cat /proc/self/uid_map")
+        self.assertEqual((status, out.split()), (0, ["0:0", "0:0", "0", "100000", "65536"]), err)
+        self.assertEqual(before, self.fingerprint(self.root))
+
+
+class Nothing(unittest.TestCase):
+    def test_is_left(self):
+        """Runs after the others (by name): no process of ours, no mount, no state."""
+        with open("/proc/self/mountinfo") as f:
+            self.assertNotIn("condroid", f.read())
+        children = subprocess.run(["ps", "--no-headers", "--ppid", str(os.getpid()), "-o", "comm"], capture_output=True, text=True)
+        self.assertEqual([c for c in children.stdout.split() if c != "ps"], [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=1)
