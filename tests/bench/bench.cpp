@@ -121,7 +121,7 @@ class Bench {
                    const Series* to);
 
   const Options& options_;
-  milliseconds patience_ = options_.patience;
+  milliseconds patience_{0};
   Scratch scratch_ = {};
   Report report_{this_machine()};
 };
@@ -738,10 +738,18 @@ int Bench::run() {
                                             {"live", &Bench::live_section},
                                             {"calls", &Bench::calls_section},
                                             {"many", &Bench::many_section}}};
+  milliseconds left = options_.patience;
+  std::size_t to_come = static_cast<std::size_t>(
+      std::count_if(sections.begin(), sections.end(),
+                    [&](const Section& section) { return wanted(section.name); }));
   for (const Section& section : sections) {
     if (!wanted(section.name)) continue;
     std::fprintf(stderr, "condroid-bench: %s ...\n", section.name);
+    // Each may use its share, and what those before did not need.
+    const milliseconds share = left / static_cast<int>(to_come--);
+    patience_ = share;
     (this->*section.run)();
+    left -= share - patience_;
   }
   std::printf("%s", report_.table().c_str());
   if (!options_.json.empty() && !(std::ofstream(options_.json) << report_.json()).flush()) {

@@ -85,7 +85,12 @@ Cells cells_of(const Row& row) {
   }
   c[7] = row.target;
   c[8] = word(row.verdict);
+  // Others' messages are in it.
   c[9] = row.note;
+  for (char& letter : c[9]) {
+    if (static_cast<unsigned char>(letter) < 0x20 || letter == '|') letter = ' ';
+  }
+  while (!c[9].empty() && c[9].back() == ' ') c[9].pop_back();
   return c;
 }
 
