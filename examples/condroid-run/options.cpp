@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <condroid/builder.hpp>
 #include <condroid/version.hpp>
@@ -215,6 +216,22 @@ CapabilitySet capabilities(const std::string& option, std::string name) {
   throw Mistake(fmt::format("{}: '{}' is no capability; capabilities(7) lists them", option, name));
 }
 
+/// "all" is where it starts; of single ones the taking away counts last.
+void change_capabilities(Security& security, const std::vector<std::string>& add,
+                         const std::vector<std::string>& drop) {
+  const auto has_all = [](const std::vector<std::string>& list) {
+    return std::any_of(list.begin(), list.end(),
+                       [](const auto& c) { return c == "all" || c == "ALL"; });
+  };
+  std::uint64_t bits = security.capabilities.bits();
+  if (has_all(add)) bits = CapabilitySet::all().bits();
+  if (has_all(drop)) bits = 0;
+  for (const auto& c : add) bits |= has_all(add) ? 0 : capabilities("--cap-add", c).bits();
+  for (const auto& c : drop) bits &= has_all(drop) ? bits : ~capabilities("--cap-drop", c).bits();
+  security.capabilities = CapabilitySet::from_bits(bits);
+  if (!add.empty()) security.allow |= Allow::capabilities;
+}
+
 void add_environment(Spec& spec, const std::vector<std::string>& wishes) {
   std::vector<std::string>& env = spec.process.env;
   const auto set = [&env](std::string entry, bool over) {
@@ -367,14 +384,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     else if (!net.empty() && net != "none")
       throw Mistake(fmt::format("--net: '{}' is neither none nor host", net));
     for (const auto& s : shares) share(spec, s);
-    for (const auto& c : cap_drop)
-      spec.security.capabilities = CapabilitySet::from_bits(spec.security.capabilities.bits() &
-                                                            ~capabilities("--cap-drop", c).bits());
-    for (const auto& c : cap_add) {
-      spec.security.capabilities = CapabilitySet::from_bits(spec.security.capabilities.bits() |
-                                                            capabilities("--cap-add", c).bits());
-      spec.security.allow |= Allow::capabilities;
-    }
+    if (!cap_add.empty() || !cap_drop.empty())
+      change_capabilities(spec.security, cap_add, cap_drop);
     if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);

@@ -9,6 +9,8 @@ namespace condroid::inline v0::detail {
 
 namespace {
 
+constexpr unsigned cap_setfcap = 31;
+
 std::vector<IdRange> to_ranges(const std::vector<SubidRange>& list, std::uint32_t first_inside) {
   std::vector<IdRange> ranges;
   std::uint64_t inside = first_inside;
@@ -123,6 +125,14 @@ Ids decide_ids(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
     refusals.unsupported(
         "idmap", "this kernel or its settings allow no user namespace to this user",
         "see /proc/sys/user/max_user_namespaces and /proc/sys/kernel/unprivileged_userns_clone");
+  // Since Linux 5.12 file capabilities of the parent's root count in a namespace that maps it.
+  const bool maps_root =
+      std::ranges::any_of(ids.uids, [](const IdRange& r) { return r.outside == 0; });
+  if (maps_root && !facts.has_cap(cap_setfcap) && facts.kernel_at_least(5, 12))
+    refusals.unsupported(
+        "idmap",
+        "uid 0 of the calling program would be mapped, which needs CAP_SETFCAP since Linux 5.12",
+        "run it as a user other than root, or with that capability");
   // user_namespaces(7): who has no CAP_SETGID outside may map his gid only after giving
   // setgroups(2) up.
   if (ids.how == op::WriteIdMap::direct && !facts.privileged()) {
