@@ -47,8 +47,9 @@ bool is_setting_path(std::string_view path) {
 void Checks::security() const {
   const Security& s = spec.security;
   known("security.allow", s.allow);
-  if (allowed(Allow::nesting))
-    refusals.unsupported("security.allow", "'nesting' cannot be had in this version");
+  if (allowed(Allow::nesting) && !spec.devices.populate)
+    refusals.bad("security.allow", "'nesting' puts a procfs and a sysfs into a /dev of its own",
+                 "populate /dev");
   if (!s.no_new_privs)
     need(Allow::new_privileges, "security.no_new_privs",
          "without it programs gain privileges by set-id bits and file capabilities");

@@ -219,6 +219,11 @@ std::vector<Item> usual_mounts(const Draft& d) {
     if (dev.shm) add(Tmpfs{.target = GuestPath("/dev/shm"), .size = dev.shm_size, .mode = {01777}});
     if (dev.mqueue && d.shape.own(Namespace::ipc)) add(Mqueue{.target = GuestPath("/dev/mqueue")});
   }
+  if (d.spec.security.allow.has(Allow::nesting)) {
+    // In a user namespace the kernel makes new ones only where it finds one in full view.
+    add(Proc{.target = GuestPath("/dev/.condroid/proc")});
+    if (!d.shape.shares(Namespace::net)) add(Sysfs{.target = GuestPath("/dev/.condroid/sys")});
+  }
   if (d.spec.default_mounts && is_host_root(d.spec.root)) {
     // In the host's /run are sockets, which a read-only mount does not close.
     for (const RootEntry& e : d.facts.root_entries) {

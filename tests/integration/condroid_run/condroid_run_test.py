@@ -230,6 +230,23 @@ class Options(unittest.TestCase):
             self.assertEqual(run("--spec", f.name)[1], "stored\nb\n")
             self.assertEqual(run("--spec", f.name, "--print-spec")[1], text)
 
+    def test_condroid_in_condroid(self):
+        inside = [RUN, "--name", "inner", "--", "sh", "-c", "hostname; echo $$; ls -d /proc/[0-9]* | wc -l"]
+        bind = ["--bind", os.path.dirname(os.path.abspath(RUN)) + ":/mnt:ro"]
+        inside[0] = "/mnt/" + os.path.basename(RUN)
+        outer = bind + ["--allow", "nesting"]
+        if ROOT:
+            outer += ["--user", "1000:1000"]
+            # With rights over the machine, the masks of the outer one are no obstacle.
+            rights = ["--cap-add", "all", "--cap-drop", "sys_resource", "--allow", "real_root"]
+            self.assertEqual(run(*bind, *rights, "--", *inside), (0, "inner\n1\n3\n", ""))
+        else:
+            outer += ["--cap-add", "setfcap"]
+        self.assertEqual(run(*outer, "--", *inside), (0, "inner\n1\n3\n", ""))
+        status, _, err = run(*bind, *([] if not ROOT else ["--user", "1000:1000"]), "--", *inside)
+        self.assertEqual(status, 125)
+        self.assertEqual(err.count("\n"), 1, err)
+
     def test_traces(self):
         with tempfile.TemporaryDirectory() as work:
             self.assertEqual(run("--trace", work + "/t.json", "--", "true"), (0, "", ""))

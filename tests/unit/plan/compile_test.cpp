@@ -111,7 +111,7 @@ const std::vector<std::function<void(Spec&)>>& changes() {
   return list;
 }
 
-/// With every token but the one that no version has.
+/// With every token but the one that changes what is mounted.
 Spec open_spec() {
   Spec s;
   for (const auto& [token, name] : EnumNames<Allow>::table)
