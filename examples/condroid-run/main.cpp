@@ -224,10 +224,11 @@ class Run {
   /// What a terminal sends goes to the command's whole process group, as a terminal would do it.
   static void send(int signal, Container& box) {
     constexpr unsigned to_process_group = 1U << 2U;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-    if ((signal == SIGINT || signal == SIGQUIT) &&
+    const bool typed = signal == SIGINT || signal == SIGQUIT;
+    if (typed &&
         ::syscall(SYS_pidfd_send_signal, box.pidfd().get(), signal, nullptr, to_process_group) == 0)
       return;
-    (void)box.signal(Signal{signal});
+    if (!typed || ::kill(-box.pid().value, signal) != 0) (void)box.signal(Signal{signal});
   }
 
   /// Whether the container's first process would notice this signal; proc(5), status.

@@ -3,6 +3,7 @@
 #   subids   with a range of 65536 ids in /etc/subuid and /etc/subgid
 #   single   without one
 #   inside   root of a user namespace that has these ids, as in a rootless container
+#   v2       root on a machine that has nothing but cgroup v2
 # Called by root this makes such a user, in a mount namespace of the command's own: the machine's files stay as they are.
 # Called by somebody else the command is run as it is.
 set -eu
@@ -13,6 +14,12 @@ if [ "${CONDROID_AS_USER:-}" != prepared ]; then
   CONDROID_AS_USER=prepared exec unshare --mount --propagation private "$0" "$kind" "$@"
 fi
 unset CONDROID_AS_USER XDG_RUNTIME_DIR
+if [ "$kind" = v2 ]; then
+  # In the mount namespace that is ours alone.
+  umount -R /sys/fs/cgroup
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  exec "$@"
+fi
 uid=61234
 files=$(mktemp -d)
 sed "\$a condroid-test:x:$uid:$uid::/tmp:/bin/sh" /etc/passwd > "$files/passwd"
