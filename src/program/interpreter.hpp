@@ -47,7 +47,7 @@ class Interpreter {
   [[nodiscard]] static bool valid(const Header& h, size_t size) {
     if (size < sizeof(Header) || h.magic != magic || h.total != size || size > max_program) return false;
     if (h.count > 65536 || h.blob < sizeof(Header) + uint64_t{h.count} * sizeof(Rec) || h.blob > size ||
-        h.blob_size != size - h.blob || h.passed > max_passed)
+        h.blob % 8 != 0 || h.blob_size != size - h.blob || h.passed > max_passed)
       return false;
     if (h.blob_size == 0) return false;
     for (const int16_t r : h.slots)
@@ -130,14 +130,15 @@ class Interpreter {
       case Code::set_credentials:
         return x.s[0].size % 4 == 0 && x.s[0].offset % 4 == 0 && x.n[2] < 64;
       case Code::set_scheduling:
-        return x.s[0].offset % 8 == 0 && x.s[0].size % 8 == 0;
+        return x.s[0].offset % 8 == 0 && x.s[0].size % 8 == 0 && x.n[2] < 256;
       case Code::send_ptys:
         return x.n[0] <= max_ptys;
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
         return x.n[0] >= 1 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] >= 1 && x.n[2] < 4096 &&
-               x.s[3].size >= room && x.s[3].offset % 8 == 0 && strings_fit(x.s[0], x.n[2], blob) &&
+               x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) && apart(x.s[3], x.s[1]) &&
+               apart(x.s[3], x.s[2]) && strings_fit(x.s[0], x.n[2], blob) &&
                strings_fit(x.s[1], x.n[0], blob) && strings_fit(x.s[2], x.n[1], blob);
       }
       case Code::mount:
@@ -146,6 +147,10 @@ class Interpreter {
       default:
         return true;
     }
+  }
+  /// Neither holds a byte of the other, nor its NUL: writing to one leaves the other's ends where they are.
+  static bool apart(const Str& a, const Str& b) {
+    return uint64_t{a.offset} + a.size < b.offset || uint64_t{b.offset} + b.size < a.offset;
   }
   static bool registers_fit(const int16_t* list, size_t n) {
     for (size_t i = 0; i < n; ++i)

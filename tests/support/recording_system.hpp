@@ -301,6 +301,8 @@ class RecordingSystem {
                        .type = kernel::s_ifreg});
       case __NR_open_tree: {
         if (names[1].empty()) {
+          // As with AT_EMPTY_PATH; without it an empty path is none.
+          if ((c & kernel::at_empty_path) == 0 || a == kernel::at_fdcwd) return -ENOENT;
           File copy = open.at(static_cast<int>(a));
           copy.kind = File::mount;
           return opened(std::move(copy));
@@ -329,7 +331,7 @@ class RecordingSystem {
       case __NR_statx: {
         kernel::Statx st{};
         st.mount = 7;  // the root and what ".." of it leads to
-        if (names[1].empty()) {
+        if (names[1].empty() && a != kernel::at_fdcwd) {
           const File& file = open.at(static_cast<int>(a));
           st.mode = static_cast<std::uint16_t>(file.type);
           st.rdev_major = file.major;
