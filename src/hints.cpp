@@ -34,6 +34,7 @@ constexpr auto table = std::to_array<Row>({
     {Step::make_directory, EACCES, "the container's root user may not write there: are the owners mapped (idmapped)?"},
     {Step::mount, EPERM, "this file system may not be mounted in a user namespace, or /proc and /sys are covered there"},
     {Step::mount, ENODEV, "this kernel does not have that file system"},
+    {Step::attach_mount, EINVAL, "a directory goes onto a directory, a file onto a file"},
     {Step::set_mount_attributes, EINVAL, "this file system does not take that attribute (owners shifted: Linux 5.12 and later, "
                                          "more file systems with each version)"},
     {Step::create_cgroup, EROFS, "cgroups are read-only here: a delegated one is needed"},

@@ -32,6 +32,7 @@ struct Made {
   std::vector<std::pair<std::size_t, int>> parents;  // hierarchy, descriptor of the runtime's cgroup in it
   std::vector<std::pair<std::size_t, Fd>> groups;    // hierarchy, descriptor of the container's cgroup
   std::vector<op::Slot> slots;         // of `passed`
+  std::vector<std::pair<op::Slot, std::string>> by_path;  // trees that the child copies itself, and where they are
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
@@ -96,7 +97,14 @@ class LaunchEngine {
   [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
   [[nodiscard]] Result<int> user_namespace();
   [[nodiscard]] Result<int> group_dir(std::size_t hierarchy) const;
-  [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, bool recursive, bool idmapped);
+  struct TreeWanted {
+    bool recursive = false;
+    bool slave = false;
+    bool idmapped = false;
+    bool optional = false;  ///< Something that is no mount, when it cannot be had.
+  };
+  [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, TreeWanted wanted);
+  [[nodiscard]] Result<Fd> make_tree(const std::string& path, HostFd fd, TreeWanted wanted);
   void give(op::Slot slot, int fd);
   void give(op::Slot slot, Fd fd);
 

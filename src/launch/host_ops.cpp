@@ -196,9 +196,23 @@ Result<void> LaunchEngine::prepare_clone() {
   bool holds = false;
   const op::Clone* clone = nullptr;
   Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
+  Op replaced;
+  const auto by_path = [&](const Op& o) -> const Op& {
+    const auto* m = std::get_if<op::MountOp>(&o);
+    if (m == nullptr || m->source != op::MountOp::slot) return o;
+    for (const auto& [slot, path] : made_.by_path)
+      if (m->from == slot) {
+        op::MountOp copy = *m;
+        copy.source = op::MountOp::tree;
+        copy.what = path;
+        replaced = std::move(copy);
+        return replaced;
+      }
+    return o;
+  };
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
     if (const auto ask = callbacks.due_before(i)) encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
-    encoder.add(plan_.ops[i], static_cast<std::uint32_t>(i));
+    encoder.add(by_path(plan_.ops[i]), static_cast<std::uint32_t>(i));
     holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
     if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
   }
@@ -392,7 +406,17 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       return {};
     }
     case op::OpenDescriptor::tree: {
-      auto tree = tree_for_child("", o.fd, o.recursive, false);
+      auto tree = tree_for_child("", o.fd, {.recursive = o.recursive, .slave = o.slave, .optional = o.optional});
+      if (!tree && tree.error().is_errno(EPERM)) {
+        // Only root may copy a mount of the host's namespace. The child copies it from its own, where the descriptor says
+        // that it lies, and makes sure that this is what the descriptor leads to.
+        char path[4096];
+        const ssize_t n = ::readlink(fmt::format("/proc/self/fd/{}", o.fd.number).c_str(), path, sizeof path);
+        if (n <= 0 || n == static_cast<ssize_t>(sizeof path) || path[0] != '/') return fail(tree);
+        made_.by_path.emplace_back(o.to, std::string(path, static_cast<std::size_t>(n)));
+        give(o.to, o.fd.number);
+        return {};
+      }
       if (!tree) return fail(tree);
       give(o.to, std::move(*tree));
       return {};
@@ -482,29 +506,39 @@ Result<int> LaunchEngine::user_namespace() {
   return userns_.get();
 }
 
-Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, bool recursive, bool idmapped) {
+Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, TreeWanted wanted) {
+  auto tree = make_tree(path, from, wanted);
+  if (tree || !wanted.optional || tree.error().is_errno(EPERM)) return tree;
+  // The child expects a descriptor, and its optional mount passes over one that is no mount.
+  Fd none(::open("/dev/null", O_PATH | O_CLOEXEC));
+  if (!none.valid()) return tree;
+  return none;
+}
+
+Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWanted wanted) {
   const std::string name = path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
   const unsigned flags = kernel::open_tree_clone | kernel::open_tree_cloexec |
-                         (recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
+                         (wanted.recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
                          (path.empty() ? static_cast<unsigned>(kernel::at_empty_path) : 0U);
   Fd tree(static_cast<int>(
       ::syscall(__NR_open_tree, path.empty() ? from.number : AT_FDCWD, path.c_str(), flags)));
   if (!tree.valid()) return fail(errno, Step::open_source, name);
-  kernel::MountAttr attr{0, 0, kernel::ms_private, 0};
-  if (idmapped) {
+  kernel::MountAttr attr{0, 0, wanted.slave ? kernel::ms_slave : kernel::ms_private, 0};
+  if (wanted.idmapped) {
     auto ns = user_namespace();
     if (!ns) return fail(ns);
     attr.attr_set = kernel::attr_idmap;
     attr.userns_fd = static_cast<std::uint64_t>(*ns);
   }
-  if (::syscall(__NR_mount_setattr, tree.get(), "", kernel::at_empty_path | (recursive ? kernel::at_recursive : 0), &attr,
+  if (::syscall(__NR_mount_setattr, tree.get(), "", kernel::at_empty_path | (wanted.recursive ? kernel::at_recursive : 0), &attr,
                 sizeof attr) < 0)
-    return fail(errno, Step::set_mount_attributes, name + (idmapped ? " with shifted owners" : ""));
+    return fail(errno, Step::set_mount_attributes, name + (wanted.idmapped ? " with shifted owners" : ""));
   return tree;
 }
 
 Result<bool> LaunchEngine::do_op(const op::IdmapTree& o) {
-  auto tree = tree_for_child(o.path, o.fd, o.recursive, true);
+  auto tree = tree_for_child(
+      o.path, o.fd, {.recursive = o.recursive, .slave = o.slave, .idmapped = true, .optional = o.optional});
   if (!tree) return fail(tree);
   trees_.push_back(std::move(*tree));
   return true;

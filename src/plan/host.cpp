@@ -23,7 +23,9 @@ void open_streams(Draft& d) {
 bool delegates(const Draft& d) {
   if (!d.shape.ids.own || !d.shape.host_is_root) return false;
   for (const Mount& m : d.spec.mounts)
-    if (const auto* c = std::get_if<CgroupMount>(&m); c != nullptr && !c->flags.has(MountFlag::read_only)) return true;
+    if (const auto* c = std::get_if<CgroupMount>(&m);
+        c != nullptr && !c->flags.has(MountFlag::read_only))
+      return true;
   return false;
 }
 
@@ -100,6 +102,8 @@ void open_sources(Draft& d) {
     d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::tree,
                              .fd = bind->source_fd,
                              .recursive = bind->recursive,
+                             .slave = bind->propagation == Propagation::slave,
+                             .optional = bind->common.optional,
                              .to = d.sources[i]});
   }
 }
@@ -146,7 +150,10 @@ void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
     ask(std::move(trees));
   } else if (root.idmapped) {
     d.root_source = receive();
-    ask(op::IdmapTree{.path = root.path.str(), .recursive = true, .to = d.root_source});
+    ask(op::IdmapTree{.path = root.path.str(),
+                      .recursive = true,
+                      .slave = root.propagation == Propagation::slave,
+                      .to = d.root_source});
   }
 }
 
@@ -185,6 +192,8 @@ void configure_from_host(Draft& d) {
       ask(op::IdmapTree{.path = bind->source_fd.valid() ? std::string{} : bind->source.str(),
                         .fd = bind->source_fd,
                         .recursive = bind->recursive,
+                        .slave = bind->propagation == Propagation::slave,
+                        .optional = bind->common.optional,
                         .to = d.sources[i]});
     }
     make_root_for_ids(d, receive, ask);

@@ -55,18 +55,7 @@ void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
     m.source = op::MountOp::tree;
     m.what = b.source.str();
   }
-  // What the host opened may be a peer of a shared mount of the host: it leaves that group first.
-  const bool shared = m.source == op::MountOp::slot && b.propagation == Propagation::shared;
-  if (m.source == op::MountOp::slot && (shared || b.propagation == Propagation::as_is))
-    m.propagation = Propagation::private_;
-  const op::Slot placed = shared ? d.slot() : op::Slot{};
-  m.to = placed;
   d.add(std::move(m));
-  if (shared)
-    d.add(op::SetMountFlags{.mount = placed,
-                            .recursive = b.recursive,
-                            .propagation = Propagation::shared,
-                            .what = normalized(b.target.str())});
 }
 
 void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> /*index*/) {

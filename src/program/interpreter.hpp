@@ -488,6 +488,14 @@ class Interpreter {
     return 0;
   }
 
+  /// Whether both are the same file: what a path leads to may have changed since the descriptor was opened.
+  long same_file(int a, int b) {
+    Statx x, y;
+    if (const long e = call(__NR_statx, a, "", at_empty_path, statx_ino, &x); e < 0) return e;
+    if (const long e = call(__NR_statx, b, "", at_empty_path, statx_ino, &y); e < 0) return e;
+    return x.ino == y.ino && x.dev_major == y.dev_major && x.dev_minor == y.dev_minor ? 0 : -e_stale;
+  }
+
   /// The target of something of this type: looked up, made when missing and wanted.
   long target(int base, const char* path, int source, bool create, bool follow) {
     long fd = resolve(base, path, follow);
@@ -606,6 +614,10 @@ class Interpreter {
       else
         fd = reg(x, 1);
       if (fd < 0 && (x.flags & mount_tree) == 0) return at(Part::open_source, -e_badf);
+      if (fd >= 0 && (x.flags & mount_tree) != 0 && reg(x, 1) >= 0) {
+        if (const long e = same_file(static_cast<int>(fd), reg(x, 1)); e < 0)
+          return close(fd), at(Part::open_source, e);
+      }
       if (fd >= 0 && (x.n[0] != 0 || x.n[1] != 0 || x.r[3] >= 0)) {
         if (const long e = set_attributes(static_cast<int>(fd), x.n[0], x.n[1], (x.flags & mount_recursive_flags) != 0,
                                           reg(x, 3));

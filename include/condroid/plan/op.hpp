@@ -76,6 +76,8 @@ struct OpenDescriptor {
   Namespace ns = Namespace::net;
   std::string path = {};
   bool recursive = false;
+  bool slave = false;         ///< tree: mounts of the host that come later reach it.
+  bool optional = false;      ///< tree: a missing one is none.
   bool before_clone = false;  ///< The zygote joins it before it clones (pid and user namespaces).
   Slot to = {};
   bool operator==(const OpenDescriptor&) const = default;
@@ -110,6 +112,8 @@ struct IdmapTree {
   std::string path = {};
   HostFd fd = {};       ///< Instead of path.
   bool recursive = false;
+  bool slave = false;   ///< As of OpenDescriptor.
+  bool optional = false;
   Slot to = {};         ///< Received with the answer to Sync::configure, in the order of these ops.
   bool operator==(const IdmapTree&) const = default;
 };
