@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <ftw.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -63,7 +64,7 @@ inline std::vector<MountEntry> mounts_now() {
 class TempDir {
  public:
   TempDir() {
-    char name[] = "/tmp/condroid-test.XXXXXX";
+    char name[] = "/tmp/test-files.XXXXXX";
     must(::mkdtemp(name) != nullptr && ::chmod(name, 0755) == 0, "mkdtemp");
     path_ = name;
   }
@@ -152,7 +153,7 @@ inline const Runtime& runtime() {
   if (found != all.end()) return found->second;
   // A state directory that nobody else uses: what is left in it is ours.
   auto opened =
-      Runtime::open({.state_dir = HostPath(fmt::format("/tmp/condroid-test-{}", ::getpid()))});
+      Runtime::open({.state_dir = HostPath(fmt::format("/tmp/test-state-{}", ::getpid()))});
   if (!opened) throw std::runtime_error(to_string(opened.error()));
   return all.emplace(::getpid(), std::move(*opened)).first->second;
 }
@@ -258,6 +259,30 @@ inline std::string own_namespace(std::string_view name, std::string_view pid = "
   const std::string path = fmt::format("/proc/{}/ns/{}", pid, name);
   const ssize_t n = ::readlink(path.c_str(), to, sizeof to);
   return {to, n > 0 ? static_cast<std::size_t>(n) : 0};
+}
+
+/// The mounts of a container, as the kernel tells them from outside; with more than "probe" tells.
+inline std::vector<MountEntry> mounts_of(const Container& box) {
+  return detail::parse_mountinfo(read_file(fmt::format("/proc/{}/mountinfo", box.pid().value)));
+}
+
+/// What is written to a descriptor of the host until `text` is among it, or all of it.
+inline std::string read_until(FdView fd, std::string_view text) {
+  std::string all;
+  constexpr int patience_ms = 10000;
+  for (char buffer[4096]; text.empty() || all.find(text) == std::string::npos;) {
+    pollfd waiter{fd.get(), POLLIN, 0};
+    if (::poll(&waiter, 1, patience_ms) != 1)
+      throw std::runtime_error(fmt::format("nothing more than '{}' came", all));
+    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    if (n <= 0) break;  // EIO is the end of a terminal
+    all.append(buffer, static_cast<std::size_t>(n));
+  }
+  return all;
+}
+inline std::string read_all(FdView fd) { return read_until(fd, {}); }
+inline void write_to(FdView fd, std::string_view text) {
+  must(::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()), "write");
 }
 
 // ---- failures ----------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ using condroid::test::launch_and_wait;
 using condroid::test::make_dir;
 using condroid::test::make_file;
 using condroid::test::mounts_now;
+using condroid::test::mounts_of;
 using condroid::test::must;
 using condroid::test::payload;
 using condroid::test::read_file;
@@ -51,11 +52,6 @@ bool has(const std::vector<std::string>& list, std::string_view what) {
   return std::ranges::find(list, what) != list.end();
 }
 
-/// The mounts of a container, as the host sees them from outside.
-std::vector<MountEntry> mounts_of(const Container& box) {
-  return condroid::detail::parse_mountinfo(
-      read_file(fmt::format("/proc/{}/mountinfo", box.pid().value)));
-}
 bool mounted(const std::vector<MountEntry>& list, std::string_view target) {
   return std::ranges::any_of(list, [&](const MountEntry& m) { return m.target == target; });
 }
