@@ -190,11 +190,10 @@ struct Describe {
   std::string operator()(const op::MakeEntry& o) const {
     switch (o.kind) {
       case op::MakeEntry::directory:
-        return fmt::format("directory {}", quoted(o.path));
-      case op::MakeEntry::link:
-        return fmt::format("link {} -> {}", quoted(o.path), quoted(o.content));
       case op::MakeEntry::file:
-        return fmt::format("file {}", quoted(o.path));
+        return quoted(o.path);
+      case op::MakeEntry::link:
+        return fmt::format("{} -> {}", quoted(o.path), quoted(o.content));
     }
     return {};
   }

@@ -260,7 +260,7 @@ struct MountOp {
 
 /// Makes a directory, a link or an empty file below a slot. An existing one of the same kind is fine.
 struct MakeEntry {
-  static constexpr Step step = Step::make_directory;
+  static constexpr Step step = Step::make_directory;  // step_of knows the other kinds
   static constexpr Actor actor = Actor::child;
   enum Kind : std::uint8_t { directory, link, file };
   Kind kind = directory;
@@ -491,6 +491,8 @@ using Op = std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, o
 [[nodiscard]] inline Step step_of(const Op& o) {
   if (const auto* m = std::get_if<op::MountOp>(&o); m && m->place == op::MountOp::on_root)
     return Step::mount_root;
+  if (const auto* e = std::get_if<op::MakeEntry>(&o); e && e->kind != op::MakeEntry::directory)
+    return e->kind == op::MakeEntry::link ? Step::make_link : Step::make_file;
   return std::visit([](const auto& x) { return x.step; }, o);
 }
 [[nodiscard]] inline op::Actor actor_of(const Op& o) {
