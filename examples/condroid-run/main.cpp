@@ -34,7 +34,9 @@ namespace {
 
 int report(const Error& error) {
   fmt::print(stderr, "condroid-run: {}\n", error);
-  if (error.step != Step::exec) return failed;
+  const bool told =
+      error.code.category() == std::system_category();  // by the kernel, of the command
+  if (error.step != Step::exec || !told) return failed;
   return error.is_errno(ENOENT) || error.is_errno(ENOTDIR) ? not_found : not_executable;
 }
 

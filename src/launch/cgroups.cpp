@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -82,24 +81,79 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
 
 namespace {
 
+/// Words of /proc/PID/stat after the name, from the state on; nothing when there is no such
+/// process.
+std::string stat_of(int pid) {
+  const Fd file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  char text[1024];
+  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
+  const std::string_view all(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+  const std::size_t end = all.rfind(')');
+  return end == std::string_view::npos ? std::string()
+                                       : std::string(all.substr(std::min(end + 2, all.size())));
+}
+
 /// Whether this process was born when the entry says: pids come again.
 bool is_the_one(int pidfd, const program::LiveEntry& entry, int pid) {
   struct stat st {};
   if (entry.inode != 0 && ::fstat(pidfd, &st) == 0) return st.st_ino == entry.inode;
-  const Fd stat_file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  char text[1024];
-  const ssize_t n = stat_file.valid() ? ::read(stat_file.get(), text, sizeof text - 1) : -1;
-  if (n <= 0) return false;
-  text[n] = 0;
-  const char* p = std::strrchr(text, ')');
-  if (p == nullptr) return false;
-  for (int field = 2; field < 22 && p != nullptr; ++field) p = std::strchr(p + 1, ' ');
-  if (p == nullptr) return false;
+  const std::string stat = stat_of(pid);
+  const char* p = stat.c_str();
+  for (int field = 3; field < 22; ++field) {
+    p = std::strchr(p, ' ');
+    if (p == nullptr) return false;
+    ++p;
+  }
   const auto hertz = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
   const std::uint64_t tick = 1000000000U / hertz;
-  const std::uint64_t born = std::strtoull(p + 1, nullptr, 10) * tick;
-  // The entry's time was read before the clone, which a busy machine may have put off; procfs rounds down.
+  const std::uint64_t born = std::strtoull(p, nullptr, 10) * tick;
+  // The entry's time was read before the clone, which a busy machine may have put off; procfs
+  // rounds down.
   return born + 2 * tick > entry.born && born < entry.born + 2000000000U;
+}
+
+bool ended(int pid) {
+  const std::string stat = stat_of(pid);
+  return stat.empty() || stat[0] == 'Z' || stat[0] == 'X';
+}
+
+/// Whether SIGKILL has come, but the process is not gone yet.
+bool dying(int pid) {
+  const std::string stat = stat_of(pid);
+  unsigned flags = 0, pending = 0;
+  // State, ppid, pgrp, session, tty, tpgid, flags; proc_pid_stat(5). PF_EXITING is 4,
+  // linux/sched.h.
+  if (std::sscanf(stat.c_str(), "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & 4U) != 0)
+    return true;
+  const Fd file(::open(fmt::format("/proc/{}/status", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  char text[4096];
+  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text - 1) : -1;
+  text[std::max<ssize_t>(n, 0)] = 0;
+  for (const char* key : {"\nSigPnd:", "\nShdPnd:"}) {
+    unsigned long long set = 0;
+    if (const char* at = std::strstr(text, key);
+        at != nullptr && std::sscanf(at + 8, "%llx", &set) == 1)
+      pending |= static_cast<unsigned>(set >> (SIGKILL - 1)) & 1U;
+  }
+  return pending != 0;
+}
+
+/// Takes the lock that says that the zygote of this file lives. False while it does. One that was
+/// killed together with its host may still be on its way out; that is waited for.
+bool take_lock(int file) {
+  for (int tries = 0; tries < 250; ++tries) {
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    whole.l_whence = SEEK_SET;
+    if (::fcntl(file, F_SETLK, &whole) == 0) return true;
+    program::ArenaHeader head{};
+    if (::pread(file, &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head)) return false;
+    if (head.host > 0 && !ended(head.host)) return false;
+    // Asked twice, for the moment between the signal's arrival and the beginning of the end.
+    if (!dying(head.zygote) && tries > 0) return false;
+    (void)::poll(nullptr, 0, 2);
+  }
+  return false;
 }
 
 void sweep_one(int state_dir, const char* name) {
@@ -108,7 +162,7 @@ void sweep_one(int state_dir, const char* name) {
   if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode)) return;
   // A living zygote holds the lock; one that is just starting looks whether its file is still there
   // once it has it.
-  if (::flock(file.get(), LOCK_EX | LOCK_NB) < 0) return;
+  if (!take_lock(file.get())) return;
   if (static_cast<std::size_t>(st.st_size) != program::arena_size) {
     ::unlinkat(state_dir, name, 0);
     return;

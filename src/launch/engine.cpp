@@ -314,7 +314,8 @@ bool LaunchEngine::look_again() {
   look_at_ = now + pause;
   if (first || !request_sent_) return false;
 
-  if (!sync_closed_) {
+  const bool alive = zygote_->alive();  // before its last word is read
+  if (!sync_closed_ && alive) {
     const auto state = *const_cast<const volatile program::ChildState*>(&zygote_->page(page_).state);
     const int pid = zygote_->live(live_).pid;
     bool ended = state == program::ChildState::failed || (pid <= 1 && state != program::ChildState::idle) ||
@@ -332,7 +333,7 @@ bool LaunchEngine::look_again() {
     }
     if (pid > 1) return false;
   }
-  if (zygote_->alive()) {
+  if (alive) {
     // The zygote may have refused; its word is on the other socket.
     const Interest interest = interest_;
     const bool done = pump_exit();

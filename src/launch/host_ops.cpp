@@ -436,14 +436,13 @@ Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
 // ---- id maps ---------------------------------------------------------------------------------------------------------------
 
 Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
-  if (!pidfd_.valid()) {
-    // Sent by the zygote before the child could say anything.
+  // The zygote sends it as soon as it has cloned; the child may have been faster.
+  while (!pidfd_.valid()) {
+    const bool hopeless = !zygote_->alive() || Clock::now() >= until_;
     if (pump_exit(); state_ != State::configuring) return true;
-    if (!pidfd_.valid()) {
-      (void)wait_for_fd(exit_.get(), POLLIN, timeout());
-      if (pump_exit(); state_ != State::configuring) return true;
-      if (!pidfd_.valid()) return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
-    }
+    if (pidfd_.valid()) break;
+    if (hopeless) return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
+    (void)wait_for_fd(exit_.get(), POLLIN, 25);
   }
   const std::string proc = fmt::format("/proc/{}", pid_.value);
   if (o.how == op::WriteIdMap::direct) {

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <linux/sched.h>
 #include <poll.h>
-#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -239,7 +238,6 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
     break;
   }
   if (record.kind != program::RecordKind::ready) return fail(start_error(record, state_dir, name_));
-  // Opened anew: a mapping keeps the lock of the open file that it was made from, in forked children too.
   const std::string path = state_dir + "/" + name_;
   const Fd file(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid()) return fail(errno, Step::open_runtime, fmt::format("'{}'", path));
@@ -298,7 +296,7 @@ void Zygote::bury() {
 
 bool Zygote::alive() const {
   pollfd p{pidfd_.get(), POLLIN, 0};
-  return ::poll(&p, 1, 0) == 0;
+  return ::poll(&p, 1, 0) <= 0;  // an error says nothing
 }
 
 program::ResultPage& Zygote::page(std::uint32_t i) const noexcept {

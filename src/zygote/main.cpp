@@ -641,18 +641,20 @@ void on_release(const Request& request) {
   call(__NR_epoll_ctl, fd_epoll, epoll_add, c.pidfd, &event);
 }
 
-/// One message of the host. False at end of file.
-bool on_control() {
+enum class Control { message, nothing, ended };
+
+/// One message of the host.
+Control on_control() {
   Request request;
   IoVec iov{&request, sizeof request};
   alignas(8) char control[sizeof(CmsgHdr) + 256 * sizeof(int)];
   MsgHdr m{nullptr, 0, &iov, 1, control, sizeof control, 0};
   const long n = call(__NR_recvmsg, fd_control, &m, msg_dontwait | msg_cmsg_cloexec);
-  if (n == 0) return false;
+  if (n == 0) return Control::ended;
   if (n < 0) {
     // The end is told by 0. What else may fail is a lack of memory, for a while.
     control_errors = n == -e_again || n == -e_intr ? 0 : control_errors + 1;
-    return control_errors < 100;
+    return control_errors < 100 ? Control::nothing : Control::ended;
   }
   control_errors = 0;
   int* fds = nullptr;
@@ -672,17 +674,17 @@ bool on_control() {
     record.error = (m.flags & msg_ctrunc) != 0 ? 24 /* EMFILE */ : static_cast<int32_t>(e_proto);
     if (count > 0) send_record(fds[0], record, -1);
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
-    return true;
+    return Control::message;
   }
   switch (request.kind) {
-    case RequestKind::clone: on_clone(request, fds, count); return true;
-    case RequestKind::adopt: on_adopt(request, fds, count); return true;
-    case RequestKind::detach: on_detach(request, fds, count); return true;
+    case RequestKind::clone: on_clone(request, fds, count); return Control::message;
+    case RequestKind::adopt: on_adopt(request, fds, count); return Control::message;
+    case RequestKind::detach: on_detach(request, fds, count); return Control::message;
     case RequestKind::release: on_release(request); break;
     case RequestKind::discard: break;
   }
   for (unsigned i = 0; i < count; ++i) close(fds[i]);
-  return true;
+  return Control::message;
 }
 
 // ---- start -------------------------------------------------------------------------------------------------------------
@@ -713,6 +715,19 @@ void place(long fd, int number) {
   close(static_cast<int>(fd));
 }
 
+/// Says that we live. A record lock, fcntl(2): it is this process's alone, where one of flock(2) would be shared with
+/// every process that inherits the descriptor or a mapping, containers on their way among them.
+long lock_state() {
+  const struct {
+    int16_t type, whence;
+    int64_t start, size;
+    int32_t pid;
+  } whole{1 /* F_WRLCK */, 0, 0, 0, 0};
+  long e = -e_intr;
+  while (e == -e_intr) e = call(__NR_fcntl, fd_arena, 7 /* F_SETLKW */, &whole);  // a sweep may hold it for a moment
+  return e;
+}
+
 /// Makes the state file, in a directory that is made when it is missing. We do it and not the host, so that from the first
 /// moment on there is somebody who outlives the host and removes it.
 void make_state() {
@@ -730,23 +745,19 @@ void make_state() {
       give_up(-e_perm, StartPart::owner, st.uid, st.mode & 07777U);
     file = call(__NR_openat, dir, arena_name, o_rdwr | o_creat | o_excl | o_nofollow | o_cloexec, 0600);
     if (file >= 0) {
-      // Our lock, not the host's: a forked child of the host would keep a shared one alive.
-      long e = call(__NR_flock, file, 2 /* LOCK_EX */);  // a sweep may hold it for a moment
-      if (e >= 0) e = call(__NR_statx, file, "", at_empty_path, statx_basic, &st);
+      place(file, fd_arena);
+      long e = lock_state();
+      if (e >= 0) e = call(__NR_statx, fd_arena, "", at_empty_path, statx_basic, &st);
       if (e < 0) {
         call(__NR_unlinkat, dir, arena_name, 0);
         give_up(e, StartPart::state_file);
       }
-      if (st.nlink == 0) {
-        close(static_cast<int>(file));
-        file = -e_noent;
-      }
+      if (st.nlink == 0) file = -e_noent;
     }
     if (file == -e_noent) close(static_cast<int>(dir));
   }
   if (file < 0) give_up(file, StartPart::state_file);
   place(dir, fd_state);
-  place(file, fd_arena);
   const long sized = call(__NR_ftruncate, fd_arena, arena_size);
   const long mapped =
       sized < 0 ? sized : call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
@@ -827,8 +838,11 @@ void serve() {
     for (long i = 0; i < n; ++i) {
       const uint64_t tag = events[i].data;
       if (tag == tag_control) {
-        if (!host_gone && !on_control()) on_host_gone();
+        if (!host_gone && on_control() == Control::ended) on_host_gone();
       } else if (tag == tag_host) {
+        // What it said last is heard: it names cgroups, and what was detached.
+        while (!host_gone && on_control() == Control::message) {
+        }
         on_host_gone();
       } else if (tag >= tag_console && tag < tag_console + max_live) {
         const auto k = static_cast<uint32_t>(tag - tag_console);
