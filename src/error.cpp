@@ -68,7 +68,7 @@ std::string to_string(const Error& error) {
   const int e = error.errnum();
   if (e != 0) {
     const char* words = ::strerrordesc_np(e);
-    text += fmt::format(": {} ({})", words != nullptr ? words : "unknown error", errno_name(e));
+    text += words != nullptr ? fmt::format(": {} ({})", words, errno_name(e)) : fmt::format(": unknown error {}", e);
   } else if (!error.is(Errc::bad_spec) && !error.is(Errc::bad_text)) {
     // What is wrong with a spec or a text is said by the subject.
     text += fmt::format(": {}", error.code.message());
