@@ -125,7 +125,8 @@ class Container {
   [[nodiscard]] Fd take_stdin() noexcept;
   [[nodiscard]] Fd take_stdout() noexcept;
   [[nodiscard]] Fd take_stderr() noexcept;
-  /// Master of the console; step() reads it unless it was taken.
+  /// Master of the console; step() reads it unless it was taken. As long as it is not, and for the others always, the host
+  /// holds the slave open, so that reading ends with the container only.
   [[nodiscard]] FdView console() const noexcept;
   [[nodiscard]] Fd take_console() noexcept;
   /// Masters of /dev/tty1 and so on, in order.

@@ -93,6 +93,8 @@ void ContainerCore::end(Exit e) {
     if (g->fd.valid()) (void)g->drain();
     if (g != &console) forget(poll, *g);
   }
+  console_slave.reset();
+  tty_slaves.clear();
   e.out = std::move(out.text);
   e.err = std::move(err.text);
   e.dropped = out.dropped + err.dropped;
@@ -319,6 +321,7 @@ FdView Container::console() const noexcept { return core_->console.fd; }
 Fd Container::take_console() noexcept {
   auto& c = *core_;
   if (c.poll.valid() && c.console.fd.valid()) (void)::epoll_ctl(c.poll.get(), EPOLL_CTL_DEL, c.console.fd.get(), nullptr);
+  c.console_slave.reset();
   return std::move(c.console.fd);
 }
 std::vector<FdView> Container::ttys() const {

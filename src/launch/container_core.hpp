@@ -55,6 +55,10 @@ class ContainerCore {
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;
   std::vector<Fd> ttys;
+  /// Without an open slave a master is at its end until somebody in the container opens the terminal (again): it could not
+  /// be waited for, and a program that writes now and then would block when nobody reads.
+  Fd console_slave;
+  std::vector<Fd> tty_slaves;
   Fd poll;  ///< epoll over several; invalid when the exit socket alone is enough.
   bool has_init = false;
   bool detached = false;
