@@ -526,6 +526,34 @@ int do_cat(int argc, char** argv) {
   }
 }
 
+/// A pseudoterminal of the container's own.
+int do_pty(int /*argc*/, char** /*argv*/) {
+  const int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (master < 0 || grantpt(master) < 0 || unlockpt(master) < 0) {
+    std::printf("pty=%s\n", strerrorname_np(errno));
+    return 0;
+  }
+  const char* name = ptsname(master);
+  const int slave = name != nullptr ? open(name, O_RDWR | O_NOCTTY | O_CLOEXEC) : -1;
+  std::printf("pty=%s\nslave=%s\n", name, slave >= 0 ? "ok" : strerrorname_np(errno));
+  return 0;
+}
+
+/// Opens each for reading, and reads a byte.
+int do_peek(int argc, char** argv) {
+  for (int i = 2; i < argc; ++i) {
+    const int fd = open(argv[i], O_RDONLY | O_NOCTTY | O_CLOEXEC);
+    unsigned char byte = 0;
+    const ssize_t n = fd >= 0 ? read(fd, &byte, 1) : -1;
+    if (n < 0)
+      std::printf("%s=%s\n", argv[i], strerrorname_np(errno));
+    else
+      std::printf("%s=%s\n", argv[i], n == 0 ? "end" : "byte");
+    if (fd >= 0) close(fd);
+  }
+  return 0;
+}
+
 /// Leaves orphans that end, then counts the zombies that /proc shows, once they have had their
 /// time.
 int do_orphans(int argc, char** argv) {
@@ -612,6 +640,20 @@ int do_fill(int argc, char** argv) {
   return 0;
 }
 
+/// Opens a file so many times, and writes 1000 bytes to it each time.
+int do_reopen(int argc, char** argv) {
+  if (argc < 4) return 2;
+  char block[1000];
+  std::memset(block, '.', sizeof block);
+  for (int i = std::atoi(argv[3]); i > 0; --i) {
+    const int fd = open(argv[2], O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) return 91;
+    if (write(fd, block, sizeof block) != sizeof block) return 92;
+    close(fd);
+  }
+  return 0;
+}
+
 /// Tries to turn a whole file system read-only, for everybody who has it mounted.
 int do_remount(int argc, char** argv) {
   if (argc < 3) return 2;
@@ -691,7 +733,8 @@ constexpr struct {
              {"signals", do_signals},  {"stubborn", do_stubborn}, {"eat", do_eat},
              {"feed", do_feed},        {"spin", do_spin},         {"say", do_say},
              {"daemon", do_daemon},    {"cat", do_cat},           {"orphans", do_orphans},
-             {"touch", do_touch},      {"ravage", do_ravage},     {"owner", do_owner},
+             {"touch", do_touch},      {"ravage", do_ravage},     {"reopen", do_reopen},
+             {"pty", do_pty},          {"peek", do_peek},         {"owner", do_owner},
              {"fill", do_fill},        {"remount", do_remount},   {"clock", do_clock},
              {"list", do_list},        {"read", do_read},         {"write", do_write},
              {"escalate", do_escalate}};
