@@ -17,8 +17,10 @@ inline std::string broken(std::string_view text) {
   if (!spec) {
     const condroid::Error& error = spec.error();
     const auto printable = [](const std::string& line) {
-      return !line.empty() &&
-             std::ranges::none_of(line, [](char c) { return (c >= 0 && c < 0x20) || c == 0x7f; });
+      return !line.empty() && std::ranges::none_of(line, [](char c) {
+        const auto byte = static_cast<unsigned char>(c);  // char has no sign on every machine
+        return byte < 0x20 || byte == 0x7f;
+      });
     };
     if (!error.is(condroid::Errc::bad_text)) return "refused with another code";
     if (!printable(error.subject)) return "a message that no terminal should see: " + error.subject;
