@@ -328,6 +328,14 @@ class FailsWith final : public Catch::Matchers::MatcherBase<Failure> {
 
 // ---- what is left ------------------------------------------------------------------------------
 
+/// Not ended; a zombie has, whose parent did not look yet.
+inline bool is_alive(pid_t pid) {
+  const std::string stat = read_file(fmt::format("/proc/{}/stat", pid));
+  const std::size_t name_end = stat.rfind(')');
+  return name_end != std::string::npos && stat.compare(name_end, 3, ") Z") != 0 &&
+         stat.compare(name_end, 3, ") X") != 0;
+}
+
 /// Children of a process, by /proc.
 inline std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> list;
@@ -366,13 +374,16 @@ inline std::vector<std::string> own_cgroups() {
   for (const std::string& id : entries_of(facts().state_dir)) {
     if (maps.find(id) == std::string::npos) continue;
     for (const auto& h : facts().cgroups)
-      for (const std::string& parent : {h.mount_point, h.mount_point + h.own_path})
+      for (const std::string& parent :
+           {h.mount_point, h.mount_point + (h.own_path == "/" ? "" : h.own_path)})
         for (const std::string& e : entries_of(parent + "/" + id)) {
           struct stat st {};
           const std::string path = fmt::format("{}/{}/{}", parent, id, e);
           if (::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) list.push_back(path);
         }
   }
+  std::ranges::sort(list);
+  list.erase(std::unique(list.begin(), list.end()), list.end());
   return list;
 }
 

@@ -654,6 +654,18 @@ int do_reopen(int argc, char** argv) {
   return 0;
 }
 
+/// How many children it may have, of so many.
+int do_forks(int argc, char** argv) {
+  int made = 0;
+  for (int i = argc > 2 ? std::atoi(argv[2]) : 5; i > 0; --i) {
+    const pid_t child = fork();
+    if (child == 0) rest();
+    if (child > 0) ++made;
+  }
+  std::printf("forks=%d\n", made);
+  return 0;
+}
+
 /// Tries to turn a whole file system read-only, for everybody who has it mounted.
 int do_remount(int argc, char** argv) {
   if (argc < 3) return 2;
@@ -728,16 +740,16 @@ int do_escalate(int /*argc*/, char** /*argv*/) {
 constexpr struct {
   const char* name;
   int (*run)(int, char**);
-} verbs[] = {{"probe", probe},         {"exit", do_exit},         {"crash", do_crash},
-             {"raise", do_raise},      {"pause", do_pause},       {"term", do_term},
-             {"signals", do_signals},  {"stubborn", do_stubborn}, {"eat", do_eat},
-             {"feed", do_feed},        {"spin", do_spin},         {"say", do_say},
-             {"daemon", do_daemon},    {"cat", do_cat},           {"orphans", do_orphans},
-             {"touch", do_touch},      {"ravage", do_ravage},     {"reopen", do_reopen},
-             {"pty", do_pty},          {"peek", do_peek},         {"owner", do_owner},
-             {"fill", do_fill},        {"remount", do_remount},   {"clock", do_clock},
-             {"list", do_list},        {"read", do_read},         {"write", do_write},
-             {"escalate", do_escalate}};
+} verbs[] = {{"probe", probe},        {"exit", do_exit},         {"crash", do_crash},
+             {"raise", do_raise},     {"pause", do_pause},       {"term", do_term},
+             {"signals", do_signals}, {"stubborn", do_stubborn}, {"eat", do_eat},
+             {"feed", do_feed},       {"spin", do_spin},         {"say", do_say},
+             {"daemon", do_daemon},   {"cat", do_cat},           {"orphans", do_orphans},
+             {"touch", do_touch},     {"ravage", do_ravage},     {"forks", do_forks},
+             {"reopen", do_reopen},   {"pty", do_pty},           {"peek", do_peek},
+             {"owner", do_owner},     {"fill", do_fill},         {"remount", do_remount},
+             {"clock", do_clock},     {"list", do_list},         {"read", do_read},
+             {"write", do_write},     {"escalate", do_escalate}};
 
 }  // namespace
 
