@@ -149,9 +149,10 @@ stage_sanitize() {
 
 # Threads that launch at once, under the thread sanitizer.
 stage_tsan() {
-  targets='tests/integration/integration tests/unit/unit-launch'
+  targets='tests/integration/integration tests/support/payload tests/unit/unit-launch'
   setup tsan -Dbuildtype=debug -Db_sanitize=thread -Db_lundef=false -Dbenchmarks=disabled -Dexamples=disabled || return
-  run "$sudo" launch integration-threads
+  run '' launch
+  run "$sudo" --suite threads
 }
 
 # The library and the zygote for aarch64; the child's program is run there by qemu.
