@@ -61,6 +61,7 @@ struct Container {
   enum State : uint8_t { unused, running, held, draining };
   State state;
   bool detached;
+  bool unwatched;   // ended while held: epoll would only spin on it
   uint8_t retries;
   int pid;
   int pidfd;
@@ -327,6 +328,7 @@ void reap(uint32_t i) {
   if (c.state == Container::held) {
     // The host is writing its id map by pid: the number must not be given to somebody else. Taken up by `release`.
     call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
+    c.unwatched = true;
     return;
   }
   Record record{};
@@ -371,8 +373,10 @@ void on_host_gone() {
     if (c.state == Container::unused || c.detached) continue;
     if (c.state == Container::held) {
       c.state = Container::running;
-      const EpollEvent event{epollin, tag_child + i};
-      call(__NR_epoll_ctl, fd_epoll, epoll_add, c.pidfd, &event);
+      if (c.unwatched) {
+        reap(i);
+        continue;
+      }
     }
     kill_container(i);
   }
@@ -389,7 +393,8 @@ void tell_staying() {
 }
 
 void remove_state() {
-  call(__NR_unlinkat, fd_state, arena_name, 0);
+  long e = -1;
+  for (int tries = 0; tries < 4 && e < 0 && e != -e_noent; ++tries) e = call(__NR_unlinkat, fd_state, arena_name, 0);
   if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);  // only when it is empty
 }
 
@@ -636,9 +641,7 @@ void on_release(const Request& request) {
   if (request.live >= max_live || containers[request.live].state != Container::held) return;
   Container& c = containers[request.live];
   c.state = Container::running;
-  call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
-  const EpollEvent event{epollin, tag_child + request.live};
-  call(__NR_epoll_ctl, fd_epoll, epoll_add, c.pidfd, &event);
+  if (c.unwatched) reap(request.live);
 }
 
 enum class Control { message, nothing, ended };
