@@ -311,7 +311,7 @@ void probe_devices() {
   });
   for (int i = 0; i < n; ++i) {
     char path[80];
-    std::snprintf(path, sizeof path, "/dev/%s", names[i]);
+    std::snprintf(path, sizeof path, "/dev/%.70s", names[i]);
     struct stat st {};
     if (lstat(path, &st) < 0) continue;
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
