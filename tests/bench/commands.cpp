@@ -167,6 +167,7 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   Command crun = command_of(
       "crun", {"--root", lxc + "/crun", "--cgroup-manager=disabled", "run", "-b", bundle, "bench"});
   crun.caged = true;
+  crun.note = "without a cgroup";
   out.push_back(crun);
 
   Command runc = command_of("runc", {"--root", lxc + "/runc", "run", "-b", bundle, "bench"});
