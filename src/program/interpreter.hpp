@@ -1012,6 +1012,10 @@ class Interpreter {
 
   /// Splits into pid 1, which stays here, and the command's process, which goes on.
   long start_init() {
+    // Before there is a command, which runs before we do. Neither is handed on: exec gives it a name of its own.
+    if (const long e = call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0); e < 0) return e;
+    // Without a pid namespace of its own this gathers the command's orphans all the same.
+    if (const long e = call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0); e < 0) return e;
     // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of our own.
     CloneArgs args{};
     args.flags = clone_vfork;
@@ -1034,9 +1038,6 @@ class Interpreter {
   }
 
   [[noreturn]] void be_init(int command) {
-    call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0);
-    // Without a pid namespace of its own this gathers the command's orphans all the same.
-    call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0);
     if (cx_.page->state != ChildState::exec || cx_.page->error != 0) leave(125);
     if (send(SyncKind::started, static_cast<uint32_t>(command), nullptr, 0) < 0) leave(125);
     if (cx_.arena != nullptr) call(__NR_munmap, cx_.arena, arena_size);

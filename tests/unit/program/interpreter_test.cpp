@@ -206,7 +206,9 @@ TEST_CASE("no_new_privs comes last before the command", "[program]") {
       const long nr = calls[i].nr;
       const bool harmless = nr == __NR_prlimit64 || nr == __NR_umask || nr == __NR_rt_sigprocmask ||
                             nr == __NR_ppoll || nr == __NR_execve || nr == __NR_clone3 ||
-                            nr == __NR_setsid || prctl_of(kernel::pr_set_pdeathsig)(calls[i]);
+                            nr == __NR_setsid || prctl_of(kernel::pr_set_pdeathsig)(calls[i]) ||
+                            prctl_of(kernel::pr_set_name)(calls[i]) ||
+                            prctl_of(kernel::pr_set_child_subreaper)(calls[i]);
       CHECK(harmless);
     }
   });
