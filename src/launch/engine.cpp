@@ -469,8 +469,15 @@ Error LaunchEngine::vanished_error() const {
     else
       how = fmt::format("it was killed by signal {}", exit_record_->status);
   }
+  std::string hint;
+  const bool limited = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& op) {
+    const auto* write = std::get_if<op::WriteCgroup>(&op);
+    return write != nullptr && write->file.starts_with("memory.");
+  });
+  if (limited && exit_record_ && exit_record_->code != CLD_EXITED && exit_record_->status == SIGKILL)
+    hint = "the limit of memory is too small even to set the container up: some MiB are needed";
   return make_error(Errc::child_vanished, step_of(plan_.ops[at]),
-                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])));
+                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])), std::move(hint));
 }
 
 Error LaunchEngine::child_error(const program::ResultPage& page) const {
@@ -507,6 +514,8 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
   }
   std::string_view text(page.text, std::min<std::size_t>(page.text_size, sizeof page.text));
   while (!text.empty() && (text.back() == '\n' || text.back() == '\0')) text.remove_suffix(1);
+  // What it is, as the log of fsopen(2) has it: error, warning, information.
+  if (text.starts_with("e ") || text.starts_with("w ") || text.starts_with("i ")) text.remove_prefix(2);
   if (!text.empty()) subject += fmt::format(" (kernel: {})", text);
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
   return sys_error(page.error, step, std::move(subject));

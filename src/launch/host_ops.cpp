@@ -13,6 +13,7 @@
 #include <optional>
 #include <type_traits>
 
+#include "condroid/sys/namespace.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "sys/wire.hpp"
@@ -397,6 +398,9 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
                                    : o.path;
       Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
       if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("namespace '{}'", path));
+      auto checked = NamespaceFd::from(std::move(fd), o.ns);
+      if (!checked) return fail(EINVAL, Step::open_descriptor, fmt::format("'{}' is no {} namespace", path, ns_name(o.ns)));
+      fd = checked->release();
       if (o.before_clone) {
         made_.joins.push_back(fd.get());
         made_.owned.push_back(std::move(fd));

@@ -305,7 +305,7 @@ TEST_CASE("joining what is not there is an error that names it", "[launch][.root
   }
   SECTION("a path to something else") {
     join = {.kind = Namespace::net, .from = HostPath("/proc/self/ns/uts")};
-    CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::join_namespace, "net"));
+    CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::open_descriptor, "is no net namespace"));
   }
   SECTION("a process that ended") {
     condroid::test::Forked gone([] { return 0; });
