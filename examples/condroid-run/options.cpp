@@ -8,6 +8,7 @@
 #include <condroid/builder.hpp>
 #include <condroid/version.hpp>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -55,6 +56,7 @@ T number(const std::string& option, const std::string& text, Base... how) {
 /// "64m", "64MiB", "1g", "4096".
 Bytes size(const std::string& option, const std::string& text) {
   const std::size_t digits = text.find_first_not_of("0123456789");
+  if (digits == 0) throw Mistake(fmt::format("{}: '{}' is no size like 64m or 1g", option, text));
   const auto value = number<std::uint64_t>(option, text.substr(0, digits));
   const std::string unit = digits == std::string::npos ? "" : text.substr(digits);
   unsigned shift = 0;
@@ -90,12 +92,20 @@ std::chrono::milliseconds duration(const std::string& option, const std::string&
   return std::chrono::milliseconds(static_cast<std::int64_t>(value * scale));
 }
 
+/// A path of the host, from the working directory as everywhere in a shell.
+HostPath host_path(const std::string& text) {
+  std::error_code error;
+  const auto path = std::filesystem::absolute(text, error);
+  if (error) throw Mistake(fmt::format("'{}': the working directory is gone", text));
+  return HostPath(path.string());
+}
+
 /// SRC:DST[:opts]
 void add_bind(Spec& spec, const std::string& text) {
   const auto parts = split(text, ':');
   if (parts.size() < 2 || parts.size() > 3 || parts[0].empty() || parts[1].empty())
     throw Mistake(fmt::format("--bind: '{}' is not SRC:DST[:OPTIONS]", text));
-  Bind bind{.source = HostPath(parts[0]),
+  Bind bind{.source = host_path(parts[0]),
             .target = GuestPath(parts[1]),
             .flags = MountFlag::nosuid | MountFlag::nodev,
             .recursive = true};
@@ -187,11 +197,19 @@ void share(Spec& spec, const std::string& name) {
   throw Mistake(fmt::format("--share: '{}' is none of net, pid, ipc, uts, cgroup, user", name));
 }
 
+/// Its own, whatever a stored spec said.
+void own_network(Spec& spec) {
+  spec.namespaces |= Namespace::net;
+  std::erase_if(spec.join, [](const Join& join) { return join.kind == Namespace::net; });
+}
+
 void map_ids(Spec& spec, const std::vector<std::string>& wishes) {
+  if (!wishes.empty()) spec.idmap = {};  // what a stored spec said
   for (const std::string& text : wishes) {
-    if (wishes.size() == 1 && text == "auto") return;
-    if (wishes.size() == 1 && text == "host") {
-      spec.idmap.kind = IdMap::none;
+    if (text == "auto" || text == "host") {
+      if (wishes.size() > 1)
+        throw Mistake(fmt::format("--userns: '{}' goes with no other map", text));
+      spec.idmap = {.kind = text == "auto" ? IdMap::automatic : IdMap::none};
       return;
     }
     const auto parts = split(text, ':');
@@ -260,11 +278,16 @@ std::string file_text(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// All of it is one message, however many lines are wrong.
+/// All of it is one message, however many lines are wrong; the first ones are enough of it.
 Spec parse(const std::string& option, const std::string& text) {
   auto spec = parse_spec(text);
-  if (!spec) throw Mistake(fmt::format("{}: {}", option, spec.error()));
-  return std::move(*spec);
+  if (spec) return std::move(*spec);
+  auto& also = spec.error().also;
+  if (const std::size_t more = also.size(); more > 3) {
+    also.resize(3);
+    also.push_back(fmt::format("{} more lines", more - 3));
+  }
+  throw Mistake(fmt::format("{}: {}", option, spec.error()));
 }
 
 /// The text of a spec with one line instead of all lines of that key.
@@ -307,7 +330,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("ENV");
   app.add_option("--workdir", workdir, "Working directory")->type_name("DIR");
   app.add_option("--user", user,
-                 "UID[:GID] or NAME[:GROUP] of the container's /etc/passwd (default: 0:0)")
+                 "UID[:GID] or NAME[:GROUP], as the container's /etc/passwd says\n(default: 0:0)")
       ->type_name("USER");
   app.add_flag("--init", init, "A small init is pid 1: it forwards signals and reaps");
   app.add_flag("--tty", options.tty, "The command gets a terminal of its own");
@@ -352,6 +375,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   try {
     app.parse(argc, argv);
+    // An empty value is a variable of a script that was not set: no limit, or the host's own root,
+    // is not what was meant.
+    for (const CLI::Option* option : app.get_options())
+      for (const std::string& value : option->results())
+        if (value.empty()) throw Mistake(fmt::format("{}: is empty", option->get_name()));
     command = app.remaining();
     if (!command.empty() && command.front() == "--")
       command.erase(command.begin());
@@ -361,7 +389,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     Spec& spec = options.spec;
     spec.name = "condroid";
     if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text(spec_file));
-    if (!rootfs.empty()) spec.root.path = HostPath(rootfs);
+    if (!rootfs.empty()) spec.root.path = host_path(rootfs);
     if (ephemeral) spec.root.ephemeral = true;
     if (read_only) spec.root.read_only = true;
     for (const auto& b : binds) add_bind(spec, b);
@@ -381,7 +409,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     map_ids(spec, userns);
     if (net == "host")
       share(spec, "net");
-    else if (!net.empty() && net != "none")
+    else if (net == "none")
+      own_network(spec);
+    else if (!net.empty())
       throw Mistake(fmt::format("--net: '{}' is neither none nor host", net));
     for (const auto& s : shares) share(spec, s);
     if (!cap_add.empty() || !cap_drop.empty())
@@ -398,7 +428,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     for (const auto& a : allow)
       spec.security.allow |= parse("--allow", "security.allow = " + a + "\n").security.allow;
-    for (const auto& line : set) spec = parse("--set", with_line(print_spec(spec), line));
+    for (const auto& line : set) {
+      (void)parse("--set", line);  // alone, so that a mistake in it is in line 1
+      spec = parse("--set", with_line(print_spec(spec), line));
+    }
     if (command.empty() && spec_file.empty() && set.empty())
       throw Mistake("no command: give one after the options, as in 'condroid-run -- /bin/sh'");
     if (!options.trace.empty() && !options.trace.ends_with(".json") &&
@@ -407,6 +440,13 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   } catch (const CLI::Success& wish) {  // --help, --version
     app.exit(wish);
     status = 0;
+    return {};
+  } catch (const CLI::ArgumentMismatch& mistake) {
+    const std::string_view what = mistake.what();
+    const bool twice = what.find("At Most 1") != what.npos;
+    fmt::print(stderr, "condroid-run: {}\n",
+               twice ? fmt::format("{} is given twice", what.substr(0, what.find(':'))) : what);
+    status = failed;
     return {};
   } catch (const CLI::ParseError& mistake) {
     fmt::print(stderr, "condroid-run: {}\n", mistake.what());

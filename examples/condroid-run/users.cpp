@@ -58,6 +58,13 @@ tl::expected<User, std::string> find_user(const std::string& root, const std::st
   User found{};
   if (const auto uid = id(user)) {
     found.uid = condroid::Uid{*uid};
+    // Its group is its own, or the same number: not root's, which may read what others may not.
+    found.gid = condroid::Gid{*uid};
+    for_lines(read_inside(root, "etc/passwd"), [&](const auto& f) {
+      if (f.size() < 4 || id(f[2]) != uid || !id(f[3])) return false;
+      found.gid = condroid::Gid{*id(f[3])};
+      return true;
+    });
   } else {
     const bool known = for_lines(read_inside(root, "etc/passwd"), [&](const auto& f) {
       if (f.size() < 4 || f[0] != user || !id(f[2]) || !id(f[3])) return false;

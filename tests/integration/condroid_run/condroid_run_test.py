@@ -17,7 +17,7 @@ import time
 import unittest
 import xml.dom.minidom
 
-RUN = sys.argv.pop(1)
+RUN = os.path.abspath(sys.argv.pop(1))
 ROOT = os.geteuid() == 0 and " 0          0 4294967295" in open("/proc/self/uid_map").read()
 
 
@@ -125,6 +125,13 @@ class Statuses(unittest.TestCase):
             (["--trace", "/tmp/x.txt", "--", "true"], "--trace"),
             (["--workdir", "/no/such/dir", "--", "true"], "/no/such/dir"),
             (["--name", "a b", "--", "true"], "name"),
+            (["--name", "a", "--name", "b", "--", "true"], "--name is given twice"),
+            (["--rootfs", "", "--", "true"], "--rootfs: is empty"),
+            (["--memory", "", "--", "true"], "--memory: is empty"),
+            (["--memory", "-1", "--", "true"], "--memory: '-1'"),
+            (["--userns", "auto", "--userns", "0:1:1", "--", "true"], "--userns: 'auto'"),
+            (["--set", "nonsense", "--", "true"], "line 1: nonsense"),
+            (["--spec", "/etc/passwd", "--", "true"], " more lines"),
         ]:
             with self.subTest(args):
                 status, out, err = run(*args)
@@ -146,6 +153,24 @@ class Options(unittest.TestCase):
         self.assertEqual(sorted(line.split("=")[0] for line in out.splitlines()),
                          ["A", "CONDROID_TEST_SECRET", "HOME", "PATH"])
         self.assertNotIn("SECRET", run("--", "env")[1])
+
+    def test_paths_of_the_host_count_from_the_working_directory(self):
+        with tempfile.TemporaryDirectory() as directory:
+            os.chmod(directory, 0o755)
+            with open(directory + "/file", "w") as file:
+                file.write("here\n")
+            done = subprocess.run([RUN, "--bind", ".:/mnt:ro", "--", "cat", "/mnt/file"], cwd=directory,
+                                  capture_output=True, text=True, timeout=30)
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "here\n", ""))
+
+    def test_an_option_changes_what_a_stored_spec_says(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".spec") as stored:
+            stored.write(run("--print-spec", "--net", "host", "--userns", "0:100000:10", "--", "true")[1])
+            stored.flush()
+            self.assertIn("host_network", run("--spec", stored.name, "--print-spec")[1])
+            changed = run("--spec", stored.name, "--net", "none", "--userns", "host", "--print-spec")[1]
+            self.assertNotIn("namespaces", changed)
+            self.assertNotIn("100000", changed)
 
     def test_names(self):
         self.assertEqual(run("--name", "box", "--", "hostname")[1], "box\n")
