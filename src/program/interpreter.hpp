@@ -563,8 +563,9 @@ class Interpreter {
   long mount(const Rec& x) {
     const bool optional = (x.flags & mount_optional) != 0;
     const long e = mount_now(x);
-    if (e < 0 && optional) return 0;
-    return e;
+    if (e >= 0 || !optional) return e;
+    cx_.page->text_size = 0;  // what the kernel said of it is not why something else fails
+    return 0;
   }
 
   /// A usual file system in one call of mount(2), which costs a third less than the six or more of the newer interface.
