@@ -43,6 +43,17 @@ void Checks::root() const {
                  "set root.ephemeral = true");
   if (host && r.ephemeral && !r.upper.empty())
     refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory");
+  if (host && !r.ephemeral && !spec.default_mounts) {
+    std::vector<std::string> shown;
+    for (const std::string_view kernel : {"/proc", "/sys"})
+      if (std::ranges::none_of(spec.mounts, [&](const Mount& m) {
+            return normalized(target_of(m).str()) == kernel;
+          }))
+        shown.emplace_back(kernel);
+    if (!shown.empty())
+      need(Allow::unmasked_kernel, "default_mounts",
+           "without them the container sees the host's own: " + listed(shown, ", "));
+  }
   if (host && r.ephemeral && r.read_only)
     refusals.bad("root.read_only", "the host's own '/' is either read-only or ephemeral");
 

@@ -622,6 +622,17 @@ TEST_CASE("mounts are refused that cannot be", "[plan]") {
 TEST_CASE("device nodes are refused that cannot be", "[plan]") {
   check_root({
       {"devices.nodes", "Allow::devices", [](Spec& s) { s.devices.nodes = {{.name = "fuse"}}; }},
+      {"default_mounts", "the host's own: /proc, /sys",
+       [](Spec& s) {
+         s.root.path = {};
+         s.default_mounts = false;
+       }},
+      {"default_mounts", "the host's own: /sys",
+       [](Spec& s) {
+         s.root.path = {};
+         s.default_mounts = false;
+         s.mounts = {Proc{}};
+       }},
       {"devices.nodes", "devices.populate",
        [](Spec& s) {
          node({.name = "fuse"})(s);
