@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,10 +17,15 @@ namespace {
 std::string read_inside(const std::string& root, const char* path) {
   const condroid::Fd dir(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   open_how how{};
-  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-  how.resolve = RESOLVE_IN_ROOT;
-  const condroid::Fd file(
+  how.flags = O_PATH | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  const condroid::Fd found(
       static_cast<int>(::syscall(SYS_openat2, dir.get(), path, &how, sizeof how)));
+  // An image may have anything in that place, and to open a device is to do something with it.
+  struct stat st {};
+  if (::fstat(found.get(), &st) < 0 || !S_ISREG(st.st_mode)) return {};
+  const condroid::Fd file(
+      ::open(fmt::format("/proc/self/fd/{}", found.get()).c_str(), O_RDONLY | O_CLOEXEC));
   std::string text;
   char buffer[4096];
   for (ssize_t n = 0; file.valid() && text.size() < (1U << 20U) &&
