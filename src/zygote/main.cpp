@@ -68,6 +68,7 @@ struct Container {
   int exit_socket;
   int console;      // of a detached container: its master, drained into log
   int log;
+  int slave;        // of that terminal
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
@@ -98,7 +99,16 @@ struct Room {
   alignas(16) char program[32 * 1024];
   alignas(16) char stack[32 * 1024];
 };
-Room rooms[8];
+/// Whole pages, so that they can be kept out of the memory of children that get a copy of ours: programs are other
+/// containers' arguments and environments, and the small init keeps its memory.
+#if defined(__x86_64__)
+struct alignas(4096) Rooms {
+#else
+struct alignas(65536) Rooms {
+#endif
+  Room list[8];
+};
+Rooms rooms;
 
 LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena + arena_live)[i]; }
 ResultPage& page(uint32_t i) { return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096); }
@@ -270,11 +280,15 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
 
 // ---- life and death of containers -----------------------------------------------------------------------------------
 
+bool on_console(uint32_t i);
+
 void forget(uint32_t i) {
   Container& c = containers[i];
+  for (int tries = 0; tries < 64 && c.console >= 0 && on_console(i);) ++tries;  // its last words
   if (c.console >= 0) call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
   close(c.console);
   close(c.log);
+  close(c.slave);
   close(c.exit_socket);
   live(i).pid = 0;
   live(i).name[0] = 0;
@@ -469,7 +483,7 @@ int join_and_clone(void* argument) {
 
 long clone_now(CloneJob& job) {
   if (job.share_memory) {
-    for (Room& room : rooms) {
+    for (Room& room : rooms.list) {
       if (room.tid != 0) continue;
       room.context = *job.context;
       room.context.room = room.program;
@@ -512,6 +526,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
   };
   if (request.live >= max_live || request.page >= max_pages || request.joins > 8 || count < before_sync + 1 ||
+      count - before_sync - 1 > max_passed ||
       containers[request.live].state != Container::unused)
     return refuse(-e_proto);
 
@@ -546,7 +561,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   job.join_count = request.joins;
   job.context = &context;
   job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
-                     request.program_size <= sizeof rooms[0].program;
+                     request.program_size <= sizeof rooms.list[0].program;
   const long pid = clone_now(job);
   if (pid < 0) {
     entry.pid = 0;
@@ -564,6 +579,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   c.exit_socket = fds[0];
   c.console = -1;
   c.log = -1;
+  c.slave = -1;
   c.cgroups = request.cgroups;
   c.v2 = request.v2;
   c.memory = request.memory;
@@ -613,28 +629,35 @@ void on_detach(const Request& request, int* fds, unsigned count) {
   if (count >= 1 && c->console < 0) {
     c->console = fds[0];
     c->log = count == 2 ? fds[1] : -1;
+    // Held open as the host did: without any slave the master is at its end, and so would the terminal be for who opens it
+    // again.
+    c->slave = static_cast<int>(call(__NR_ioctl, c->console, tiocgptpeer, o_rdwr | o_noctty | o_cloexec));
     const EpollEvent event{epollin, tag_console + request.live};
     call(__NR_epoll_ctl, fd_epoll, epoll_add, c->console, &event);
+  } else {  // detached before
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
   }
 }
 
-/// The terminal of a detached container must be read, or its writers stop; what it says goes to the log.
-void on_console(uint32_t i) {
+/// The terminal of a detached container must be read, or its writers stop; what it says goes to the log. Whether there was
+/// something.
+bool on_console(uint32_t i) {
   Container& c = containers[i];
   char text[4096];
   const long n = call(__NR_read, c.console, text, sizeof text);
-  if (n == -e_again || n == -e_intr) return;
+  if (n == -e_again || n == -e_intr) return false;
   if (n <= 0) {
     call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
     close(c.console);
     c.console = -1;
-    return;
+    return false;
   }
   for (long done = 0; c.log >= 0 && done < n;) {
     const long w = call(__NR_write, c.log, text + done, n - done);
     if (w <= 0) break;
     done += w;
   }
+  return true;
 }
 
 void on_release(const Request& request) {
@@ -814,6 +837,8 @@ void start(char** argv) {
   must(call(__NR_prlimit64, 0, rlimit_nofile, 0L, &caller_nofile));
   const Rlimit64 all{caller_nofile.hard, caller_nofile.hard};
   call(__NR_prlimit64, 0, rlimit_nofile, &all, 0L);
+
+  must(call(__NR_madvise, &rooms, sizeof rooms, 18 /* MADV_WIPEONFORK, Linux 4.14 */));
 
   place(call(__NR_pidfd_open, call(__NR_getpid), 0), fd_self);
   place(call(__NR_epoll_create1, o_cloexec), fd_epoll);
