@@ -43,19 +43,16 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
     if (!base_dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", base));
     // The zygote first: from here on the directory is removed, whoever dies.
     auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
-    std::strncpy(head.parents[hierarchy], base.c_str(), sizeof head.parents[hierarchy] - 1);
+    if (base.size() < sizeof head.parents[hierarchy])  // else a later sweep does without
+      std::strncpy(head.parents[hierarchy], base.c_str(), sizeof head.parents[hierarchy] - 1);
     program::Request request{};
     request.magic = program::magic;
     request.kind = program::RequestKind::adopt;
     request.cgroups = hierarchy;
     request.v2 = h.v2 ? 1 : 0;
     const int fds[] = {base_dir.get()};
-    int e = this->request(request, fds);
-    for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
-      (void)wait_for_fd(control_.get(), POLLOUT, 10);
-      e = this->request(request, fds);
-    }
-    if (e != 0) return fail(e, Step::create_cgroup, "telling the zygote");
+    if (const int e = request_surely(request, fds); e != 0)
+      return fail(e, Step::create_cgroup, "telling the zygote");
     if (::mkdirat(base_dir.get(), name_.c_str(), 0755) < 0 && errno != EEXIST)
       return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", base, name_));
     Fd dir(::openat(base_dir.get(), name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -91,25 +88,6 @@ std::string stat_of(int pid) {
   const std::size_t end = all.rfind(')');
   return end == std::string_view::npos ? std::string()
                                        : std::string(all.substr(std::min(end + 2, all.size())));
-}
-
-/// Whether this process was born when the entry says: pids come again.
-bool is_the_one(int pidfd, const program::LiveEntry& entry, int pid) {
-  struct stat st {};
-  if (entry.inode != 0 && ::fstat(pidfd, &st) == 0) return st.st_ino == entry.inode;
-  const std::string stat = stat_of(pid);
-  const char* p = stat.c_str();
-  for (int field = 3; field < 22; ++field) {
-    p = std::strchr(p, ' ');
-    if (p == nullptr) return false;
-    ++p;
-  }
-  const auto hertz = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
-  const std::uint64_t tick = 1000000000U / hertz;
-  const std::uint64_t born = std::strtoull(p, nullptr, 10) * tick;
-  // The entry's time was read before the clone, which a busy machine may have put off; procfs
-  // rounds down.
-  return born + 2 * tick > entry.born && born < entry.born + 2000000000U;
 }
 
 bool ended(int pid) {
@@ -156,10 +134,27 @@ bool take_lock(int file) {
   return false;
 }
 
-void sweep_one(int state_dir, const char* name) {
-  const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+/// What a state file says is done with our rights: it, and the directory it is found in, must be
+/// ours and writable by nobody else.
+bool only_ours(int fd) {
   struct stat st {};
-  if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode)) return;
+  return ::fstat(fd, &st) == 0 && st.st_uid == ::geteuid() && (st.st_mode & 022U) == 0;
+}
+
+/// "condroid-" and the twelve digits of Zygote::spawn(); other files of that beginning are
+/// somebody's own.
+bool is_state_file(std::string_view name) {
+  constexpr std::string_view prefix = "condroid-";
+  return name.size() == prefix.size() + 12 && name.starts_with(prefix) &&
+         name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
+}
+
+void sweep_one(int state_dir, const char* name) {
+  const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  struct stat st {};
+  if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode) ||
+      !only_ours(file.get()))
+    return;
   // A living zygote holds the lock; one that is just starting looks whether its file is still there
   // once it has it.
   if (!take_lock(file.get())) return;
@@ -178,7 +173,7 @@ void sweep_one(int state_dir, const char* name) {
       const int pid = live[i].pid;
       if (pid <= 1) continue;
       Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-      if (!pidfd.valid() || !is_the_one(pidfd.get(), live[i], pid)) continue;
+      if (!pidfd.valid() || !is_the_one(live[i], pid)) continue;
       (void)pidfd_signal(pidfd.get(), SIGKILL);
       dying.push_back(std::move(pidfd));
     }
@@ -195,20 +190,39 @@ void sweep_one(int state_dir, const char* name) {
 
 }  // namespace
 
+bool is_the_one(const program::LiveEntry& entry, int pid) {
+  const std::string stat = stat_of(pid);
+  const char* p = stat.c_str();
+  for (int field = 3; field < 22; ++field) {
+    p = std::strchr(p, ' ');
+    if (p == nullptr) return false;
+    ++p;
+  }
+  const auto hertz = static_cast<std::uint64_t>(::sysconf(_SC_CLK_TCK));
+  const std::uint64_t tick = 1000000000U / hertz;
+  const std::uint64_t born = std::strtoull(p, nullptr, 10) * tick;
+  // The entry's time was read before the clone, which a busy machine may have put off; procfs
+  // rounds down.
+  return born + 2 * tick > entry.born && born < entry.born + 2000000000U;
+}
+
 void sweep_runtime(const std::string& state_dir, const std::string& name) {
   const Fd dir(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (dir.valid()) sweep_one(dir.get(), name.c_str());
+  if (dir.valid() && only_ours(dir.get())) sweep_one(dir.get(), name.c_str());
 }
 
 Result<void> sweep_state(const std::string& state_dir) {
-  DIR* d = ::opendir(state_dir.c_str());
-  if (d == nullptr) {
+  Fd dir(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir.valid()) {
     if (errno == ENOENT) return {};
     return fail(errno, Step::sweep, fmt::format("state directory '{}'", state_dir));
   }
-  const std::string_view prefix = "condroid-";
+  if (!only_ours(dir.get())) return {};  // the zygote refuses it, and says why
+  DIR* d = ::fdopendir(dir.get());
+  if (d == nullptr) return fail(errno, Step::sweep, fmt::format("state directory '{}'", state_dir));
+  (void)dir.release();
   while (const dirent* e = ::readdir(d))
-    if (std::string_view(e->d_name).starts_with(prefix)) sweep_one(::dirfd(d), e->d_name);
+    if (is_state_file(e->d_name)) sweep_one(::dirfd(d), e->d_name);
   ::closedir(d);
   return {};
 }

@@ -26,12 +26,14 @@ namespace detail {
 bool Gather::drain() {
   if (!fd.valid()) return false;
   char buffer[65536];
-  for (;;) {
+  // Who writes as fast as we read would keep us here for ever. What is left keeps the descriptor readable.
+  for (std::size_t most = std::size_t{1} << 20U; most > 0;) {
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
     if (n <= 0) return false;  // end of file; EIO of a terminal whose last slave was closed
     const auto size = static_cast<std::size_t>(n);
+    most -= std::min(most, size);
     for (std::size_t at = 0; log.valid() && at < size;) {
       const ssize_t w = ::write(log.get(), buffer + at, size - at);
       if (w < 0 && errno == EINTR) continue;
@@ -51,6 +53,7 @@ bool Gather::drain() {
       dropped += size - keep;
     }
   }
+  return true;
 }
 
 bool ContainerCore::ours() const { return owner == ::getpid(); }
@@ -90,7 +93,8 @@ void ContainerCore::end(Exit e) {
   // What was written before the end is in the pipes; who holds them still (a daemon outside the pid namespace) does not
   // matter.
   for (Gather* g : {&out, &err, &console}) {
-    if (g->fd.valid()) (void)g->drain();
+    // A pipe holds a mebibyte at most, unless root made it larger.
+    for (int tries = 0; tries < 16 && g->fd.valid() && wait_for_fd(g->fd.get(), POLLIN, 0) > 0 && g->drain();) ++tries;
     if (g != &console) forget(poll, *g);
   }
   console_slave.reset();
@@ -304,12 +308,8 @@ Result<void> Container::detach() {
     fds.push_back(core_->console.fd.get());
     if (core_->console.log.valid()) fds.push_back(core_->console.log.get());
   }
-  int e = core_->zygote->request(request, fds);
-  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
-    (void)detail::wait_for_fd(core_->zygote->control(), POLLOUT, 10);
-    e = core_->zygote->request(request, fds);
-  }
-  if (e != 0) return fail(e, Step::detach, fmt::format("container '{}'", core_->name));
+  if (const int e = core_->zygote->request_surely(request, fds); e != 0)
+    return fail(e, Step::detach, fmt::format("container '{}'", core_->name));
   core_->detached = true;
   return {};
 }

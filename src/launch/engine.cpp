@@ -39,7 +39,10 @@ LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr
       plan_(*shared_plan_),
       options_(std::move(options)),
       began_(Clock::now()),
-      until_(options_.deadline.count() > 0 ? began_ + options_.deadline : Clock::time_point::max()) {
+      // What is further away than the clock can tell is none.
+      until_(options_.deadline.count() > 0 && options_.deadline < std::chrono::hours(24 * 365)
+                 ? began_ + options_.deadline
+                 : Clock::time_point::max()) {
   for (host_end_ = 0; host_end_ < plan_.ops.size(); ++host_end_)
     if (actor_of(plan_.ops[host_end_]) != op::Actor::host) break;
 }
@@ -82,7 +85,7 @@ Result<void> LaunchEngine::prepare() {
                 fmt::format("{} containers alive or {} launches on their way", program::max_live, program::max_pages));
   has_live_ = has_page_ = true;
   if (const Terminal& t = plan_.terminal; t.console && !t.log.empty()) {
-    console_log_ = Fd(::open(t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600));
+    console_log_ = Fd(::open(t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
     if (!console_log_.valid()) return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
   }
   unique_name_ = fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id());
@@ -182,7 +185,7 @@ void LaunchEngine::feed(Event event) {
         release.magic = program::magic;
         release.kind = program::RequestKind::release;
         release.live = live_;
-        if (const int e = zygote_->request(release); e != 0) {
+        if (const int e = zygote_->request_surely(release); e != 0) {
           feed_error(Event::op_failed, sys_error(e, Step::sync, "telling the zygote"));
           return;
         }
@@ -217,7 +220,7 @@ void LaunchEngine::kill_child() {
     release.magic = program::magic;
     release.kind = program::RequestKind::release;
     release.live = live_;
-    (void)zygote_->request(release);
+    (void)zygote_->request_surely(release);  // without it the zygote would never tell the end
     request_.flags &= ~program::request_hold;
   }
   if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
@@ -227,7 +230,10 @@ void LaunchEngine::undo() {
   if (request_sent_) {
     // The zygote is dead. The kernel wrote the child's pid into the shared file before the child ran.
     const int pid = zygote_->live(live_).pid;
-    if (!pidfd_.valid() && pid > 1) pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!pidfd_.valid() && pid > 1) {
+      pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+      if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();  // it is gone, and the pid somebody else's
+    }
     if (pidfd_.valid()) {
       (void)pidfd_signal(pidfd_.get(), SIGKILL);
       (void)wait_for_fd(pidfd_.get(), POLLIN, 5000);
@@ -357,7 +363,8 @@ bool LaunchEngine::pump_sync() {
   std::array<Fd, program::max_ptys> fds;
   const Received r = receive_message(sync_.get(), &m, sizeof m, fds);
   if (r.error == EAGAIN) {
-    interest_ = {sync_, POLLIN};
+    const bool unsent = request_sent_ && program_sent_ < program_.size;
+    interest_ = {sync_, static_cast<short>(unsent ? POLLIN | POLLOUT : POLLIN)};
     return look_again();
   }
   if (r.end || r.error == ECONNRESET) {

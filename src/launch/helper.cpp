@@ -41,11 +41,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   request.program_size = static_cast<std::uint32_t>(program->size);
   std::vector<int> fds = {exit_zygote.get(), sync_child.get()};
   fds.insert(fds.end(), passed.begin(), passed.end());
-  if (e == 0) e = h->zygote_->request(request, fds);
-  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
-    (void)wait_for_fd(h->zygote_->control(), POLLOUT, 10);
-    e = h->zygote_->request(request, fds);
-  }
+  if (e == 0) e = h->zygote_->request_surely(request, fds);
   if (e != 0) {
     h->ended_ = true;
     h->zygote_->give_back_live(h->live_);

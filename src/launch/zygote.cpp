@@ -341,6 +341,15 @@ int Zygote::request(const program::Request& request, std::span<const int> fds) c
   return send_message(control_.get(), &request, sizeof request, fds);
 }
 
+int Zygote::request_surely(const program::Request& request, std::span<const int> fds) const {
+  int e = this->request(request, fds);
+  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
+    (void)wait_for_fd(control_.get(), POLLOUT, 10);
+    e = this->request(request, fds);
+  }
+  return e;
+}
+
 Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
   const std::lock_guard lock(mutex);
   if (owner != ::getpid())

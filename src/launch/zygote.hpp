@@ -62,6 +62,9 @@ class Zygote {
   /// Sends a request; errno, or 0.
   [[nodiscard]] int request(const program::Request& request, std::span<const int> fds = {}) const;
 
+  /// The same for one that must arrive: waits while the zygote has more to read than its socket holds, ten seconds at most.
+  [[nodiscard]] int request_surely(const program::Request& request, std::span<const int> fds = {}) const;
+
   /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so that it is undone.
   /// @returns an O_PATH descriptor that stays open as long as the zygote.
   [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, const std::string& parent,
@@ -111,6 +114,8 @@ struct RuntimeCore {
   [[nodiscard]] Result<const HostFacts*> get_facts();
 };
 
+/// Whether process `pid` was born when the entry says: pids come again. Open its pidfd first.
+[[nodiscard]] bool is_the_one(const program::LiveEntry& entry, int pid);
 /// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.
 [[nodiscard]] Result<void> sweep_state(const std::string& state_dir);
 /// The same for one state file; nothing if its zygote lives.

@@ -154,7 +154,7 @@ struct LiveEntry {
   int32_t pid;       ///< Written by the kernel in clone3(2) (CLONE_PARENT_SETTID); 0: none.
   uint32_t detached;
   uint64_t born;     ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
-  uint64_t inode;    ///< Of its pidfd; 0 before pidfs.
+  uint64_t reserved;
   uint64_t cgroups;  ///< Bit per hierarchy.
   char name[96];     ///< "<name>.<id>": its cgroup below the runtime's.
 };
@@ -170,11 +170,11 @@ struct ArenaHeader {
   int32_t host;
   int32_t zygote;
   char runtime[64];                         ///< "condroid-<id>"
-  char parents[max_hierarchies][112];       ///< Directories in which the runtime's cgroups are, for a later sweep.
+  char parents[max_hierarchies][240];       ///< Directories in which the runtime's cgroups are, for a later sweep.
 };
-static_assert(sizeof(ArenaHeader) <= 4096);
 
-inline constexpr size_t arena_live = 4096;
+inline constexpr size_t arena_live = 8192;
+static_assert(sizeof(ArenaHeader) <= arena_live);
 inline constexpr size_t arena_pages = arena_live + size_t{max_live} * sizeof(LiveEntry);
 inline constexpr size_t arena_size = arena_pages + size_t{max_pages} * 4096;
 
