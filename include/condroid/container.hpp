@@ -70,7 +70,7 @@ struct Exit {
   std::vector<std::string> cleanup_errors = {};  ///< What could not be undone; empty.
 
   [[nodiscard]] bool success() const noexcept { return kind == exited && code == 0; }
-  /// As a shell says it: the code, or 128 + signal.
+  /// As a shell says it: the code, or 128 + signal; 128 for `lost`.
   [[nodiscard]] int shell_status() const noexcept {
     return kind == exited ? code : 128 + signal.value;
   }
@@ -79,7 +79,8 @@ struct Exit {
 /// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory".
 [[nodiscard]] std::string to_string(const Exit& exit);
 
-/// Movable, not thread-safe; inert in a forked child of the program.
+/// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked child of the program.
+/// One that was moved from can be assigned to and destroyed, nothing else.
 class Container {
  public:
   using Builder = ContainerBuilder;
@@ -105,20 +106,24 @@ class Container {
   [[nodiscard]] FdView poll_fd() const noexcept;
   /// Gathers output without blocking; the Exit once it has ended, and again at every later call.
   [[nodiscard]] Result<std::optional<Exit>> step();
-  /// Waits for the end. Every process of the container is gone then, its cgroups too.
+  /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls give the same Exit.
+  /// Captured output and the console are gathered meanwhile; what is a pipe the caller reads, or a command that writes more
+  /// than a pipe holds never ends.
   [[nodiscard]] Result<Exit> wait();
   /// The same for at most `limit`; nothing if it still runs then.
   [[nodiscard]] Result<std::optional<Exit>> wait_for(std::chrono::milliseconds limit);
 
   /// A signal to the first process. pidfd_send_signal(2). ESRCH when it has ended.
   [[nodiscard]] Result<void> signal(Signal signal);
-  /// SIGKILL to everything in it. Does not wait.
+  /// SIGKILL to everything in it. Does not wait. Nothing, when it has ended.
   [[nodiscard]] Result<void> kill();
-  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end.
+  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end. A process 1 never gets a signal that it has no
+  /// handler for, pid_namespaces(7): a shell or a plain program ends at once only with Process::init.
   [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
                                   Signal polite = {15});
   /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds the terminals
   /// (what the console says goes to the log), and cleans up.
+  /// @errors ESRCH when it has ended.
   [[nodiscard]] Result<void> detach();
 
   /// The host's ends of streams made as pipes; each can be taken once, then is invalid.

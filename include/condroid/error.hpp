@@ -29,9 +29,9 @@ enum class Errc : std::uint8_t {
   protocol,         ///< A message that the sync protocol does not allow here.
   deadline,         ///< The caller's deadline passed.
   cancelled,        ///< The caller gave the launch up.
-  stopped,          ///< Launch::stop_before was reached; nothing is wrong.
+  stopped,          ///< Runtime::launch met LaunchOptions::stop_before where only Launch::resume goes on.
   in_forked_child,  ///< The handle belongs to another process: this one is a fork of it.
-  bad_text,         ///< Text that does not parse.
+  bad_text,         ///< Text of a Spec, or the name of a step, that does not parse.
 };
 
 /// The category of Errc. Thread-safe.
@@ -46,7 +46,7 @@ struct Error {
   Step step = Step::none;         ///< Where in the launch.
   std::string subject;            ///< To what: "bind '/tmp/work' -> guest '/work'".
   std::string hint;               ///< What the reader might try; empty when we do not know.
-  std::vector<std::string> also;  ///< Later failures, of the clean-up, in order; usually empty.
+  std::vector<std::string> also;  ///< Further refusals of the same Spec or text, or what could not be undone.
 
   /// The errno, or 0 when the code is condroid's own.
   [[nodiscard]] int errnum() const noexcept;
@@ -88,7 +88,7 @@ template <class T>
 /// The symbolic name of an errno value ("EPERM"), or "" when unknown. Thread-safe.
 [[nodiscard]] std::string_view errno_name(int errnum) noexcept;
 
-/// "step: subject: message (ENAME); hint: ...": one line, lower case, no full stop.
+/// "step: subject: message (ENAME); hint: ...; also: ...": one line, lower case, no full stop.
 [[nodiscard]] std::string to_string(const Error& error);
 
 }  // namespace v0

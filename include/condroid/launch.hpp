@@ -41,7 +41,7 @@ struct Interest {
   short events = 0;
 };
 
-/// What a callback is told. The pid is the container's first process, as the host numbers it.
+/// What a callback is told; `name` lives as long as the call. The pid is the container's first process, as the host numbers it.
 struct LaunchEvent {
   enum Kind : std::uint8_t {
     configured,  ///< Its ids are mapped, its network is there; nothing of its root is mounted yet.
@@ -66,6 +66,8 @@ struct LaunchOptions {
   std::function<Result<void>(const LaunchEvent&)> on_event = {};
 };
 
+/// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved from can be assigned to
+/// and destroyed, nothing else.
 class Launch {
  public:
   Launch(Launch&&) noexcept;
@@ -76,7 +78,7 @@ class Launch {
   ~Launch();
 
   /// Does what can be done without waiting. A Container once it runs, nothing while it is on its way, or the error after
-  /// which there is nothing left of it. Not thread-safe.
+  /// which there is nothing left of it.
   [[nodiscard]] Result<std::optional<Container>> step();
   /// What step() waits for. Valid until the next step().
   [[nodiscard]] Interest interest() const;

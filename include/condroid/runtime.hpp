@@ -52,9 +52,11 @@ class Runtime {
   /// The same for a plan that is launched many times: it is not copied.
   [[nodiscard]] Result<Launch> start(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
   /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for options.deadline.
+  /// Nobody can resume here what options.stop_before stopped: that is for start().
+  /// @errors any step; docs/errors.md. Nothing of the container is left then.
   [[nodiscard]] Result<Container> launch(Plan plan, LaunchOptions options = {}) const;
   [[nodiscard]] Result<Container> launch(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
-  /// compile() and launch() in one.
+  /// compile() and launch() in one; the errors of both.
   [[nodiscard]] Result<Container> launch(const Spec& spec, LaunchOptions options = {}) const;
 
   /// The zygote's process now; 0 when there is none. For tests and tools.

@@ -47,7 +47,7 @@ struct Mode {
   auto operator<=>(const Mode&) const = default;
 };
 
-/// A descriptor of the host process, by number. Borrowed: it must stay open until the launch has started.
+/// A descriptor of the host process, by number. Borrowed: it must stay open until the Container is there.
 struct HostFd {
   int number = -1;
   [[nodiscard]] constexpr bool valid() const noexcept { return number >= 0; }

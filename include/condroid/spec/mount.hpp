@@ -39,7 +39,7 @@ struct Tmpfs {
   GuestPath target = {};
   Bytes size = {64U << 20U};      ///< 0: the kernel's default, half of the memory.
   std::uint64_t inodes = 0;       ///< 0: the kernel's default.
-  Mode mode = {0755};
+  Mode mode = {0755};             ///< Of its root, which is uid 0's; a /tmp for all is 01777.
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
   MountCommon common = {};
   auto operator<=>(const Tmpfs&) const = default;
@@ -121,7 +121,9 @@ using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts
 
 /// The root file system.
 struct Root {
-  HostPath path = {};      ///< A directory. Empty: the host's own "/", read-only or ephemeral.
+  /// A directory. Empty or "/": the host's own, read-only unless it is ephemeral or there is Allow::host_root_writable; /run
+  /// and /tmp are empty ones of the container.
+  HostPath path = {};
   bool read_only = false;
   bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
   HostPath upper = {};     ///< Of the ephemeral overlay; empty: a tmpfs that ends with the container.

@@ -18,7 +18,7 @@ struct Stream {
   enum Kind : std::uint8_t {
     inherit,     ///< The host's own descriptor of that number, at the time of the launch.
     null,        ///< /dev/null.
-    pipe,        ///< A pipe; the host's end is Container::take_stdin(), take_stdout(), take_stderr().
+    pipe,        ///< A pipe; the host's end is Container::take_stdin(), take_stdout(), take_stderr(). Whoever has it reads it.
     capture,     ///< Output kept in memory, complete when the exit is reported; not for stdin.
     pty,         ///< The console of the container (implies Terminal::console).
     descriptor,  ///< The host descriptor `fd`.

@@ -40,7 +40,7 @@ class CapabilitySet {
   [[nodiscard]] static constexpr CapabilitySet all() noexcept {
     return from_bits((std::uint64_t{1} << capability_count) - 1);
   }
-  /// The builder's default: enough to run a distribution's programs as root, nothing that reaches the host.
+  /// The default of a Spec: enough to run a distribution's programs as root, nothing that reaches the host.
   [[nodiscard]] static constexpr CapabilitySet small() noexcept {
     return {Capability::chown,  Capability::dac_override, Capability::fowner, Capability::fsetid,
             Capability::kill,   Capability::setgid,       Capability::setuid, Capability::setpcap,

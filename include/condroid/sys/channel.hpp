@@ -2,9 +2,10 @@
 //
 //   auto pair = Channel::pair();
 //   if (!pair) return fail(pair);
-//   auto& [ours, theirs] = *pair;                    // `theirs` goes to a child, or into a message
-//   of another Channel const FdView passed[] = {log}; if (auto sent =
-//   ours.send(std::as_bytes(std::span("log")), passed); !sent) return fail(sent);
+//   auto& [ours, theirs] = *pair;   // `theirs` goes to a child, or by another Channel
+//   const FdView passed[] = {log};
+//   auto sent = ours.send(std::as_bytes(std::span("log")), passed);
+//   if (!sent) return fail(sent);
 #pragma once
 
 #include <chrono>

@@ -3,8 +3,9 @@
 //
 //   auto data = DetachedMount::clone_tree("/srv/data"_host, {.recursive = true});
 //   if (!data) return fail(data);
-//   if (auto ok = data->change({.set = MountFlag::read_only | MountFlag::nosuid, .recursive =
-//   true}); !ok) return fail(ok); if (auto ok = data->attach("/mnt"_host); !ok) return fail(ok);
+//   const MountChange closed{.set = MountFlag::read_only | MountFlag::nosuid, .recursive = true};
+//   if (auto ok = data->change(closed); !ok) return fail(ok);
+//   if (auto ok = data->attach("/mnt"_host); !ok) return fail(ok);
 #pragma once
 
 #include <string>
@@ -22,25 +23,25 @@ inline namespace v0 {
 
 /// How much of what is there is copied.
 struct TreeOptions {
-  bool recursive = false;    ///< With the mounts below it.
-  bool follow_links = true;  ///< When the path's last component is a symbolic link: what it points
-                             ///< to, not the link.
+  bool recursive = false;  ///< With the mounts below it.
+  /// When the path's last component is a symbolic link: what it points to, not the link.
+  bool follow_links = true;
 };
 
 /// A file system to be mounted anew.
 struct NewFileSystem {
   std::string type = {};    ///< "tmpfs"
   std::string source = {};  ///< As in mount(8); may be empty.
-  std::vector<std::string> options =
-      {};  ///< "key" or "key=value" each, values up to 255 bytes: those of that file system.
+  /// "key" or "key=value" each, values up to 255 bytes: those of that file system.
+  std::vector<std::string> options = {};
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
 };
 
 /// What of a mount is to be different.
 struct MountChange {
   Flags<MountFlag> set = {};
-  Flags<MountFlag> clear =
-      {};  ///< Before `set` is set. Clearing noatime or strictatime leaves relatime.
+  /// Before `set` is set. Clearing noatime or strictatime leaves relatime.
+  Flags<MountFlag> clear = {};
   Propagation propagation = Propagation::as_is;
   bool recursive = false;  ///< All mounts below it, too; either all are changed or none is.
 };

@@ -1,0 +1,13 @@
+// Everything that a program launches containers with, at once. The handles of condroid/sys/ are
+// included one by one.
+//
+//   #include <condroid/condroid.hpp>
+#pragma once
+
+#include "condroid/builder.hpp"
+#include "condroid/container.hpp"
+#include "condroid/error.hpp"
+#include "condroid/launch.hpp"
+#include "condroid/plan.hpp"
+#include "condroid/runtime.hpp"
+#include "condroid/spec.hpp"
