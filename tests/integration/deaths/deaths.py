@@ -94,7 +94,7 @@ class Tests:
         self.watch = leakwatch.Watch()
         self.count = 0
         self.failures = []
-        self.slowest = 0.0
+        self.slowest = (0.0, "")
 
     def case(self, name, body):
         """One death: body kills; then nothing may be left."""
@@ -103,7 +103,7 @@ class Tests:
             body()
             begin = time.monotonic()
             left = self.watch.left(SETTLE)
-            self.slowest = max(self.slowest, time.monotonic() - begin)
+            self.slowest = max(self.slowest, (time.monotonic() - begin, name))
             if left:
                 leakwatch.clean(left)
                 raise Failed("left " + "; ".join(f"{kind} {what}" for kind, what in left))
@@ -304,7 +304,7 @@ def main():
         if options.only in (None, name):
             group()
     print(f"{tests.count} deaths, {len(tests.failures)} failed; "
-          f"all was gone after {tests.slowest * 1000:.0f} ms at most")
+          f"all was gone after {tests.slowest[0] * 1000:.0f} ms at most ({tests.slowest[1]})")
     return 1 if tests.failures else 0
 
 
