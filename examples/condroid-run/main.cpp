@@ -158,7 +158,11 @@ class Run {
       if (*done) {
         if (relay) relay->finish();
         raw_.reset();
-        return ended(**done);
+        const int status = ended(**done);
+        if (!relay || relay->lost() == 0) return status;
+        fmt::print(stderr, "condroid-run: standard output: {}; some of it is lost\n",
+                   std::generic_category().message(relay->lost()));
+        return failed;
       }
       int wait = -1;
       if (until != Clock::time_point::max() && !late_) {

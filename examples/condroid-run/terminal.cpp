@@ -66,6 +66,7 @@ void Relay::output_ready() {
     to_output_.erase(0, static_cast<std::size_t>(n));
   } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
     output_open_ = false;  // nobody reads it any more; the container need not wait for that
+    if (errno != EPIPE) lost_ = errno;
     to_output_.clear();
   }
 }
@@ -80,8 +81,19 @@ void Relay::master_ready(short events) {
   char buffer[piece];
   const ssize_t n = ::read(master_.get(), buffer, sizeof buffer);
   if (n > 0 && output_open_) to_output_.append(buffer, static_cast<std::size_t>(n));
+  check_master(n);
+}
+
+void Relay::check_master(ssize_t n) {
+  if (n > 0) {
+    failures_ = 0;
+    return;
+  }
   // EIO: nobody in the container has its terminal open. The end of the container is told elsewhere.
-  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) master_.reset();
+  // Another failure may be over the next time; to close the master would be a hangup.
+  constexpr int patience = 100;
+  if (n == 0 || errno == EIO || (errno != EAGAIN && errno != EINTR && ++failures_ > patience))
+    master_.reset();
 }
 
 void Relay::resize(int from) const {
@@ -94,10 +106,9 @@ void Relay::finish() {
   char buffer[piece];
   while (master_.valid()) {
     const ssize_t n = ::read(master_.get(), buffer, sizeof buffer);
-    if (n > 0)
-      to_output_.append(buffer, static_cast<std::size_t>(n));
-    else if (n == 0 || errno != EINTR)
-      master_.reset();
+    if (n > 0) to_output_.append(buffer, static_cast<std::size_t>(n));
+    if (n < 0 && errno == EAGAIN) break;
+    check_master(n);
   }
   while (output_open_ && !to_output_.empty()) {
     pollfd ready{1, POLLOUT, 0};

@@ -1,6 +1,8 @@
 // The user's terminal, and the copying between it and the terminal of a container.
 #pragma once
 
+#include <sys/types.h>
+
 #include <condroid/sys/fd.hpp>
 #include <string>
 
@@ -38,13 +40,18 @@ class Relay {
   void resize(int from) const;
   /// The container has ended: shows all that is left.
   void finish();
+  /// Why output could not be written, so that some is lost; 0 if none is, or if nobody wanted it.
+  [[nodiscard]] int lost() const { return lost_; }
 
  private:
   void end_of_input();
+  void check_master(ssize_t n);
 
   condroid::Fd master_;
   bool reading_;
   bool output_open_ = true;
   bool end_pending_ = false;
+  int lost_ = 0;
+  int failures_ = 0;  ///< Of reading, in a row.
   std::string to_master_, to_output_;
 };
