@@ -169,6 +169,8 @@ struct ArenaHeader {
   uint32_t version;
   int32_t host;
   int32_t zygote;
+  int64_t join_result;                      ///< Of the zygote's helper that joins namespaces and clones.
+  int32_t join_pidfd;
   char runtime[64];                         ///< "condroid-<id>"
   char parents[max_hierarchies][240];       ///< Directories in which the runtime's cgroups are, for a later sweep.
 };

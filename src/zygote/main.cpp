@@ -89,7 +89,6 @@ bool remove_state_dir = false;
 bool told_staying = false;
 unsigned control_errors = 0;  // in a row
 Rlimit64 caller_nofile{};
-alignas(16) char helper_stack[64 * 1024];
 
 /// Where a child runs that shares our memory until it executes its command. `tid` is set by us and cleared by the kernel
 /// when the child has let go of our memory (CLONE_CHILD_CLEARTID), by exec or by its end.
@@ -194,30 +193,79 @@ void kill_listed(int dir) {
   close(static_cast<int>(fd));
 }
 
+struct DirEntry {
+  uint64_t ino;
+  int64_t off;
+  uint16_t size;
+  uint8_t type;
+  char name[1];
+};
+constexpr int open_directory = o_rdonly | o_directory | o_nofollow | o_cloexec;
+
+bool is_subdirectory(const DirEntry& e) { return e.type == 4 && !same(e.name, ".") && !same(e.name, ".."); }
+
+/// Removes subdirectories up to the first that is not empty, and opens that one; negative when there is none.
+long first_full(int dir, unsigned* removed) {
+  alignas(8) char list[2048];
+  for (;;) {
+    const long n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) return -e_noent;
+    for (long i = 0; i < n;) {
+      const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
+      i += entry->size;
+      if (!is_subdirectory(*entry)) continue;
+      if (call(__NR_unlinkat, dir, entry->name, at_removedir) < 0) return call(__NR_openat, dir, entry->name, open_directory);
+      ++*removed;
+    }
+  }
+}
+
+/// What is deeper than anybody nests but who means harm: down to one without subdirectories, up by "..", with one
+/// descriptor. Stops where something still runs, and after so many steps; it is tried again.
+void remove_deep(int top, bool kill) {
+  long at = call(__NR_openat, top, ".", open_directory);
+  unsigned depth = 0;
+  bool came_up = false;
+  for (int steps = 0; at >= 0 && steps < 20000; ++steps) {
+    unsigned removed = 0;
+    long next = first_full(static_cast<int>(at), &removed);
+    if (next >= 0 && came_up && removed == 0) {
+      if (kill) kill_listed(static_cast<int>(next));
+      close(static_cast<int>(next));
+      break;
+    }
+    came_up = next < 0;
+    if (came_up) {
+      if (depth == 0) break;
+      next = call(__NR_openat, at, "..", open_directory);
+      --depth;
+    } else {
+      ++depth;
+    }
+    close(static_cast<int>(at));
+    at = next;
+  }
+  close(static_cast<int>(at));
+}
+
 /// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs there.
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
   const long e = call(__NR_unlinkat, parent, name, at_removedir);
   if (e == 0 || e == -e_noent) return 0;
-  const long dir = call(__NR_openat, parent, name, o_rdonly | o_directory | o_nofollow | o_cloexec);
+  const long dir = call(__NR_openat, parent, name, open_directory);
   if (dir < 0) return dir == -e_noent ? 0 : dir;
   if (kill) {
     if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0) kill_listed(static_cast<int>(dir));
   }
   alignas(8) char list[2048];
+  if (depth == 32) remove_deep(static_cast<int>(dir), kill);
   for (; depth < 32;) {
     const long n = call(__NR_getdents64, dir, list, sizeof list);
     if (n <= 0) break;
     for (long i = 0; i < n;) {
-      struct Entry {
-        uint64_t ino;
-        int64_t off;
-        uint16_t size;
-        uint8_t type;
-        char name[1];
-      };
-      auto* entry = reinterpret_cast<Entry*>(list + i);
+      const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
       i += entry->size;
-      if (entry->type == 4 && !same(entry->name, ".") && !same(entry->name, ".."))
+      if (is_subdirectory(*entry))
         remove_tree(static_cast<int>(dir), entry->name, v2, kill, depth + 1);
     }
   }
@@ -462,23 +510,24 @@ struct CloneJob {
   const int* joins;
   unsigned join_count;
   ChildContext* context;
-  long result;
 };
 
-/// Runs in the zygote's memory while the zygote waits (CLONE_VM|CLONE_VFORK): joins namespaces that decide how the child
-/// is cloned, and clones it as the zygote's own child.
-int join_and_clone(void* argument) {
-  auto& job = *static_cast<CloneJob*>(argument);
+/// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide how the child is
+/// cloned, and clones it as the zygote's own child. Not in the zygote's memory: who shares that with others may not join a
+/// time namespace (EUSERS).
+[[noreturn]] void join_and_clone(CloneJob& job) {
+  auto& result = header().join_result;
   for (unsigned i = 0; i < job.join_count; ++i) {
-    job.result = call(__NR_setns, job.joins[i], 0);
-    if (job.result < 0) return 1;
+    result = call(__NR_setns, job.joins[i], 0);
+    if (result < 0) leave(1);
   }
   job.args.flags |= clone_parent;
   job.args.exit_signal = 0;
+  job.args.pidfd = reinterpret_cast<uint64_t>(&header().join_pidfd);
   const long pid = call(__NR_clone3, &job.args, sizeof job.args);
   if (pid == 0) run_child(*job.context);
-  job.result = pid;
-  return 0;
+  result = pid;
+  leave(0);
 }
 
 long clone_now(CloneJob& job) {
@@ -504,14 +553,14 @@ long clone_now(CloneJob& job) {
     return pid;
   }
   CloneArgs helper{};
-  helper.flags = clone_vm | clone_vfork | clone_files;
-  helper.stack = reinterpret_cast<uint64_t>(helper_stack);
-  helper.stack_size = sizeof helper_stack;
-  job.result = -e_again;
-  const long pid = clone3_run(&helper, sizeof helper, join_and_clone, &job);
+  helper.flags = clone_vfork | clone_files;  // pidfds are made in our table
+  header().join_result = -e_again;
+  const long pid = call(__NR_clone3, &helper, sizeof helper);
+  if (pid == 0) join_and_clone(job);
   if (pid < 0) return pid;
   call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
-  return job.result;
+  *reinterpret_cast<int*>(job.args.pidfd) = header().join_pidfd;
+  return header().join_result;
 }
 
 void on_clone(const Request& request, const int* fds, unsigned count) {

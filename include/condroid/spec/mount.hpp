@@ -71,6 +71,7 @@ struct Mqueue {
 };
 
 /// The container's own part of every cgroup hierarchy that the host has mounted, in the host's layout.
+/// Writable, and without a user namespace, its root may lift the container's own limits: they are files of uid 0.
 struct CgroupMount {
   GuestPath target = GuestPath("/sys/fs/cgroup");
   Flags<MountFlag> flags =

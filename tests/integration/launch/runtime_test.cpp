@@ -15,7 +15,9 @@
 
 using condroid::Errc;
 using condroid::Fd;
+using condroid::IdMap;
 using condroid::LaunchOptions;
+using condroid::Namespace;
 using condroid::Runtime;
 using condroid::Spec;
 using condroid::Step;
@@ -34,6 +36,14 @@ using condroid::test::TempRoot;
 using condroid::test::wait;
 
 using namespace condroid::literals;
+
+namespace {
+
+const IdMap shifted = {.kind = IdMap::ranges,
+                       .uids = {{.inside = 0, .outside = 200000, .count = 1000}},
+                       .gids = {{.inside = 0, .outside = 200000, .count = 1000}}};
+
+}  // namespace
 
 TEST_CASE("a sweep removes what a Runtime left, and nothing else", "[launch][.root][.userns]") {
   const TempDir dir;
@@ -136,4 +146,31 @@ TEST_CASE("who has more to send than the socket holds waits for room in it",
     pollfd p{launch->interest().fd.get(), launch->interest().events, 0};
     (void)::poll(&p, 1, launch->timeout());
   }
+}
+
+TEST_CASE("a time namespace is joined together with an id map", "[launch][.root]") {
+  if (::geteuid() != 0) CONDROID_SKIP("needs root");
+  const TempRoot root;
+  Spec first = payload(root, {"pause"});
+  first.namespaces |= Namespace::time;
+  const auto holder = launch(first);
+  Spec spec = payload(root, {"exit", "0"});
+  spec.idmap = shifted;
+  spec.join = {{.kind = Namespace::time, .from = holder.pid()}};
+  CHECK(launch_and_wait(spec).code == 0);
+}
+
+TEST_CASE("cgroups are removed however deep a container nests them", "[launch][.root]") {
+  if (::geteuid() != 0 || facts().cgroups.empty()) CONDROID_SKIP("needs root and cgroups");
+  Spec spec;
+  spec.name = "deep";
+  spec.idmap = shifted;
+  spec.mounts = {condroid::CgroupMount{.flags = condroid::MountFlag::nosuid}};
+  // Where the host has one hierarchy this is it, else the first.
+  spec.process.argv = {"/bin/sh", "-c",
+                       "cd /sys/fs/cgroup; test -e cgroup.procs || cd \"$(ls | head -n 1)\"; "
+                       "p=.; for i in $(seq 100); do p=$p/a; done; mkdir -p $p"};
+  const auto exit = launch_and_wait(spec);
+  CHECK(exit.code == 0);
+  CHECK(exit.cleanup_errors.empty());
 }
