@@ -142,7 +142,7 @@ stage_sanitize() {
   CXX=clang++-14 setup sanitize -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
     -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-10}" -Dbenchmarks=disabled || return
   run '' --suite unit
-  run "$sudo" integration-root
+  run "$sudo" --suite root integration-root
   run '' --suite fuzz
 }
 
