@@ -209,14 +209,13 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
     int left = -1;
     if (milliseconds >= 0) {
       left = static_cast<int>(std::max<long long>(
-          0, std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count()));
-      if (left == 0 && milliseconds > 0 && Clock::now() >= until) return done;
+          0, std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count()));
     }
     std::array<pollfd, 2> waiting{
         {{poll.valid() ? poll.get() : exit_socket.get(), POLLIN, 0}, {zygote->pidfd(), POLLIN, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR) return fail(errno, Step::wait, fmt::format("container '{}'", name));
-    if (ready == 0) return step();
+    if (ready == 0 && Clock::now() >= until) return step();
   }
 }
 

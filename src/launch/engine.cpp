@@ -537,13 +537,16 @@ Timeline LaunchEngine::make_timeline() const {
   const auto* page = &zygote_->page(page_);
   const std::uint32_t stamps =
       std::min<std::uint32_t>(page->stamps, sizeof page->ticks / sizeof page->ticks[0]);
+  const auto done = now_ns();
   const auto add = [&](std::size_t op, std::chrono::nanoseconds at, std::chrono::nanoseconds end) {
     if (op >= plan_.ops.size()) return;
     const Op& o = plan_.ops[op];
     static constexpr const char* actors[] = {"host", "zygote", "child"};
+    // The child's counter and our clock agree to some microseconds only.
+    at = std::clamp(at, origin, done);
+    end = std::clamp(end, at, done);
     t.entries.push_back({op, step_of(o), describe(o), actors[static_cast<std::size_t>(actor_of(o))], at - origin, end - origin});
   };
-  const auto done = now_ns();
   for (const auto& [op, at] : host_stamps_) add(op, at, at);
   for (std::uint32_t i = 0; i < stamps; ++i) {
     const auto begin = zygote_->clock().at(page->ticks[i].ticks);

@@ -73,6 +73,7 @@ class LaunchEngine {
   bool pump_exit();
   bool look_again();
   bool pump_host_ops();
+  bool stop_here();
   void on_closed();
   void on_record(const program::Record& record, Fd pidfd);
   void begin_host_ops();

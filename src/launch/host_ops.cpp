@@ -129,14 +129,24 @@ void LaunchEngine::begin_host_ops() {
   }
 }
 
+/// Stopped before an op of the host. Is there a child already, its end is the end of the waiting.
+bool LaunchEngine::stop_here() {
+  stop_host_ = true;
+  interest_ = {};
+  if (!request_sent_) return false;
+  if (pump_exit()) return true;  // it brings the pidfd
+  if (!pidfd_.valid()) return false;
+  interest_ = {pidfd_, POLLIN};
+  if (wait_for_fd(pidfd_.get(), POLLIN, 0) <= 0) return false;
+  vanished_ = true;
+  feed(Event::closed_early);
+  return true;
+}
+
 bool LaunchEngine::pump_host_ops() {
   for (; host_next_ < host_end_; ++host_next_) {
-    if (options_.stop_before == host_next_) {
-      stop_host_ = true;
-      interest_ = {};
-      return false;
-    }
     last_op_ = host_next_;
+    if (options_.stop_before == host_next_) return stop_here();
     if (!helper_ && options_.trace) host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
     auto done = run_host_op(host_next_);
     if (!done) {
@@ -158,12 +168,8 @@ bool LaunchEngine::pump_host_ops() {
     feed(Event::limited);
     return true;
   }
-  if (options_.stop_before == host_end_) {  // the clone itself
-    stop_host_ = true;
-    interest_ = {};
-    return false;
-  }
   last_op_ = host_end_;
+  if (options_.stop_before == host_end_) return stop_here();  // the clone itself
   if (options_.trace) host_stamps_.emplace_back(host_end_, Clock::now().time_since_epoch());
   if (auto ok = prepare_clone(); !ok) {
     feed_error(Event::op_failed, std::move(ok).error());

@@ -100,6 +100,7 @@ Result<Container> Runtime::launch(const Spec& spec, LaunchOptions options) const
 }
 
 Pid Runtime::zygote_pid() const {
+  if (!core_->check_owner()) return Pid{};
   const std::lock_guard lock(core_->mutex);
   return core_->zygote && core_->zygote->alive() ? core_->zygote->pid() : Pid{};
 }

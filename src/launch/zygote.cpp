@@ -350,11 +350,16 @@ int Zygote::request_surely(const program::Request& request, std::span<const int>
   return e;
 }
 
+Result<void> RuntimeCore::check_owner() const {
+  if (owner == ::getpid()) return {};
+  return fail(Errc::in_forked_child, Step::clone, "this process is a fork of the one that opened the Runtime",
+              "open a Runtime of its own here");
+}
+
 Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
+  // Before the lock: another thread may have held it at the fork, and here nobody would let go of it.
+  if (auto ok = check_owner(); !ok) return fail(ok);
   const std::lock_guard lock(mutex);
-  if (owner != ::getpid())
-    return fail(Errc::in_forked_child, Step::clone, "this process is a fork of the one that opened the Runtime",
-                "open a Runtime of its own here");
   if (zygote && zygote->alive()) return zygote;
   auto z = Zygote::start(state_dir, remove_state_dir);
   if (!z) return fail(z);
@@ -363,6 +368,7 @@ Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
 }
 
 Result<const HostFacts*> RuntimeCore::get_facts() {
+  if (auto ok = check_owner(); !ok) return fail(ok);
   const std::lock_guard lock(mutex);
   if (!facts) {
     auto probed = probe_host();

@@ -112,6 +112,7 @@ struct RuntimeCore {
   /// The living zygote; a new one when the last has died.
   [[nodiscard]] Result<std::shared_ptr<Zygote>> get_zygote();
   [[nodiscard]] Result<const HostFacts*> get_facts();
+  [[nodiscard]] Result<void> check_owner() const;
 };
 
 /// Whether process `pid` was born when the entry says: pids come again. Open its pidfd first.
