@@ -401,12 +401,35 @@ struct Surroundings {
     const int zygote = runtime().zygote_pid().value;
     s.cgroups = own_cgroups();
     s.mounts = mounts_now().size();
-    s.descriptors = entries_of("/proc/self/fd");
+    for (const std::string& fd : entries_of("/proc/self/fd")) {
+      char to[256];
+      const ssize_t n = ::readlink(("/proc/self/fd/" + fd).c_str(), to, sizeof to);
+      if (n > 0) s.descriptors.push_back(fd + ":" + std::string(to, static_cast<std::size_t>(n)));
+    }
     s.zygote_descriptors = entries_of(fmt::format("/proc/{}/fd", zygote)).size();
     s.children = children_of(::getpid());
     const auto zygotes = children_of(zygote);
     s.children.insert(s.children.end(), zygotes.begin(), zygotes.end());
     s.state = entries_of(facts().state_dir);
+    return s;
+  }
+  /// Once what went before has settled.
+  static Surroundings quiet() {
+    Surroundings last, s = now();
+    for (int i = 0; i < 100 && s != last; ++i) {
+      last = std::move(s);
+      ::usleep(20000);
+      s = now();
+    }
+    return s;
+  }
+  /// The same as `before`, if that comes about soon: the zygote closes what it had in its own time.
+  static Surroundings settled(const Surroundings& before) {
+    Surroundings s = now();
+    for (int i = 0; i < 200 && s != before; ++i) {
+      ::usleep(10000);
+      s = now();
+    }
     return s;
   }
   bool operator==(const Surroundings&) const = default;
