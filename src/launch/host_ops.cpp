@@ -526,6 +526,8 @@ Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, Tr
 
 Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWanted wanted) {
   const std::string name = path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
+  // The kernel would ask for rights first.
+  if (path.empty() && ::fcntl(from.number, F_GETFD) < 0) return fail(errno, Step::open_source, name);
   const unsigned flags = kernel::open_tree_clone | kernel::open_tree_cloexec |
                          (wanted.recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
                          (path.empty() ? static_cast<unsigned>(kernel::at_empty_path) : 0U);

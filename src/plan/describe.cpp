@@ -268,8 +268,20 @@ struct Describe {
   }
   std::string operator()(const op::StartInit& /*o*/) const { return "pid 1; the command is pid 2"; }
   std::string operator()(const op::Exec& o) const {
+    // A reader wants to know which command it is; an error is one line.
+    constexpr std::size_t longest = 200, enough = 500;
     std::vector<std::string> words;
-    for (const auto& a : o.argv) words.push_back(quoted(a));
+    std::size_t size = 0;
+    for (const auto& a : o.argv) {
+      if (size > enough) {
+        words.push_back(fmt::format("and {} more", o.argv.size() - words.size()));
+        break;
+      }
+      words.push_back(a.size() <= longest ? quoted(a)
+                                          : fmt::format("{}... ({} bytes)",
+                                                        quoted(a.substr(0, longest)), a.size()));
+      size += words.back().size() + 1;
+    }
     return listed(words, " ");
   }
 };
