@@ -60,7 +60,7 @@ class Guarded {
  private:
   char* start_ = nullptr;
   char* at_ = nullptr;
-  std::size_t size_ = 0;
+  [[maybe_unused]] std::size_t size_ = 0;  // of what is mapped
 };
 
 struct Outcome {
