@@ -161,47 +161,21 @@ void LaunchEngine::feed(Event event) {
     error_ = make_error(Errc::protocol, Step::sync,
                         fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
   state_ = t.state;
-  const auto message = [&](program::SyncKind kind, std::span<const int> fds = {}) {
-    const program::SyncMessage m{kind, 0};
-    if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0)
-      feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
-  };
   const auto tell = [&](LaunchEvent::Kind kind) {
     if (!options_.on_event) return;
     const LaunchEvent what{kind, plan_.name, pid()};
-    if (auto ok = options_.on_event(what); !ok) {
-      if (kind == LaunchEvent::started)
-        late_errors_.push_back(std::move(ok).error());
-      else
-        feed_error(Event::op_failed, std::move(ok).error());
-    }
+    if (auto ok = options_.on_event(what); !ok) feed_error(Event::op_failed, std::move(ok).error());
   };
   if (t.actions.has(Action::do_configure) || t.actions.has(Action::do_limits)) begin_host_ops();
   if (t.actions.has(Action::send_post_configure)) {
     tell(LaunchEvent::configured);
-    if (state_ == State::setting_up) {
-      if ((request_.flags & program::request_hold) != 0) {
-        program::Request release{};
-        release.magic = program::magic;
-        release.kind = program::RequestKind::release;
-        release.live = live_;
-        if (const int e = zygote_->request_surely(release); e != 0) {
-          feed_error(Event::op_failed, sys_error(e, Step::sync, "telling the zygote"));
-          return;
-        }
-        request_.flags &= ~program::request_hold;
-      }
-      std::vector<int> fds;
-      for (const auto& fd : trees_) fds.push_back(fd.get());
-      message(program::SyncKind::post_configure, fds);
-      trees_.clear();
-    }
+    if (state_ == State::setting_up) answer_configure();
   }
   if (t.actions.has(Action::send_post_cgroup)) {
     tell(LaunchEvent::set_up);
-    if (state_ == State::setting_up) message(program::SyncKind::post_cgroup);
+    if (state_ == State::setting_up) answer(program::SyncKind::post_cgroup);
   }
-  if (t.actions.has(Action::send_resume)) message(program::SyncKind::resume);
+  if (t.actions.has(Action::send_resume)) answer(program::SyncKind::resume);
   if (t.actions.has(Action::kill)) kill_child();
   if (t.actions.has(Action::undo)) undo();
 }
@@ -215,14 +189,7 @@ void LaunchEngine::kill_child() {
     feed(Event::refused);
     return;
   }
-  if ((request_.flags & program::request_hold) != 0) {
-    program::Request release{};
-    release.magic = program::magic;
-    release.kind = program::RequestKind::release;
-    release.live = live_;
-    (void)zygote_->request_surely(release);  // without it the zygote would never tell the end
-    request_.flags &= ~program::request_hold;
-  }
+  (void)release_hold();  // without it the zygote would never tell the end
   if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
 }
 
@@ -259,7 +226,7 @@ bool LaunchEngine::pump() {
       return pump_host_ops();
     case State::cloning:
     case State::setting_up:
-      return pump_send() || pump_sync();
+      return pump_send() || (early_map_ ? pump_early_map() : pump_sync());
     case State::stopped:
       return pump_sync();
     case State::executing:
@@ -311,9 +278,56 @@ bool LaunchEngine::pump_send() {
     exit_zygote_.reset();
     made_.owned.clear();
     made_.groups.clear();
+    if (dev_ops_) runtime_->spare_dev.refill(plan_, *dev_ops_);  // we have nothing else to do now
     return true;
   }
   return program_sent_ < program_.size ? false : true;
+}
+
+/// Writes the id map as soon as there is a process to have one, while the child makes its other namespaces: it asks for it
+/// later.
+bool LaunchEngine::pump_early_map() {
+  if (!pidfd_.valid()) return pump_exit() || look_again();
+  const std::size_t index = *early_map_;
+  early_map_.reset();
+  if (options_.trace) host_stamps_.emplace_back(index, Clock::now().time_since_epoch());
+  if (auto done = run_host_op(index); !done) feed_error(Event::op_failed, std::move(done).error());
+  written_map_ = index;
+  const bool all = index + 1 < plan_.ops.size() && actor_of(plan_.ops[index + 1]) != op::Actor::host;
+  if (all && !error_ && !options_.on_event) answer_configure();
+  return true;
+}
+
+/// The map is written, what the child is to get is made: it may go on.
+void LaunchEngine::answer_configure() {
+  if (answered_configure_) return;
+  answered_configure_ = true;
+  if (const int e = release_hold(); e != 0) {
+    feed_error(Event::op_failed, sys_error(e, Step::sync, "telling the zygote"));
+    return;
+  }
+  std::vector<int> fds;
+  for (const auto& fd : trees_) fds.push_back(fd.get());
+  answer(program::SyncKind::post_configure, fds);
+  trees_.clear();
+}
+
+void LaunchEngine::answer(program::SyncKind kind, std::span<const int> fds) {
+  const program::SyncMessage m{kind, 0};
+  if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0)
+    feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
+}
+
+/// The zygote kept the child's pid from being given to somebody else. errno, or 0.
+int LaunchEngine::release_hold() {
+  if ((request_.flags & program::request_hold) == 0) return 0;
+  program::Request release{};
+  release.magic = program::magic;
+  release.kind = program::RequestKind::release;
+  release.live = live_;
+  const int e = zygote_->request_surely(release);
+  if (e == 0) request_.flags &= ~program::request_hold;
+  return e;
 }
 
 /// End of file does not tell an end while somebody else has a copy of the other end: a process that the host forked, without
@@ -400,13 +414,11 @@ void LaunchEngine::on_closed() {
   sync_closed_ = true;
   sync_.reset();
   // One copy of what the child left: what is decided upon must not change meanwhile.
-  const program::ResultPage& shared = zygote_->page(page_);
-  const auto state = *const_cast<const volatile program::ChildState*>(&shared.state);
-  if (state == program::ChildState::exec && shared.error == 0 && !plan_.init) {
+  program::ResultPage copy{};
+  std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)), offsetof(program::ResultPage, ticks));
+  if (copy.state == program::ChildState::exec && copy.error == 0 && !plan_.init) {
     feed(Event::closed_by_exec);
-  } else if (state == program::ChildState::failed) {
-    program::ResultPage copy{};
-    std::memcpy(static_cast<void*>(&copy), &shared, offsetof(program::ResultPage, ticks));
+  } else if (copy.state == program::ChildState::failed) {
     feed_error(Event::closed_failed, child_error(copy));
   } else {
     vanished_ = true;

@@ -5,12 +5,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "condroid/launch.hpp"
 #include "condroid/runtime.hpp"
 #include "launch/container_core.hpp"
+#include "launch/dev_tree.hpp"
 #include "launch/zygote.hpp"
 #include "program/encode.hpp"
 #include "program/format.hpp"
@@ -33,6 +35,8 @@ struct Made {
   std::vector<std::pair<std::size_t, Fd>> groups;    // hierarchy, descriptor of the container's cgroup
   std::vector<op::Slot> slots;         // of `passed`
   std::vector<std::pair<op::Slot, std::string>> by_path;  // trees that the child copies itself, and where they are
+  std::vector<std::pair<std::size_t, op::Slot>> ahead;    // mounts by path that the host opened instead: op, register
+  bool has_dev = false;                // /dev is there already, in its register
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
@@ -69,6 +73,7 @@ class LaunchEngine {
   void feed_error(Event event, Error error);
   bool pump();  // one thing that can be done now; false when there is nothing
   bool pump_send();
+  bool pump_early_map();
   bool pump_sync();
   bool pump_exit();
   bool look_again();
@@ -79,6 +84,11 @@ class LaunchEngine {
   void begin_host_ops();
   [[nodiscard]] Result<bool> run_host_op(std::size_t index);  // false: wait for a helper
   [[nodiscard]] Result<void> prepare_clone();
+  [[nodiscard]] Result<bool> open_trees_ahead();
+  [[nodiscard]] const Op& as_encoded(std::size_t index, Op& replaced) const;
+  void answer(program::SyncKind kind, std::span<const int> fds = {});
+  void answer_configure();
+  [[nodiscard]] int release_hold();
   void finish();
   void kill_child();
   void undo();
@@ -102,6 +112,7 @@ class LaunchEngine {
     bool recursive = false;
     bool slave = false;
     bool idmapped = false;
+    bool as_it_is = false;  ///< Propagation is set later, by somebody else.
     bool optional = false;  ///< Something that is no mount, when it cannot be had.
   };
   [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, TreeWanted wanted);
@@ -131,6 +142,7 @@ class LaunchEngine {
   Made made_;
   Program program_;
   std::size_t program_sent_ = 0;
+  std::optional<DevOps> dev_ops_;  // what of the child's ops the host may do ahead
   Fd sync_, sync_child_, exit_, exit_zygote_;
   program::Request request_{};
   std::vector<int> request_fds_;
@@ -144,6 +156,8 @@ class LaunchEngine {
 
   std::size_t host_next_ = 0, host_end_ = 0;  // the host's ops of the barrier being worked on
   std::size_t last_op_ = 0;
+  std::optional<std::size_t> early_map_, written_map_;  // the op that writes the id map: to be done early, done early
+  bool answered_configure_ = false;
   std::vector<Fd> trees_;                     // to be sent with post_configure
   Fd userns_;
   std::unique_ptr<Helper> helper_;

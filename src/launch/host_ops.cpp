@@ -16,6 +16,7 @@
 #include "condroid/sys/namespace.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
+#include "launch/shortcuts.hpp"
 #include "sys/wire.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
@@ -37,24 +38,6 @@ std::string map_text(const std::vector<IdRange>& ranges) {
   std::string text;
   for (const auto& r : ranges) text += fmt::format("{} {} {}\n", r.inside, r.outside, r.count);
   return text;
-}
-
-/// Whether the child may run in the zygote's memory until exec. Not when
-/// - it waits on the way, or stays (the small init): the place it takes would be taken long, or for ever;
-/// - it must be traceable for a while, which would make the zygote traceable;
-/// - it meets processes of others (joined namespaces);
-/// - it may run out of its cgroup's memory: the kernel then kills all who share the memory, and oom_score_adj is given
-///   to all of them (fs/proc/base.c, mm/oom_kill.c);
-/// - the kernel wants it single (time namespaces, timens_install).
-bool may_share_memory(const Plan& plan, bool memory_cgroup, bool callbacks) {
-  if (memory_cgroup || callbacks) return false;
-  return std::none_of(plan.ops.begin(), plan.ops.end(), [](const Op& o) {
-    if (const auto* a = std::get_if<op::ArmDeathSignal>(&o)) return a->dumpable;
-    if (const auto* w = std::get_if<op::WriteSetting>(&o)) return w->path.find("oom_") != std::string::npos;
-    if (const auto* d = std::get_if<op::OpenDescriptor>(&o)) return d->before_clone;
-    return std::holds_alternative<op::Sync>(o) || std::holds_alternative<op::StartInit>(o) ||
-           std::holds_alternative<op::JoinNamespace>(o) || std::holds_alternative<op::SetTimeOffsets>(o);
-  });
 }
 
 /// Where the child has to wait for the host's callbacks, beside the barriers that the plan has anyway.
@@ -125,6 +108,7 @@ void LaunchEngine::begin_host_ops() {
     if (sync == nullptr || sync->ask != ask) continue;
     host_next_ = host_end_ = i + 1;
     while (host_end_ < plan_.ops.size() && actor_of(plan_.ops[host_end_]) == op::Actor::host) ++host_end_;
+    if (written_map_ == host_next_) ++host_next_;
     return;
   }
 }
@@ -197,33 +181,98 @@ Result<bool> LaunchEngine::run_host_op(std::size_t index) {
       plan_.ops[index]);
 }
 
+/// What the child would copy by path is copied here, so that it needs none of the host's mounts. False when it needs some.
+Result<bool> LaunchEngine::open_trees_ahead() {
+  if (!made_.by_path.empty() || !needs_no_host_mounts(plan_)) return false;
+  std::vector<std::pair<std::size_t, Fd>> trees;
+  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    const auto* m = std::get_if<op::MountOp>(&plan_.ops[i]);
+    if (m == nullptr || m->source != op::MountOp::tree) continue;
+    // Made private here unless the child sets the whole tree's propagation anyway.
+    const bool set_later = m->propagation != Propagation::as_is && m->recursive_flags == m->recursive;
+    auto tree = make_tree(m->what, {}, {.recursive = m->recursive, .as_it_is = set_later});
+    if (tree) {
+      trees.emplace_back(i, std::move(*tree));
+      continue;
+    }
+    if (tree.error().is_errno(EPERM)) return false;
+    if (m->optional) continue;  // the child does not find it either, and passes over it
+    Error e = std::move(tree).error();
+    const Step step = step_of(plan_.ops[i]);
+    e.step = step == Step::mount ? e.step : step;
+    e.subject = describe(plan_.ops[i]);
+    return fail(std::move(e));
+  }
+  // Registers from above: a plan counts from below, and not more than one for each of its ops and the standard streams.
+  if (plan_.ops.size() + 3 + trees.size() > program::slot_count) return false;
+  int number = op::slot_count;
+  for (auto& [index, tree] : trees) {
+    const op::Slot slot{--number};
+    give(slot, std::move(tree));
+    made_.ahead.emplace_back(index, slot);
+  }
+  return true;
+}
+
+/// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the plan says.
+const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
+  const Op& o = plan_.ops[index];
+  const auto* m = std::get_if<op::MountOp>(&o);
+  if (m == nullptr) return o;
+  for (const auto& [slot, path] : made_.by_path)
+    if (m->source == op::MountOp::slot && m->from == slot) {
+      op::MountOp copy = *m;
+      copy.source = op::MountOp::tree;
+      copy.what = path;
+      return replaced = std::move(copy);
+    }
+  if (made_.has_dev && index == dev_ops_->first) {
+    op::MountOp copy = *m;
+    copy.source = op::MountOp::slot;
+    copy.from = copy.to;
+    copy.options.clear();
+    copy.flags = {};  // it has them
+    return replaced = std::move(copy);
+  }
+  for (const auto& [at, slot] : made_.ahead)
+    if (at == index) {
+      op::MountOp copy = *m;
+      copy.source = op::MountOp::slot;
+      copy.from = slot;
+      return replaced = std::move(copy);
+    }
+  return o;
+}
+
 Result<void> LaunchEngine::prepare_clone() {
+  auto bare = open_trees_ahead();
+  if (!bare) return fail(bare);
+  if (*bare) {
+    request_.flags |= program::request_bare_mounts;
+    // Not where somebody wants to stand before one of its ops, or looks on.
+    if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan_);
+  }
+  if (dev_ops_) {
+    if (Fd dev = runtime_->spare_dev.take(plan_, *dev_ops_); dev.valid()) {
+      give(std::get<op::MountOp>(plan_.ops[dev_ops_->first]).to, std::move(dev));
+      made_.has_dev = true;
+    }
+  }
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
   bool holds = false;
   const op::Clone* clone = nullptr;
   Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
   Op replaced;
-  const auto by_path = [&](const Op& o) -> const Op& {
-    const auto* m = std::get_if<op::MountOp>(&o);
-    if (m == nullptr || m->source != op::MountOp::slot) return o;
-    for (const auto& [slot, path] : made_.by_path)
-      if (m->from == slot) {
-        op::MountOp copy = *m;
-        copy.source = op::MountOp::tree;
-        copy.what = path;
-        replaced = std::move(copy);
-        return replaced;
-      }
-    return o;
-  };
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
     if (const auto ask = callbacks.due_before(i)) encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
-    encoder.add(by_path(plan_.ops[i]), static_cast<std::uint32_t>(i));
+    if (made_.has_dev && i > dev_ops_->first && i < dev_ops_->first + dev_ops_->count) continue;
+    encoder.add(as_encoded(i, replaced), static_cast<std::uint32_t>(i));
     holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
     if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
   }
   if (clone == nullptr) return fail(Errc::bad_spec, Step::clone, "a plan without a clone");
+  if (!options_.stop_before) early_map_ = early_map(plan_);
   auto program = encoder.finish(options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
   if (!program) return fail(program);
   program_ = std::move(*program);
@@ -529,11 +578,13 @@ Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWan
   // The kernel would ask for rights first.
   if (path.empty() && ::fcntl(from.number, F_GETFD) < 0) return fail(errno, Step::open_source, name);
   const unsigned flags = kernel::open_tree_clone | kernel::open_tree_cloexec |
+                         static_cast<unsigned>(kernel::at_no_automount) |
                          (wanted.recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
                          (path.empty() ? static_cast<unsigned>(kernel::at_empty_path) : 0U);
   Fd tree(static_cast<int>(
       ::syscall(__NR_open_tree, path.empty() ? from.number : AT_FDCWD, path.c_str(), flags)));
   if (!tree.valid()) return fail(errno, Step::open_source, name);
+  if (wanted.as_it_is) return tree;
   kernel::MountAttr attr{0, 0, wanted.slave ? kernel::ms_slave : kernel::ms_private, 0};
   if (wanted.idmapped) {
     auto ns = user_namespace();

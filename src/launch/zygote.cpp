@@ -244,6 +244,7 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return fail(errno, Step::open_runtime, "mapping the state file");
   arena_ = static_cast<char*>(mapped);
+  (void)::madvise(arena_, program::arena_size, MADV_RANDOM);  // as the zygote does
   reinterpret_cast<program::ArenaHeader*>(arena_)->host = owner_;
   return {};
 }

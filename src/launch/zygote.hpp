@@ -14,6 +14,7 @@
 #include "condroid/error.hpp"
 #include "condroid/runtime.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/dev_tree.hpp"
 #include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
@@ -108,6 +109,7 @@ struct RuntimeCore {
   std::mutex mutex;
   std::shared_ptr<Zygote> zygote;
   std::unique_ptr<HostFacts> facts;
+  SpareDev spare_dev;
 
   /// The living zygote; a new one when the last has died.
   [[nodiscard]] Result<std::shared_ptr<Zygote>> get_zygote();

@@ -34,6 +34,11 @@ op::MountOp at_target(const Draft& d, const GuestPath& target, Flags<MountFlag> 
           .optional = common.optional};
 }
 
+/// In our own /dev there is nothing but what we made there.
+op::Slot dev_of(const Draft& d, const GuestPath& target, std::optional<std::size_t> index) {
+  return !index && d.dev.valid() && parent_of(normalized(target.str())) == "/dev" ? d.dev : op::Slot{};
+}
+
 op::MountOp new_fs(op::MountOp m, std::string type, std::vector<std::string> options = {}) {
   m.source = op::MountOp::filesystem;
   m.what = std::move(type);
@@ -58,15 +63,35 @@ void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
   d.add(std::move(m));
 }
 
-void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> /*index*/) {
+void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> index) {
   std::vector<std::string> options = {fmt::format("mode={:04o}", t.mode.value)};
   if (t.size.value != 0) options.push_back(fmt::format("size={}", t.size.value));
   if (t.inodes != 0) options.push_back(fmt::format("nr_inodes={}", t.inodes));
-  d.add(new_fs(at_target(d, t.target, t.flags, t.common), "tmpfs", std::move(options)));
+  op::MountOp m = new_fs(at_target(d, t.target, t.flags, t.common), "tmpfs", std::move(options));
+  m.dir = dev_of(d, t.target, index);
+  d.add(std::move(m));
 }
 
-void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
+/// Whether something in this directory is masked or made read-only.
+bool hides_in(const Draft& d, std::string_view dir) {
+  const auto there = [&](const GuestPath& path) { return parent_of(normalized(path.str())) == dir; };
+  return std::ranges::any_of(d.spec.security.masked_paths, there) ||
+         std::ranges::any_of(d.spec.security.read_only_paths, there);
+}
+
+/// Keeps one of the usual kernel file systems at hand for what is hidden in it. A mount of the user's that goes where links
+/// lead could lie on top of it.
+op::Slot keep_for_hiding(Draft& d, const GuestPath& target, std::optional<std::size_t> index) {
+  const auto follows = [](const Mount& m) {
+    return std::visit([](const auto& x) { return x.common.follow_links; }, m);
+  };
+  if (index || !hides_in(d, normalized(target.str())) || std::ranges::any_of(d.spec.mounts, follows)) return {};
+  return d.slot();
+}
+
+void emit(Draft& d, const Proc& p, std::optional<std::size_t> index) {
   op::MountOp m = at_target(d, p.target, p.flags, p.common);
+  if (normalized(p.target.str()) == "/proc") m.to = d.proc_dir = keep_for_hiding(d, p.target, index);
   std::vector<std::string> options;
   if (p.pids_only) options.emplace_back("subset=pid");
   if (p.hide_others) options.emplace_back("hidepid=invisible");
@@ -89,8 +114,9 @@ void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
   d.add(std::move(m));
 }
 
-void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
+void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> index) {
   op::MountOp m = at_target(d, s.target, s.flags, s.common);
+  if (normalized(s.target.str()) == "/sys") m.to = d.sys_dir = keep_for_hiding(d, s.target, index);
   if (d.shape.shares(Namespace::net) || (d.shape.ids.own && !d.shape.own(Namespace::net))) {
     // A sysfs of the host's network is the host's, and only the owner of a network gets a new one;
     // locked mounts in it cannot be left out.
@@ -103,15 +129,18 @@ void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
   d.add(std::move(m));
 }
 
-void emit(Draft& d, const Mqueue& m, std::optional<std::size_t> /*index*/) {
-  d.add(new_fs(at_target(d, m.target, m.flags, m.common), "mqueue"));
+void emit(Draft& d, const Mqueue& q, std::optional<std::size_t> index) {
+  op::MountOp m = new_fs(at_target(d, q.target, q.flags, q.common), "mqueue");
+  m.dir = dev_of(d, q.target, index);
+  d.add(std::move(m));
 }
 
-void emit(Draft& d, const Devpts& p, std::optional<std::size_t> /*index*/) {
+void emit(Draft& d, const Devpts& p, std::optional<std::size_t> index) {
   std::vector<std::string> options = {"newinstance", "ptmxmode=0666", "mode=0620"};
   if (d.shape.ids.has_gid(5) && !d.shape.ids.joined) options.emplace_back("gid=5");
   options.push_back(fmt::format("max={}", p.max));
   op::MountOp m = new_fs(at_target(d, p.target, p.flags, p.common), "devpts", std::move(options));
+  m.dir = dev_of(d, p.target, index);
   if (d.shape.console || d.spec.terminal.ttys > 0)  // they are opened from it
     if (!d.devpts.valid() || normalized(p.target.str()) == "/dev/pts") m.to = d.devpts = d.slot();
   d.add(std::move(m));
@@ -262,10 +291,18 @@ void make_mounts(Draft& d) {
 }
 
 void hide_kernel(Draft& d) {
-  for (const GuestPath& path : d.spec.security.read_only_paths)
-    d.add(op::ProtectPath{.base = d.root, .path = normalized(path.str())});
-  for (const GuestPath& path : d.spec.security.masked_paths)
-    d.add(op::MaskPath{.base = d.root, .path = normalized(path.str()), .null = d.dev});
+  const auto dir_of = [&](const std::string& path) {
+    const std::string_view parent = parent_of(path);
+    return parent == "/proc" ? d.proc_dir : parent == "/sys" ? d.sys_dir : op::Slot{};
+  };
+  for (const GuestPath& given : d.spec.security.read_only_paths) {
+    std::string path = normalized(given.str());
+    d.add(op::ProtectPath{.base = d.root, .dir = dir_of(path), .path = std::move(path)});
+  }
+  for (const GuestPath& given : d.spec.security.masked_paths) {
+    std::string path = normalized(given.str());
+    d.add(op::MaskPath{.base = d.root, .dir = dir_of(path), .path = std::move(path), .null = d.dev});
+  }
 }
 
 }  // namespace condroid::inline v0::detail

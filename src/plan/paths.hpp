@@ -21,6 +21,12 @@ namespace condroid::inline v0::detail {
   return child.size() > parent.size() && child.starts_with(parent) && child[parent.size()] == '/';
 }
 
+/// The directory of a normalized absolute path: "/a" of "/a/b", "/" of "/a".
+[[nodiscard]] inline std::string_view parent_of(std::string_view path) noexcept {
+  const auto slash = path.rfind('/');
+  return slash == 0 || slash == path.npos ? "/" : path.substr(0, slash);
+}
+
 /// Whether ".." is among the components.
 [[nodiscard]] bool goes_up(std::string_view path);
 

@@ -29,6 +29,8 @@ constexpr std::uint64_t pair(std::uint32_t low, std::uint32_t high) {
 
 std::int16_t reg(op::Slot slot) { return static_cast<std::int16_t>(slot.number); }
 
+std::string_view last_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 /// The kernel's dev_t in the encoding of mknod(2).
 std::uint64_t device_number(std::uint32_t major, std::uint32_t minor) {
   return (minor & 0xffU) | ((major & 0xfffU) << 8U) |
@@ -80,6 +82,11 @@ Str Encoder::strings(const std::vector<std::string>& list) {
 
 void Encoder::add(const Op& o, std::uint32_t index) {
   if (actor_of(o) != op::Actor::child) return;
+  const auto hidden = [this](Rec& r, const auto& x) {
+    r.flags = x.dir.valid() ? program::path_near : 0;
+    r.r[0] = reg(x.dir.valid() ? x.dir : x.base);
+    r.s[0] = text(x.dir.valid() ? last_name(x.path) : x.path);
+  };
   std::visit(
       Overloaded{
           [](const auto& x) {
@@ -139,12 +146,13 @@ void Encoder::add(const Op& o, std::uint32_t index) {
                 (x.place == op::MountOp::at_target ? program::mount_at_target : 0) |
                 (x.place == op::MountOp::on_root ? program::mount_on_root : 0) |
                 (x.create ? program::mount_create : 0) | (x.follow_links ? program::mount_follow : 0) |
-                (x.optional ? program::mount_optional : 0));
-            r.r[0] = reg(x.base);
+                (x.optional ? program::mount_optional : 0) |
+                (x.dir.valid() ? program::mount_near : 0));
+            r.r[0] = reg(x.dir.valid() ? x.dir : x.base);
             r.r[1] = reg(x.from);
             r.r[2] = reg(x.to);
             r.s[0] = text(x.what);
-            r.s[1] = text(x.target);
+            r.s[1] = text(x.dir.valid() ? last_name(x.target) : x.target);
             r.s[2] = strings(x.options);
             r.s[3] = text(x.fs_source);
             r.n[0] = mount_attr(x.flags);
@@ -186,14 +194,11 @@ void Encoder::add(const Op& o, std::uint32_t index) {
           [&](const op::SendPtys& x) { add(Code::send_ptys, index).n[0] = x.count; },
           [&](const op::MaskPath& x) {
             Rec& r = add(Code::mask_path, index);
-            r.r[0] = reg(x.base);
+            hidden(r, x);
             r.r[1] = reg(x.null);
-            r.s[0] = text(x.path);
           },
           [&](const op::ProtectPath& x) {
-            Rec& r = add(Code::protect_path, index);
-            r.r[0] = reg(x.base);
-            r.s[0] = text(x.path);
+            hidden(add(Code::protect_path, index), x);
           },
           [&](const op::SetMountFlags& x) {
             Rec& r = add(Code::set_mount_flags, index);

@@ -33,8 +33,8 @@ enum class Code : uint16_t {
   make_node,             // r0 base, s0 path, s1 host path, n0 mode with type, n1 dev_t, n2 uid | gid << 32, n3 bind
   open_pty,              // r0 devpts, r1 dev, r2 slave out, s0 path, s1 second path, n0 uid|gid<<32, n1 rows|cols<<16, n2 second is a bind
   send_ptys,             // n0 count
-  mask_path,             // r0 base, r1 directory with "null", s0 path
-  protect_path,          // r0 base, s0 path
+  mask_path,             // r0 base, r1 directory with "null", s0 path, flags
+  protect_path,          // r0 base, s0 path, flags
   set_mount_flags,       // r0 mount, n0 attr, n1 propagation, n2 recursive
   pivot_root,            // r0 root
   set_hostname,          // s0
@@ -63,7 +63,10 @@ inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::end) + 1;
 // s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd register, n3 number of options.
 inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs = 1U << 2U, mount_recursive = 1U << 3U,
                           mount_recursive_flags = 1U << 4U, mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
-                          mount_create = 1U << 7U, mount_follow = 1U << 8U, mount_optional = 1U << 9U;
+                          mount_create = 1U << 7U, mount_follow = 1U << 8U, mount_optional = 1U << 9U,
+                          mount_near = 1U << 10U;
+// Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0, which nobody else has seen.
+inline constexpr uint16_t path_near = 1U << 0U;
 // Rec::flags of Code::set_credentials.
 inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U,
                           cred_groups_may_stay = 1U << 2U;
@@ -206,7 +209,10 @@ enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, discard }
 /// request_share_memory: the child may run in the zygote's own memory until it executes its command, which saves copying
 /// and faulting pages. Only for a child that goes straight to exec, and that nothing can hurt the zygote through: see
 /// may_share_memory() in the host.
-inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_share_memory = 1U << 2U;
+/// request_bare_mounts: the child's mount namespace may begin empty. The zygote keeps an empty one to copy, from the second
+/// such request on; with it, Code::unshare and Code::pivot_root have less to do.
+inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_share_memory = 1U << 2U,
+                          request_bare_mounts = 1U << 3U;
 
 /// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync socket, passed ones.
 struct Request {
@@ -252,6 +258,6 @@ struct Record {
 
 // Descriptors of the zygote, from its first instruction on.
 inline constexpr int fd_control = 3, fd_host = 4, fd_state = 5, fd_self = 6, fd_epoll = 7, fd_arena = 8,
-                     fd_first_free = 9;
+                     fd_bare_mounts = 9;
 
 }  // namespace condroid::program

@@ -18,6 +18,7 @@ using namespace condroid::kernel;
 struct ChildContext {
   int sync = -1;          ///< Its end of the sync socket.
   int zygote = -1;        ///< pidfd of the zygote: readable when it is dead.
+  int bare_mounts = -1;   ///< An empty mount namespace; -1: the host's is copied.
   int passed[max_passed] = {};
   unsigned passed_count = 0;
   ResultPage* page = nullptr;
@@ -243,12 +244,12 @@ class Interpreter {
     switch (x.code) {
       case Code::arm_death_signal: return arm_death_signal(static_cast<int>(x.n[0]), x.n[1] != 0);
       case Code::enter_cgroup: return write_all(reg(x, 0), "0", 1);
-      case Code::unshare: return call(__NR_unshare, x.n[0]);
+      case Code::unshare: return unshare(x.n[0]);
       case Code::join_namespace: return call(__NR_setns, reg(x, 0), x.n[0]);
       case Code::set_time_offsets: return set_time_offsets(x);
       case Code::sync: return barrier(x);
       case Code::become_root: return become_root(x);
-      case Code::contain_propagation: return call(__NR_mount, 0L, "/", 0L, ms_rec | x.n[0], 0L);
+      case Code::contain_propagation: return bare_ ? 0 : call(__NR_mount, 0L, "/", 0L, ms_rec | x.n[0], 0L);
       case Code::mount: return mount(x);
       case Code::make_directory: return make_directory(reg(x, 0), str(x, 0), static_cast<uint32_t>(x.n[0]));
       case Code::make_link: return make_link(x);
@@ -394,6 +395,13 @@ class Interpreter {
     return static_cast<size_t>(n) == size ? 0 : at(Part::write, -e_inval);
   }
 
+  /// What is copied is the mount namespace that the process is in: an empty one costs a fifth of the host's.
+  long unshare(uint64_t namespaces) {
+    if (cx_.bare_mounts >= 0 && (namespaces & clone_newns) != 0)
+      bare_ = call(__NR_setns, cx_.bare_mounts, clone_newns) == 0;
+    return call(__NR_unshare, namespaces);
+  }
+
   long become_root(const Rec& x) {
     if (x.n[2] != 0)
       if (const long e = set_groups(0, nullptr, x.n[2] == 2); e < 0) return e;
@@ -527,6 +535,7 @@ class Interpreter {
     if (fs < 0) return at(Part::create_filesystem, fs);
     // overlayfs looks relative paths up when it is given them since Linux 6.5, before that when it is created.
     const int cwd = static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : -1;
+    if (cwd >= 0) cwd_ = -1;
     long e = cwd >= 0 ? at(Part::create_filesystem, call(__NR_fchdir, cwd)) : 0;
     // Without a source mount(8) says "none".
     if (e >= 0) e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source", str(x, x.s[3].size > 0 ? 3 : 0), 0));
@@ -580,14 +589,23 @@ class Interpreter {
     const uint32_t size = x.s[2].size;
     for (uint32_t i = 0; i < size; ++i)
       if (options[i] == ',') return false;
-    const long onto = resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0);
-    if (onto < 0) return false;
-    long e = call(__NR_fchdir, onto);
-    close(onto);
+    const bool near = (x.flags & mount_near) != 0;
+    long e = 0;
+    if (near) {
+      if (cwd_ != reg(x, 0)) e = call(__NR_fchdir, reg(x, 0));
+      cwd_ = e < 0 ? -1 : reg(x, 0);
+    } else {
+      cwd_ = -1;
+      const long onto = resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0);
+      if (onto < 0) return false;
+      e = call(__NR_fchdir, onto);
+      close(onto);
+    }
     if (e < 0) return false;
     for (uint32_t i = 0; i + 1 < size; ++i)
       if (options[i] == 0) options[i] = ',';
-    e = call(__NR_mount, str(x, x.s[3].size > 0 ? 3 : 0), ".", str(x, 0), x.n[0], size > 0 ? options : nullptr);
+    e = call(__NR_mount, str(x, x.s[3].size > 0 ? 3 : 0), near ? str(x, 1) : ".", str(x, 0), x.n[0],
+             size > 0 ? options : nullptr);
     for (uint32_t i = 0; i + 1 < size; ++i)
       if (options[i] == ',') options[i] = 0;
     return e == 0;
@@ -731,15 +749,21 @@ class Interpreter {
     const uint32_t want_minor = static_cast<uint32_t>((x.n[1] & 0xffU) | ((x.n[1] >> 12U) & 0xfff00U));
     if (e == 0 && (type != (x.n[0] & s_ifmt) || major != want_major || minor != want_minor))
       e = at(Part::device_mismatch, -e_nodev);
+    bool made = false;
     if (e == 0) {
       e = call(__NR_mknodat, dir, name, s_ifreg | 0666, 0);
+      made = e == 0;
       if (e == -e_exist) e = 0;
       at(Part::make_target, e);
     }
-    long onto = -1;
-    if (e == 0) onto = e = at(Part::resolve_target, resolve(dir, name, false));
-    if (onto >= 0) e = move_to(static_cast<int>(source), static_cast<int>(onto));
-    close(onto);
+    if (made) {
+      // Nobody else has seen the directory, and the name in it is a file of ours.
+      if (e == 0) e = at(Part::attach, call(__NR_move_mount, source, "", dir, name, move_mount_f_empty_path));
+    } else if (e == 0) {
+      const long onto = e = at(Part::resolve_target, resolve(dir, name, false));
+      if (onto >= 0) e = move_to(static_cast<int>(source), static_cast<int>(onto));
+      close(onto);
+    }
     close(source);
     return e;
   }
@@ -785,32 +809,65 @@ class Interpreter {
     return e;
   }
 
-  long mask_path(const Rec& x) {
-    const long onto = resolve(reg(x, 0), str(x, 0), false);
-    if (onto == -e_noent || onto == -e_notdir) return 0;
-    if (onto < 0) return at(Part::resolve_target, onto);
+  /// A cover for a file: a copy of the mount of a node that is /dev/null.
+  long copy_null(const Rec& x) {
+    if (null_ >= 0)
+      return at(Part::open_source, call(__NR_open_tree, null_, "",
+                                        open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path)));
+    const long cover =
+        reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null",
+                              open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
+                       : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
+    if (cover < 0) return at(Part::open_source, cover);
     uint32_t type = 0, major = 0, minor = 0;
-    long e = type_of(static_cast<int>(onto), &type);
-    long cover = -1;
-    if (e == 0 && type == s_ifdir) {
-      // One file system for all of them.
-      cover = empty_ < 0 ? empty_directory()
-                         : at(Part::open_source, call(__NR_open_tree, empty_, "", open_tree_clone | open_tree_cloexec |
-                                                                                      static_cast<unsigned>(at_empty_path)));
-    } else if (e == 0) {
-      cover = null_ >= 0 ? call(__NR_open_tree, null_, "", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path))
-              : reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
-                             : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
-      at(Part::open_source, cover);
-      if (cover >= 0 && null_ < 0) e = type_of(static_cast<int>(cover), &type, &major, &minor);
-      if (cover >= 0 && null_ < 0 && e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
-    }
-    if (e == 0) e = cover < 0 ? cover : move_to(static_cast<int>(cover), static_cast<int>(onto));
+    long e = type_of(static_cast<int>(cover), &type, &major, &minor);
+    if (e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
+    return e < 0 ? (close(cover), e) : cover;
+  }
+
+  /// A cover for something of this type. One file system for all directories, one node for all files.
+  long cover_for(uint32_t type, const Rec& x) {
+    if (type != s_ifdir) return copy_null(x);
+    return empty_ < 0 ? empty_directory()
+                      : at(Part::open_source, call(__NR_open_tree, empty_, "", open_tree_clone | open_tree_cloexec |
+                                                                                   static_cast<unsigned>(at_empty_path)));
+  }
+  /// The first cover of its type is kept, to be copied.
+  void keep_cover(uint32_t type, long cover) {
     long& kept = type == s_ifdir ? empty_ : null_;
-    if (e == 0 && kept < 0)
+    if (kept < 0)
       kept = cover;
     else
       close(cover);
+  }
+
+  long mask_path(const Rec& x) {
+    if ((x.flags & path_near) != 0) {
+      Statx st;
+      // Looked at first: a copy that finds nothing to cover would have to be taken down, which waits for RCU.
+      long e = call(__NR_statx, reg(x, 0), str(x, 0), at_symlink_nofollow, statx_type, &st);
+      if (e == -e_noent || e == -e_notdir) return 0;
+      if (e < 0) return at(Part::resolve_target, e);
+      const uint32_t type = st.mode & s_ifmt;
+      if (type == s_iflnk) return at(Part::resolve_target, -e_loop);
+      const long cover = cover_for(type, x);
+      if (cover < 0) return cover;
+      e = at(Part::attach, call(__NR_move_mount, cover, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
+      return e < 0 ? (close(cover), e) : (keep_cover(type, cover), 0);
+    }
+    const long onto = resolve(reg(x, 0), str(x, 0), false);
+    if (onto == -e_noent || onto == -e_notdir) return 0;
+    if (onto < 0) return at(Part::resolve_target, onto);
+    uint32_t type = 0;
+    long e = type_of(static_cast<int>(onto), &type);
+    if (e == 0) {
+      const long cover = e = cover_for(type, x);
+      if (cover >= 0) e = move_to(static_cast<int>(cover), static_cast<int>(onto));
+      if (e >= 0)
+        keep_cover(type, cover);
+      else
+        close(cover);
+    }
     close(onto);
     return e;
   }
@@ -826,15 +883,39 @@ class Interpreter {
     return at(Part::create_filesystem, e);
   }
 
+  /// A copy of the mounts at `path`, read-only.
+  long copy_read_only(long dir, const char* path, unsigned flags) {
+    flags |= open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_recursive);
+    const MountAttr a{attr_rdonly, 0, 0, 0};
+    if (attr_at_once_) {
+      const long copy = call(nr_open_tree_attr, dir, path, flags, &a, sizeof a);
+      if (copy != -e_nosys) return at(Part::open_source, copy);
+      attr_at_once_ = false;
+    }
+    const long copy = at(Part::open_source, call(__NR_open_tree, dir, path, flags));
+    if (copy < 0) return copy;
+    const long e = set_attributes(static_cast<int>(copy), attr_rdonly, 0, true, -1);
+    return e < 0 ? (close(copy), e) : copy;
+  }
+
   long protect_path(const Rec& x) {
+    if ((x.flags & path_near) != 0) {
+      const long copy = copy_read_only(reg(x, 0), str(x, 0), static_cast<unsigned>(at_symlink_nofollow));
+      if (copy == -e_noent || copy == -e_notdir) return 0;
+      if (copy < 0) return copy;
+      uint32_t type = 0;
+      long e = type_of(static_cast<int>(copy), &type);
+      if (e == 0 && type == s_iflnk) e = at(Part::resolve_target, -e_loop);  // whoever follows it is not held up by a mount
+      if (e == 0)
+        e = at(Part::attach, call(__NR_move_mount, copy, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
+      close(copy);
+      return e;
+    }
     const long onto = resolve(reg(x, 0), str(x, 0), false);
     if (onto == -e_noent || onto == -e_notdir) return 0;
     if (onto < 0) return at(Part::resolve_target, onto);
-    const long copy = call(__NR_open_tree, onto, "",
-                           open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path | at_recursive));
-    long e = at(Part::open_source, copy);
-    if (e >= 0) e = set_attributes(static_cast<int>(copy), attr_rdonly, 0, true, -1);
-    if (e >= 0) e = move_to(static_cast<int>(copy), static_cast<int>(onto));
+    const long copy = copy_read_only(onto, "", static_cast<unsigned>(at_empty_path));
+    const long e = copy < 0 ? copy : move_to(static_cast<int>(copy), static_cast<int>(onto));
     close(copy);
     close(onto);
     return e;
@@ -842,12 +923,18 @@ class Interpreter {
 
   long pivot_root(const Rec& x) {
     if (const long e = call(__NR_fchdir, reg(x, 0)); e < 0) return e;
-    if (const long e = call(__NR_pivot_root, ".", "."); e < 0) return e;
-    // The old root lies on top of the new one now, and on top of it all that was put there but the new root: "." leads to
-    // the topmost each time.
-    for (unsigned i = 0; i < on_root_; ++i)
-      if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
-    if (const long e = call(__NR_chdir, "/"); e < 0) return e;
+    if (bare_) {
+      // The new root lies on top of an empty read-only directory and nothing else. It stays there, as every machine's root
+      // lies on an empty rootfs: whoever climbs out of the root finds nothing. Taking it away would wait for RCU.
+      if (const long e = call(__NR_chroot, "."); e < 0) return e;
+    } else {
+      if (const long e = call(__NR_pivot_root, ".", "."); e < 0) return e;
+      // The old root lies on top of the new one now, and on top of it all that was put there but the new root: "." leads
+      // to the topmost each time.
+      for (unsigned i = 0; i < on_root_; ++i)
+        if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
+      if (const long e = call(__NR_chdir, "/"); e < 0) return e;
+    }
     // ".." of a root leads nowhere, but into what still lies on top of it.
     Statx root, above;
     if (const long e = call(__NR_statx, reg(x, 0), "", at_empty_path, statx_mount, &root); e < 0) return at(Part::verify, e);
@@ -992,7 +1079,7 @@ class Interpreter {
     const uint64_t inheritable = ambient ? caps : 0;
     const CapData data[2] = {{low(kept), low(kept), low(inheritable)}, {high(kept), high(kept), high(inheritable)}};
     if (const long e = call(__NR_capset, &head, data); e < 0) return at(Part::capset, e);
-    if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_clear_all, 0, 0, 0); e < 0) return at(Part::ambient, e);
+    // What is not inheritable is not ambient any more, capabilities(7).
     if (ambient)
       for (unsigned c = 0; c <= x.n[2]; ++c)
         if (((caps >> c) & 1U) != 0)
@@ -1110,10 +1197,13 @@ class Interpreter {
   unsigned pty_count_ = 0;
   long empty_ = -1;       ///< A masked directory's cover, for the next ones.
   long null_ = -1;        ///< A masked file's.
+  int cwd_ = -1;          ///< The descriptor of the working directory, if that is known.
+  bool attr_at_once_ = true;  ///< open_tree_attr(2), until the kernel says that it has none.
   unsigned on_root_ = 0;  ///< Mounts stacked on the host's "/".
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;
   bool nofile_set_ = false;
+  bool bare_ = false;     ///< The mount namespace began empty.
   Part part_ = Part::whole;
   uint16_t detail_ = 0;
 };

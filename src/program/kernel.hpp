@@ -41,6 +41,7 @@ inline constexpr int o_directory = 0200000, o_nofollow = 0400000;
 inline constexpr unsigned open_tree_clone = 1, open_tree_cloexec = o_cloexec, fsopen_cloexec = 1, fsmount_cloexec = 1,
                           fsconfig_set_flag = 0, fsconfig_set_string = 1, fsconfig_cmd_create = 6,
                           move_mount_f_empty_path = 4, move_mount_t_empty_path = 0x40;
+inline constexpr long nr_open_tree_attr = 467;  // Linux 6.15
 struct MountAttr {
   uint64_t attr_set, attr_clr, propagation, userns_fd;
 };
@@ -69,7 +70,7 @@ struct Statx {
 };
 static_assert(sizeof(Statx) == 256);
 inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff, statx_mount = 0x1000;
-inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000;
+inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000, s_iflnk = 0120000;
 
 inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15,
                      pr_capbset_drop = 24, pr_set_child_subreaper = 36, pr_set_no_new_privs = 38, pr_cap_ambient = 47,

@@ -494,6 +494,7 @@ void remove_state() {
     next = fd + 1;
   };
   keep(fd_self);
+  if (context.bare_mounts >= 0) keep(context.bare_mounts);
   keep(context.sync);
   for (unsigned i = 0; i < context.passed_count; ++i) keep(context.passed[i]);
   must_close(next, 0xffffffffL);
@@ -563,6 +564,52 @@ long clone_now(CloneJob& job) {
   return header().join_result;
 }
 
+/// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of its own, which the zygote
+/// waits for.
+[[noreturn]] void empty_mounts() {
+  auto& result = header().join_result;
+  const auto must = [&result](long e) {
+    result = e;
+    if (e < 0) leave(1);
+    return e;
+  };
+  must(call(__NR_mount, 0L, "/", 0L, ms_rec | ms_private, 0L));
+  const long fs = must(call(__NR_fsopen, "tmpfs", fsopen_cloexec));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
+  const long root = must(call(__NR_fsmount, fs, fsmount_cloexec, attr_rdonly | attr_nosuid | attr_nodev | attr_noexec));
+  must(call(__NR_move_mount, root, "", at_fdcwd, "/", move_mount_f_empty_path));
+  must(call(__NR_fchdir, root));
+  const long ns = must(call(__NR_openat, at_fdcwd, "/proc/self/ns/mnt", o_rdonly | o_cloexec));
+  must(call(__NR_pivot_root, ".", "."));
+  must(call(__NR_umount2, ".", mnt_detach));
+  close(static_cast<int>(fs));
+  close(static_cast<int>(root));
+  result = ns;
+  leave(0);
+}
+
+/// The empty mount namespace, or -1. Made when it is wanted for the second time: a single container gains nothing by it.
+int bare_mounts() {
+  static int wanted = 0;  // how often; -1: it is there, or cannot be had
+  static int ns = -1;
+  if (wanted < 0 || ++wanted < 2) return ns;
+  wanted = -1;
+  CloneArgs helper{};
+  helper.flags = clone_newns | clone_vfork | clone_files;  // it opens in our table
+  header().join_result = -e_again;
+  const long pid = call(__NR_clone3, &helper, sizeof helper);
+  if (pid == 0) empty_mounts();
+  if (pid < 0) return ns;
+  call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
+  const long made = header().join_result;
+  // What it may have left open goes with us; it is tried once.
+  if (made < 0 || call(__NR_dup3, made, fd_bare_mounts, o_cloexec) < 0) return ns;
+  close(static_cast<int>(made));
+  return ns = fd_bare_mounts;
+}
+
 void on_clone(const Request& request, const int* fds, unsigned count) {
   const bool into_cgroup = (request.flags & request_into_cgroup) != 0;
   const unsigned before_sync = 1 + (into_cgroup ? 1U : 0U) + request.joins;
@@ -582,6 +629,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   ChildContext context;
   context.sync = fds[before_sync];
   context.zygote = fd_self;
+  context.bare_mounts = (request.flags & request_bare_mounts) != 0 ? bare_mounts() : -1;
   context.passed_count = count - before_sync - 1;
   for (unsigned i = 0; i < context.passed_count; ++i) context.passed[i] = fds[before_sync + 1 + i];
   context.page = &page(request.page);
@@ -841,6 +889,7 @@ void make_state() {
     give_up(mapped, StartPart::state_file);
   }
   arena = reinterpret_cast<char*>(mapped);
+  call(__NR_madvise, arena, arena_size, 1 /* MADV_RANDOM */);  // a disk's file system reads, and clears, far around
   header().magic = magic;
   header().version = 1;
   header().zygote = static_cast<int32_t>(call(__NR_getpid));
@@ -881,6 +930,7 @@ void start(char** argv) {
   const long event = call(__NR_eventfd2, 0, o_cloexec);
   must(event);
   for (int fd = 0; fd < 3; ++fd) must(call(__NR_dup3, event, fd, o_cloexec));
+  must(call(__NR_dup3, event, fd_bare_mounts, o_cloexec));  // until it is made
   close(static_cast<int>(event));
 
   must(call(__NR_prlimit64, 0, rlimit_nofile, 0L, &caller_nofile));

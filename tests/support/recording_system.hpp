@@ -43,6 +43,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_capget, "capget", ""},
       {__NR_capset, "capset", ""},
       {__NR_chdir, "chdir", "s"},
+      {__NR_chroot, "chroot", "s"},
       {__NR_clone3, "clone3", ""},
       {__NR_close, "close", "f"},
       {__NR_close_range, "close_range", "nnn"},
@@ -68,6 +69,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_move_mount, "move_mount", "fsfsx"},
       {__NR_munmap, "munmap", ""},
       {__NR_open_tree, "open_tree", "fsx"},
+      {kernel::nr_open_tree_attr, "open_tree_attr", "fsx"},
       {__NR_openat, "openat", "fsxo"},
       {__NR_openat2, "openat2", "fs"},
       {__NR_personality, "personality", "x"},
@@ -153,6 +155,8 @@ class RecordingSystem {
   std::string incoming = {};                    ///< Bytes of the program, on the sync socket.
   std::deque<Answer> answers = {};              ///< Of the host, in order; then it is gone.
   std::set<std::string> files = {};             ///< Paths of files; others are directories.
+  std::set<std::string> links = {};             ///< Paths of symbolic links.
+  bool old_kernel = false;                      ///< No open_tree_attr(2).
   std::set<std::string> missing = {};           ///< Paths that are not there until they are made.
   std::map<std::string, File> host_nodes = {};  ///< Device nodes by their host path.
   long clone_result = 0;                        ///< 0: we are the child.
@@ -256,10 +260,18 @@ class RecordingSystem {
     open.emplace(fd, std::move(file));
     return fd;
   }
+  /// Whether a path is one of these, or the name of one of them.
+  static bool is_among(const std::set<std::string>& paths, const std::string& path) {
+    return std::ranges::any_of(paths, [&path](const std::string& p) {
+      return p == path || (path.find('/') == path.npos && p.ends_with("/" + path));
+    });
+  }
+  [[nodiscard]] bool is_missing(const std::string& path) const { return is_among(missing, path); }
   [[nodiscard]] File found(const std::string& path, File::Kind kind) const {
-    return {.what = path,
-            .kind = kind,
-            .type = files.contains(path) ? kernel::s_ifreg : kernel::s_ifdir};
+    const auto type = is_among(links, path)   ? kernel::s_iflnk
+                      : is_among(files, path) ? kernel::s_ifreg
+                                              : kernel::s_ifdir;
+    return {.what = path, .kind = kind, .type = type};
   }
   /// A name was made in some directory.
   void made(const std::string& name) {
@@ -292,13 +304,17 @@ class RecordingSystem {
       case __NR_openat2: {
         const auto how = value<kernel::OpenHow>(c);
         call.data = std::to_string(how.flags) + " " + std::to_string(how.resolve);
-        if (missing.contains(names[1])) return -ENOENT;
+        if (is_missing(names[1])) return -ENOENT;
         return opened(found(names[1], File::lookup));
       }
       case __NR_openat:
         return opened({.what = names[1],
                        .kind = names[1] == "ptmx" ? File::master : File::other,
                        .type = kernel::s_ifreg});
+      case kernel::nr_open_tree_attr:
+        if (old_kernel) return -ENOSYS;
+        call.data = std::to_string(value<kernel::MountAttr>(d).attr_set);
+        [[fallthrough]];
       case __NR_open_tree: {
         if (names[1].empty()) {
           // As with AT_EMPTY_PATH; without it an empty path is none.
@@ -315,7 +331,7 @@ class RecordingSystem {
                          .type = kernel::s_ifchr,
                          .major = 1,
                          .minor = 3});
-        if (missing.contains(names[1])) return -ENOENT;
+        if (is_missing(names[1])) return -ENOENT;
         return opened(found(names[1], File::mount));
       }
       case __NR_fsopen:
@@ -336,6 +352,9 @@ class RecordingSystem {
           st.mode = static_cast<std::uint16_t>(file.type);
           st.rdev_major = file.major;
           st.rdev_minor = file.minor;
+        } else if (a != kernel::at_fdcwd) {
+          if (is_missing(names[1])) return -ENOENT;
+          st.mode = static_cast<std::uint16_t>(found(names[1], File::lookup).type);
         }
         store(e, st);
         return 0;

@@ -250,6 +250,7 @@ struct MountOp {
   Propagation propagation = Propagation::as_is;
   Place place = at_target;
   Slot base = {};
+  Slot dir = {};            ///< filesystem: as of MaskPath, for `target`.
   std::string target = {};  ///< Absolute in the container for a reader; looked up in `base`, never as a host path.
   bool create = true;
   bool follow_links = false;
@@ -312,6 +313,9 @@ struct MaskPath {
   static constexpr Step step = Step::mask_path;
   static constexpr Actor actor = Actor::child;
   Slot base = {};
+  /// The directory that holds the last name of `path`, if it is of a file system that the container's process made and
+  /// nobody else has seen: that name is looked up there at once. None: the whole of `path` is looked up below `base`.
+  Slot dir = {};
   std::string path = {};
   Slot null = {};  ///< The /dev directory whose "null" covers files; without one the host's /dev/null is taken.
   bool operator==(const MaskPath&) const = default;
@@ -322,6 +326,7 @@ struct ProtectPath {
   static constexpr Step step = Step::protect_path;
   static constexpr Actor actor = Actor::child;
   Slot base = {};
+  Slot dir = {};  ///< As of MaskPath.
   std::string path = {};
   bool operator==(const ProtectPath&) const = default;
 };

@@ -375,9 +375,8 @@ TEST_CASE("a node that may not be made is bound, when it is what it should be", 
         Lines{"mknodat(</srv>, \"fuse\", 020666, 0x100a2c)",
               "mknodat(</srv>, \"fuse\", 020666, 0x100a2c)",
               "open_tree(<cwd>, \"/dev/fuse\", 0x80001)", "statx(</dev/fuse>, \"\", 0x1000, 0x1)",
-              "mknodat(</srv>, \"fuse\", 0100666, 0x0)", "openat2(</srv>, \"fuse\") \"2621440 22\"",
-              "move_mount(</dev/fuse>, \"\", <fuse>, \"\", 0x44)", "close(<fuse>)",
-              "close(</dev/fuse>)"});
+              "mknodat(</srv>, \"fuse\", 0100666, 0x0)",
+              "move_mount(</dev/fuse>, \"\", </srv>, \"fuse\", 0x4)", "close(</dev/fuse>)"});
   const Failure wrong{ENODEV, Part::device_mismatch};
   CHECK(failure_in_root(node, forbidden(0020000, 10, 229)) == wrong);
   CHECK(failure_in_root(node, forbidden(0020000, 11, 300)) == wrong);
@@ -399,6 +398,71 @@ TEST_CASE("what is not there is neither masked nor protected", "[program]") {
   const auto gone = [](ChildRun& c) { c.system.missing = {"/proc/gone"}; };
   CHECK(calls_in_root(op::MaskPath{.base = root_slot, .path = "/proc/gone"}, gone).size() == 1);
   CHECK(calls_in_root(op::ProtectPath{.base = root_slot, .path = "/proc/gone"}, gone).size() == 1);
+}
+
+TEST_CASE("a name in a directory of our own is covered there, whatever it is", "[program]") {
+  const op::MaskPath mask{.base = root_slot, .dir = root_slot, .path = "/proc/keys"};
+  const auto file = [](ChildRun& c) { c.system.files = {"/proc/keys"}; };
+  CHECK(lines(calls_in_root(mask, file)) ==
+        Lines{"statx(</srv>, \"keys\", 0x100, 0x1)", "open_tree(<cwd>, \"/dev/null\", 0x80001)",
+              "statx(</dev/null>, \"\", 0x1000, 0x1)",
+              "move_mount(</dev/null>, \"\", </srv>, \"keys\", 0x4)"});
+  const auto dir = lines(calls_in_root(op::MaskPath{.base = root_slot, .dir = root_slot, .path = "/proc/acpi"}));
+  CHECK(dir.front() == "statx(</srv>, \"acpi\", 0x100, 0x1)");
+  CHECK(dir.back() == "move_mount(<tmpfs>, \"\", </srv>, \"acpi\", 0x4)");
+  CHECK(calls_in_root(mask, [](ChildRun& c) { c.system.missing = {"/proc/keys"}; }).size() == 1);
+  CHECK(failure_in_root(mask, [](ChildRun& c) { c.system.links = {"/proc/keys"}; }) ==
+        Failure{ELOOP, Part::resolve_target});
+}
+
+TEST_CASE("a name in a directory of our own is made read-only there, and is no link", "[program]") {
+  const op::ProtectPath protect{.base = root_slot, .dir = root_slot, .path = "/proc/sys"};
+  CHECK(lines(calls_in_root(protect)) ==
+        Lines{"open_tree_attr(</srv>, \"sys\", 0x88101) \"1\"", "statx(<sys>, \"\", 0x1000, 0x1)",
+              "move_mount(<sys>, \"\", </srv>, \"sys\", 0x4)", "close(<sys>)"});
+  CHECK(lines(calls_in_root(protect, [](ChildRun& c) { c.system.old_kernel = true; })) ==
+        Lines{"open_tree_attr(</srv>, \"sys\", 0x88101)", "open_tree(</srv>, \"sys\", 0x88101)",
+              "mount_setattr(<sys>, \"\", 0x9000) \"1 0 0\"", "statx(<sys>, \"\", 0x1000, 0x1)",
+              "move_mount(<sys>, \"\", </srv>, \"sys\", 0x4)", "close(<sys>)"});
+  CHECK(calls_in_root(protect, [](ChildRun& c) { c.system.missing = {"/proc/sys"}; }).size() == 1);
+  CHECK(failure_in_root(protect, [](ChildRun& c) { c.system.links = {"/proc/sys"}; }) ==
+        Failure{ELOOP, Part::resolve_target});
+}
+
+TEST_CASE("a mount namespace that begins empty needs no clearing", "[program]") {
+  const Plan plan = small_plan({op::Unshare{.namespaces = Namespace::mount | Namespace::ipc},
+                                op::ContainPropagation{},
+                                op::MountOp{.source = op::MountOp::tree,
+                                            .what = "/srv",
+                                            .place = op::MountOp::on_root,
+                                            .to = root_slot},
+                                op::PivotRoot{.root = root_slot}});
+  const auto run = [&plan](bool there) {
+    ChildRun child(plan);
+    child.context.bare_mounts = 9;
+    child.system.open[9] = {.what = "empty"};
+    if (!there)
+      child.system.before = [](const Call& c) -> std::optional<long> {
+        if (c.nr == __NR_setns) return -EPERM;
+        return {};
+      };
+    child.run();
+    REQUIRE(child.executed);
+    std::vector<Call> mine;
+    for (std::uint32_t op = 2; op < 6; ++op)
+      for (const Call& c : calls_of(child, op)) mine.push_back(c);
+    return lines(mine);
+  };
+  CHECK(run(true) == Lines{"setns(<empty>, 0x20000)", "unshare(0x8020000)",
+                           "open_tree(<cwd>, \"/srv\", 0x80801)",
+                           "move_mount(</srv>, \"\", <cwd>, \"/\", 0x4)", "fchdir(</srv>)",
+                           "chroot(\".\")", "statx(</srv>, \"\", 0x1000, 0x1000)",
+                           "statx(<cwd>, \"..\", 0x0, 0x1000)"});
+  // What cannot be entered is done without.
+  const auto plain = run(false);
+  CHECK(has(plain, "mount(0, \"/\", 0, 0x44000, 0)"));
+  CHECK(has(plain, "pivot_root(\".\", \".\")"));
+  CHECK(has(plain, "umount2(\".\", 0x2)"));
 }
 
 TEST_CASE("every mount that was stacked on the host's root is let go", "[program]") {

@@ -185,7 +185,7 @@ TEST_CASE("rights go after the mounts, in the one order that works", "[program]"
     if (credentials[0]->set_groups) order.push_back(first(mine, call_of(__NR_setgroups)));
     for (const long nr : {__NR_setresgid, __NR_setresuid, __NR_capset})
       order.push_back(first(mine, call_of(nr)));
-    order.push_back(first(mine, prctl_of(kernel::pr_cap_ambient)));
+    if (credentials[0]->ambient) order.push_back(first(mine, prctl_of(kernel::pr_cap_ambient)));
     order.push_back(first(mine, call_of(__NR_capget)));
     CHECK(std::ranges::is_sorted(order));
     CHECK(order.back() != never);
@@ -265,7 +265,7 @@ TEST_CASE("the child holds nothing that no op needs", "[program]") {
     std::size_t kept = 0;
     for (const auto* m : all_of<op::MountOp>(plan))
       if (m->source == op::MountOp::filesystem && m->place == op::MountOp::at_target &&
-          m->to.valid())
+          m->to.valid() && !m->flags.has(MountFlag::read_only))  // mount(2) gives no descriptor
         ++kept;
     CHECK(lookups == kept);
   });
