@@ -92,7 +92,8 @@ void set_memory(Groups& groups, const Resources& r, Refusals& refusals) {
   if (r.memory_high)
     refusals.unsupported(
         "resources.memory_high",
-        "the memory controller of this machine is cgroup v1, which has no such limit");
+        "the memory controller of this machine is cgroup v1, which has no such limit",
+        "set resources.memory_max, or boot with systemd.unified_cgroup_hierarchy=1");
   if (r.memory_max) v.push_back({"memory.limit_in_bytes", number(r.memory_max->value)});
   if (r.memory_swap_max) {
     if (!r.memory_max)
@@ -156,7 +157,8 @@ void set_raw(Groups& groups, const Resources& r, Refusals& refusals) {
       if (!v2 && s.optional) continue;
       if (!v2)
         refusals.unsupported(field,
-                             fmt::format("'{}' needs cgroup v2, which is not mounted", s.file));
+                             fmt::format("'{}' needs cgroup v2, which is not mounted", s.file),
+                             "mount it, or mark the setting optional");
       else
         g = groups.need(*v2, field);
     } else {
@@ -205,7 +207,7 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
           field, "no cgroup hierarchy is mounted",
           for_kill ? "without a pid namespace of its own a container is ended by its cgroup; "
                      "resources.cgroup = never does without"
-                   : "");
+                   : "mount one at /sys/fs/cgroup, or leave resources.cgroup out");
   }
   return groups.take();
 }

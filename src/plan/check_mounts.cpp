@@ -21,7 +21,8 @@ constexpr std::uint32_t no_id = 0xffffffffU;
 /// A user namespace may mount overlayfs since 5.11.
 void Checks::overlay_here(std::string_view field) const {
   if (shape.ids.inside() && !facts.kernel_at_least(5, 11))
-    refusals.unsupported(field, "overlayfs in a user namespace needs Linux 5.11");
+    refusals.unsupported(field, "overlayfs in a user namespace needs Linux 5.11",
+                         "use a newer kernel, or run as root with idmap.kind = none");
 }
 
 void Checks::root() const {
@@ -42,7 +43,8 @@ void Checks::root() const {
     refusals.bad("root.upper", "is of an ephemeral root, which this is not",
                  "set root.ephemeral = true");
   if (host && r.ephemeral && !r.upper.empty())
-    refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory");
+    refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory",
+                 "leave it out, or set root.path");
   if (host && !r.ephemeral && !spec.default_mounts) {
     std::vector<std::string> shown;
     for (const std::string_view kernel : {"/proc", "/sys"})
@@ -55,7 +57,8 @@ void Checks::root() const {
            "without them the container sees the host's own: " + listed(shown, ", "));
   }
   if (host && r.ephemeral && r.read_only)
-    refusals.bad("root.read_only", "the host's own '/' is either read-only or ephemeral");
+    refusals.bad("root.read_only", "the host's own '/' is either read-only or ephemeral",
+                 "leave out one of them");
 
   if (r.idmapped) {
     if (host && !r.ephemeral)
@@ -66,7 +69,8 @@ void Checks::root() const {
     else if (!facts.privileged())
       refusals.unsupported("root.idmapped", "needs CAP_SYS_ADMIN on the host", "run as root");
     else if (!facts.kernel_at_least(5, 12))
-      refusals.unsupported("root.idmapped", "needs Linux 5.12");
+      refusals.unsupported("root.idmapped", "needs Linux 5.12",
+                           "use a newer kernel, or change the owners of the root's files");
   }
   if (!r.ephemeral) return;
   const bool by_host = shape.ids.own && facts.privileged() && (host || r.idmapped);
@@ -93,9 +97,11 @@ void Checks::mounts() const {
     const Flags<MountFlag> flags = std::visit([](const auto& x) { return x.flags; }, m);
     known(field + ".flags", flags);
     if (flags.has(MountFlag::noatime) && flags.has(MountFlag::strictatime))
-      refusals.bad(field + ".flags", "noatime and strictatime exclude each other");
+      refusals.bad(field + ".flags", "noatime and strictatime exclude each other",
+                   "leave out one of them");
     if (flags.has(MountFlag::nosymfollow) && !facts.kernel_at_least(5, 14))
-      refusals.unsupported(field + ".flags", "nosymfollow needs Linux 5.14");
+      refusals.unsupported(field + ".flags", "nosymfollow needs Linux 5.14",
+                           "use a newer kernel, or leave the flag out");
     // The file systems of the kernel have no device nodes, and devpts is nothing else.
     const bool has_nodes = std::holds_alternative<Bind>(m) || std::holds_alternative<Tmpfs>(m) ||
                            std::holds_alternative<Overlay>(m) || std::holds_alternative<FsMount>(m);
@@ -109,7 +115,8 @@ void Checks::mount(std::string_view f, const Bind& m) const {
   const std::string field(f), source = field + ".source";
   const bool by_fd = m.source_fd != HostFd{};
   if (by_fd && !m.source_fd.valid())
-    refusals.bad(field + ".source_fd", fmt::format("{} is no descriptor", m.source_fd.number));
+    refusals.bad(field + ".source_fd", fmt::format("{} is no descriptor", m.source_fd.number),
+                 "give one that is open, or a path as source");
   if (by_fd && !m.source.empty())
     refusals.bad(source, "there is a descriptor (source_fd) as well", "leave one of them out");
   if (m.idmapped) {
@@ -118,11 +125,12 @@ void Checks::mount(std::string_view f, const Bind& m) const {
     else if (!facts.privileged())
       refusals.unsupported(field + ".idmapped", "needs CAP_SYS_ADMIN on the host", "run as root");
     else if (!facts.kernel_at_least(5, 12))
-      refusals.unsupported(field + ".idmapped", "needs Linux 5.12");
+      refusals.unsupported(field + ".idmapped", "needs Linux 5.12",
+                           "use a newer kernel, or change the owners of the files");
   }
   if (by_fd) return;
   if (m.source.empty())
-    refusals.bad(source, "is missing, and source_fd, too");
+    refusals.bad(source, "is missing, and source_fd, too", "set one of them");
   else if (host_path(source, m.source)) {
     const std::string from = without_dots(m.source.str());
     const std::string target = normalized(m.target.str());
@@ -149,7 +157,8 @@ void Checks::mount(std::string_view f, const Proc& m) const {
   const auto option = [&](bool set, std::string_view name) {
     if (!set) return;
     if (!facts.kernel_at_least(5, 8))
-      refusals.unsupported(fmt::format("{}.{}", field, name), "needs Linux 5.8");
+      refusals.unsupported(fmt::format("{}.{}", field, name), "needs Linux 5.8",
+                           "use a newer kernel, or leave it out");
     if (shape.ids.own && shape.shares(Namespace::pid))
       refusals.unsupported(fmt::format("{}.{}", field, name),
                            "with the host's processes a user namespace has only the host's procfs",
@@ -176,13 +185,16 @@ void Checks::mount(std::string_view field, const Mqueue& /*m*/) const {
 }
 
 void Checks::mount(std::string_view field, const CgroupMount& m) const {
-  if (facts.cgroups.empty()) refusals.unsupported(field, "no cgroup hierarchy is mounted here");
+  if (facts.cgroups.empty())
+    refusals.unsupported(field, "no cgroup hierarchy is mounted here",
+                         "leave it out, or mount one at /sys/fs/cgroup for the calling program");
   cgroup_view(field, m.flags);
 }
 
 void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
   if (spec.resources.cgroup == CgroupMode::never)
-    refusals.bad(field, "there is nothing of its own to see: resources.cgroup is 'never'");
+    refusals.bad(field, "there is nothing of its own to see: resources.cgroup is 'never'",
+                 "leave resources.cgroup out");
   if (!shape.own(Namespace::cgroup) && shape.ids.own)
     refusals.unsupported(field, "in a new user namespace this needs a cgroup namespace of its own",
                          "add cgroup to namespaces");
@@ -195,40 +207,46 @@ void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
 void Checks::mount(std::string_view field, const Devpts& m) const {
   if (m.max < 1 || m.max > most_ptys)
     refusals.bad(std::string(field) + ".max",
-                 fmt::format("{} is not among 1 to {}", m.max, most_ptys));
+                 fmt::format("{} is not among 1 to {}", m.max, most_ptys),
+                 "the usual number is 1024");
 }
 
 void Checks::mount(std::string_view f, const Overlay& m) const {
   const std::string field(f);
   layers(field, m.upper, m.work, m.size, m.ephemeral);
   if (m.lower.empty())
-    refusals.bad(field + ".lower", "is empty: an overlay is above something");
+    refusals.bad(field + ".lower", "is empty: an overlay is above something",
+                 "name the directories that are seen through it, the topmost first");
   else if (m.upper.empty() && !m.ephemeral && m.lower.size() < 2)
     refusals.bad(field + ".lower", "one layer alone, with nothing above it, is no overlay",
                  "use a bind, or set upper or ephemeral");
   if (m.lower.size() > most_layers)
     refusals.bad(field + ".lower",
-                 fmt::format("has {} layers; overlayfs takes {}", m.lower.size(), most_layers));
+                 fmt::format("has {} layers; overlayfs takes {}", m.lower.size(), most_layers),
+                 "put an overlay of some of them below another");
   for (std::size_t i = 0; i < m.lower.size(); ++i) host_path(nth(field + ".lower", i), m.lower[i]);
   if (m.ephemeral && !m.upper.empty())
-    refusals.bad(field + ".upper", "an ephemeral overlay has its own, which is thrown away");
+    refusals.bad(field + ".upper", "an ephemeral overlay has its own, which is thrown away",
+                 "leave out upper and work, or ephemeral");
   overlay_here(field);
 }
 
 void Checks::mount(std::string_view f, const FsMount& m) const {
   const std::string field(f);
   if (m.type.empty())
-    refusals.bad(field + ".type", "is empty");
+    refusals.bad(field + ".type", "is empty", "say one of /proc/filesystems");
   else if (m.type.size() > 255 || m.type.find('/') != std::string::npos)
     refusals.bad(field + ".type",
-                 fmt::format("{} is no file system", quoted(m.type.substr(0, 80))));
+                 fmt::format("{} is no file system", quoted(m.type.substr(0, 80))),
+                 "say one of /proc/filesystems");
   else
     text(field + ".type", m.type);
   text(field + ".source", m.source);
   for (std::size_t i = 0; i < m.options.size(); ++i) {
     const std::string option = nth(field + ".options", i);
     if (m.options[i].empty() || m.options[i].front() == '=')
-      refusals.bad(option, fmt::format("{} is no option", quoted(m.options[i])));
+      refusals.bad(option, fmt::format("{} is no option", quoted(m.options[i])),
+                   "key, or key=value");
     else
       text(option, m.options[i]);
   }
@@ -259,11 +277,14 @@ void Checks::devices() const {
   const bool replaced = std::ranges::any_of(
       spec.mounts, [](const Mount& m) { return normalized(target_of(m).str()) == "/dev"; });
   if (!d.populate)
-    refusals.bad("devices.nodes", "/dev is left as it is: devices.populate is false");
+    refusals.bad("devices.nodes", "/dev is left as it is: devices.populate is false",
+                 "set devices.populate = true");
   else if (!shape.own_root())
-    refusals.bad("devices.nodes", "need a mount namespace of the container's own");
+    refusals.bad("devices.nodes", "need a mount namespace of the container's own",
+                 "add mount to namespaces");
   else if (replaced)
-    refusals.bad("devices.nodes", "another mount takes the place of /dev");
+    refusals.bad("devices.nodes", "another mount takes the place of /dev",
+                 "leave that mount out, or make the nodes in what it mounts");
   constexpr auto usual = std::to_array<std::string_view>(
       {"console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
        "stdout", "tty", "urandom", "zero"});
@@ -278,15 +299,20 @@ void Checks::devices() const {
                    "for instance fuse, or net/tun");
     else if (std::ranges::find(usual, names.front()) != usual.end() &&
              (names.front() != "console" || shape.console))
-      refusals.bad(field, fmt::format("'{}' is there already", names.front()));
+      refusals.bad(field, fmt::format("'{}' is there already", names.front()), "leave it out");
     for (std::size_t k = 0; k < i; ++k)
       if (normalized(d.nodes[k].name) == normalized(n.name))
-        refusals.bad(field, fmt::format("{} is there twice", quoted(n.name)));
+        refusals.bad(field, fmt::format("{} is there twice", quoted(n.name)),
+                     "leave out one of them");
     // 12 and 20 bits, since Linux 2.6.
-    if (n.major > 0xfffU) refusals.bad(field, fmt::format("major {} is beyond 4095", n.major));
-    if (n.minor > 0xfffffU) refusals.bad(field, fmt::format("minor {} is beyond 1048575", n.minor));
+    const char* const numbers = "ls -l shows the numbers of a node; /proc/devices lists the major ones";
+    if (n.major > 0xfffU)
+      refusals.bad(field, fmt::format("major {} is beyond 4095", n.major), numbers);
+    if (n.minor > 0xfffffU)
+      refusals.bad(field, fmt::format("minor {} is beyond 1048575", n.minor), numbers);
     if (n.uid.value == no_id || n.gid.value == no_id)
-      refusals.bad(field, fmt::format("{} stands for no id", no_id));
+      refusals.bad(field, fmt::format("{} stands for no id", no_id),
+                   "use an id of the container");
     mode(field, n.mode);
   }
 }

@@ -32,10 +32,12 @@ void Checks::process() const {
   if (p.umask) mode("process.umask", *p.umask, 0777);
   if (p.oom_score_adj && (*p.oom_score_adj < -1000 || *p.oom_score_adj > 1000))
     refusals.bad("process.oom_score_adj",
-                 fmt::format("{} is not among -1000 to 1000", *p.oom_score_adj));
+                 fmt::format("{} is not among -1000 to 1000", *p.oom_score_adj),
+                 "the higher, the sooner it is killed for lack of memory; 0 is usual");
   if (p.death_signal.value < 1 || p.death_signal.value > 64)
     refusals.bad("process.death_signal",
-                 fmt::format("{} is not among 1 to 64", p.death_signal.value));
+                 fmt::format("{} is not among 1 to 64", p.death_signal.value),
+                 "9, SIGKILL, is the default");
   // Settings go through a procfs that nothing lies on yet; to mount one takes rights over the mount
   // namespace.
   if (shape.proc_early && shape.ids.inside() && !shape.own_root() && !shape.ids.joined)
@@ -49,15 +51,17 @@ void Checks::process() const {
 void Checks::argv_and_env() const {
   const Process& p = spec.process;
   if (p.argv.empty())
-    refusals.bad("process.argv", "is empty: nothing to run");
+    refusals.bad("process.argv", "is empty: nothing to run", "name a program and its arguments");
   else if (p.argv.front().empty())
-    refusals.bad("process.argv", "the program is an empty word");
+    refusals.bad("process.argv", "the program is an empty word",
+                 "name a program; is a variable unset that should have named it?");
   std::uint64_t total = 0;
   const auto fits = [&](const std::string& field, const std::string& s) {
     total += s.size() + 1 + sizeof(char*);
     if (s.size() + 1 > longest_string)
       refusals.bad(field,
-                   fmt::format("has {} bytes; the kernel takes {}", s.size(), longest_string - 1));
+                   fmt::format("has {} bytes; the kernel takes {}", s.size(), longest_string - 1),
+                   "pass it by a file or a descriptor");
     return text(field, s);
   };
   for (std::size_t i = 0; i < p.argv.size(); ++i) fits(nth("process.argv", i), p.argv[i]);
@@ -69,19 +73,21 @@ void Checks::argv_and_env() const {
       refusals.bad(field, fmt::format("{} has no '='", quoted(p.env[i].substr(0, 80))),
                    "NAME=value; nothing is taken from the host's environment");
     else if (equals == 0)
-      refusals.bad(field, fmt::format("{} has no name", quoted(p.env[i].substr(0, 80))));
+      refusals.bad(field, fmt::format("{} has no name", quoted(p.env[i].substr(0, 80))),
+                   "NAME=value");
   }
   if (total > longest_total)
     refusals.bad("process.argv",
                  fmt::format("with the environment it takes {}; the kernel has {}",
-                             size_text(Bytes{total}), size_text(Bytes{longest_total})));
+                             size_text(Bytes{total}), size_text(Bytes{longest_total})),
+                 "pass some of it by a file or a descriptor");
 }
 
 void Checks::ids() const {
   const Process& p = spec.process;
   const auto mapped = [&](std::string_view field, std::uint32_t id, bool has) {
     if (id == no_id)
-      refusals.bad(field, fmt::format("{} stands for no id", id));
+      refusals.bad(field, fmt::format("{} stands for no id", id), "use an id of the container");
     else if (!has)
       refusals.bad(field, fmt::format("{} is not in the container's id map", id),
                    "use an id that is, or a larger map");
@@ -99,7 +105,8 @@ void Checks::ids() const {
                          "newgidmap and a range in /etc/subgid allow it");
   if (p.groups.size() > most_groups)
     refusals.bad("process.groups",
-                 fmt::format("has {} groups; the kernel takes {}", p.groups.size(), most_groups));
+                 fmt::format("has {} groups; the kernel takes {}", p.groups.size(), most_groups),
+                 "give fewer");
 }
 
 void Checks::stdio() const {
@@ -109,7 +116,8 @@ void Checks::stdio() const {
         {"process.stdio.out", p.stdio.out},
         {"process.stdio.err", p.stdio.err}})
     if (stream.kind == Stream::descriptor && !stream.fd.valid())
-      refusals.bad(field, fmt::format("{} is no descriptor", stream.fd.number));
+      refusals.bad(field, fmt::format("{} is no descriptor", stream.fd.number),
+                   "give one that is open, or another kind of stream");
   if (p.stdio.in.kind == Stream::capture)
     refusals.bad("process.stdio.in", "'capture' is for output", "'null' reads as empty");
 
@@ -123,17 +131,21 @@ void Checks::stdio() const {
   for (std::size_t i = 0; i < p.descriptors.size(); ++i) {
     const PassedFd& fd = p.descriptors[i];
     const std::string field = nth("process.descriptors", i);
-    if (!fd.host.valid()) refusals.bad(field, fmt::format("{} is no descriptor", fd.host.number));
+    if (!fd.host.valid())
+      refusals.bad(field, fmt::format("{} is no descriptor", fd.host.number),
+                   "give one that is open");
     if (fd.number < 3)
       refusals.bad(field, fmt::format("number {} is not 3 or more", fd.number),
                    "0 to 2 are process.stdio");
     else if (fd.number > largest_number || static_cast<std::uint64_t>(fd.number) >= open_files)
       refusals.bad(field, fmt::format("number {} is beyond the last descriptor, {}", fd.number,
                                       std::min<std::uint64_t>(
-                                          largest_number, open_files == 0 ? 0 : open_files - 1)));
+                                          largest_number, open_files == 0 ? 0 : open_files - 1)),
+                   "use a lower number, or a higher limit of open files");
     for (std::size_t k = 0; k < i; ++k)
       if (p.descriptors[k].number == fd.number)
-        refusals.bad(field, fmt::format("number {} is given twice", fd.number));
+        refusals.bad(field, fmt::format("number {} is given twice", fd.number),
+                     "give each another number");
   }
 }
 
@@ -144,14 +156,15 @@ void Checks::rlimits() const {
     const std::string field = nth("process.rlimits", i);
     const std::string_view name = name_of(limit.resource);
     if (name.empty()) {
-      refusals.bad(field, "is no limit of setrlimit(2)");
+      refusals.bad(field, "is no limit of setrlimit(2)", "use one of Rlimit");
       continue;
     }
     if (limit.soft > limit.hard)
-      refusals.bad(field, fmt::format("the soft limit of '{}' is above the hard one", name));
+      refusals.bad(field, fmt::format("the soft limit of '{}' is above the hard one", name),
+                   "raise the hard one, or lower the soft one");
     for (std::size_t k = 0; k < i; ++k)
       if (list[k].resource == limit.resource)
-        refusals.bad(field, fmt::format("'{}' is set twice", name));
+        refusals.bad(field, fmt::format("'{}' is set twice", name), "leave out one of them");
     const auto resource = static_cast<std::size_t>(limit.resource);
     // The kernel asks for the capability in the initial user namespace, of which the child has
     // left.
@@ -171,10 +184,12 @@ void Checks::scheduling() const {
   constexpr std::string_view field = "process.scheduling.priority";
   const bool real_time = s.policy == SchedPolicy::fifo || s.policy == SchedPolicy::round_robin;
   if (real_time && (s.priority < 1 || s.priority > 99))
-    refusals.bad(field, fmt::format("{} is not among 1 to 99", s.priority));
+    refusals.bad(field, fmt::format("{} is not among 1 to 99", s.priority),
+                 "set a priority with a real-time policy");
   if (!real_time && s.priority != 0)
     refusals.bad(field, fmt::format("'{}' has no priority; process.scheduling.nice has one",
-                                    name_of(s.policy)));
+                                    name_of(s.policy)),
+                 "set the policy to fifo or round_robin, or the priority to 0");
   constexpr auto rtprio = static_cast<std::size_t>(Rlimit::rtprio);
   std::uint64_t most =
       facts.rlimits.size() > rtprio ? facts.rlimits[rtprio].first : RlimitSetting::unlimited;
@@ -187,11 +202,13 @@ void Checks::scheduling() const {
         fmt::format("{} needs CAP_SYS_NICE, or RLIMIT_RTPRIO, which is {}", s.priority, most),
         "run as root without an id map, or raise the limit of the calling program");
   if (s.nice && (*s.nice < -20 || *s.nice > 19))
-    refusals.bad("process.scheduling.nice", fmt::format("{} is not among -20 to 19", *s.nice));
+    refusals.bad("process.scheduling.nice", fmt::format("{} is not among -20 to 19", *s.nice),
+                 "19 yields to everybody, 0 is usual");
   for (const unsigned cpu : s.cpus)
     if (cpu >= most_processors) {
       refusals.bad("process.scheduling.cpus",
-                   fmt::format("{} is beyond {}, the last there can be", cpu, most_processors - 1));
+                   fmt::format("{} is beyond {}, the last there can be", cpu, most_processors - 1),
+                   "processors count from 0; see nproc(1)");
       break;
     }
 }
@@ -199,12 +216,14 @@ void Checks::scheduling() const {
 void Checks::terminal() const {
   const Terminal& t = spec.terminal;
   if (t.ttys > most_ttys)
-    refusals.bad("terminal.ttys", fmt::format("{} is beyond {}", t.ttys, most_ttys));
+    refusals.bad("terminal.ttys", fmt::format("{} is beyond {}", t.ttys, most_ttys),
+                 "ask for fewer; a container opens more by itself from its /dev/ptmx");
   if (!t.tty_dir.empty()) {
     if (t.tty_dir.size() > 255 || t.tty_dir == "." || t.tty_dir == ".." ||
         t.tty_dir.find('/') != std::string::npos)
       refusals.bad("terminal.tty_dir",
-                   fmt::format("{} is not the name of a directory in /dev", quoted(t.tty_dir)));
+                   fmt::format("{} is not the name of a directory in /dev", quoted(t.tty_dir)),
+                   "one name without '/', for instance lxc");
     else
       text("terminal.tty_dir", t.tty_dir);
   }
@@ -219,7 +238,8 @@ void Checks::terminal() const {
                                  : shape.console ? "process.stdio"
                                                  : "terminal.ttys";
   if (!shape.own_root()) {
-    refusals.bad(field, "a terminal needs a mount namespace of the container's own");
+    refusals.bad(field, "a terminal needs a mount namespace of the container's own",
+                 "add mount to namespaces");
     return;
   }
   // From which devpts they come: that at /dev/pts, otherwise the first.
@@ -243,7 +263,8 @@ void Checks::terminal() const {
   const unsigned wanted = std::min(t.ttys, most_ttys) + (shape.console ? 1U : 0U);
   if (!usual && from->max < wanted)
     refusals.bad(field,
-                 fmt::format("{} terminals are wanted; that devpts has {}", wanted, from->max));
+                 fmt::format("{} terminals are wanted; that devpts has {}", wanted, from->max),
+                 "raise its max, or ask for fewer");
 }
 
 }  // namespace condroid::inline v0::detail

@@ -62,7 +62,8 @@ void Checks::capabilities() const {
   constexpr std::string_view field = "security.capabilities";
   const std::uint64_t wanted = s.capabilities.bits();
   if (const std::uint64_t unknown = wanted & ~CapabilitySet::all().bits(); unknown != 0) {
-    refusals.bad(field, fmt::format("there is no capability '{}'", capability_names(unknown)));
+    refusals.bad(field, fmt::format("there is no capability '{}'", capability_names(unknown)),
+                 "capabilities(7) lists them");
     return;
   }
   if (const std::uint64_t more = wanted & ~CapabilitySet::small().bits(); more != 0)
@@ -78,7 +79,8 @@ void Checks::capabilities() const {
   const std::uint64_t beyond =
       facts.last_capability >= 63 ? 0 : wanted & ~((std::uint64_t{2} << facts.last_capability) - 1);
   if (beyond != 0)
-    refusals.unsupported(field, fmt::format("this kernel has no {}", capability_names(beyond)));
+    refusals.unsupported(field, fmt::format("this kernel has no {}", capability_names(beyond)),
+                         "take it out of the set");
   // Who may not even do without a user namespace was told so.
   if (shape.ids.inside() || !facts.privileged()) return;
   if (const std::uint64_t lacking = wanted & ~beyond & ~facts.effective_caps; lacking != 0)
@@ -100,7 +102,8 @@ void Checks::sysctls() const {
     }
     for (std::size_t k = 0; k < i; ++k)
       if (setting_path(list[k].name) == path)
-        refusals.bad(field, fmt::format("'{}' is set twice", list[i].name));
+        refusals.bad(field, fmt::format("'{}' is set twice", list[i].name),
+                     "leave out one of them");
     const auto of = [&](Namespace kind) {
       if (shape.own(kind)) return;
       refusals.bad(
@@ -130,7 +133,9 @@ void Checks::masks() const {
                                    {"security.read_only_paths", &s.read_only_paths}})
     for (std::size_t i = 0; i < list->size(); ++i)
       if (const std::string field = nth(name, i); guest_path(field, (*list)[i]))
-        if (normalized((*list)[i].str()) == "/") refusals.bad(field, "is the root itself");
+        if (normalized((*list)[i].str()) == "/")
+          refusals.bad(field, "is the root itself",
+                       "name what is below it; root.read_only is for the whole");
   if (!shape.own_root()) return;  // the kernel's files are as they are there
 
   std::vector<std::string> missing;

@@ -39,7 +39,8 @@ struct Checks {
     Flags<E> rest = flags;
     for (const auto& [flag, name] : EnumNames<E>::table) rest -= flag;
     if (!rest.empty())
-      refusals.bad(field, fmt::format("there is no {} '{}'", EnumNames<E>::what, flag_names(rest)));
+      refusals.bad(field, fmt::format("there is no {} '{}'", EnumNames<E>::what, flag_names(rest)),
+                   "use the names that this version's headers have");
   }
 
   /// Whether the child has this capability in the initial user namespace, which some calls insist

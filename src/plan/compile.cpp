@@ -121,10 +121,12 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
   if (d.next_slot > op::slot_count)
     refusals.bad("spec",
                  fmt::format("needs {} descriptors during the launch; at most {} can be had",
-                             d.next_slot, op::slot_count));
+                             d.next_slot, op::slot_count),
+                 "use fewer mounts, terminals and descriptors");
   if (d.plan.ops.size() > most_ops)
     refusals.bad(
-        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops));
+        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
+        "use fewer mounts and settings");
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);
 }

@@ -81,7 +81,9 @@ Ids decide_ids(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
 
   switch (map.kind) {
     case IdMap::none:
-      if (insisted) refusals.bad("idmap.kind", "'none', but namespaces asks for a user namespace");
+      if (insisted)
+        refusals.bad("idmap.kind", "'none', but namespaces asks for a user namespace",
+                     "take user out of namespaces, or use another kind");
       if (!facts.privileged())
         refusals.unsupported("idmap.kind", "'none' needs CAP_SYS_ADMIN",
                              "use 'automatic', or run as root");
@@ -117,7 +119,8 @@ Ids decide_ids(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
                                "install them (Debian: package uidmap)");
         else if (facts.no_new_privs)
           refusals.unsupported("idmap.kind",
-                               "no_new_privs is set, so newuidmap would gain no privilege");
+                               "no_new_privs is set, so newuidmap would gain no privilege",
+                               "set idmap.kind = single, or run it without no_new_privs");
       }
       break;
   }

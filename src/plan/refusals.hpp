@@ -13,11 +13,12 @@ namespace condroid::inline v0::detail {
 class Refusals {
  public:
   /// The Spec asks for what makes no sense, on any machine.
-  void bad(std::string_view field, std::string_view what, std::string hint = {}) {
+  /// The hint says what to try instead; every refusal has one.
+  void bad(std::string_view field, std::string_view what, std::string hint) {
     add(Errc::bad_spec, field, what, std::move(hint));
   }
   /// This kernel, user or machine cannot do what the Spec asks for.
-  void unsupported(std::string_view field, std::string_view what, std::string hint = {}) {
+  void unsupported(std::string_view field, std::string_view what, std::string hint) {
     add(Errc::unsupported, field, what, std::move(hint));
   }
   [[nodiscard]] bool empty() const noexcept { return list_.empty(); }

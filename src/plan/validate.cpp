@@ -67,20 +67,24 @@ bool may_map(const IdRange& range, std::uint32_t own, const std::vector<SubidRan
 
 bool Checks::text(std::string_view field, std::string_view value) const {
   if (value.find('\0') == std::string_view::npos) return true;
-  refusals.bad(field, fmt::format("{} has a NUL byte", quoted(value)));
+  refusals.bad(field, fmt::format("{} has a NUL byte", quoted(value)),
+               "the kernel would see no more than what is before it: take it out");
   return false;
 }
 
 bool Checks::host_path(std::string_view field, const HostPath& path) const {
-  if (path.empty()) return refusals.bad(field, "is empty"), false;
+  if (path.empty()) return refusals.bad(field, "is empty", "say an absolute path"), false;
   if (!text(field, path.str())) return false;
   if (!path.is_absolute()) {
-    refusals.bad(field, fmt::format("{} is not absolute", quoted(path.str())));
+    refusals.bad(field, fmt::format("{} is not absolute", quoted(path.str())),
+                 "begin it with '/': nothing is relative to a working directory");
     return false;
   }
   if (path.str().size() > longest_path) {
-    refusals.bad(field, fmt::format("is {} bytes long; a path has at most {}", path.str().size(),
-                                    longest_path));
+    refusals.bad(field,
+                 fmt::format("is {} bytes long; a path has at most {}", path.str().size(),
+                             longest_path),
+                 "use a shorter path, or a descriptor where one is taken");
     return false;
   }
   return true;
@@ -99,7 +103,8 @@ bool Checks::guest_path(std::string_view field, const GuestPath& path) const {
 
 void Checks::mode(std::string_view field, Mode mode, std::uint32_t most) const {
   if (mode.value > most)
-    refusals.bad(field, fmt::format("{:#o} is beyond {:#o}", mode.value, most));
+    refusals.bad(field, fmt::format("{:#o} is beyond {:#o}", mode.value, most),
+                 "permissions are octal: is a 0 missing in front?");
 }
 
 void Checks::layers(std::string_view prefix, const HostPath& upper, const HostPath& work,
@@ -108,11 +113,14 @@ void Checks::layers(std::string_view prefix, const HostPath& upper, const HostPa
   if (!upper.empty()) host_path(p + ".upper", upper);
   if (!work.empty()) host_path(p + ".work", work);
   if (!upper.empty() && work.empty())
-    refusals.bad(p + ".work", "is missing: overlayfs needs a work directory beside the upper one");
+    refusals.bad(p + ".work", "is missing: overlayfs needs a work directory beside the upper one",
+                 "name an empty directory of the same file system");
   if (upper.empty() && !work.empty())
-    refusals.bad(p + ".upper", "is missing: there is a work directory without it");
+    refusals.bad(p + ".upper", "is missing: there is a work directory without it",
+                 "set both or neither");
   if (size.value != 0 && !in_memory)
-    refusals.bad(p + ".size", "there is no upper layer in memory that it could limit");
+    refusals.bad(p + ".size", "there is no upper layer in memory that it could limit",
+                 "leave it out, or make it ephemeral without an upper layer");
 }
 
 void Checks::need(Allow token, std::string_view field, std::string_view what) const {
@@ -125,7 +133,8 @@ void Checks::need(Allow token, std::string_view field, std::string_view what) co
 void Checks::identity() const {
   const std::string& name = spec.name;
   if (name.empty() || name.size() > 64)
-    refusals.bad("name", fmt::format("has {} characters; 1 to 64 are allowed", name.size()));
+    refusals.bad("name", fmt::format("has {} characters; 1 to 64 are allowed", name.size()),
+                 name.empty() ? "give the container a name" : "give it a shorter one");
   else if (!std::ranges::all_of(name, name_character) || name[0] == '.' || name[0] == '-')
     refusals.bad("name", fmt::format("{} is no name", quoted(name)),
                  "letters, digits, '_', '.' and '-'; not '.' or '-' in front");
@@ -135,10 +144,11 @@ void Checks::identity() const {
         {"domainname", spec.domainname}}) {
     if (value.empty()) continue;
     if (value.size() > longest_hostname)
-      refusals.bad(
-          field, fmt::format("has {} bytes; the kernel takes {}", value.size(), longest_hostname));
+      refusals.bad(field,
+                   fmt::format("has {} bytes; the kernel takes {}", value.size(), longest_hostname),
+                   "use a shorter one");
     if (text(field, value) && value.find('\n') != std::string_view::npos)
-      refusals.bad(field, fmt::format("{} has a line end in it", quoted(value)));
+      refusals.bad(field, fmt::format("{} has a line end in it", quoted(value)), "take it out");
     if (!shape.own(Namespace::uts))
       refusals.bad(field, "needs a uts namespace of its own",
                    "add uts to namespaces, or leave the name as it is");
@@ -151,9 +161,11 @@ void Checks::identity() const {
 void Checks::namespaces() const {
   known("namespaces", spec.namespaces);
   if (shape.own(Namespace::time) && !facts.namespaces_time)
-    refusals.unsupported("namespaces", "this kernel has no time namespaces (Linux 5.6)");
+    refusals.unsupported("namespaces", "this kernel has no time namespaces (Linux 5.6)",
+                         "use a newer kernel, or take time out of namespaces");
   if (shape.own(Namespace::cgroup) && !facts.namespaces_cgroup)
-    refusals.unsupported("namespaces", "this kernel has no cgroup namespaces (Linux 4.6)");
+    refusals.unsupported("namespaces", "this kernel has no cgroup namespaces (Linux 4.6)",
+                         "use a newer kernel, or take cgroup out of namespaces");
 
   struct Shared {
     Namespace kind;
@@ -179,7 +191,8 @@ void Checks::namespaces() const {
     if (offset == nanoseconds{}) continue;
     if (!shape.own(Namespace::time))
       refusals.bad(field, "needs a time namespace of its own", "add time to namespaces");
-    if (offset > farthest || offset < -farthest) refusals.bad(field, "is more than 146 years away");
+    if (offset > farthest || offset < -farthest)
+      refusals.bad(field, "is more than 146 years away", "use a smaller offset");
   }
 }
 
@@ -190,10 +203,11 @@ void Checks::joins() const {
     const std::string field = nth("join", i);
     const std::string_view kind = name_of(join.kind);
     if (kind.empty()) {
-      refusals.bad(field, "is no kind of namespace");
+      refusals.bad(field, "is no kind of namespace", "use one of Namespace");
       continue;
     }
-    if (seen.has(join.kind)) refusals.bad(field, fmt::format("'{}' is joined twice", kind));
+    if (seen.has(join.kind))
+      refusals.bad(field, fmt::format("'{}' is joined twice", kind), "leave out one of them");
     seen |= join.kind;
     // Whoever left `namespaces` alone asked for none of them in particular.
     if (spec.namespaces != Spec::default_namespaces && spec.namespaces.has(join.kind) &&
@@ -201,11 +215,13 @@ void Checks::joins() const {
       refusals.bad(field, fmt::format("'{}' is to be joined, and a new one as well", kind),
                    "take it out of namespaces");
     if (const auto* pid = std::get_if<Pid>(&join.from)) {
-      if (pid->value < 1) refusals.bad(field, fmt::format("{} is no process", pid->value));
+      if (pid->value < 1)
+        refusals.bad(field, fmt::format("{} is no process", pid->value),
+                     "use the pid of one that is in that namespace, as the host numbers it");
     } else if (const auto* path = std::get_if<HostPath>(&join.from)) {
       host_path(field, *path);
     } else if (!std::get<HostFd>(join.from).valid()) {
-      refusals.bad(field, "is no descriptor");
+      refusals.bad(field, "is no descriptor", "open a file of /proc/PID/ns");
     }
   }
   // setns(2) wants CAP_SYS_ADMIN where the namespace belongs to. The owner of a user namespace has
@@ -238,10 +254,14 @@ void Checks::id_map() const {
                      "set idmap.kind = ranges");
       continue;
     }
-    if (side.ranges.empty()) refusals.bad(side.field, "is empty, so nobody could be anybody");
+    if (side.ranges.empty())
+      refusals.bad(side.field, "is empty, so nobody could be anybody",
+                   "give at least one range, or another idmap.kind");
     if (side.ranges.size() > most_map_entries) {
-      refusals.bad(side.field, fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(),
-                                           most_map_entries));
+      refusals.bad(side.field,
+                   fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(),
+                               most_map_entries),
+                   "use fewer and larger ones");
       continue;
     }
     for (std::size_t i = 0; i < side.ranges.size(); ++i) {
@@ -250,19 +270,21 @@ void Checks::id_map() const {
       const auto overlaps = [](std::uint64_t a, std::uint64_t an, std::uint64_t b,
                                std::uint64_t bn) { return a < b + bn && b < a + an; };
       if (r.count == 0) {
-        refusals.bad(field, "has no ids in it");
+        refusals.bad(field, "has no ids in it", "set its count to 1 or more");
         continue;
       }
       // 4294967295 stands for "no id".
       if (std::uint64_t{r.inside} + r.count > 0xffffffffU ||
           std::uint64_t{r.outside} + r.count > 0xffffffffU)
-        refusals.bad(field, "goes beyond 4294967294, the last id");
+        refusals.bad(field, "goes beyond 4294967294, the last id", "lower its begin or its count");
       for (std::size_t k = 0; k < i; ++k) {
         const IdRange& o = side.ranges[k];
         if (overlaps(r.inside, r.count, o.inside, o.count))
-          refusals.bad(field, fmt::format("has container ids that {}[{}] has, too", side.field, k));
+          refusals.bad(field, fmt::format("has container ids that {}[{}] has, too", side.field, k),
+                       "let each id be in one range");
         if (overlaps(r.outside, r.count, o.outside, o.count))
-          refusals.bad(field, fmt::format("has host ids that {}[{}] has, too", side.field, k));
+          refusals.bad(field, fmt::format("has host ids that {}[{}] has, too", side.field, k),
+                       "let each id be in one range");
       }
       if (!facts.privileged() && !may_map(r, side.own, side.granted))
         refusals.unsupported(
@@ -296,18 +318,24 @@ void Checks::resources() const {
   for (const auto& [field, value] :
        {std::pair<std::string_view, std::optional<Bytes>>{"resources.memory_max", r.memory_max},
         {"resources.memory_high", r.memory_high}})
-    if (value && value->value == 0) refusals.bad(field, "nothing runs in no memory at all");
+    if (value && value->value == 0)
+      refusals.bad(field, "nothing runs in no memory at all", "some MiB, or leave it out");
   if (r.memory_max && r.memory_swap_max &&
       r.memory_swap_max->value > std::numeric_limits<std::uint64_t>::max() - r.memory_max->value)
-    refusals.bad("resources.memory_swap_max", "together with resources.memory_max it overflows");
+    refusals.bad("resources.memory_swap_max", "together with resources.memory_max it overflows",
+                 "lower one of them, or leave it out for no limit");
   if (r.pids_max && (*r.pids_max == 0 || *r.pids_max > most_pids))
     refusals.bad("resources.pids_max",
-                 fmt::format("{} is not among 1 to {}", *r.pids_max, most_pids));
+                 fmt::format("{} is not among 1 to {}", *r.pids_max, most_pids),
+                 "leave it out for no limit");
   if (r.cpus && !(*r.cpus > 0 && *r.cpus <= most_processors))  // a NaN is neither
-    refusals.bad("resources.cpus", fmt::format("{} is not above 0 and up to {}", *r.cpus,
-                                               static_cast<unsigned>(most_processors)));
+    refusals.bad("resources.cpus",
+                 fmt::format("{} is not above 0 and up to {}", *r.cpus,
+                             static_cast<unsigned>(most_processors)),
+                 "0.5 is half of one processor; leave it out for no limit");
   if (r.cpu_weight && (*r.cpu_weight < 1 || *r.cpu_weight > 10000))
-    refusals.bad("resources.cpu_weight", fmt::format("{} is not among 1 to 10000", *r.cpu_weight));
+    refusals.bad("resources.cpu_weight", fmt::format("{} is not among 1 to 10000", *r.cpu_weight),
+                 "100 is usual");
   if (!r.cpuset_cpus.empty())
     if (const std::string why = number_list_error(r.cpuset_cpus, 8191); !why.empty())
       refusals.bad("resources.cpuset_cpus", why, "for instance 0-2,5");
@@ -322,13 +350,16 @@ void Checks::resources() const {
     // to its command.
     for (const std::string_view own : {"cgroup.procs", "cgroup.threads", "cgroup.kill",
                                        "cgroup.freeze", "cgroup.type", "freezer.state"})
-      if (s.file == own) refusals.bad(field, fmt::format("'{}' is not for a spec to write", own));
+      if (s.file == own)
+        refusals.bad(field, fmt::format("'{}' is not for a spec to write", own),
+                     "leave it out: the launch sees to it");
   }
   if (!facts.kernel_at_least(5, 7) && std::ranges::any_of(shape.groups, [&](const Group& g) {
         return facts.cgroups[g.hierarchy].v2;
       }))
     refusals.unsupported("resources",
-                         "a cgroup of version 2 is entered by clone3(2) from Linux 5.7");
+                         "a cgroup of version 2 is entered by clone3(2) from Linux 5.7",
+                         "use a newer kernel, or no limits");
 }
 
 void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refusals& refusals) {

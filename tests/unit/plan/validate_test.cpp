@@ -59,6 +59,14 @@ void check(const HostFacts& machine, const std::vector<Row>& rows) {
     for (const auto& line : list) all += line + "\n";
     INFO(row.field << ": " << row.words << "\nrefused:\n" << all);
     CHECK(list.size() == 1);
+    // Each says what to try, in one line of plain words.
+    for (const std::string& line : list) {
+      const std::size_t hint = line.find("; hint: ");
+      REQUIRE(hint != std::string::npos);
+      CHECK(line.size() > hint + 12);
+      CHECK(line.back() != '.');
+      CHECK(line.find('\n') == std::string::npos);
+    }
     CHECK(std::ranges::any_of(list, [&](const std::string& line) {
       return line.starts_with(row.field + ": ") && line.find(row.words) != std::string::npos;
     }));
