@@ -202,6 +202,29 @@ void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
     refusals.bad(std::string(field) + ".flags",
                  "without a cgroup namespace the host's cgroups would be writable",
                  "add cgroup to namespaces, or read_only");
+  else if (!flags.has(MountFlag::read_only) && may_lift_limits())
+    need(Allow::own_limits, std::string(field) + ".flags",
+         "writable, it lets the container's root lift the limits of resources");
+}
+
+/// The files of a limit belong to the user who launches. Of a v2 mounted with nsdelegate the kernel
+/// keeps them from whoever has that cgroup as the top of his namespace, cgroups(7).
+bool Checks::may_lift_limits() const {
+  const auto kept_by_kernel = [&](const CgroupHierarchy& h) {
+    return h.v2 && shape.own(Namespace::cgroup) &&
+           std::ranges::any_of(facts.mounts, [&](const MountEntry& m) {
+             return m.target == h.mount_point &&
+                    ("," + m.super_options + ",").find(",nsdelegate,") != std::string::npos;
+           });
+  };
+  if (std::ranges::none_of(shape.groups, [&](const Group& g) {
+        return !g.values.empty() && !kept_by_kernel(facts.cgroups[g.hierarchy]);
+      }))
+    return false;
+  if (!shape.ids.own) return true;  // the host's ids, or a map that we do not know
+  return std::ranges::any_of(shape.ids.uids, [&](const IdRange& r) {
+    return facts.uid.value >= r.outside && facts.uid.value - r.outside < r.count;
+  });
 }
 
 void Checks::mount(std::string_view field, const Devpts& m) const {

@@ -80,6 +80,7 @@ struct Checks {
   void mount(std::string_view field, const Overlay& m) const;
   void mount(std::string_view field, const FsMount& m) const;
   void cgroup_view(std::string_view field, Flags<MountFlag> flags) const;
+  [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
   void sysctls() const;
   void capabilities() const;

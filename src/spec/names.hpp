@@ -252,6 +252,7 @@ struct EnumNames<Allow> {
       {devices, "devices"},
       {nesting, "nesting"},
       {real_root, "real_root"},
+      {own_limits, "own_limits"},
   });
 };
 

@@ -71,7 +71,9 @@ struct Mqueue {
 };
 
 /// The container's own part of every cgroup hierarchy that the host has mounted, in the host's layout.
-/// Writable, and without a user namespace, its root may lift the container's own limits: they are files of uid 0.
+/// Writable, it may make cgroups of its own below. The files of its limits stay the launching user's: where that one is in
+/// the container (no user namespace, or an id map with that user in it), its root could lift them, and limits need
+/// Allow::own_limits. Where cgroup v2 is mounted with nsdelegate the kernel itself keeps those files.
 struct CgroupMount {
   GuestPath target = GuestPath("/sys/fs/cgroup");
   Flags<MountFlag> flags =

@@ -75,6 +75,7 @@ enum class Allow : std::uint32_t {
   devices = 1U << 10U,          ///< Further device nodes, and mounts without nodev.
   nesting = 1U << 11U,          ///< Containers inside: a full procfs and sysfs in a hidden place of /dev.
   real_root = 1U << 12U,        ///< CAP_SYS_ADMIN without a user namespace of its own.
+  own_limits = 1U << 13U,       ///< Lift its own limits: a writable CgroupMount whose files are its root's.
 };
 template <>
 struct is_flag_enum<Allow> : std::true_type {};

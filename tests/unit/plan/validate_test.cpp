@@ -777,6 +777,22 @@ TEST_CASE("what opens a container needs its token", "[plan]") {
       {"mounts[0].flags", "Allow::unmasked_kernel",
        mount(FsMount{.type = "sysfs", .target = "/sys"_guest})},
       {"devices.nodes", "Allow::devices", [](Spec& s) { s.devices.nodes = {{.name = "fuse"}}; }},
+      {"mounts[0].flags", "Allow::own_limits",
+       [](Spec& s) {
+         s.mounts = {CgroupMount{.flags = MountFlag::nodev}};
+         s.resources.memory_max = 64_MiB;
+       }},
+      {"mounts[0].flags", "Allow::own_limits",
+       [](Spec& s) {
+         s.mounts = {CgroupMount{.flags = MountFlag::nodev}};
+         s.resources.settings = {{.file = "pids.max", .value = "7"}};
+         s.idmap.kind = IdMap::single;
+       }},
+      {"mounts[0].flags", "Allow::own_limits",
+       [](Spec& s) {
+         s.mounts = {FsMount{.type = "cgroup2", .target = "/sys/fs/cgroup"_guest, .flags = MountFlag::nodev}};
+         s.resources.pids_max = 5;
+       }},
   };
   check_root(rows);
   // With the token that its hint says, each is taken.
@@ -791,6 +807,25 @@ TEST_CASE("what opens a container needs its token", "[plan]") {
     CHECK_FALSE(spec.security.allow.empty());
     CHECK(refusals(spec, test::root_on_v2()).empty());
   }
+  // Nor is a token asked for where the kernel, or an id map, keeps the limits from the container.
+  Spec limited = with_root();
+  limited.mounts = {CgroupMount{.flags = MountFlag::nodev}};
+  HostFacts keeps = test::root_on_v2();
+  CHECK(refusals(limited, keeps).empty());
+  limited.resources.pids_max = 5;
+  limited.idmap.kind = IdMap::subids;
+  CHECK(refusals(limited, keeps).empty());
+  limited.idmap.kind = IdMap::none;
+  CHECK(refusals(limited, keeps).size() == 1);
+  keeps.mounts.push_back({.id = 30,
+                          .parent = 24,
+                          .root = "/",
+                          .target = "/sys/fs/cgroup",
+                          .options = "rw",
+                          .type = "cgroup2",
+                          .source = "cgroup2",
+                          .super_options = "rw,nsdelegate,memory_recursiveprot"});
+  CHECK(refusals(limited, keeps).empty());
   // Hidden elsewhere as at the usual place, nothing is open.
   Spec again = with_root();
   again.mounts = {Proc{.target = "/proc2"_guest},
