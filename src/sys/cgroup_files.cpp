@@ -17,10 +17,6 @@
 
 namespace condroid::inline v0::detail {
 
-namespace {
-constexpr int deepest = 32;  // nobody nests so deep, and each level holds a descriptor
-}
-
 int write_cgroup_file(int dir, const char* name, std::string_view text) {
   const Fd fd(::openat(dir, name, O_WRONLY | O_CLOEXEC));
   if (!fd) return errno;
@@ -113,8 +109,11 @@ int kill_listed(int dir, const std::vector<int>& pids) {
   return failed;
 }
 
-std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
-  std::vector<std::pair<std::string, Fd>> list;
+namespace {
+
+/// The cgroups directly below. Not opened: there may be more than there are descriptors.
+std::vector<std::string> names_below(int dir) {
+  std::vector<std::string> list;
   const int reading = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* d = reading < 0 ? nullptr : ::fdopendir(reading);
   if (d == nullptr) {
@@ -122,43 +121,83 @@ std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
     return list;
   }
   while (const dirent* e = ::readdir(d)) {
-    if (e->d_type != DT_DIR || e->d_name[0] == '.') continue;
-    Fd child(::openat(dir, e->d_name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (child) list.emplace_back(e->d_name, std::move(child));
+    if (e->d_type == DT_DIR && std::string_view(e->d_name) != "." && std::string_view(e->d_name) != "..")
+      list.emplace_back(e->d_name);
   }
   ::closedir(d);
   return list;
 }
 
+}  // namespace
+
+std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
+  std::vector<std::pair<std::string, Fd>> list;
+  for (std::string& name : names_below(dir)) {
+    Fd child(::openat(dir, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (child) list.emplace_back(std::move(name), std::move(child));
+  }
+  return list;
+}
+
 namespace {
 
-int remove_once(int parent, const char* name, bool kill, int depth) {
-  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
-  const Fd dir(::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir) return errno == ENOENT ? 0 : errno;
-  if (kill && write_cgroup_file(dir.get(), "cgroup.kill", "1") != 0) {
-    std::vector<int> pids;
-    if (list_cgroup(dir.get(), pids) == 0) (void)kill_listed(dir.get(), pids);
+void kill_in(int dir) {
+  if (write_cgroup_file(dir, "cgroup.kill", "1") == 0) return;
+  std::vector<int> pids;
+  if (list_cgroup(dir, pids) == 0) (void)kill_listed(dir, pids);
+}
+
+/// What is below a cgroup, deepest first, as far as it goes. How deep it is nested was the container's to say, so that is
+/// limited neither by the stack nor by descriptors: one is held, and the way up is "..", as directories of cgroups stay
+/// below the one that they were made in.
+void remove_below(Fd at, bool kill) {
+  struct Level {
+    std::string name;
+    std::vector<std::string> left;
+  };
+  std::vector<Level> way;
+  way.push_back({{}, names_below(at.get())});
+  for (;;) {
+    if (!way.back().left.empty()) {
+      std::string name = std::move(way.back().left.back());
+      way.back().left.pop_back();
+      if (::unlinkat(at.get(), name.c_str(), AT_REMOVEDIR) == 0 || errno == ENOENT) continue;
+      Fd child(::openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!child) continue;
+      if (kill) kill_in(child.get());
+      at = std::move(child);
+      way.push_back({std::move(name), names_below(at.get())});
+      continue;
+    }
+    if (way.size() == 1) return;
+    Fd above(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!above) return;
+    at = std::move(above);
+    (void)::unlinkat(at.get(), way.back().name.c_str(), AT_REMOVEDIR);
+    way.pop_back();
   }
-  if (depth < deepest)
-    for (const auto& child : child_cgroups(dir.get()))
-      (void)remove_once(dir.get(), child.first.c_str(), kill, depth + 1);
+}
+
+int remove_once(int parent, const char* name, bool kill) {
+  if (::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+  Fd dir(::openat(parent, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir) return errno == ENOENT ? 0 : errno;
+  if (kill) kill_in(dir.get());
+  remove_below(std::move(dir), kill);
   return ::unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT ? 0 : errno;
 }
 
 }  // namespace
 
-int remove_empty_cgroup(int parent, const char* name) {
-  return remove_once(parent, name, false, 0);
-}
+int remove_empty_cgroup(int parent, const char* name) { return remove_once(parent, name, false); }
 
 int remove_cgroup(int parent, const char* name) {
   // EBUSY until what was killed is gone; nothing tells that on v1, so it is asked a bounded number
   // of times.
-  int e = remove_once(parent, name, true, 0);
+  int e = remove_once(parent, name, true);
   for (int tries = 0; e == EBUSY && tries < 500; ++tries) {
     (void)::poll(nullptr, 0, 4);
-    e = remove_once(parent, name, true, 0);
+    e = remove_once(parent, name, true);
   }
   return e;
 }

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "in_child.hpp"
+#include "sys/cgroup_files.hpp"
 #include "sys_matchers.hpp"
 
 // What makes cgroups is in tests/integration/sys/cgroup_test.cpp.
@@ -32,6 +33,39 @@ TEST_CASE("a process finds itself in its own cgroup of every hierarchy", "[sys]"
     CHECK(std::find(pids.begin(), pids.end(), Pid{::getpid()}) != pids.end());
     CHECK(need(own.populated()));
   }
+}
+
+TEST_CASE("a tree is removed however deep it is nested", "[sys]") {
+  // Of usual directories: what is done is the same, and nobody needs rights for it.
+  char top[] = "/tmp/test-nested.XXXXXX";
+  REQUIRE(::mkdtemp(top) != nullptr);
+  const condroid::Fd parent(::open(top, O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const auto nest = [](const condroid::Fd& below, const char* name, int depth) {
+    condroid::Fd at(::dup(below.get()));
+    for (int i = 0; i < depth; ++i) {
+      must(::mkdirat(at.get(), name, 0755) == 0, "mkdirat");
+      // A brother at each level.
+      must(i == 0 || ::mkdirat(at.get(), "other", 0755) == 0, "mkdirat");
+      condroid::Fd next(::openat(at.get(), name, O_PATH | O_DIRECTORY | O_CLOEXEC));
+      must(next.valid(), "openat");
+      at = std::move(next);
+    }
+    return at;
+  };
+  constexpr int depth = 3000;  // more than there are descriptors, and longer than a path may be
+  (void)nest(parent, "name", depth);
+  CHECK(condroid::detail::remove_cgroup(parent.get(), "name") == 0);
+  CHECK(::faccessat(parent.get(), "name", F_OK, 0) < 0);
+
+  // What cannot be removed stays, with what is above it; all else goes.
+  const condroid::Fd deep = nest(parent, "name", 40);
+  REQUIRE(condroid::Fd(::openat(deep.get(), "file", O_WRONLY | O_CREAT | O_CLOEXEC, 0600)).valid());
+  CHECK(condroid::detail::remove_empty_cgroup(parent.get(), "name") == ENOTEMPTY);
+  CHECK(::faccessat(parent.get(), "name/name/other", F_OK, 0) < 0);
+  CHECK(::faccessat(deep.get(), "file", F_OK, 0) == 0);
+  REQUIRE(::unlinkat(deep.get(), "file", 0) == 0);
+  CHECK(condroid::detail::remove_empty_cgroup(parent.get(), "name") == 0);
+  CHECK(::rmdir(top) == 0);
 }
 
 TEST_CASE("paths and names that lead elsewhere are refused", "[sys]") {
