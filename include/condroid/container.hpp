@@ -80,7 +80,13 @@ struct Exit {
 [[nodiscard]] std::string to_string(const Exit& exit);
 
 /// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked child of the program.
-/// One that was moved from can be assigned to and destroyed, nothing else.
+/// One that was moved from has no container: it can be assigned to and destroyed, all else is ESRCH or empty.
+///
+/// Descriptors in this program while it runs: two, the pidfd and the one that tells the end. Besides, one each for
+/// a captured stream; a pipe, until it is taken; the small init; the console, its log, and console() once it was called or
+/// when nobody in the container has the console open; each further terminal, and again once ttys() was called; the
+/// host's own "/" as root, when it is not ephemeral; poll_fd() once it was called, if there is a console, an init or
+/// something captured.
 class Container {
  public:
   using Builder = ContainerBuilder;

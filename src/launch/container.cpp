@@ -16,6 +16,7 @@
 #include <cstring>
 
 #include "launch/container_core.hpp"
+#include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
 
@@ -64,30 +65,42 @@ Result<void> ContainerCore::check_owner() const {
               "it belongs to the process that launched it");
 }
 
-void ContainerCore::make_poll_fd() {
+FdView ContainerCore::poll_fd() {
+  if (poll.valid()) return poll;
   const bool several = out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
-  if (!several) return;
+  if (!several || !ours()) return exit_socket;
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!poll.valid()) return;
+  if (!poll.valid()) return exit_socket;
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd, &console.fd}) {
-    if (!fd->valid()) continue;
+    if (!fd->valid() || (fd == &console.fd && console_deaf)) continue;
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = fd->get();
     (void)::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd->get(), &event);
   }
+  return poll;
 }
-
-namespace {
 
 /// An ended stream would stay readable for ever.
-void forget(const Fd& poll, Gather& g) {
-  if (!g.fd.valid()) return;
-  if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, g.fd.get(), nullptr);
-  g.fd.reset();
+void ContainerCore::unwatch(const Fd& fd) {
+  if (poll.valid() && fd.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, fd.get(), nullptr);
 }
 
-}  // namespace
+void ContainerCore::hold(const Fd& master, Fd& slave) {
+  // The terminal is the container's, whose devpts we cannot see. Linux 4.13.
+  if (master.valid() && !slave.valid())
+    slave = Fd(::ioctl(master.get(), kernel::tiocgptpeer, O_RDWR | O_NOCTTY | O_CLOEXEC));
+}
+
+void ContainerCore::read_console() {
+  if (!console.fd.valid() || console.drain()) return;
+  // Its last slave was closed, or all were hung up at the end of a session. It may be opened again: a slave of our own makes
+  // it quiet until then. Where none can be had it is asked at each step, and at the end.
+  console_slave.reset();
+  hold(console.fd, console_slave);
+  console_deaf = !console_slave.valid();
+  if (console_deaf) unwatch(console.fd);
+}
 
 void ContainerCore::end(Exit e) {
   // What was written before the end is in the pipes; who holds them still (a daemon outside the pid namespace) does not
@@ -95,7 +108,9 @@ void ContainerCore::end(Exit e) {
   for (Gather* g : {&out, &err, &console}) {
     // A pipe holds a mebibyte at most, unless root made it larger.
     for (int tries = 0; tries < 16 && g->fd.valid() && wait_for_fd(g->fd.get(), POLLIN, 0) > 0 && g->drain();) ++tries;
-    if (g != &console) forget(poll, *g);
+    if (g == &console) continue;
+    unwatch(g->fd);
+    g->fd.reset();
   }
   console_slave.reset();
   tty_slaves.clear();
@@ -115,21 +130,19 @@ void ContainerCore::end(Exit e) {
 Result<std::optional<Exit>> ContainerCore::step() {
   if (auto ok = check_owner(); !ok) return fail(ok);
   if (exit) return exit;
-  for (Gather* g : {&out, &err, &console})
+  for (Gather* g : {&out, &err})
     if (g->fd.valid() && !g->drain()) {
-      // A console whose last slave was closed may be opened again: it is asked at the end once more.
-      if (g != &console)
-        forget(poll, *g);
-      else if (poll.valid())
-        (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, g->fd.get(), nullptr);
+      unwatch(g->fd);
+      g->fd.reset();
     }
+  read_console();
   if (status_socket.valid()) {
     program::SyncMessage message{};
     const Received r = receive_message(status_socket.get(), &message, sizeof message);
     if (r.error == 0 && r.size == sizeof message && message.kind == program::SyncKind::ended)
       init_status = static_cast<int>(message.value);
     if ((r.error == 0 && r.end) || (r.error != 0 && r.error != EAGAIN)) {
-      if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, status_socket.get(), nullptr);
+      unwatch(status_socket);
       status_socket.reset();
     }
   }
@@ -211,8 +224,13 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
       left = static_cast<int>(std::max<long long>(
           0, std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count()));
     }
-    std::array<pollfd, 2> waiting{
-        {{poll.valid() ? poll.get() : exit_socket.get(), POLLIN, 0}, {zygote->pidfd(), POLLIN, 0}}};
+    // poll(2) passes over what is negative.
+    std::array<pollfd, 6> waiting{{{exit_socket.get(), POLLIN, 0},
+                                   {zygote->pidfd(), POLLIN, 0},
+                                   {status_socket.get(), POLLIN, 0},
+                                   {out.fd.get(), POLLIN, 0},
+                                   {err.fd.get(), POLLIN, 0},
+                                   {console_deaf ? -1 : console.fd.get(), POLLIN, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR) return fail(errno, Step::wait, fmt::format("container '{}'", name));
     if (ready == 0 && Clock::now() >= until) return step();
@@ -251,26 +269,42 @@ Container::Container(Container&&) noexcept = default;
 Container& Container::operator=(Container&&) noexcept = default;
 Container::~Container() = default;
 
-const std::string& Container::name() const noexcept { return core_->name; }
-Pid Container::pid() const noexcept { return core_->pid; }
-FdView Container::pidfd() const noexcept { return core_->pidfd; }
-FdView Container::poll_fd() const noexcept {
-  return core_->poll.valid() ? FdView(core_->poll) : FdView(core_->exit_socket);
+namespace {
+
+/// What is asked of a handle that was moved from.
+tl::unexpected<Error> moved_away(Step step) {
+  return fail(ESRCH, step, "the container of a handle that was moved from");
 }
-Result<std::optional<Exit>> Container::step() { return core_->step(); }
+
+}  // namespace
+
+const std::string& Container::name() const noexcept {
+  static const std::string none;
+  return core_ ? core_->name : none;
+}
+Pid Container::pid() const noexcept { return core_ ? core_->pid : Pid{}; }
+FdView Container::pidfd() const noexcept { return core_ ? FdView(core_->pidfd) : FdView{}; }
+FdView Container::poll_fd() const noexcept { return core_ ? core_->poll_fd() : FdView{}; }
+Result<std::optional<Exit>> Container::step() {
+  if (!core_) return moved_away(Step::wait);
+  return core_->step();
+}
 
 Result<Exit> Container::wait() {
+  if (!core_) return moved_away(Step::wait);
   auto done = core_->wait_until(-1);
   if (!done) return fail(done);
   return std::move(**done);
 }
 
 Result<std::optional<Exit>> Container::wait_for(std::chrono::milliseconds limit) {
+  if (!core_) return moved_away(Step::wait);
   const auto most = std::chrono::milliseconds(std::chrono::hours(24 * 20));
   return core_->wait_until(static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
 }
 
 Result<void> Container::signal(Signal signal) {
+  if (!core_) return moved_away(Step::signal);
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (const int e = detail::pidfd_signal(core_->pidfd.get(), signal.value); e != 0)
     return fail(e, Step::signal, fmt::format("signal {} to container '{}'", signal.value, core_->name));
@@ -278,6 +312,7 @@ Result<void> Container::signal(Signal signal) {
 }
 
 Result<void> Container::kill() {
+  if (!core_) return moved_away(Step::kill);
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (core_->exit) return {};
   // The first process takes its pid namespace along; without one the zygote kills the cgroup when it is gone.
@@ -287,6 +322,7 @@ Result<void> Container::kill() {
 }
 
 Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) {
+  if (!core_) return moved_away(Step::signal);
   if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
   auto done = wait_for(patience);
   if (!done) return fail(done);
@@ -296,6 +332,7 @@ Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) 
 }
 
 Result<void> Container::detach() {
+  if (!core_) return moved_away(Step::detach);
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (core_->exit) return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
   program::Request request{};
@@ -313,23 +350,36 @@ Result<void> Container::detach() {
   return {};
 }
 
-Fd Container::take_stdin() noexcept { return std::move(core_->stdin_write); }
-Fd Container::take_stdout() noexcept { return std::move(core_->stdout_read); }
-Fd Container::take_stderr() noexcept { return std::move(core_->stderr_read); }
-FdView Container::console() const noexcept { return core_->console.fd; }
+Fd Container::take_stdin() noexcept { return core_ ? std::move(core_->stdin_write) : Fd{}; }
+Fd Container::take_stdout() noexcept { return core_ ? std::move(core_->stdout_read) : Fd{}; }
+Fd Container::take_stderr() noexcept { return core_ ? std::move(core_->stderr_read) : Fd{}; }
+FdView Container::console() const noexcept {
+  if (!core_) return {};
+  if (!core_->exit && core_->ours()) detail::ContainerCore::hold(core_->console.fd, core_->console_slave);
+  return core_->console.fd;
+}
 Fd Container::take_console() noexcept {
-  auto& c = *core_;
-  if (c.poll.valid() && c.console.fd.valid()) (void)::epoll_ctl(c.poll.get(), EPOLL_CTL_DEL, c.console.fd.get(), nullptr);
-  c.console_slave.reset();
-  return std::move(c.console.fd);
+  if (!core_) return {};
+  core_->unwatch(core_->console.fd);
+  core_->console_slave.reset();
+  return std::move(core_->console.fd);
 }
 std::vector<FdView> Container::ttys() const {
   std::vector<FdView> list;
-  for (const auto& t : core_->ttys) list.emplace_back(t);
+  if (!core_) return list;
+  auto& c = *core_;
+  if (!c.exit && c.ours()) {
+    c.tty_slaves.resize(c.ttys.size());
+    for (std::size_t i = 0; i < c.ttys.size(); ++i) detail::ContainerCore::hold(c.ttys[i], c.tty_slaves[i]);
+  }
+  for (const auto& t : c.ttys) list.emplace_back(t);
   return list;
 }
-std::string Container::console_output() const { return core_->console.text; }
-const Timeline& Container::timeline() const { return core_->timeline; }
+std::string Container::console_output() const { return core_ ? core_->console.text : std::string{}; }
+const Timeline& Container::timeline() const {
+  static const Timeline none;
+  return core_ ? core_->timeline : none;
+}
 
 }  // namespace v0
 }  // namespace condroid

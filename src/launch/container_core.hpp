@@ -37,7 +37,12 @@ class ContainerCore {
   [[nodiscard]] Result<std::optional<Exit>> wait_until(int milliseconds);
   [[nodiscard]] Result<void> check_owner() const;
   [[nodiscard]] bool ours() const;
-  void make_poll_fd();
+  /// For somebody's event loop; made at the first call. wait_until() does without.
+  [[nodiscard]] FdView poll_fd();
+  void unwatch(const Fd& fd);
+  /// Keeps a terminal from being at its end until the container is.
+  static void hold(const Fd& master, Fd& slave);
+  void read_console();
   void end(Exit exit);
 
   pid_t owner = 0;
@@ -56,10 +61,12 @@ class ContainerCore {
   Gather out, err, console;
   std::vector<Fd> ttys;
   /// Without an open slave a master is at its end until somebody in the container opens the terminal (again): it could not
-  /// be waited for, and a program that writes now and then would block when nobody reads.
+  /// be waited for, and a program that writes now and then would block when nobody reads. Opened when that comes about, or
+  /// when the master is handed out: most consoles are somebody's standard streams, who holds them open himself.
   Fd console_slave;
   std::vector<Fd> tty_slaves;
-  Fd poll;  ///< epoll over several; invalid when the exit socket alone is enough.
+  bool console_deaf = false;  ///< At its end, and no slave can be had: not waited for.
+  Fd poll;                    ///< epoll over several, once it was asked for.
   bool has_init = false;
   bool detached = false;
   std::optional<int> init_status;  ///< The command's wait status, from the small init.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -20,11 +19,6 @@
 namespace condroid::inline v0::detail {
 
 namespace {
-
-/// The other end of a terminal, whatever mount namespace it is in. Linux 4.13; none where it cannot be had.
-Fd open_slave(FdView master) {
-  return Fd(::ioctl(master.get(), TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC));
-}
 
 std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
 
@@ -613,14 +607,9 @@ void LaunchEngine::finish() {
     const int flags = ::fcntl(core->console.fd.get(), F_GETFL);
     (void)::fcntl(core->console.fd.get(), F_SETFL, flags | O_NONBLOCK);
     core->console.log = std::move(console_log_);
-    core->console_slave = open_slave(core->console.fd);
   }
-  for (std::size_t i = first_tty; i < ptys_.size(); ++i) {
-    core->tty_slaves.push_back(open_slave(ptys_[i]));
-    core->ttys.push_back(std::move(ptys_[i]));
-  }
+  for (std::size_t i = first_tty; i < ptys_.size(); ++i) core->ttys.push_back(std::move(ptys_[i]));
   if (options_.trace) core->timeline = make_timeline();
-  core->make_poll_fd();
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
   if (options_.on_event) {

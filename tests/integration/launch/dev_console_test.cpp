@@ -1,5 +1,6 @@
 // /dev, the console and the other terminals, the standard streams, and the small init.
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -315,6 +316,35 @@ TEST_CASE("a console is there without the command being on it", "[launch][.root]
   Container box = launch(spec);
   CHECK(wait(box).out == "write=ok\n");
   CHECK(box.console_output() == "to the console");
+}
+
+TEST_CASE("a console that nobody has open stays quiet and stays one", "[launch][.root][.userns]") {
+  // Without a slave its master would be readable for ever, and at its end.
+  const TempRoot root;
+  Spec spec = payload(root, {"cat"});
+  spec.process.stdio = {Stream::pipe, Stream::null, Stream::null};
+  spec.terminal.console = true;
+  spec.terminal.ttys = 1;
+  Container box = launch(spec);
+  const auto quiet = [](FdView fd) {
+    pollfd waiter{fd.get(), POLLIN, 0};
+    return ::poll(&waiter, 1, 50) == 0;
+  };
+  SECTION("for who polls the terminals himself") {
+    CHECK(quiet(box.console()));
+    CHECK(quiet(box.ttys().at(0)));
+  }
+  SECTION("for who polls the container") {
+    for (int i = 0; i < 20 && !quiet(box.poll_fd()); ++i) REQUIRE(box.step().has_value());
+    CHECK(quiet(box.poll_fd()));
+  }
+  SECTION("for who waits") {
+    timespec before{}, after{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
+    CHECK_FALSE(box.wait_for(std::chrono::milliseconds{300})->has_value());
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
+    CHECK((after.tv_sec - before.tv_sec) * 1000000000L + after.tv_nsec - before.tv_nsec < 100000000L);
+  }
 }
 
 TEST_CASE("who opens the console again and again is heard each time", "[launch][.root][.userns]") {
