@@ -124,7 +124,8 @@ class Container {
   /// SIGKILL to everything in it. Does not wait. Nothing, when it has ended.
   [[nodiscard]] Result<void> kill();
   /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end. A process 1 never gets a signal that it has no
-  /// handler for, pid_namespaces(7): a shell or a plain program ends at once only with Process::init.
+  /// handler for, pid_namespaces(7): where /proc tells that it is such a one it is killed at once. A shell or a plain program
+  /// is ended by the signal itself only with Process::init. What ignores the signal on purpose is given its time.
   [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
                                   Signal polite = {15});
   /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds the terminals

@@ -43,6 +43,8 @@ class ContainerCore {
   /// Keeps a terminal from being at its end until the container is.
   static void hold(const Fd& master, Fd& slave);
   void read_console();
+  /// Sends the signal; whether the first process is one that never gets it.
+  [[nodiscard]] bool signal_and_look(int number, int& error);
   void end(Exit exit);
 
   pid_t owner = 0;

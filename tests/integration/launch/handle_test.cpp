@@ -1,4 +1,5 @@
-// The handle of a container: what it costs, and what it is when its container went elsewhere.
+// The handle of a container: what it costs, what it is when its container went elsewhere, and how
+// it ends one that cannot be asked politely.
 #include <chrono>
 #include <functional>
 #include <string>
@@ -20,6 +21,7 @@ using condroid::test::launch;
 using condroid::test::launch_and_wait;
 using condroid::test::need;
 using condroid::test::payload;
+using condroid::test::read_until;
 using condroid::test::runtime;
 using condroid::test::Surroundings;
 using condroid::test::TempDir;
@@ -167,4 +169,58 @@ TEST_CASE("a handle that was moved from has no container", "[launch][.root][.use
   CHECK(is_alive(box.pid().value));
   CHECK(box.name() == "test");
   CHECK(box.kill());
+}
+
+TEST_CASE("who can never get the polite signal is not waited for", "[launch][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  spec.process.stdio = {Stream::null, Stream::pipe, Stream::null};
+  const auto stopped_after = [&](std::chrono::milliseconds patience, int signal,
+                                 const std::string& end) {
+    Container box = launch(spec);
+    const Fd out = box.take_stdout();
+    (void)read_until(out, "ready\n");
+    // Until it sleeps: who runs could still do something about it.
+    for (int i = 0; i < 500; ++i) {
+      const std::string stat =
+          condroid::test::read_file(fmt::format("/proc/{}/stat", box.pid().value));
+      if (stat.find(") S ") != std::string::npos) break;
+      ::usleep(2000);
+    }
+    const auto begin = std::chrono::steady_clock::now();
+    const std::string said = to_string(need(box.stop(patience, Signal{signal})));
+    CHECK(said == end);
+    return std::chrono::steady_clock::now() - begin;
+  };
+  const std::string killed = "killed by signal 9 (SIGKILL)";
+  SECTION("a process 1 without a handler") {
+    CHECK(stopped_after(20s, 15, killed) < 5s);
+    CHECK(stopped_after(20s, 1, killed) < 5s);
+  }
+  SECTION("one that handles another signal") {
+    spec.process.argv = {"/bin/payload", "term", "6"};
+    CHECK(stopped_after(20s, 2, killed) < 5s);
+    CHECK(stopped_after(20s, 15, "exited with status 6") < 5s);
+  }
+  SECTION("one that waits for signals has its time") {
+    spec.process.argv = {"/bin/payload", "signals"};
+    CHECK(stopped_after(20s, 15, "exited with status 0") < 5s);
+    CHECK(stopped_after(150ms, 2, killed) >= 150ms);
+  }
+  SECTION("and so has one that ignores them") {
+    spec.process.argv = {"/bin/payload", "stubborn"};
+    CHECK(stopped_after(150ms, 15, killed) >= 150ms);
+  }
+  SECTION("with an init it is the command that gets it") {
+    spec.process.init = true;
+    CHECK(stopped_after(20s, 15, "killed by signal 15 (SIGTERM)") < 5s);
+    spec.process.argv = {"/bin/payload", "stubborn"};
+    CHECK(stopped_after(150ms, 15, killed) >= 150ms);
+  }
+  SECTION("without a pid namespace of its own it is a process as others") {
+    spec.namespaces -= condroid::Namespace::pid;
+    spec.security.allow |= condroid::Allow::host_pids;
+    spec.resources.cgroup = condroid::CgroupMode::never;
+    CHECK(stopped_after(20s, 15, "killed by signal 15 (SIGTERM)") < 5s);
+  }
 }
