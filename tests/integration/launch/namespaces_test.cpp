@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "containers.hpp"
+#include "spec/names.hpp"
 
 using condroid::Allow;
 using condroid::CgroupMode;
@@ -49,6 +50,42 @@ constexpr Kind kinds[] = {{Namespace::net, "net", "net", Allow::host_network},
                           {Namespace::ipc, "ipc", "ipc", Allow::host_ipc},
                           {Namespace::uts, "uts", "uts", Allow::host_uts},
                           {Namespace::cgroup, "cgroup", "cgroup", Allow::host_cgroup}};
+
+// ---- joining ----
+
+struct Joined {
+  Namespace ns;
+  const char* name;  ///< In /proc/PID/ns.
+};
+constexpr Joined every_kind[] = {
+    {Namespace::mount, "mnt"}, {Namespace::pid, "pid"},       {Namespace::uts, "uts"},
+    {Namespace::ipc, "ipc"},   {Namespace::net, "net"},       {Namespace::user, "user"},
+    {Namespace::time, "time"}, {Namespace::cgroup, "cgroup"},
+};
+static_assert(std::size(every_kind) == condroid::EnumNames<Namespace>::table.size());
+
+enum class How { pid, path, descriptor };
+
+/// A namespace of a container, named in each of the ways that a Join knows.
+class Source {
+ public:
+  Source(const Container& holder, const Joined& joined)
+      : pid_(holder.pid()),
+        path_(fmt::format("/proc/{}/ns/{}", holder.pid().value, joined.name)),
+        fd_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+    condroid::test::must(fd_.valid(), path_);
+  }
+  [[nodiscard]] std::variant<Pid, HostPath, HostFd> by(How how) const {
+    if (how == How::pid) return pid_;
+    if (how == How::path) return HostPath(path_);
+    return HostFd{fd_.get()};
+  }
+
+ private:
+  Pid pid_;
+  std::string path_;
+  Fd fd_;
+};
 
 std::string key(const Kind& kind) { return std::string("ns.") + kind.name; }
 
@@ -196,41 +233,43 @@ TEST_CASE("namespaces of a process are joined", "[launch][.root]") {
   if (::geteuid() != 0) CONDROID_SKIP("needs root");
   using namespace std::chrono_literals;
   const TempRoot root;
+  const Joined& joined = GENERATE(from_range(std::begin(every_kind), std::end(every_kind)));
+  const auto [ns, name] = joined;
+  INFO(name);
   Spec holder = payload(root, {"pause"});
   holder.name = "holder";
   holder.namespaces |= Namespace::time;
+  if (ns == Namespace::user) holder.namespaces |= Namespace::user;
   holder.time.monotonic = 77s;
   Container held = launch(holder);
   const std::string pid = std::to_string(held.pid().value);
-
-  struct Joined {
-    Namespace ns;
-    const char* name;
-  };
-  const auto [ns, name] =
-      GENERATE(Joined{Namespace::net, "net"}, Joined{Namespace::pid, "pid"},
-               Joined{Namespace::ipc, "ipc"}, Joined{Namespace::uts, "uts"},
-               Joined{Namespace::cgroup, "cgroup"}, Joined{Namespace::time, "time"});
-  INFO(name);
-  const std::string path = fmt::format("/proc/{}/ns/{}", pid, name);
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  REQUIRE(fd.valid());
-  for (const std::variant<Pid, HostPath, HostFd>& from :
-       {std::variant<Pid, HostPath, HostFd>{held.pid()}, {HostPath(path)}, {HostFd{fd.get()}}}) {
-    INFO("way " << from.index());
+  for (const How how : {How::pid, How::path, How::descriptor}) {
+    INFO("way " << static_cast<int>(how));
+    const Source source(held, joined);
     Spec spec = payload(root, {"probe"});
-    spec.join.push_back({.kind = ns, .from = from});
-    if (ns == Namespace::pid) spec.resources.cgroup = CgroupMode::never;
+    spec.join.push_back({.kind = ns, .from = source.by(how)});
+    // Its procfs is one of its own processes, among which the command has to be.
+    const Source pids(held, {Namespace::pid, "pid"});
+    if (ns == Namespace::mount) {
+      spec.join.push_back({.kind = Namespace::pid, .from = pids.by(how)});
+      spec.root = {};
+    }
+    if (ns == Namespace::pid || ns == Namespace::mount) spec.resources.cgroup = CgroupMode::never;
     const Report seen = run(spec);
-    for (const char* k : {"net", "pid", "ipc", "uts", "cgroup", "mnt"}) {
+    for (const char* k : {"net", "pid", "ipc", "uts", "cgroup", "mnt", "user"}) {
       INFO("its " << k);
-      CHECK((seen[std::string("ns.") + k] == own_namespace(k, pid)) ==
-            (ns != Namespace::time && std::string(k) == name));
+      const bool wanted = std::string(k) == name || (ns == Namespace::mount && std::string(k) == "pid");
+      // The holder has the host's user namespace, too, unless that is the one to be joined.
+      if (std::string(k) == "user" && !wanted) {
+        CHECK(seen["ns.user"] == own_namespace("user"));
+        continue;
+      }
+      CHECK((seen[std::string("ns.") + k] == own_namespace(k, pid)) == wanted);
     }
     CHECK((seen["ns.time"] == own_namespace("time", pid)) == (ns == Namespace::time));
     // The names of a joined uts namespace are not touched.
     CHECK(seen["hostname"] == (ns == Namespace::uts ? "holder" : "test"));
-    CHECK((seen["pid"] == "1") == (ns != Namespace::pid));
+    CHECK((seen["pid"] == "1") == (ns != Namespace::pid && ns != Namespace::mount));
     if (ns == Namespace::time) CHECK(seen["timens_offsets"] == "monotonic 77 0 boottime 0 0");
   }
 }
@@ -240,11 +279,15 @@ TEST_CASE("a mount namespace is joined as it is", "[launch][.root]") {
   const TempRoot root;
   condroid::test::make_file(root / "only-here", "");
   Container held = launch(payload(root, {"pause"}));
-  Spec spec = payload({"list", "/"});
-  spec.join.push_back({.kind = Namespace::mount, .from = held.pid()});
-  const Report seen = run(spec);
-  const auto entries = seen.all("entry");
-  CHECK(std::ranges::find(entries, "only-here") != entries.end());
+  const Source mounts(held, {Namespace::mount, "mnt"});
+  for (const How how : {How::pid, How::path, How::descriptor}) {
+    INFO("way " << static_cast<int>(how));
+    Spec spec = payload({"list", "/"});
+    spec.join.push_back({.kind = Namespace::mount, .from = mounts.by(how)});
+    const Report seen = run(spec);
+    const auto entries = seen.all("entry");
+    CHECK(std::ranges::find(entries, "only-here") != entries.end());
+  }
 }
 
 TEST_CASE("a user namespace is joined with what belongs to it", "[launch][.root][.userns]") {
@@ -254,9 +297,14 @@ TEST_CASE("a user namespace is joined with what belongs to it", "[launch][.root]
   holder.namespaces |= Namespace::user;
   Container held = launch(holder);
   const std::string pid = std::to_string(held.pid().value);
+  const How how = GENERATE(How::pid, How::path, How::descriptor);
+  INFO("way " << static_cast<int>(how));
   Spec spec = payload(root, {"probe"});
-  for (const Namespace ns : {Namespace::user, Namespace::net, Namespace::uts})
-    spec.join.push_back({.kind = ns, .from = held.pid()});
+  const Source user(held, {Namespace::user, "user"}), net(held, {Namespace::net, "net"}),
+      uts(held, {Namespace::uts, "uts"});
+  spec.join = {{.kind = Namespace::user, .from = user.by(how)},
+               {.kind = Namespace::net, .from = net.by(how)},
+               {.kind = Namespace::uts, .from = uts.by(how)}};
   const Report seen = run(spec);
   for (const char* name : {"user", "net", "uts"}) {
     INFO(name);
