@@ -49,6 +49,7 @@ using condroid::test::children_of;
 using condroid::test::facts;
 using condroid::test::fails_with;
 using condroid::test::FailsWith;
+using condroid::test::Failure;
 using condroid::test::failure_of;
 using condroid::test::Forked;
 using condroid::test::in_child;
@@ -99,7 +100,8 @@ Result<std::optional<Container>> drive(Launch& launch, bool to_the_end = false) 
     if (std::chrono::steady_clock::now() > until) throw std::runtime_error("the launch hangs");
     const auto [fd, events] = launch.interest();
     pollfd waiter{fd.get(), events, 0};
-    ::poll(&waiter, 1, 1000);
+    const int most = launch.timeout();
+    ::poll(&waiter, 1, most < 0 ? 1000 : std::min(most, 1000));
   }
 }
 
@@ -119,7 +121,8 @@ Spec rich(const TempRoot& root) {
   spec.process.cwd = "/mnt"_guest;
   spec.process.umask = condroid::Mode{0027};
   spec.process.oom_score_adj = 100;
-  spec.process.scheduling.nice = 3;
+  // Not below what the tests have, which takes rights.
+  spec.process.scheduling.nice = std::min(19, ::getpriority(PRIO_PROCESS, 0) + 3);
   spec.process.rlimits = {{.resource = Rlimit::core, .soft = 0, .hard = 0}};
   spec.security.sysctls = {{.name = "net.ipv4.ip_default_ttl", .value = "99"}};
   if (privileged()) {
@@ -530,6 +533,39 @@ TEST_CASE("a launch can be given up before every op", "[launch][.root][.userns]"
         }
       }
       if (pid != 0) CHECK((how == How::destroy || !is_alive(pid)));
+    }
+    CHECK(Surroundings::settled(before) == before);
+  }
+}
+
+TEST_CASE("a deadline passes before every op", "[launch][.root][.userns]") {
+  const TempRoot root;
+  const auto plan = plan_of(rich(root));
+  {
+    Container box = need(runtime().launch(plan));
+    REQUIRE(wait(box).code == 3);
+  }
+  const Surroundings before = Surroundings::quiet();
+  for (std::size_t i = 0; i < plan->ops.size(); ++i) {
+    INFO("op " << i << " of " << plan->ops.size() << ": " << describe(plan->ops[i]));
+    // Long enough to come there: a busy machine is given more.
+    for (auto deadline = 60ms;; deadline *= 2) {
+      REQUIRE(deadline < 10s);
+      Launch launch = need(runtime().start(plan, {.deadline = deadline, .stop_before = i}));
+      const int pid_before = launch.pid().value;
+      auto reached = drive(launch);
+      if (!reached) {
+        CHECK(reached.error().is(Errc::deadline));  // nothing else may happen on the way
+        if (!reached.error().is(Errc::deadline)) FAIL(to_string(reached.error()));
+        continue;
+      }
+      REQUIRE(launch.stopped());
+      const int pid = std::max(pid_before, launch.pid().value);
+      const Failure failed = failure_of(drive(launch, true));
+      CHECK_THAT(failed, FailsWith(Errc::deadline, step_of(plan->ops[i]),
+                                   fmt::format("at op {}: {}", i, describe(plan->ops[i]))));
+      if (pid != 0) CHECK_FALSE(is_alive(pid));
+      break;
     }
     CHECK(Surroundings::settled(before) == before);
   }
