@@ -260,6 +260,13 @@ std::vector<Case> cases() {
          s.idmap.kind = IdMap::single;
        },
        Who::root});
+  add({"a limit that an ordinary user may not raise", Errc::unsupported, Step::compile,
+       "process.rlimits[0]: 'nofile' above",
+       [](Spec& s, const World&) {
+         s.process.rlimits = {
+             {.resource = Rlimit::nofile, .soft = 1, .hard = RlimitSetting::unlimited}};
+       },
+       Who::user});
   add({"a soft limit above the hard one", Errc::bad_spec, Step::compile, "process.rlimits[0]",
        [](Spec& s, const World&) {
          s.process.rlimits = {{.resource = Rlimit::core, .soft = 2, .hard = 1}};
@@ -362,6 +369,43 @@ TEST_CASE("what is wrong is told in one error, and nothing remains", "[launch][.
     if (spec.root.path.str() != world.outside.str())
       CHECK(fingerprint(world.outside.str()) == outside);
   }
+}
+
+TEST_CASE("a limit that was lowered since is the kernel's to refuse", "[launch][.root][.userns]") {
+  const TempRoot root;
+  // Whoever runs the tests: in the end it is an ordinary user who asks.
+  CHECK(in_child([&] {
+          condroid::test::drop_root();
+          rlimit less{};
+          must(::getrlimit(RLIMIT_NOFILE, &less) == 0, "getrlimit");
+          const rlim_t before = less.rlim_max;
+          (void)facts();
+          less.rlim_cur = less.rlim_max = before / 2;
+          must(::setrlimit(RLIMIT_NOFILE, &less) == 0, "setrlimit");
+          const auto lowered = condroid::Runtime::open(
+              {.state_dir = HostPath(fmt::format("/tmp/test-state-{}-e", ::getpid()))});
+          must(lowered.has_value(), "no runtime");
+          Spec spec = payload(root, {"exit"});
+          spec.process.rlimits = {{.resource = Rlimit::nofile, .soft = 9, .hard = before}};
+          auto plan = must(condroid::compile(spec, facts()));  // what was true when it was asked
+          const Failure failed = condroid::test::failure_of(lowered->launch(std::move(plan)));
+          must(failed.error.has_value(), "no failure");
+          const std::string text = to_string(*failed.error);
+          must(failed.error->is_errno(EPERM) && failed.error->step == Step::set_rlimit, text);
+          must(text.find("nofile") != std::string::npos, text);
+          must(!failed.error->hint.empty(), text);
+        }) == "");
+  if (!privileged()) return;
+  // Root's own way to be one: what a user namespace of its own takes from it.
+  Spec spec = payload(root, {"exit"});
+  spec.process.rlimits = {{.resource = Rlimit::nofile, .soft = 9, .hard = RlimitSetting::unlimited}};
+  spec.idmap = map_of({{.inside = 0, .outside = 100000, .count = 10}});
+  condroid::HostFacts generous = facts();
+  generous.rlimits[static_cast<std::size_t>(Rlimit::nofile)].second = RlimitSetting::unlimited;
+  auto plan = condroid::compile(spec, generous);
+  REQUIRE(plan);
+  CHECK_THAT(condroid::test::failure_of(runtime().launch(std::move(*plan))),
+             FailsWith(EPERM, Step::set_rlimit, "nofile"));
 }
 
 TEST_CASE("all that can be known to be wrong is told at once", "[launch][.root][.userns]") {
