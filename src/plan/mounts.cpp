@@ -137,7 +137,9 @@ void emit(Draft& d, const Mqueue& q, std::optional<std::size_t> index) {
 
 void emit(Draft& d, const Devpts& p, std::optional<std::size_t> index) {
   std::vector<std::string> options = {"newinstance", "ptmxmode=0666", "mode=0620"};
-  if (d.shape.ids.has_gid(5) && !d.shape.ids.joined) options.emplace_back("gid=5");
+  // Of a user namespace that is not ours to make we do not know whether it has that group.
+  if (d.shape.ids.has_gid(5) && !d.shape.ids.joined && (d.shape.ids.own || d.facts.initial_user_namespace))
+    options.emplace_back("gid=5");
   options.push_back(fmt::format("max={}", p.max));
   op::MountOp m = new_fs(at_target(d, p.target, p.flags, p.common), "devpts", std::move(options));
   m.dir = dev_of(d, p.target, index);
