@@ -63,6 +63,7 @@ constexpr auto table = std::to_array<Row>({
     {Step::write_setting, EACCES, "not this user's to change; a lower oom_score_adj needs CAP_SYS_RESOURCE on the host"},
     {Step::set_scheduling, EACCES, "a lower nice value needs CAP_SYS_NICE on the host, or RLIMIT_NICE"},
     {Step::set_scheduling, EINVAL, "are there such processors, and may the calling program use them?"},
+    {Step::set_groups, EPERM, "setgroups(2) is denied in this program's user namespace: map a range of groups there (newgidmap)"},
     {Step::set_rlimit, EPERM, "raising a hard limit needs CAP_SYS_RESOURCE"},
     {Step::write_id_map, EPERM, "the ranges must be the caller's own: /etc/subuid and /etc/subgid with newuidmap"},
     {Step::start_zygote, EACCES, "may this user execute a memfd (vm.memfd_noexec), or a file in /run?"},
