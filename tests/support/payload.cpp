@@ -433,6 +433,23 @@ int do_signals(int /*argc*/, char** /*argv*/) {
   }
 }
 
+/// The size of its terminal, at first and each time that it is told of another one.
+int do_window(int /*argc*/, char** /*argv*/) {
+  sigset_t one;
+  sigemptyset(&one);
+  sigaddset(&one, SIGWINCH);
+  sigprocmask(SIG_BLOCK, &one, nullptr);
+  for (;;) {
+    winsize size{};
+    char line[64];
+    if (ioctl(0, TIOCGWINSZ, &size) < 0) return 91;
+    std::snprintf(line, sizeof line, "size %ux%u\n", size.ws_row, size.ws_col);
+    say(line);
+    while (sigwaitinfo(&one, nullptr) != SIGWINCH) {
+    }
+  }
+}
+
 void defy() {
   prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
   for (int number = 1; number < 32; ++number) signal(number, SIG_IGN);
@@ -749,7 +766,7 @@ constexpr struct {
              {"reopen", do_reopen},   {"pty", do_pty},           {"peek", do_peek},
              {"owner", do_owner},     {"fill", do_fill},         {"remount", do_remount},
              {"clock", do_clock},     {"list", do_list},         {"read", do_read},
-             {"write", do_write},     {"escalate", do_escalate}};
+             {"write", do_write},     {"escalate", do_escalate}, {"window", do_window}};
 
 }  // namespace
 

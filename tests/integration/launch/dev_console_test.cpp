@@ -1,7 +1,6 @@
 // /dev, the console and the other terminals, the standard streams, and the small init.
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "condroid/sys/pty.hpp"
 #include "containers.hpp"
 
 using condroid::Allow;
@@ -265,12 +265,21 @@ TEST_CASE("what is typed at the console arrives", "[launch][.root][.userns]") {
     CHECK(box.kill());
     CHECK(to_string(wait(box)) == "killed by signal 9 (SIGKILL)");
   }
-  SECTION("the size of the window follows") {
-    winsize size{};
-    size.ws_row = 50;
-    REQUIRE(::ioctl(console.get(), TIOCSWINSZ, &size) == 0);
-    CHECK(box.kill());
-    (void)wait(box);
+}
+
+TEST_CASE("the command is told when the size of its window changes", "[launch][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"window"});
+  spec.process.stdio = Stdio::pty;
+  spec.process.init = GENERATE(false, true);
+  spec.terminal.rows = 33;
+  spec.terminal.columns = 111;
+  Container box = launch(spec);
+  const Fd console = box.take_console();
+  CHECK(read_until(console, "\n") == "size 33x111\r\n");
+  for (const std::uint16_t rows : {std::uint16_t{50}, std::uint16_t{20}}) {
+    REQUIRE(condroid::set_window_size(console, {.rows = rows, .columns = 77}));
+    CHECK(read_until(console, "\n") == fmt::format("size {}x77\r\n", rows));
   }
 }
 
