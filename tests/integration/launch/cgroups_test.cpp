@@ -398,6 +398,55 @@ TEST_CASE("a user without a cgroup of his own is told so", "[launch][.userns]") 
   CHECK_THAT(attempt(spec), FailsWith(Errc::unsupported, Step::compile, "resources.cgroup"));
 }
 
+TEST_CASE("a user to whom a cgroup was given limits containers in it", "[launch][.root]") {
+  if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
+  const CgroupHierarchy& h = *hierarchy_of("pids");
+  const std::string parent = fmt::format("/integration-test-user-{}", ::getpid());
+  const std::string dir = h.mount_point + parent;
+  if (h.v2)
+    condroid::test::write_text((h.mount_point + "/cgroup.subtree_control").c_str(), "+pids");
+  REQUIRE(::mkdir(dir.c_str(), 0755) == 0);
+  // Where the program is: a v2 cgroup that has limited ones below takes no process itself.
+  REQUIRE(::mkdir((dir + "/program").c_str(), 0755) == 0);
+  for (const char* file : {"", "/cgroup.procs", "/cgroup.subtree_control", "/tasks", "/program",
+                           "/program/cgroup.procs", "/program/tasks"})
+    if (::chown((dir + file).c_str(), 65534, 65534) < 0) REQUIRE(errno == ENOENT);
+  const TempRoot root;
+  CHECK(condroid::test::in_child([&] {
+          using condroid::test::must;
+          condroid::test::write_text((dir + "/program/cgroup.procs").c_str(), "0");
+          condroid::test::drop_root();
+          const auto mine = must(Runtime::open(
+              {.state_dir = condroid::HostPath(fmt::format("/tmp/test-state-{}-f", ::getpid())),
+               .cgroup_parent = parent}));
+          Spec spec = payload(root, {"forks", "20"});
+          spec.resources.pids_max = 6;
+          {
+            Spec lasting = spec;
+            lasting.process.argv = {"/bin/payload", "pause"};
+            const Container box = must(mine.launch(lasting));
+            const std::string group = group_of(box.pid().value, h);
+            must(group.starts_with(parent + "/condroid-"), group);
+          }
+          {
+            Container box = must(mine.launch(spec));
+            const Exit e = wait(box);
+            must(e.out == "forks=5\n" && e.cleanup_errors.empty(), to_string(e) + e.out + e.err);
+          }
+          // Other hierarchies were not given.
+          spec.resources.settings = {{.file = "cpuset.cpus", .value = "0"}};
+          if (hierarchy_of("cpuset") == &h) return;
+          const auto refused = mine.launch(spec);
+          must(!refused && refused.error().is(Errc::unsupported), "not refused");
+          must(refused.error().subject.starts_with("resources.settings[0]: "),
+               to_string(refused.error()));
+        }) == "");
+  for (const std::string& path : {dir + "/program", dir}) {
+    for (int i = 0; i < 500 && ::rmdir(path.c_str()) < 0 && errno != ENOENT; ++i) ::usleep(10000);
+    CHECK_FALSE(is_directory(path));
+  }
+}
+
 // ---- version 2 alone: in the suite of machines that have nothing else --------------------------
 
 TEST_CASE("what only v2 has", "[launch][.v2]") {
