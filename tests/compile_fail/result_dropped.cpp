@@ -1,12 +1,11 @@
 // The Error of a call that may fail, dropped. The functions are marked one by one: tl::expected 1.0 is not nodiscard.
-// wrong: nodiscard
 #include <condroid/error.hpp>
 
 [[nodiscard]] condroid::Result<int> may_fail();
 
 void user() {
 #ifdef CONDROID_WRONG
-  may_fail();
+  may_fail();  // wrong: nodiscard
 #else
   if (!may_fail()) return;
 #endif

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Shows that a snippet does not compile, and for which reason.
+"""Shows that lines of a snippet do not compile, and for which reason.
 
 usage: compile_fail.py SNIPPET BUILD_DIRECTORY
 
-The snippet is compiled twice, with the command the build has for a file of a user. As it stands it must compile. With CONDROID_WRONG defined it must not, and one of the
-compiler's error lines must match the regular expression of the snippet's line
+The snippet is compiled twice, with the command the build has for a file of a user. As it stands it must compile. With
+CONDROID_WRONG defined it must not: the compiler must have an error for each line that ends with
 
-    // wrong: use of deleted function|call to deleted
+    // wrong: deleted (function|constructor)
 
-so that it cannot fail for a reason of its own.
+one that matches this regular expression, so that the line cannot fail for a reason of its own.
 """
 
 import json
@@ -46,9 +46,11 @@ def main() -> None:
         sys.exit(__doc__)
     snippet = pathlib.Path(sys.argv[1]).resolve()
     command, directory = user_command(pathlib.Path(sys.argv[2]))
-    wanted = re.search(r"^// wrong: (.+)$", snippet.read_text(encoding="utf-8"), re.M)
+    lines = snippet.read_text(encoding="utf-8").splitlines()
+    marked = ((number, re.search(r"// wrong: (.+)$", line)) for number, line in enumerate(lines, 1))
+    wanted = {number: found[1] for number, found in marked if found}
     if not wanted:
-        sys.exit(f"{snippet}: no line '// wrong: REGULAR EXPRESSION'")
+        sys.exit(f"{snippet}: no line with '// wrong: REGULAR EXPRESSION'")
 
     command = [*command, "-fsyntax-only", "-fdiagnostics-color=never", "-Werror=unused-result", str(snippet)]
     compiled, errors = compile_it(command, directory)
@@ -57,10 +59,11 @@ def main() -> None:
     compiled, errors = compile_it([*command, "-DCONDROID_WRONG"], directory)
     if compiled:
         sys.exit(f"{snippet}: compiles with CONDROID_WRONG, which it must not")
-    error_lines = [line for line in errors.splitlines() if "error:" in line]
-    if not any(re.search(wanted[1], line) for line in error_lines):
-        sys.exit(f"{snippet}: fails for another reason than /{wanted[1]}/:\n{errors}")
-    print("\n".join(error_lines))
+    for number, expression in wanted.items():
+        place = rf"{re.escape(str(snippet))}:{number}:\d+: error: .*(?:{expression})"
+        if not (found := re.search(place, errors)):
+            sys.exit(f"{snippet}:{number}: has no error like /{expression}/:\n{errors}")
+        print(found[0])
 
 
 main()
