@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "../../fuzz/protocol_property.hpp"
 #include "catch.hpp"
 #include "protocol_page.hpp"
 
@@ -293,6 +294,35 @@ TEST_CASE("whatever happens in whatever order, a launch ends", "[launch]") {
     CHECK(trace.done.has(Action::send_clone));
     CHECK(trace.done.has(Action::do_finish));
   }
+}
+
+TEST_CASE("the seeds of the protocol fuzzer hold, and lead to every end", "[launch]") {
+  const std::filesystem::path folder =
+      std::filesystem::path(CONDROID_TESTS_DIR) / "fuzz" / "corpus" / "protocol";
+  std::set<State> ends;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    INFO(entry.path());
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string seed{std::istreambuf_iterator<char>(in), {}};
+    // Each beginning of it is a launch, too.
+    for (std::size_t size = 0; size <= seed.size(); ++size) {
+      const auto outcome = protocol_property::check(std::string_view(seed).substr(0, size));
+      CHECK(outcome.broken == "");
+      ends.insert(outcome.state);
+    }
+  }
+  CHECK(ends.size() == state_count);
+}
+
+TEST_CASE("random events never break what holds for a launch", "[launch]") {
+  const auto seed = GENERATE(take(100, random(std::uint64_t{0}, ~std::uint64_t{0})));
+  INFO("seed " << seed);
+  std::mt19937_64 engine(seed);
+  std::string events(engine() % 40, ' ');
+  // A start first, mostly: without it there is little to see.
+  for (char& byte : events) byte = static_cast<char>('a' + engine() % event_count);
+  if (!events.empty() && engine() % 10 != 0) events.front() = 'a';
+  CHECK(protocol_property::check(events).broken == "");
 }
 
 TEST_CASE("docs/protocol.md is the table as it is", "[launch][docs]") {
