@@ -1,19 +1,22 @@
 #!/bin/sh
 # usage: run.sh cmake|pkgconfig|subproject BUILD_DIRECTORY SOURCE_DIRECTORY
 #
-# Installs condroid from its build directory into an empty tree, builds the consumer of that name against it, with the
-# tools and the words its own users would have, and runs it.
+# Installs condroid from its build directory into an empty tree, builds the consumer of that name and the first example
+# against it, with the tools and the words its own users would have, and runs them: the example launches a container, with
+# the zygote that was installed.
 set -eu
 kind=$1 build=$2 source=$3
 : "${CXX:=c++}"
 export CXX
 
-# The program prints this and nothing else.
-version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build")
+# expect PROGRAM WORDS: the program prints these and nothing else, and ends with status 0.
 expect() {
-  said=$("$@")
-  test "$said" = "condroid $version" || { echo "$*: said '$said', not 'condroid $version'" >&2; exit 1; }
+  said=$("$1" 2>&1) || { echo "$1: status $?, it said '$said'" >&2; exit 1; }
+  test "$said" = "$2" || { echo "$1: said '$said', not '$2'" >&2; exit 1; }
 }
+version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build")
+condroid="condroid $version"
+hello='hello from hello, process 1'
 
 need() {
   for tool; do
@@ -26,7 +29,7 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # Every consumer gets a copy, so that nothing is written to the source directory.
-cp -R "$source/tests/consumers/." "$work/"
+cp -R "$source/tests/consumers/." "$source/examples/01_hello.cpp" "$work/"
 
 install_tree() {
   meson install -C "$build" --no-rebuild --quiet --destdir "$work/stage" >/dev/null
@@ -44,7 +47,8 @@ case $kind in
     install_tree
     PKG_CONFIG_PATH="$libdir/pkgconfig" make -s -C "$work/pkgconfig" \
       PKG_CONFIG="pkg-config --define-variable=prefix=$prefix"
-    expect "$work/pkgconfig/consumer"
+    expect "$work/pkgconfig/consumer" "$condroid"
+    expect "$work/pkgconfig/hello" "$hello"
     ;;
   cmake)
     need cmake meson
@@ -52,10 +56,12 @@ case $kind in
     cmake -S "$work/cmake" -B "$work/out" -DCMAKE_PREFIX_PATH="$prefix" -DCMAKE_BUILD_TYPE=Debug >"$work/log" ||
       { cat "$work/log" >&2; exit 1; }
     cmake --build "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
-    expect "$work/out/consumer"
+    expect "$work/out/consumer" "$condroid"
+    expect "$work/out/hello" "$hello"
     if test -x "$work/out/consumer_static"; then
       unset LD_LIBRARY_PATH
-      expect "$work/out/consumer_static"
+      expect "$work/out/consumer_static" "$condroid"
+      expect "$work/out/hello_static" "$hello"
     fi
     ;;
   subproject)
@@ -64,7 +70,8 @@ case $kind in
     ln -s "$source" "$work/subproject/subprojects/condroid"
     meson setup "$work/out" "$work/subproject" --force-fallback-for=condroid >"$work/log" || { cat "$work/log" >&2; exit 1; }
     ninja -C "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
-    expect "$work/out/consumer"
+    expect "$work/out/consumer" "$condroid"
+    expect "$work/out/hello" "$hello"
     ;;
   *)
     echo "unknown consumer '$kind'" >&2
