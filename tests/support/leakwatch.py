@@ -16,6 +16,7 @@ As a module: isolate() at the start of a script, then Watch() before and watch.l
 """
 import argparse
 import ctypes
+import errno
 import glob
 import os
 import pathlib
@@ -85,8 +86,8 @@ def _outside():
             except OSError:
                 continue
             made.append(mine)
-            for name in ("cpuset.cpus", "cpuset.mems"):
-                if os.path.exists(f"{mine}/{name}"):
+            for name in ("cpuset.cpus", "cpuset.mems"):  # v1 wants them written
+                if not v2 and os.path.exists(f"{mine}/{name}"):
                     text = pathlib.Path(os.path.dirname(mine), name).read_text()
                     if text.strip():
                         _write(f"{mine}/{name}", text)
@@ -111,7 +112,16 @@ def _outside():
                     _write(f"{mine}/cgroup.subtree_control", "-" + controller)
         environment = {**os.environ, INSIDE: "1"}
         environment.pop("XDG_RUNTIME_DIR", None)
-        return subprocess.run(command, env=environment, preexec_fn=enter, check=False).returncode
+        ran = subprocess.Popen(command, env=environment, preexec_fn=enter)
+        # Nor may unshare(1) stay there, which waits outside: it leaves once _inside() is in its leaf.
+        for _, mine in homes:
+            if os.path.exists(f"{mine}/cgroup.controllers"):
+                while not os.path.isdir(f"{mine}/self") and ran.poll() is None:
+                    time.sleep(0.005)
+                if ran.poll() is None:
+                    os.mkdir(f"{mine}/outside")
+                    _write(f"{mine}/outside/cgroup.procs", str(ran.pid))
+        return ran.wait()
     finally:
         for mine in made:
             for _ in range(200):
@@ -125,6 +135,18 @@ def _outside():
 
 def _mount(*arguments):
     subprocess.run(["mount", *arguments], check=True)
+
+
+def _switch_on(path, controller):
+    """As soon as the cgroup is empty: see _outside()."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return _write(path, "+" + controller)
+        except OSError as error:
+            if error.errno != errno.EBUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.005)
 
 
 def _inside():
@@ -155,7 +177,7 @@ def _inside():
             _write(f"{point}/self/cgroup.procs", "0")
             controllers = pathlib.Path(point, "cgroup.controllers").read_text().split()
             for controller in controllers:
-                _write(f"{point}/cgroup.subtree_control", "+" + controller)
+                _switch_on(f"{point}/cgroup.subtree_control", controller)
         else:
             _mount("-t", "cgroup", "-o", options, "cgroup", point)
 
