@@ -1,8 +1,8 @@
 // Errors: what went wrong, at which step, to which object, and what the reader might try.
 //
 //   Result<Fd> fd = open_somewhere();
-//   if (!fd) return fail(fd);                       // hands the Error on
-//   fmt::print(stderr, "{}\n", fd.error());         // attach mount: bind '/a' -> guest '/b': ... (EPERM)
+//   if (!fd) return fail(fd);                // hands the Error on
+//   fmt::print(stderr, "{}\n", fd.error());  // attach mount: bind '/a' -> guest '/b': ... (EPERM)
 #pragma once
 
 #include <fmt/format.h>

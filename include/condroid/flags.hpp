@@ -22,7 +22,8 @@ class Flags {
  public:
   using Bits = std::underlying_type_t<E>;
   constexpr Flags() noexcept = default;
-  constexpr Flags(E one) noexcept : bits_(static_cast<Bits>(one)) {}  // NOLINT(*-explicit-*): one flag is a set
+  // Not explicit: one flag is a set.
+  constexpr Flags(E one) noexcept : bits_(static_cast<Bits>(one)) {}  // NOLINT(*-explicit-*)
   constexpr Flags(std::initializer_list<E> list) noexcept {
     for (const E e : list) *this |= e;
   }
@@ -58,11 +59,14 @@ class Flags {
   Bits bits_ = 0;
 };
 
+// Version 14 takes the attribute for a part of the condition.
+// clang-format off
 template <class E>
   requires is_flag_enum<E>::value
 [[nodiscard]] constexpr Flags<E> operator|(E a, E b) noexcept {
   return Flags<E>(a) | Flags<E>(b);
 }
+// clang-format on
 
 }  // namespace v0
 }  // namespace condroid

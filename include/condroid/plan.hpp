@@ -40,8 +40,9 @@ struct Plan {
 
 /// Decides everything that launching `spec` on a machine with `facts` will do. Pure: no I/O, no privilege, deterministic.
 /// Everything that can be known to be wrong is refused here.
-/// @errors Step::compile; Errc::bad_spec with the field named ("root.path: ..."), Errc::unsupported with what this machine
-///   or user lacks. All errors of the Spec at once: the first in the subject, the others in Error::also.
+/// @errors Step::compile; Errc::bad_spec with the field named ("root.path: ..."), Errc::unsupported
+/// with what this machine or user lacks. All errors of the Spec at once: the first in the subject,
+/// the others in Error::also.
 [[nodiscard]] Result<Plan> compile(const Spec& spec, const HostFacts& facts);
 
 /// One line per op: index, who, step, object, and what undoes it; then the notes.

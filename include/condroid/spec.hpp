@@ -4,7 +4,7 @@
 //   spec.name = "worker";
 //   spec.root = {.path = "/srv/alpine"_host, .read_only = true};
 //   spec.process.argv = {"/usr/bin/worker"};
-//   spec.mounts.push_back(Bind{.source = "/etc/resolv.conf"_host, .target = "/etc/resolv.conf"_guest});
+//   spec.mounts.push_back(Bind{.source = "/srv/data"_host, .target = "/data"_guest});
 #pragma once
 
 #include <string>

@@ -57,7 +57,9 @@ struct PassedFd {
 
 /// The limits of setrlimit(2), by name.
 enum class Rlimit : std::uint8_t {  // the values are the kernel's
+  // clang-format off
   cpu, fsize, data, stack, core, rss, nproc, nofile, memlock, as, locks, sigpending, msgqueue, nice, rtprio, rttime,
+  // clang-format on
 };
 
 /// One resource limit; in the unit of getrlimit(2). `unlimited` stands for RLIM_INFINITY.

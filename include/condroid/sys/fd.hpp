@@ -18,7 +18,8 @@ class FdView {
  public:
   constexpr FdView() noexcept = default;
   constexpr explicit FdView(int number) noexcept : number_(number) {}
-  FdView(const Fd& owner) noexcept;  // NOLINT(*-explicit-*): borrowing from an owner is always meant
+  // Not explicit: borrowing from an owner is always meant.
+  FdView(const Fd& owner) noexcept;  // NOLINT(*-explicit-*)
   [[nodiscard]] constexpr int get() const noexcept { return number_; }
   [[nodiscard]] constexpr bool valid() const noexcept { return number_ >= 0; }
   constexpr explicit operator bool() const noexcept { return valid(); }
