@@ -334,7 +334,7 @@ class ContainerBuilder {
     spec_.network = wanted;
     return *this;
   }
-  ContainerBuilder&& network(Network wanted) && { return std::move(network(std::move(wanted))); }
+  ContainerBuilder&& network(Network wanted) && { return std::move(network(wanted)); }
 
   // ---- limits ----
 
