@@ -2,8 +2,12 @@
 # Passes all tests on a bare Debian 12: installs what is missing, builds in every configuration that counts, runs every
 # suite. Ends with "N passed, N failed"; the status is 0 when nothing failed.
 #
-#   sh tests/run.sh                 everything, about 20 minutes on 2 cores
-#   sh tests/run.sh main            one stage: main sanitize tsan aarch64 benchmark, or faults
+#   sh tests/run.sh                 everything, about 25 minutes on 2 cores
+#   sh tests/run.sh main            one stage, or several: main sanitize tsan aarch64 benchmark extras
+#   sh tests/run.sh faults          only when asked for: faults (long), tidy, and vm
+#   CONDROID_VM='COMMAND --' sh tests/run.sh vm
+#                                   on a machine with nothing but cgroup v2: COMMAND runs its arguments as root of one
+#                                   that has this machine's files at the same paths
 #
 # The suites of a container's real life need root: called by somebody else, they are run by sudo. A suite that is skipped
 # there is a failure. Build directories are made in $CONDROID_BUILD_ROOT, by default build-tests here.
@@ -11,40 +15,73 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C.UTF-8
 
-stages=${*:-main sanitize tsan aarch64 benchmark}
+stages=${*:-main sanitize tsan aarch64 benchmark extras${CONDROID_VM:+ vm}}
 for stage in $stages; do
   case $stage in
-    main | sanitize | tsan | aarch64 | benchmark | faults) ;;
-    *) echo "run.sh: no stage '$stage'; there are main, sanitize, tsan, aarch64, benchmark, faults" >&2; exit 2 ;;
+    main | sanitize | tsan | aarch64 | benchmark | extras | faults | tidy | vm) ;;
+    *)
+      echo "run.sh: no stage '$stage'; there are main, sanitize, tsan, aarch64, benchmark, extras, faults, tidy, vm" >&2
+      exit 2
+      ;;
   esac
 done
+if [ -z "${CONDROID_VM:-}" ]; then
+  case " $stages " in
+    *' vm '*)
+      echo 'run.sh: stage vm needs CONDROID_VM, a command that runs its arguments on a machine with nothing but cgroup v2' >&2
+      exit 2
+      ;;
+  esac
+  [ $# -gt 0 ] || echo 'stage vm is left out: CONDROID_VM names no command that runs its arguments with nothing but cgroup v2'
+fi
 
 sudo=
 [ "$(id -u)" = 0 ] || sudo='sudo -E'
 
 # ---- what it needs ----
 
-packages='g++ meson ninja-build pkg-config python3 libfmt-dev libexpected-dev catch2 libcli11-dev
-  uidmap util-linux strace cmake make busybox-static mmdebstrap debian-archive-keyring'
+# Debian's package=what is used of it: a program, a header or a file; with a comma, the first of them that is there.
+needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
+  libexpected-dev=tl/expected.hpp catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
+  uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
+  debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
   case $stage in
-    sanitize) packages="$packages clang-14" ;;
-    aarch64) packages="$packages g++-aarch64-linux-gnu qemu-user-static" ;;
-    benchmark) packages="$packages bubblewrap crun runc lxc" ;;
+    sanitize) needs="$needs clang-14=clang++-14,clang++" ;;
+    aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
+    benchmark) needs="$needs bubblewrap=bwrap crun=crun runc=runc lxc=lxc-execute" ;;
+    extras) needs="$needs git=git clang-19=clang++-19,clang++" ;;
+    tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy" ;;
   esac
 done
+
+have() {
+  case $1 in
+    /*) [ -e "$1" ] ;;
+    *.h | *.hpp) echo "#include <$1>" | c++ -std=c++20 -x c++ -fsyntax-only - 2> /dev/null ;;
+    *) command -v "$1" > /dev/null ;;
+  esac
+}
+# first A,B,...: the one of them that is there.
+first() {
+  for thing in $(echo "$1" | tr ',' ' '); do
+    have "$thing" && echo "$thing" && return
+  done
+  return 1
+}
+
 missing=
-if command -v dpkg-query > /dev/null; then
-  for package in $packages; do
+for need in $needs; do
+  package=${need%%=*}
+  if command -v dpkg-query > /dev/null; then
     dpkg-query -W -f '${Status}' "$package" 2> /dev/null | grep -q 'install ok installed' || missing="$missing $package"
-  done
-else
-  for tool in c++ meson ninja pkg-config python3 newuidmap unshare setpriv strace; do
-    command -v $tool > /dev/null || missing="$missing $tool"
-  done
-fi
+  else
+    first "${need#*=}" > /dev/null || missing="$missing $package"
+  fi
+done
+[ -z "$sudo" ] || have sudo || missing="$missing sudo"
 if [ -n "$missing" ]; then
-  if ! command -v apt-get > /dev/null; then
+  if ! command -v apt-get > /dev/null || ! { [ -z "$sudo" ] || have sudo; }; then
     echo "run.sh: please install what has these names in Debian:$missing" >&2
     exit 1
   fi
@@ -59,6 +96,7 @@ if [ -n "$missing" ]; then
     }
   fi
 fi
+clang14=$(first clang++-14,clang++)
 
 # Some tests run as a user who must be able to read what was built.
 root=${CONDROID_BUILD_ROOT:-$PWD/build-tests}
@@ -81,6 +119,7 @@ trap 'exit 1' HUP INT TERM
 
 # ---- how it is run ----
 
+source=.
 passed=0
 failed=0
 log=$(mktemp)
@@ -91,11 +130,11 @@ bad() {
   failed=$((failed + 1))
 }
 
-# setup NAME MESON_OPTION...: a build directory that is up to date. False when it does not build.
+# setup NAME MESON_OPTION...: a build directory of $source that is up to date: $targets, or all. False when it does not build.
 setup() {
   build=$root/$1
   shift
-  if [ ! -f "$build/build.ninja" ] && ! meson setup "$build" -Dwerror=true "$@" > "$log" 2>&1; then
+  if [ ! -f "$build/build.ninja" ] && ! meson setup "$build" "$source" -Dwerror=true "$@" > "$log" 2>&1; then
     tail -20 "$log"
     bad "configuring $build"
     return 1
@@ -129,6 +168,20 @@ run() {
   [ "$skip" = 0 ] || grep -E ' SKIP ' "$log"
 }
 
+# ok NAME COMMAND...: counts one check, and shows what it says when it fails.
+ok() {
+  name=$1
+  shift
+  if "$@" > "$log" 2>&1; then
+    passed=$((passed + 1))
+    echo "$name: ok"
+  else
+    tail -40 "$log"
+    bad "$name"
+    return 1
+  fi
+}
+
 stage_main() {
   setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
   run '' --suite unit
@@ -139,7 +192,7 @@ stage_main() {
 
 # Another compiler, with its address and undefined behaviour sanitizers, and the fuzzers.
 stage_sanitize() {
-  CXX=clang++-14 setup sanitize -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
+  CXX=$clang14 setup sanitize -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
     -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-10}" -Dbenchmarks=disabled || return
   run '' --suite unit
   run "$sudo" --suite root integration-root
@@ -167,14 +220,78 @@ stage_faults() {
   run "$sudo" --suite faults
 }
 
+# A release build: the unit tests as the optimizer leaves them, then the benchmark.
 stage_benchmark() {
-  setup release -Dbuildtype=release -Dtests=disabled || return
+  targets='meson-benchmark-prereq examples/condroid-run tests/unit/unit-base tests/unit/unit-program tests/unit/unit-sys'
+  setup benchmark -Dbuildtype=release || return
+  run '' base program sys
   if $sudo meson test -C "$build" --no-rebuild --benchmark --verbose --test-args=--quick; then
     passed=$((passed + 1))
   else
     bad "benchmark"
   fi
 }
+
+# What users build in other ways than we do: a release tarball, static, without a single option, with what it needs as
+# subprojects; and a compiler of today.
+stage_extras() {
+  rm -rf "$root/tarball" "$root/minimal"
+  mkdir "$root/tarball"
+  if [ -e .git ]; then
+    # Whoever owns this checkout: it is ours to pack.
+    ok 'meson dist' pack || return
+  else
+    echo 'no git checkout: its files as they are in place of a tarball of meson dist'
+    mkdir "$root/tarball/condroid"
+    cp -R .clang-format .clang-tidy ./*.md ./*.build meson_options.txt cmake docs examples include src subprojects tests       "$root/tarball/condroid"
+  fi
+  source=$(echo "$root"/tarball/condroid*/)
+  if ok 'sources of subprojects' sh tests/support/fallback_sources.sh "$source"; then
+    if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled       --force-fallback-for=fmt,tl-expected; then
+      ok 'a release tarball, static, without options, with subprojects' test -s "$build/src/libcondroid.a"
+    fi
+  fi
+  source=.
+  targets='src/libcondroid.so.0.1.0 tests/unit/libself-contained.a tests/unit/unit-base examples/01_hello examples/condroid-run'
+  CXX=$(first clang++-19,clang++) setup clang -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled || return
+  run '' base handles path_kinds result_dropped spec_values
+}
+pack() {
+  rm -rf "$root/pack"
+  meson setup "$root/pack" -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled &&
+    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'       meson dist -C "$root/pack" --no-tests --allow-dirty --formats gztar &&
+    tar -xf "$root"/pack/meson-dist/condroid-*.tar.gz -C "$root/tarball"
+}
+
+# clang-tidy over the sources of the library and its programs, with the checks of .clang-tidy: minutes.
+stage_tidy() {
+  targets=build.ninja
+  CXX=$clang14 setup tidy -Dbuildtype=debug -Dbenchmarks=disabled || return
+  tidy=$(first clang-tidy-14,clang-tidy)
+  find src examples -name '*.cpp' |
+    xargs -P "$(nproc)" -n 1 "$tidy" -p "$build" --quiet > "$root/tidy.log" 2> /dev/null
+  # shellcheck disable=SC2016 # for the other shell
+  ok clang-tidy sh -c '! grep -E -A3 "(warning|error):" "$1"' sh "$root/tidy.log"
+}
+
+# What only a machine with nothing but cgroup v2 shows, with every controller. It may be an emulated one, so its clocks are
+# given time.
+stage_vm() {
+  targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host'
+  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
+  python=$(first /usr/bin/python3,python3)
+  integration=$build/tests/integration/integration
+  condroid_run=$build/examples/condroid-run
+  # shellcheck disable=SC2016 # for the shell there
+  ok 'a machine with nothing but cgroup v2, and our files' in_vm sh -c     'test -e /sys/fs/cgroup/cgroup.controllers && test "$(grep -c . /proc/self/cgroup)" = 1 && test -x "$1" && test -r "$2"'     sh "$integration" "$PWD/tests/run.sh" || return
+  ok 'vm: cgroups' in_vm "$integration" '[cgroup]'
+  ok 'vm: containers in cgroups' in_vm "$integration" --filenames-as-tags '[#cgroups_test][root]'
+  ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
+  ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
+  ok 'vm: deaths' in_vm "$python" "$PWD/tests/integration/deaths/deaths.py" "$condroid_run" "$build/tests/faults/deaths-host"     --slow 10 --every 23 --no-ephemeral
+}
+# shellcheck disable=SC2086 # a command and its options
+in_vm() { $CONDROID_VM env CONDROID_MUST_RUN=root,userns CONDROID_SUITE=root "$@"; }
 
 targets=
 for stage in $stages; do
