@@ -4,6 +4,7 @@
 Runs as root and without privileges; what is root's alone is no test for others. A skip is a failure when CONDROID_MUST_RUN
 names the suite; a program that skipped everything ends with 77."""
 import fcntl
+import hashlib
 import json
 import os
 import select
@@ -541,6 +542,51 @@ class Debian(Case):
                                "rm -rf /usr/share/doc /etc/apt; echo x > /etc/motd; useradd someone; id someone", timeout=120)
         self.assertEqual(status, 0, err)
         for text in ["deb\n", "bash\n", "overlay on / type overlay", "apt 2.", "uid=1000(someone)"]:
+            self.assertIn(text, out)
+        self.assertEqual(before, self.fingerprint(self.root))
+
+    @staticmethod
+    def repository(directory):
+        """A package with a program, a setting and scripts, and the index that apt-get reads."""
+        os.chmod(directory, 0o755)
+        control = ("Package: condroid-greeting\nVersion: 1.5\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n"
+                   "Depends: bash, dpkg\nDescription: says something\n")
+        for name, mode, content in [
+            ("DEBIAN/control", 0o644, control),
+            ("DEBIAN/conffiles", 0o644, "/etc/greeting\n"),
+            ("DEBIAN/postinst", 0o755, "#!/bin/sh\nset -e\ngroupadd greeters\nchgrp greeters /etc/greeting\n"),
+            ("DEBIAN/postrm", 0o755, "#!/bin/sh\n[ \"$1\" != purge ] || groupdel greeters\n"),
+            ("etc/greeting", 0o640, "hello from a package\n"),
+            ("usr/bin/greet", 0o755, "#!/bin/sh\ncat /etc/greeting\n"),
+        ]:
+            path = f"{directory}/tree/{name}"
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w") as f:
+                f.write(content)
+            os.chmod(path, mode)
+        file = directory + "/greeting.deb"
+        subprocess.run(["dpkg-deb", "--root-owner-group", "--build", directory + "/tree", file], check=True, capture_output=True)
+        with open(file, "rb") as f:
+            content = f.read()
+        with open(directory + "/Packages", "w") as f:
+            f.write(f"{control}Filename: ./greeting.deb\nSize: {len(content)}\nSHA256: {hashlib.sha256(content).hexdigest()}\n")
+
+    def test_packages_are_installed_and_removed(self):
+        before = self.fingerprint(self.root)
+        with tempfile.TemporaryDirectory() as directory:
+            self.repository(directory)
+            status, out, err = run("--rootfs", self.root, "--ephemeral", "--bind", directory + ":/mnt:ro", "--", "/bin/bash", "-c",
+                                   "set -e; rm -rf /etc/apt/sources.list*;"
+                                   "echo 'deb [trusted=yes] file:/mnt ./' > /etc/apt/sources.list;"
+                                   "apt-get -q update; apt-cache policy condroid-greeting;"
+                                   "apt-get -qy install condroid-greeting; greet;"
+                                   "stat -c %G:%a /etc/greeting; dpkg -s condroid-greeting; dpkg --audit; apt-get -q check;"
+                                   "apt-get -qy remove --purge condroid-greeting; ! test -e /etc/greeting; ! getent group greeters;"
+                                   "dpkg -i /mnt/greeting.deb; greet", timeout=120)
+        self.assertEqual(status, 0, out + err)
+        self.assertEqual(out.count("hello from a package\n"), 2)
+        for text in ["Candidate: 1.5\n", "Setting up condroid-greeting (1.5) ...", "greeters:640\n", "Status: install ok installed\n",
+                     "Purging configuration files for condroid-greeting (1.5) ..."]:
             self.assertIn(text, out)
         self.assertEqual(before, self.fingerprint(self.root))
 
