@@ -180,27 +180,34 @@ constexpr Shared shareable[] = {{"net", Namespace::net, Allow::host_network},
                                 {"pid", Namespace::pid, Allow::host_pids},
                                 {"ipc", Namespace::ipc, Allow::host_ipc},
                                 {"uts", Namespace::uts, Allow::host_uts},
-                                {"cgroup", Namespace::cgroup, Allow::host_cgroup}};
+                                {"cgroup", Namespace::cgroup, Allow::host_cgroup},
+                                {"mount", Namespace::mount, Allow::host_mounts},
+                                {"user", Namespace::user, {}},
+                                {"time", Namespace::time, {}}};
+
+void join_none(Spec& spec, Namespace kind) {
+  std::erase_if(spec.join, [kind](const Join& join) { return join.kind == kind; });
+}
 
 /// Whoever types it has decided so: the token goes with the option.
 void share(Spec& spec, const std::string& name) {
-  if (name == "user") {
-    spec.idmap.kind = IdMap::none;
-    return;
-  }
   for (const Shared& s : shareable) {
     if (name != s.name) continue;
     spec.namespaces -= s.kind;
+    join_none(spec, s.kind);
     spec.security.allow |= s.token;
+    if (s.kind == Namespace::user) spec.idmap = {.kind = IdMap::none};
+    if (s.kind == Namespace::time) spec.time = {};
     return;
   }
-  throw Mistake(fmt::format("--share: '{}' is none of net, pid, ipc, uts, cgroup, user", name));
+  throw Mistake(
+      fmt::format("--share: '{}' is none of net, pid, ipc, uts, cgroup, mount, user, time", name));
 }
 
 /// Its own, whatever a stored spec said.
 void own_network(Spec& spec) {
   spec.namespaces |= Namespace::net;
-  std::erase_if(spec.join, [](const Join& join) { return join.kind == Namespace::net; });
+  join_none(spec, Namespace::net);
 }
 
 void map_ids(Spec& spec, const std::vector<std::string>& wishes) {
@@ -322,7 +329,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                  "dev, norec, idmap, optional")
       ->type_name("BIND");
   app.add_option("--tmpfs", tmpfs,
-                 "DST[:OPTIONS], empty, in memory; with size=64m, mode=1777, ro, noexec")
+                 "DST[:OPTIONS], empty, in memory; with size=64m, mode=1777, inodes=N, ro,\nnoexec")
       ->type_name("TMPFS");
 
   app.option_defaults()->group("Command");
@@ -345,9 +352,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("MAP");
   app.add_option("--net", net, "Network: none (default; loopback only) or host")->type_name("KIND");
   app.add_option("--share", shares,
-                 "Namespace that stays the host's: net, pid, ipc, uts, cgroup, user")
+                 "Namespace that stays the host's: net, pid, ipc, uts, cgroup, mount,\nuser, time")
       ->type_name("NS");
-  app.add_option("--cap-add", cap_add, "One more capability")->type_name("CAP");
+  app.add_option("--cap-add", cap_add, "One more capability, or all")->type_name("CAP");
   app.add_option("--cap-drop", cap_drop, "One capability less, or all")->type_name("CAP");
   app.add_option("--allow", allow,
                  "A token that opens the container towards the host; a refusal names\nthe one that "

@@ -197,6 +197,9 @@ class Statuses(Case):
             (["--userns", "1:2", "--", "true"], "--userns: '1:2'"),
             (["--net", "bridge", "--", "true"], "--net: 'bridge'"),
             (["--share", "moon", "--", "true"], "--share: 'moon'"),
+            (["--share", "mount", "--tmpfs", "/mnt", "--", "true"], "mounts"),
+            (["--share", "mount", "--tty", "--", "true"], "mount namespace"),
+            (["--ephemeral", "--read-only", "--", "true"], "root.read_only"),
             (["--timeout", "soon", "--", "true"], "--timeout: 'soon'"),
             (["--cap-add", "fly", "--", "true"], "--cap-add: 'fly'"),
             (["--cap-add", "sys_admin", "--userns", "host", "--", "true"], "security"),
@@ -287,6 +290,26 @@ class Options(Case):
         self.assertEqual((status, out), (0, "x\n"))
         self.assertFalse(os.path.exists("/etc/condroid-test-file"))
 
+    def test_a_read_only_root(self):
+        with tempfile.TemporaryDirectory() as root:
+            os.chmod(root, 0o755)
+            for name in ["bin", "etc", "dev", "proc", "sys", "tmp", "mnt"]:
+                os.mkdir(f"{root}/{name}")
+            shutil.copy("/bin/busybox", root + "/bin/busybox")
+            for name in ["sh", "touch", "ls"]:
+                os.symlink("busybox", f"{root}/bin/{name}")
+            status, out, err = run("--rootfs", root, "--read-only", "--tmpfs", "/mnt", "--", "/bin/sh", "-c",
+                                   "touch /etc/new; touch /new; touch /mnt/new && ls /mnt")
+            self.assertEqual((status, out), (0, "new\n"), err)
+            self.assertEqual(err.count("Read-only file system"), 2, err)
+            self.assertEqual(os.listdir(root + "/etc"), [])
+            self.assertEqual(run("--rootfs", root, "--", "/bin/touch", "/etc/new"), (0, "", ""))
+            self.assertEqual(os.listdir(root + "/etc"), ["new"])
+            os.unlink(root + "/etc/new")
+            status, out, err = run("--rootfs", root, "--ephemeral", "--", "/bin/sh", "-c", "touch /etc/new && ls /etc")
+            self.assertEqual((status, out, err), (0, "new\n", ""))
+            self.assertEqual(os.listdir(root + "/etc"), [])
+
     def test_network(self):
         self.assertEqual(run("--", "sh", "-c", "cat /sys/class/net/*/operstate; ls /sys/class/net")[1], "unknown\nlo\n")
         if ROOT:
@@ -294,10 +317,32 @@ class Options(Case):
             self.assertEqual(sorted(run("--net", "host", "--", "ls", "/sys/class/net")[1].split()), ours)
 
     def test_shared_namespaces(self):
-        for kind in ["ipc", "uts"] if not ROOT else ["net", "pid", "ipc", "uts", "cgroup"]:
-            ours = os.readlink("/proc/self/ns/" + kind)
-            self.assertNotEqual(run("--", "readlink", "/proc/self/ns/" + kind)[1].strip(), ours)
-            self.assertEqual(run("--share", kind, "--", "readlink", "/proc/self/ns/" + kind)[1].strip(), ours, kind)
+        with tempfile.NamedTemporaryFile("w", suffix=".spec") as stored:
+            stored.write("namespaces = mount pid uts ipc net cgroup time\n")
+            stored.flush()
+            # The machine's network, processes and ids are not shared from a user namespace.
+            for kind in ["ipc", "uts", "cgroup", "mount", "time"] + (["net", "pid", "user"] if ROOT else []):
+                with self.subTest(kind):
+                    link = "/proc/self/ns/" + {"mount": "mnt"}.get(kind, kind)
+                    ours = os.readlink(link)
+                    own = {"user": ["--userns", "0:100000:65536"], "time": ["--spec", stored.name]}.get(kind, [])
+                    status, out, err = run(*own, "--", "readlink", link)
+                    self.assertEqual((status, err), (0, ""))
+                    self.assertNotEqual(out.strip(), ours)
+                    status, out, err = run(*own, "--share", kind, "--", "readlink", link)
+                    self.assertEqual((status, out.strip(), err), (0, ours, ""))
+
+    def test_sharing_goes_over_what_a_stored_spec_says(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".spec") as stored:
+            stored.write("namespaces = mount pid uts ipc cgroup time user\njoin = net pid:1\nidmap.kind = single\n"
+                         "time.monotonic = 3600s\nprocess.argv = true\n")
+            stored.flush()
+            shared = [word for kind in ["net", "user", "time"] for word in ["--share", kind]]
+            status, changed, err = run("--spec", stored.name, *shared, "--print-spec")
+            self.assertEqual((status, err), (0, ""))
+            self.assertIn("host_network", changed)
+            for word in ["join", "user", "time", "single"]:
+                self.assertNotIn(word, changed)
 
     def test_ids(self):
         self.assertEqual(run("--", "id", "-u")[1], "0\n")
@@ -395,6 +440,20 @@ class Streams(Case):
     def test_input_and_its_end_are_passed_on(self):
         self.assertEqual(run("--", "cat", stdin="abc\n"), (0, "abc\n", ""))
         self.assertEqual(run("--", "wc", "-c", stdin="")[1].strip(), "0")
+
+    def test_the_end_of_a_pipe_ends_the_input_and_nothing_else_does(self):
+        for tty in [[], ["--tty"]]:
+            process = subprocess.Popen([RUN, *tty, "--", "sh", "-c", "while read x; do echo got $x; done; echo end; exit 3"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            shown = b""
+            for word in [b"one", b"two"]:
+                process.stdin.write(word + b"\n")
+                process.stdin.flush()
+                while b"got " + word not in shown:
+                    shown += os.read(process.stdout.fileno(), 4096)
+            self.assertIsNone(process.poll())
+            shown = process.communicate(timeout=10)[0]  # closes the input
+            self.assertEqual((process.returncode, shown.split()[-1]), (3, b"end"))
 
     def test_output_and_errors_stay_apart(self):
         self.assertEqual(run("--", "sh", "-c", "echo out; echo err >&2"), (0, "out\n", "err\n"))
