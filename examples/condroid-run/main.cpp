@@ -7,6 +7,7 @@
 // Exit status: the command's own, or 128 + the signal that ended it; 124 after --timeout, 125 when
 // the container could not be made, 126 when the command cannot be executed, 127 when it does not
 // exist.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
@@ -69,6 +70,8 @@ class Run {
       how.stop_before = *op;
       how.deadline = std::chrono::milliseconds{0};
     }
+    if (options_.tty)
+      if (auto ok = find_terminal(); !ok) return report(ok.error());
     take_signals();
     auto runtime = Runtime::open();
     if (!runtime) return report(runtime.error());
@@ -86,6 +89,18 @@ class Run {
     auto facts = probe_host();
     if (!facts) return fail(facts);
     return compile(options_.spec, *facts);
+  }
+
+  /// Whichever of the three streams it is: what is shown never ends in one that is redirected.
+  [[nodiscard]] Result<void> find_terminal() {
+    if (!ours_.any()) return {};
+    auto input = usable_terminal(ours_.number(), O_RDONLY, reopened_[0]);
+    if (!input) return fail(input);
+    auto output = usable_terminal(ours_.shown(), O_WRONLY, reopened_[1]);
+    if (!output) return fail(output);
+    input_ = *input;
+    output_ = *output;
+    return {};
   }
 
   void take_signals() {
@@ -144,7 +159,7 @@ class Run {
   int attend(Container& box) {
     std::optional<Relay> relay;
     if (options_.tty) {
-      relay.emplace(box.take_console(), ours_.in || !ours_.any());
+      relay.emplace(box.take_console(), input_, output_);
       relay->resize(ours_.number());
       enter_raw();
     }
@@ -160,7 +175,8 @@ class Run {
         raw_.reset();
         const int status = ended(**done);
         if (!relay || relay->lost() == 0) return status;
-        fmt::print(stderr, "condroid-run: standard output: {}; some of it is lost\n",
+        fmt::print(stderr, "condroid-run: {}: {}; some of it is lost\n",
+                   ours_.any() ? "the terminal" : "standard output",
                    std::generic_category().message(relay->lost()));
         return failed;
       }
@@ -275,6 +291,8 @@ class Run {
 
   Options options_;
   Terminals ours_ = Terminals::look();
+  int input_ = 0, output_ = 1;  ///< Of the user's terminal; without one, the streams.
+  std::array<Fd, 2> reopened_;
   std::optional<RawMode> raw_;  ///< Its end brings the terminal back, whatever the way out.
   Fd signals_;
   int asked_ = 0;        ///< The signal that asked for the end.

@@ -1,6 +1,7 @@
 #include "terminal.hpp"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -23,15 +24,27 @@ Terminals Terminals::look() {
   return {.in = ::isatty(0) == 1, .out = ::isatty(1) == 1, .err = ::isatty(2) == 1};
 }
 
-Relay::Relay(condroid::Fd master, bool read_input)
-    : master_(std::move(master)), reading_(read_input) {}
+condroid::Result<int> usable_terminal(int number, int direction, condroid::Fd& again) {
+  const int mode = ::fcntl(number, F_GETFL) & O_ACCMODE;
+  if (mode == O_RDWR || mode == direction) return number;
+  again = condroid::Fd(
+      ::open(fmt::format("/proc/self/fd/{}", number).c_str(), direction | O_NOCTTY | O_CLOEXEC));
+  if (!again.valid())
+    return condroid::fail(errno, condroid::Step::open_descriptor,
+                          fmt::format("the terminal of descriptor {}, for {}", number,
+                                      direction == O_RDONLY ? "reading" : "writing"));
+  return again.get();
+}
+
+Relay::Relay(condroid::Fd master, int input, int output)
+    : master_(std::move(master)), input_(input), output_(output) {}
 
 Relay::Wish Relay::input_wish() const {
-  return reading_ && to_master_.size() < enough ? Wish{0, POLLIN} : Wish{};
+  return reading_ && to_master_.size() < enough ? Wish{input_, POLLIN} : Wish{};
 }
 
 Relay::Wish Relay::output_wish() const {
-  return output_open_ && !to_output_.empty() ? Wish{1, POLLOUT} : Wish{};
+  return output_open_ && !to_output_.empty() ? Wish{output_, POLLOUT} : Wish{};
 }
 
 Relay::Wish Relay::master_wish() const {
@@ -43,7 +56,7 @@ Relay::Wish Relay::master_wish() const {
 
 void Relay::input_ready() {
   char buffer[piece];
-  const ssize_t n = ::read(0, buffer, sizeof buffer);
+  const ssize_t n = ::read(input_, buffer, sizeof buffer);
   if (n > 0) {
     to_master_.append(buffer, static_cast<std::size_t>(n));
   } else if (n == 0 || (errno != EINTR && errno != EAGAIN)) {
@@ -61,7 +74,7 @@ void Relay::end_of_input() {
 }
 
 void Relay::output_ready() {
-  const ssize_t n = ::write(1, to_output_.data(), std::min(to_output_.size(), piece));
+  const ssize_t n = ::write(output_, to_output_.data(), std::min(to_output_.size(), piece));
   if (n > 0) {
     to_output_.erase(0, static_cast<std::size_t>(n));
   } else if (n < 0 && errno != EINTR && errno != EAGAIN) {
@@ -111,7 +124,7 @@ void Relay::finish() {
     check_master(n);
   }
   while (output_open_ && !to_output_.empty()) {
-    pollfd ready{1, POLLOUT, 0};
+    pollfd ready{output_, POLLOUT, 0};
     if (::poll(&ready, 1, -1) > 0) output_ready();
   }
 }

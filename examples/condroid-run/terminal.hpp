@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <condroid/error.hpp>
 #include <condroid/sys/fd.hpp>
 #include <string>
 
@@ -11,20 +12,26 @@ struct Terminals {
   bool in = false, out = false, err = false;
   [[nodiscard]] static Terminals look();
   [[nodiscard]] bool any() const { return in || out || err; }
-  /// One of them, or -1.
+  /// One of them, or -1: where the user types, and whose settings count.
   [[nodiscard]] int number() const { return in ? 0 : out ? 1 : err ? 2 : -1; }
+  /// One of them, or -1: where the user looks.
+  [[nodiscard]] int shown() const { return out ? 1 : err ? 2 : in ? 0 : -1; }
 };
 
-/// Copies what is typed to the container's terminal and what is shown there to standard output.
+/// A descriptor to read from (O_RDONLY) or to write to (O_WRONLY): `number` itself, unless it was
+/// opened for the other direction only, as by `< /dev/tty`; then it is opened again, into `again`.
+[[nodiscard]] condroid::Result<int> usable_terminal(int number, int direction, condroid::Fd& again);
+
+/// Copies what is typed to the container's terminal, and what is shown there to the user.
 /// Never blocks.
 class Relay {
  public:
-  /// `master` must not block. With `read_input` unset only output is copied.
-  Relay(condroid::Fd master, bool read_input);
+  /// `master` must not block. What is typed is read from `input`, what is shown goes to `output`.
+  Relay(condroid::Fd master, int input, int output);
   Relay(const Relay&) = delete;
   Relay& operator=(const Relay&) = delete;
 
-  /// Descriptor and events to poll for, or -1: standard input, standard output, the master.
+  /// Descriptor and events to poll for, or -1: input, output, the master.
   struct Wish {
     int fd = -1;
     short events = 0;
@@ -48,7 +55,8 @@ class Relay {
   void check_master(ssize_t n);
 
   condroid::Fd master_;
-  bool reading_;
+  int input_, output_;
+  bool reading_ = true;
   bool output_open_ = true;
   bool end_pending_ = false;
   int lost_ = 0;

@@ -542,6 +542,46 @@ class Terminals(Case):
         t.until("OUT")
         self.assertEqual(t.end(), 0)
 
+    def test_nothing_else_gets_into_what_is_redirected(self):
+        payload = "echo to-out; echo to-err >&2; echo to-tty > /dev/tty; read x; echo read $x; exit 3"
+        for redirected, out, err, shown in [
+            ("> out", "to-out\nread typed\n", None, ["to-err", "to-tty"]),
+            ("> out 2> err", "to-out\nread typed\n", "to-err\n", ["to-tty"]),
+            ("> out 2> err < /dev/tty", "to-out\nread typed\n", "to-err\n", ["to-tty"]),  # not to be written to
+            ("2> err", None, "to-err\n", ["to-out", "to-tty"]),
+        ]:
+            with self.subTest(redirected), tempfile.TemporaryDirectory() as directory:
+                t = Terminal(command=["sh", "-c", f"cd {directory}; {RUN} --tty -- sh -c '{payload}' {redirected}"])
+                for text in shown:
+                    t.until(text + "\r\n")
+                t.type("typed\r")
+                t.until("typed\r\n")  # its echo
+                self.assertEqual(t.end(), 3)
+                for name, content in [("out", out), ("err", err)]:
+                    if content is not None:
+                        with open(f"{directory}/{name}") as f:
+                            self.assertEqual(f.read(), content)
+
+    def test_what_is_typed_arrives_though_the_input_is_a_pipe(self):
+        payload = 'cat; read x < /dev/tty; echo got $x; trap "echo int; exit 5" INT; echo ready; while :; do sleep 0.05; done'
+        t = Terminal(command=["sh", "-c", f"echo piped | {RUN} --tty -- sh -c '{payload}'"])
+        t.until("piped\r\n")
+        t.type("typed\r")
+        t.until("got typed\r\n")
+        t.until("ready")
+        t.type("\x03")
+        t.until("int")
+        self.assertEqual(t.end(), 5)
+
+    def test_the_end_of_input_can_be_typed(self):
+        for tty in [[], ["--tty"]]:
+            t = Terminal(*tty, "--", "sh", "-c", "while read x; do echo got $x; done; echo end; exit 3")
+            t.type("one\r")
+            t.until("got one\r\n")
+            t.type("\x04")
+            t.until("end")
+            self.assertEqual(t.end(), 3)
+
     def test_stopping_gives_the_terminal_back(self):
         t = Terminal("--tty", "--", "sh", "-c", "echo ready; read x; echo done")
         t.until("ready")
@@ -555,6 +595,52 @@ class Terminals(Case):
         t.type("x\r")
         t.until("done")
         self.assertEqual(t.end(), 0)
+
+    def test_a_shell_inside_keeps_its_job_when_all_is_stopped(self):
+        t = Terminal("--tty", "--env", "PS1=$", "--", "sh")
+        t.until("$")
+        t.type("cat\r")
+        t.until("\n")
+        t.type("one\r")
+        t.until("one\r\none\r\n")
+        t.process.send_signal(signal.SIGTSTP)
+        os.waitpid(t.process.pid, os.WUNTRACED)
+        t.process.send_signal(signal.SIGCONT)
+        t.type("two\r")
+        t.until("two\r\n")
+        t.until("two\r\n")
+        t.type("\x04")
+        t.until("$")
+        t.type("exit 7\r")
+        self.assertEqual(t.end(), 7)
+
+    def test_the_terminal_is_restored_after_a_signal(self):
+        for init in [[], ["--init"]]:
+            for name in ["INT", "TERM", "HUP", "QUIT"]:
+                with self.subTest(name, init=init):
+                    number = getattr(signal, "SIG" + name)
+                    t = Terminal("--tty", *init, "--", "sh", "-c", "echo ready; while :; do sleep 0.05; done")
+                    t.until("ready")
+                    t.until_raw()
+                    t.process.send_signal(number)
+                    self.assertEqual(t.end(), 128 + number)
+
+    def test_the_terminal_is_restored_after_the_second_signal(self):
+        t = Terminal("--tty", "--", "sh", "-c", "trap 'echo got' TERM; echo ready; while :; do sleep 0.05; done")
+        t.until("ready")
+        t.until_raw()
+        t.process.terminate()
+        t.until("got")
+        t.process.terminate()
+        self.assertEqual(t.end(), 143)
+
+    def test_the_terminal_is_as_it_was_when_nothing_was_launched(self):
+        for args, status in [(["--", "no-such-command"], 127), (["--", "/etc/passwd"], 126),
+                             (["--rootfs", "/no/such/dir", "--", "true"], 125), (["--workdir", "/no/such/dir", "--", "true"], 125)]:
+            with self.subTest(args):
+                t = Terminal("--tty", *args)
+                self.assertRegex(t.until("\r\n"), r"^condroid-run: [^\r\n]+\r\n$")
+                self.assertEqual(t.end(), status)
 
     def test_the_terminal_is_restored_when_the_container_is_killed(self):
         t = Terminal("--tty", "--timeout", "400ms", "--", "sleep", "100")
