@@ -19,6 +19,7 @@
 #include <condroid/runtime.hpp>
 #include <condroid/sys/pty.hpp>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <fstream>
 #include <initializer_list>
@@ -191,6 +192,9 @@ class Run {
         }
         wait = static_cast<int>(std::min<long long>(left, 1 << 30));
       }
+      if (looks_ > 0 && Clock::now() >= next_look_) look_again(box);
+      if (looks_ > 0 && (wait < 0 || wait > between_looks.count()))
+        wait = static_cast<int>(between_looks.count());
       const Relay::Wish in = relay ? relay->input_wish() : Relay::Wish{};
       const Relay::Wish out = relay ? relay->output_wish() : Relay::Wish{};
       const Relay::Wish master = relay ? relay->master_wish() : Relay::Wish{};
@@ -232,13 +236,14 @@ class Run {
       default:
         // The first is the command's to answer; the kernel drops what a process 1 has no handler
         // for.
-        if (asked_ != 0 || !heard(signal, box.pid())) {
-          (void)box.kill();
-          if (asked_ == 0) asked_ = signal;
-          killed_ = true;
+        const Heard now = asked_ != 0 ? Heard::no : heard(signal, box.pid());
+        if (now == Heard::no) {
+          kill(signal, box);
         } else {
           asked_ = signal;
           send(signal, box);
+          looks_ = now == Heard::perhaps ? most_looks : 0;
+          next_look_ = Clock::now() + between_looks;
         }
     }
   }
@@ -253,15 +258,42 @@ class Run {
     if (!typed || ::kill(-box.pid().value, signal) != 0) (void)box.signal(Signal{signal});
   }
 
+  enum class Heard : std::uint8_t { no, perhaps, yes };
+
   /// Whether the container's first process would notice this signal; proc(5), status.
-  [[nodiscard]] bool heard(int signal, Pid pid) const {
-    if (options_.spec.process.init || !options_.spec.namespaces.has(Namespace::pid)) return true;
+  [[nodiscard]] Heard heard(int signal, Pid pid) const {
+    if (options_.spec.process.init || !options_.spec.namespaces.has(Namespace::pid))
+      return Heard::yes;
     std::ifstream status(fmt::format("/proc/{}/status", pid.value));
-    unsigned long long noticed = 0;
-    for (std::string line; std::getline(status, line);)
-      if (line.starts_with("SigBlk:") || line.starts_with("SigIgn:") || line.starts_with("SigCgt:"))
-        noticed |= std::stoull(line.substr(7), nullptr, 16);
-    return !status.is_open() || ((noticed >> (signal - 1)) & 1U) != 0;
+    if (!status.is_open()) return Heard::yes;
+    Heard answer = Heard::no;
+    for (std::string line; std::getline(status, line);) {
+      const bool blocked = line.starts_with("SigBlk:");
+      if (!blocked && !line.starts_with("SigIgn:") && !line.starts_with("SigCgt:")) continue;
+      if (((std::stoull(line.substr(7), nullptr, 16) >> (signal - 1)) & 1U) == 0) continue;
+      if (!blocked) return Heard::yes;
+      answer = Heard::perhaps;
+    }
+    return answer;
+  }
+
+  void kill(int signal, Container& box) {
+    (void)box.kill();
+    if (asked_ == 0) asked_ = signal;
+    killed_ = true;
+    looks_ = 0;
+  }
+
+  /// A blocked signal waits for sigwait(3) or signalfd(2); or is dropped when it is let through, as
+  /// by a shell that blocked all of them only to fork.
+  void look_again(Container& box) {
+    const Heard now = heard(asked_, box.pid());
+    next_look_ = Clock::now() + between_looks;
+    --looks_;
+    if (now == Heard::no)
+      kill(asked_, box);
+    else if (now == Heard::yes)
+      looks_ = 0;
   }
 
   int ended(const Exit& exit) const {
@@ -295,7 +327,11 @@ class Run {
   std::array<Fd, 2> reopened_;
   std::optional<RawMode> raw_;  ///< Its end brings the terminal back, whatever the way out.
   Fd signals_;
-  int asked_ = 0;        ///< The signal that asked for the end.
+  int asked_ = 0;  ///< The signal that asked for the end.
+  static constexpr int most_looks = 300;
+  static constexpr std::chrono::milliseconds between_looks{10};
+  int looks_ = 0;  ///< Still to be taken at whether it was heard.
+  Clock::time_point next_look_;
   bool killed_ = false;  ///< By us, for that signal.
   bool late_ = false;
 };

@@ -495,6 +495,22 @@ class Signals(Case):
         process.communicate(timeout=10)
         self.assertEqual(process.returncode, 130)
 
+    def test_one_that_is_only_blocked_for_a_moment_is_not_taken_for_heard(self):
+        # A shell (dash) blocks all signals around each vfork, which is most of the time here.
+        for _ in range(10):
+            process = self.start("--", "sh", "-c", "echo ready; while :; do /bin/true; done")
+            process.terminate()
+            process.communicate(timeout=10)
+            self.assertEqual(process.returncode, 143)
+
+    def test_one_that_is_waited_for_is_left_to_the_command(self):
+        code = ("import signal, time\nsignal.pthread_sigmask(signal.SIG_BLOCK, [15])\nprint('ready', flush=True)\ntime.sleep(1)\n"
+                "print(signal.sigwait([15]).name, flush=True)\nraise SystemExit(3)")
+        process = self.start("--", "/usr/bin/python3", "-c", code)
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=10), ("SIGTERM\n", ""))
+        self.assertEqual(process.returncode, 3)
+
     def test_what_the_host_ignores_is_not_ignored_inside(self):
         out = subprocess.run(["sh", "-c", f"trap '' HUP INT PIPE CHLD; exec {RUN} -- grep SigIgn /proc/self/status"],
                              capture_output=True, text=True).stdout
