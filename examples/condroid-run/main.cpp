@@ -25,8 +25,10 @@
 #include <initializer_list>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "options.hpp"
+#include "processes.hpp"
 #include "terminal.hpp"
 
 using namespace condroid;
@@ -124,8 +126,13 @@ class Run {
   }
 
   [[nodiscard]] Result<Container> drive(Launch& launch) {
+    // The command may run already though we have not heard of it: the first signal is its to
+    // answer.
+    constexpr std::chrono::milliseconds patience{100};
+    auto cancel_at = Clock::time_point::max();
     bool told = false;
     for (;;) {
+      if (Clock::now() >= cancel_at) launch.cancel();
       auto done = launch.step();
       if (!done) return fail(done);
       if (*done) return std::move(**done);
@@ -140,13 +147,20 @@ class Run {
       }
       std::array<pollfd, 2> waiting{
           {{signals_.get(), POLLIN, 0}, {interest.fd.get(), interest.events, 0}}};
-      (void)::poll(waiting.data(), waiting.size(), launch.timeout());
+      const bool soon = cancel_at != Clock::time_point::max();
+      (void)::poll(waiting.data(), waiting.size(), soon ? 1 : launch.timeout());
       while (const int signal = next_signal()) {
         if (signal == SIGINT || signal == SIGTERM || signal == SIGHUP || signal == SIGQUIT) {
+          const bool at_once = stopped || asked_ != 0;
+          cancel_at = Clock::now() + (at_once ? std::chrono::milliseconds{0} : patience);
           asked_ = signal;
-          launch.cancel();
-        } else if (signal == SIGCONT && stopped) {
-          launch.resume();
+        } else if (signal == SIGCONT) {
+          if (stopped) launch.resume();
+          std::erase(early_, SIGTSTP);
+        } else if (signal == SIGTSTP && stopped) {
+          ::raise(SIGSTOP);
+        } else {
+          early_.push_back(signal);
         }
       }
     }
@@ -164,8 +178,9 @@ class Run {
       relay->resize(ours_.number());
       enter_raw();
     }
-    // One that came when the command was executed already.
+    // What came while it was launched.
     if (const int early = std::exchange(asked_, 0)) handle(early, box, relay);
+    for (const int early : std::exchange(early_, {})) handle(early, box, relay);
     const auto until =
         options_.timeout.count() > 0 ? Clock::now() + options_.timeout : Clock::time_point::max();
     for (;;) {
@@ -214,16 +229,23 @@ class Run {
   void handle(int signal, Container& box, std::optional<Relay>& relay) {
     switch (signal) {
       case SIGWINCH:
-        if (relay) relay->resize(ours_.number());
+        // Its own terminal tells it when it changes.
+        if (relay)
+          relay->resize(ours_.number());
+        else
+          send(signal, box);
         break;
       case SIGTSTP:
         // The container sleeps while we do; the shell finds its terminal as it was.
         raw_.reset();
-        (void)box.signal(Signal{SIGSTOP});
+        sleep_.begin(box.pid().value);
         ::raise(SIGSTOP);
         break;
       case SIGCONT:
-        (void)box.signal(Signal{SIGCONT});
+        if (sleep_.active())
+          sleep_.end();
+        else
+          (void)box.signal(Signal{SIGCONT});
         if (relay) {
           enter_raw();
           relay->resize(ours_.number());
@@ -249,13 +271,20 @@ class Run {
   }
 
   /// What a terminal sends goes to the command's whole process group, as a terminal would do it.
-  static void send(int signal, Container& box) {
+  void send(int signal, Container& box) const {
     constexpr unsigned to_process_group = 1U << 2U;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
-    const bool typed = signal == SIGINT || signal == SIGQUIT;
-    if (typed &&
-        ::syscall(SYS_pidfd_send_signal, box.pidfd().get(), signal, nullptr, to_process_group) == 0)
-      return;
-    if (!typed || ::kill(-box.pid().value, signal) != 0) (void)box.signal(Signal{signal});
+    if (signal == SIGINT || signal == SIGQUIT || signal == SIGWINCH) {
+      if (options_.spec.process.init) {
+        // The small init would hand it to the command alone.
+        const pid_t command = command_below(box.pid().value);
+        if (command > 0 && ::kill(-command, signal) == 0) return;
+      } else if (::syscall(SYS_pidfd_send_signal, box.pidfd().get(), signal, nullptr,
+                           to_process_group) == 0 ||
+                 ::kill(-box.pid().value, signal) == 0) {
+        return;
+      }
+    }
+    (void)box.signal(Signal{signal});
   }
 
   enum class Heard : std::uint8_t { no, perhaps, yes };
@@ -327,6 +356,8 @@ class Run {
   std::array<Fd, 2> reopened_;
   std::optional<RawMode> raw_;  ///< Its end brings the terminal back, whatever the way out.
   Fd signals_;
+  std::vector<int> early_;  ///< Signals for a command that is not there yet.
+  Sleep sleep_;
   int asked_ = 0;  ///< The signal that asked for the end.
   static constexpr int most_looks = 300;
   static constexpr std::chrono::milliseconds between_looks{10};

@@ -480,13 +480,123 @@ class Signals(Case):
             self.assertEqual((process.returncode, out), (9, "got\n"), name)
 
     def test_the_second_one_kills(self):
-        process = self.start("--", "sh", "-c", "trap : TERM; echo ready; while :; do sleep 0.05; done")
+        for init in [[], ["--init"]]:
+            for name in ["INT", "TERM", "HUP", "QUIT"]:
+                with self.subTest(name, init=init):
+                    number = getattr(signal, "SIG" + name)
+                    process = self.start(*init, "--", "sh", "-c", f"trap 'echo got' {name}; echo ready; while :; do sleep 0.05; done")
+                    process.send_signal(number)
+                    self.assertEqual(process.stdout.readline(), "got\n")
+                    self.assertIsNone(process.poll())
+                    process.send_signal(number)
+                    self.assertEqual(process.communicate(timeout=10)[0], "")
+                    self.assertEqual(process.returncode, 128 + number)
+
+    def test_typed_ones_reach_the_whole_process_group(self):
+        inner = "trap 'echo inner; exit' INT; echo ready; while :; do sleep 0.05; done"
+        outer = "trap 'echo outer' INT; sh -c \"$0\"; while :; do sleep 0.05; done"
+        for init in [[], ["--init"]]:
+            with self.subTest(init=init):
+                process = self.start(*init, "--", "sh", "-c", outer, inner)
+                process.send_signal(signal.SIGINT)
+                self.assertEqual([process.stdout.readline() for _ in range(2)], ["inner\n", "outer\n"])
+                process.send_signal(signal.SIGINT)
+                process.communicate(timeout=10)
+                self.assertEqual(process.returncode, 130)
+
+    def test_others_are_passed_on(self):
+        for init in [[], ["--init"]]:
+            for name in ["USR1", "USR2", "WINCH"]:
+                with self.subTest(name, init=init):
+                    process = self.start(*init, "--", "sh", "-c",
+                                         f"trap 'echo got; exit 3' {name}; echo ready; while :; do sleep 0.05; done")
+                    process.send_signal(getattr(signal, "SIG" + name))
+                    self.assertEqual(process.communicate(timeout=10), ("got\n", ""))
+                    self.assertEqual(process.returncode, 3)
+
+    def test_one_that_comes_during_the_launch_is_passed_on_after_it(self):
+        process = self.clean(subprocess.Popen([RUN, "--init", "--", "sleep", "100"], preexec_fn=pending(signal.SIGUSR1)))
+        self.assertEqual(process.wait(10), 128 + signal.SIGUSR1)
+
+    # Starts a process all the time, in three places that are not each other's parents.
+    BUSY = """work() { while :; do sleep 0.01; echo $1; done; }
+              work a & (work b; true) & work c"""
+
+    def busy(self, *args, **how):
+        mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
+        process = self.clean(subprocess.Popen([RUN, *args, "--", "sh", "-c", self.BUSY, mark], stdout=subprocess.PIPE, **how))
+        os.set_blocking(process.stdout.fileno(), False)
+        return process, Inside(mark)
+
+    def until_all_speak(self, process):
+        heard = set()
+
+        def listen():
+            heard.update((process.stdout.read() or b"").split())
+            return heard == {b"a", b"b", b"c"}
+        eventually(listen, "output of all three")
+
+    def sleeps(self, process, inside, init):
+        self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+        states = inside.states()
+        self.assertGreaterEqual(len(states), 3 + len(init))
+        # D: in the midst of a vfork, waiting for a child that is stopped.
+        self.assertLessEqual(set(states.values()), {"T", "D"}, states)
+        process.stdout.read()
+        time.sleep(0.1)  # nothing may happen in it
+        self.assertIsNone(process.stdout.read())
+
+    def end_of(self, process):
         process.terminate()
-        time.sleep(0.3)
-        self.assertIsNone(process.poll())
-        process.terminate()
-        process.communicate(timeout=10)
-        self.assertEqual(process.returncode, 128 + 15)
+        self.assertEqual(process.wait(10), 128 + signal.SIGTERM)
+
+    def test_stopping_puts_all_of_the_container_to_sleep(self):
+        for init in [[], ["--init"]]:
+            with self.subTest(init=init):
+                process, inside = self.busy(*init)
+                for _ in range(3):
+                    self.until_all_speak(process)
+                    process.send_signal(signal.SIGTSTP)
+                    self.sleeps(process, inside, init)
+                    process.send_signal(signal.SIGCONT)
+                self.until_all_speak(process)
+                self.end_of(process)
+
+    def test_stopping_during_the_launch_is_not_lost(self):
+        for init in [[], ["--init"]]:
+            with self.subTest(init=init):
+                process, inside = self.busy(*init, preexec_fn=pending(signal.SIGTSTP))
+                self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+                self.assertLessEqual(set(inside.states().values()), {"T", "D"})
+                self.assertTrue(inside.states())
+                process.send_signal(signal.SIGCONT)
+                self.until_all_speak(process)
+                self.end_of(process)
+
+    def test_stopping_while_it_waits_before_a_step(self):
+        process = self.clean(subprocess.Popen([RUN, "--stop-before", "exec", "--", "echo", "went on"], stdout=subprocess.PIPE,
+                                              stderr=subprocess.PIPE, text=True))
+        process.stderr.readline()
+        process.send_signal(signal.SIGTSTP)
+        self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+        process.send_signal(signal.SIGCONT)
+        self.assertEqual(process.communicate(timeout=10), ("went on\n", ""))
+
+    def test_what_the_container_had_stopped_itself_stays_so(self):
+        mark = f"mark-{os.getpid()}-{time.monotonic_ns()}"
+        process = self.start("--", "sh", "-c", "sleep 100 & kill -STOP $!; echo ready; while :; do sleep 0.01; done", mark)
+        inside = Inside(mark)
+
+        def stopped():
+            return [pid for pid, state in inside.states().items() if state == "T"]
+        eventually(lambda: len(stopped()) == 1, "one that is stopped")
+        before = stopped()
+        process.send_signal(signal.SIGTSTP)
+        self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+        self.assertGreaterEqual(len(stopped()), 2)
+        process.send_signal(signal.SIGCONT)
+        eventually(lambda: len(stopped()) < 2 or len(inside.states()) > 2, "the others run")
+        eventually(lambda: stopped() == before, "all but that one run")
 
     def test_a_process_one_without_a_handler_ends_too(self):
         process = self.start("--", "sh", "-c", "echo ready; exec sleep 100")
