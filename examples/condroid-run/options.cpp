@@ -10,7 +10,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <vector>
@@ -281,8 +280,12 @@ void add_environment(Spec& spec, const std::vector<std::string>& wishes) {
 
 std::string file_text(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Mistake(fmt::format("--spec: cannot read '{}'", path));
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string text;
+  // Not by iterators: they throw where reading fails, which it does for a directory.
+  for (char block[4096]; file.read(block, sizeof block), file.gcount() > 0;)
+    text.append(block, static_cast<std::size_t>(file.gcount()));
+  if (!file.eof()) throw Mistake(fmt::format("--spec: cannot read '{}'", path));
+  return text;
 }
 
 /// All of it is one message, however many lines are wrong; the first ones are enough of it.

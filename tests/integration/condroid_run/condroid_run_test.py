@@ -215,6 +215,7 @@ class Statuses(Case):
             (["--userns", "auto", "--userns", "0:1:1", "--", "true"], "--userns: 'auto'"),
             (["--set", "nonsense", "--", "true"], "line 1: nonsense"),
             (["--spec", "/etc/passwd", "--", "true"], " more lines"),
+            (["--spec", "/etc", "--", "true"], "cannot read '/etc'"),
         ]:
             with self.subTest(args):
                 status, out, err = run(*args)
