@@ -396,7 +396,7 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
         give(o.to, fd);
         return {};
       }
-      if (o.stream.kind == Stream::descriptor)
+      if (o.stream.kind == Stream::descriptor || errno != EBADF)
         return fail(errno, Step::open_descriptor, fmt::format("descriptor {} as {}", fd, name()));
       [[fallthrough]];  // a host that closed its own stream has nothing to inherit
     }
