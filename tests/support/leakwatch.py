@@ -4,31 +4,55 @@
     leakwatch.py [--repeat N] [--expect STATUS] [--as KIND] -- COMMAND...
 
 Looked for, once everything had a second to vanish: processes that the command started (also those
-that double-forked or changed their session), mounts, cgroups, new namespaces that are still alive,
-and files named condroid* in /run, /tmp, /dev/shm and $XDG_RUNTIME_DIR.
+that double-forked or changed their session), mounts that are new, lost or changed, cgroups,
+namespaces that a process, an open descriptor or a mount keeps alive, AF_UNIX sockets, network
+devices, pseudoterminals, System V and POSIX queues, semaphores and memory, loop devices, kernel
+settings that have another value, and files in /run, /tmp, /dev/shm and $XDG_RUNTIME_DIR.
 
-As root all of it happens in pid, mount, ipc and cgroup namespaces of its own with an empty /run and
-/tmp, so that what others do on the machine meanwhile is not blamed on the command. KIND is a kind of
-user of as_user.sh. Exit status: 0 nothing is left, 1 something is (one line each), 2 the command itself did
-not end as expected.
+As root all of it happens in namespaces of its own of every kind but user and time, with an empty
+/run, /tmp, /dev/shm and /dev/pts, so that what others do on the machine meanwhile is not blamed on
+the command. Called by somebody else only what has condroid's name is looked for where others make
+things, too. KIND is a kind of user of as_user.sh. Exit status: 0 nothing is left, 1 something is
+(one line each), 2 the command itself did not end as expected.
 
-As a module: isolate() at the start of a script, then Watch() before and watch.left() after.
+As a module: isolate() at the start of a script, then Watch() before, watch.left() and watch.clean()
+after.
 """
 import argparse
 import ctypes
 import errno
+import fcntl
 import glob
 import os
 import pathlib
 import signal
+import socket
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 
 INSIDE = "CONDROID_LEAKWATCH"
+PART = "CONDROID_PART"
+KEPT = ("process", "namespace")  # may end, and change what is told of them
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 FILES = ("/run/condroid*", "/tmp/condroid*", "/dev/shm/condroid*")
+DIRECTORIES = ("/run", "/tmp", "/dev/shm")
+# What a launch could touch by mistake: settings of the namespaces that a container may share, and
+# the ones that isolation rests on. Below /proc/sys.
+SETTINGS = ("kernel/{hostname,domainname,core_pattern,core_uses_pid,shmmax,shmall,shmmni,msgmax,"
+            "msgmnb,msgmni,sem,sysrq,printk,modprobe,overflowuid,overflowgid,pid_max,threads-max,"
+            "randomize_va_space,dmesg_restrict,kptr_restrict,perf_event_paranoid,"
+            "unprivileged_userns_clone,yama/ptrace_scope,keys/maxkeys}",
+            "fs/{suid_dumpable,file-max,nr_open,pipe-max-size,protected_hardlinks,"
+            "protected_symlinks,mqueue/queues_max,mqueue/msg_max,mqueue/msgsize_max,mount-max}",
+            "vm/{overcommit_memory,overcommit_ratio,swappiness,max_map_count,memfd_noexec}",
+            "user/max_{user,mnt,pid,net,ipc,uts,cgroup,time}_namespaces",
+            "net/ipv4/{ip_forward,ping_group_range,ip_unprivileged_port_start,ip_local_port_range,"
+            "conf/all/forwarding,conf/all/rp_filter,conf/default/rp_filter}",
+            "net/ipv6/conf/{all,default}/{forwarding,disable_ipv6}", "net/core/somaxconn")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -104,8 +128,8 @@ def _outside():
 
         # Controllers are switched on below a cgroup only while it has no process itself: those of v2
         # are entered by a leaf after the namespace was made, see _inside().
-        command = ["unshare", "--mount", "--pid", "--fork", "--ipc", "--cgroup", "--kill-child",
-                   "--propagation", "private", sys.executable] + sys.argv
+        command = ["unshare", "--mount", "--pid", "--fork", "--ipc", "--cgroup", "--net", "--uts",
+                   "--kill-child", "--propagation", "private", sys.executable] + sys.argv
         for _, mine in homes:
             if os.path.exists(f"{mine}/cgroup.controllers"):
                 for controller in pathlib.Path(mine, "cgroup.subtree_control").read_text().split():
@@ -149,6 +173,12 @@ def _switch_on(path, controller):
             time.sleep(0.005)
 
 
+def _raise_loopback():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        request = struct.pack("16sh", b"lo", 0x1)  # IFF_UP
+        fcntl.ioctl(sock, 0x8914, request + bytes(24))  # SIOCSIFFLAGS
+
+
 def _inside():
     """First process of the namespaces: its own /proc, /run, /tmp and cgroup hierarchies."""
     _mount("-t", "proc", "proc", "/proc")
@@ -166,6 +196,18 @@ def _inside():
     os.chdir(os.getcwd())
     subprocess.run(["umount", "--lazy", "/run/tmp"], check=True)
     os.rmdir("/run/tmp")
+    if os.path.isdir("/dev/shm"):
+        _mount("-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/dev/shm")
+    _mount("-t", "devpts", "-o", "newinstance,ptmxmode=0666,mode=0620,gid=5", "devpts", "/dev/pts")
+    if not os.path.islink("/dev/ptmx"):
+        _mount("--bind", "/dev/pts/ptmx", "/dev/ptmx")
+    # The queues are seen through a descriptor alone: whatever is mounted shows in containers.
+    os.mkdir("/run/mqueue")
+    _mount("-t", "mqueue", "mqueue", "/run/mqueue")
+    Watch.queues = os.open("/run/mqueue", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    subprocess.run(["umount", "--lazy", "/run/mqueue"], check=True)
+    os.rmdir("/run/mqueue")
+    _raise_loopback()
     for point, options, v2 in hierarchies():
         if not os.access(point, os.W_OK):
             continue
@@ -193,6 +235,19 @@ def isolate():
     _inside()
     Watch.alone = True
     return True
+
+
+def in_parts(count):
+    """Runs the script `count` times at once, each in namespaces of its own, and ends with 1 if one
+    of them failed. Returns which part this is; of itself when it cannot be isolated."""
+    if PART in os.environ:
+        isolate()
+        return int(os.environ[PART])
+    if os.geteuid() != 0 or in_user_namespace():
+        return None
+    running = [subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, PART: str(i)})
+               for i in range(count)]
+    sys.exit(1 if any([part.wait() for part in running]) else 0)
 
 
 def in_user_namespace():
@@ -232,77 +287,187 @@ def descendants():
     return {pid: table[pid] for pid in found if table[pid][1] not in "ZX"}
 
 
+def _read(path):
+    try:
+        return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
 def cgroups():
     found = set()
     for point, _, _ in hierarchies():
         try:
             for path, directories, _ in os.walk(point):
                 # Of others on a machine that is not ours alone only the name tells.
-                found.update(f"{path}/{d}" for d in directories if "condroid-" in f"{path}/{d}")
+                found.update(f"{path}/{d}" for d in directories
+                             if Watch.alone or "condroid-" in f"{path}/{d}")
         except OSError:
             pass
     return found
 
 
-def namespaces():
+def namespaces(pids, table):
+    """namespace -> what keeps it alive: processes and their descriptors, and mounts of it."""
     found = {}
-    for path in glob.glob("/proc/[0-9]*/ns/*"):
-        try:
-            found.setdefault(os.readlink(path), path)
-        except OSError:
-            pass
+    for pid in pids:
+        for directory in ("ns", "fd"):
+            try:
+                names = os.listdir(f"/proc/{pid}/{directory}")
+            except OSError:
+                continue
+            for name in names:
+                try:
+                    link = os.readlink(f"/proc/{pid}/{directory}/{name}")
+                except OSError:
+                    continue
+                if link.endswith("]") and not link.startswith(("pipe:", "socket:", "anon_inode:")):
+                    by = "" if directory == "ns" else f"descriptor {name} of "
+                    found.setdefault(link, by + f"process {pid}")
+    for fields, kind in table:
+        if kind[0] == "nsfs":
+            found.setdefault(fields[3], f"mount {fields[4]}")
     return found
 
 
 def files():
+    found = {}
+
+    def note(path):
+        try:
+            at = os.lstat(path)
+        except OSError:
+            return None
+        found[path] = f"{stat.filemode(at.st_mode)} of {at.st_uid}:{at.st_gid}"
+        return at
+
+    def walk(path, device, depth):
+        try:
+            names = os.listdir(path)
+        except OSError:
+            return
+        for name in names:
+            at = note(f"{path}/{name}")
+            # What is mounted in there is somebody else's, a build directory for example.
+            if at and stat.S_ISDIR(at.st_mode) and at.st_dev == device and depth > 1:
+                walk(f"{path}/{name}", device, depth - 1)
+
+    if Watch.alone:
+        for directory in filter(os.path.isdir, DIRECTORIES):
+            walk(directory, os.lstat(directory).st_dev, 5)
+        return found
     patterns = list(FILES)
     if "XDG_RUNTIME_DIR" in os.environ:
         patterns.append(os.environ["XDG_RUNTIME_DIR"] + "/condroid*")
-    found = set()
     for pattern in patterns:
         for path in glob.glob(pattern):
-            found.add(path)
-            if os.path.isdir(path):
-                try:
-                    found.update(f"{path}/{name}" for name in os.listdir(path))
-                except OSError:
-                    pass
+            if note(path) and os.path.isdir(path):
+                walk(path, os.lstat(path).st_dev, 1)
     return found
 
 
-def mounts():
-    lines = pathlib.Path("/proc/self/mountinfo").read_text().splitlines()
-    return {" ".join(line.split()[3:5]) + " " + line.split(" - ")[1] for line in lines}
+def _mount_table():
+    """Each mount's fields before and after the dash of mountinfo, proc(5)."""
+    table = []
+    for line in _read("/proc/self/mountinfo").splitlines():
+        left, right = line.split(" - ")
+        table.append((left.split(), right.split(" ")))
+    return table
+
+
+def _sockets():
+    for line in _read("/proc/net/unix").splitlines()[1:]:
+        fields = line.split(None, 7)
+        if len(fields) > 7:
+            yield fields[7]
+        elif Watch.alone:
+            yield f"without a name, inode {fields[6]}"
+
+
+def _queues():
+    """System V and POSIX. Those of others cannot be told from ours."""
+    if not Watch.alone:
+        return
+    for kind in ("shm", "sem", "msg"):
+        for line in _read(f"/proc/sysvipc/{kind}").splitlines()[1:]:
+            yield f"{kind} {line.split()[1]}"
+    for name in os.listdir(Watch.queues):
+        yield f"mqueue /{name}"
+
+
+def _expand(pattern):
+    """The words of a{b,c}d, as a shell makes them."""
+    if "{" not in pattern:
+        return [pattern]
+    before, rest = pattern.split("{", 1)
+    words, after = rest.split("}", 1)
+    return [before + word + tail for word in words.split(",") for tail in _expand(after)]
 
 
 class Watch:
-    """What there is now; left() says what is new later."""
+    """What there is now; left() says what is new, lost or changed later."""
 
     alone = False  # nobody else can have made what is new
+    queues = -1  # a directory of POSIX message queues
+    settings = [f"/proc/sys/{path}" for pattern in SETTINGS for path in _expand(pattern)]
 
     def __init__(self):
         self._before = self._look()
 
-    @staticmethod
-    def _look():
-        seen = {("process", f"{pid} {name} ({state}), child of {parent}")
-                for pid, (parent, state, name) in descendants().items()}
-        seen |= {("mount", m) for m in mounts()}
-        seen |= {("cgroup", c) for c in cgroups()}
-        seen |= {("file", f) for f in files()}
-        seen |= {("namespace", f"{ns} of {path.split('/')[2]}") for ns, path in namespaces().items()
-                 if int(path.split("/")[2]) in descendants()}
+    @classmethod
+    def _look(cls):
+        """(kind, what) -> in which state it is"""
+        below = descendants()
+        table = _mount_table()
+        seen = {("process", str(pid)): f"{name} ({state}), child of {parent}"
+                for pid, (parent, state, name) in below.items()}
+        for fields, kind in table:
+            seen["mount", f"{fields[4]} ({kind[0]}, {fields[3]} of {kind[1]}), id {fields[0]}"] = \
+                " ".join(fields[5:] + kind[2:])
+        seen |= {("cgroup", c): "" for c in cgroups()}
+        seen |= {("file", path): state for path, state in files().items()}
+        pids = ([n for n in os.listdir("/proc") if n.isdigit()] if cls.alone
+                else [os.getpid(), *below])
+        seen |= {("namespace", ns): f"kept by {holder}"
+                 for ns, holder in namespaces(pids, table).items()}
+        seen |= {("socket", name): "" for name in _sockets()
+                 if cls.alone or "condroid" in name}
+        seen |= {("network device", line.split(":")[0].strip()): ""
+                 for line in _read("/proc/net/dev").splitlines()[2:] if cls.alone}
+        seen |= {("terminal", path): "" for path in glob.glob("/dev/pts/*") if cls.alone}
+        seen |= {("queue", name): "" for name in _queues()}
+        seen |= {("loop device", path.split("/")[3] + " on " + _read(path).strip()): ""
+                 for path in glob.glob("/sys/block/loop*/loop/backing_file")}
+        seen |= {("setting", path): _read(path).strip() for path in cls.settings}
         return seen
 
     def left(self, settle=1.0):
-        """List of (kind, what) that is still there after at most `settle` seconds, and after how long."""
+        """List of (kind, what) that is still there, lost or changed after at most `settle` seconds."""
         began = time.monotonic()
         while True:
             reap()
-            new = sorted(self._look() - self._before)
+            new = self._new(self._look())
             if not new or time.monotonic() - began > settle:
                 return new
             time.sleep(0.005)
+
+    def _new(self, now):
+        new = []
+        for key, state in now.items():
+            kind, what = key
+            if key not in self._before:
+                new.append((kind, f"{what} {state}" if kind in KEPT else what))
+            elif self.alone and kind not in KEPT and state != self._before[key]:
+                new.append((kind, f"{what} changed from '{self._before[key]}' to '{state}'"))
+        if self.alone:
+            new += [(kind, f"{what} is gone") for kind, what in self._before.keys() - now.keys()
+                    if kind not in KEPT]
+        return sorted(new)
+
+    def clean(self, left):
+        """Ends and removes what was found, so that the next run starts anew."""
+        clean(left)
+        self._before = self._look()
 
 
 def reap():
@@ -315,14 +480,14 @@ def reap():
 
 
 def clean(left):
-    """Ends and removes what was found, so that the next run starts anew."""
     for kind, what in left:
         if kind == "process":
             try:
                 os.kill(int(what.split()[0]), signal.SIGKILL)
             except ProcessLookupError:
                 pass
-    time.sleep(0.05)
+    if left:
+        time.sleep(0.05)
     reap()
     if not Watch.alone:
         return
@@ -333,9 +498,11 @@ def clean(left):
             except OSError:
                 pass
     for kind, what in sorted(left, reverse=True):
-        if kind == "file":
+        if kind == "mount" and not what.endswith(" is gone") and " changed from " not in what:
+            subprocess.run(["umount", "--lazy", what.split(" (")[0]], check=False)
+        if kind == "file" and os.path.lexists(what):
             try:
-                os.rmdir(what) if os.path.isdir(what) else os.unlink(what)
+                os.unlink(what) if not os.path.isdir(what) else os.rmdir(what)
             except OSError:
                 pass
 
@@ -385,7 +552,7 @@ def main():
     left = watch.left(options.settle)
     for kind, what in left:
         print(f"leakwatch: left {kind} {what}", file=sys.stderr)
-    clean(left)
+    watch.clean(left)
     return 1 if left else status
 
 

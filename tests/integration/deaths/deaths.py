@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Kills hosts, zygotes, both at once, and containers, before every step of a launch and after it.
 
-    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--slow FACTOR] [--no-ephemeral]
+    deaths.py CONDROID_RUN HOST [--only WORD]
 
-HOST is the program of host.cpp. What must hold within a second of the kill (times FACTOR, on an emulated machine): no process, mount,
+HOST is the program of host.cpp. What must hold within a second of the kill: no process, mount,
 cgroup or file is left (of both at once: after the next Runtime was opened); a program whose zygote
 or container was killed says so and ends. Runs as root, in namespaces of its own.
 """
@@ -21,8 +21,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 import leakwatch  # noqa: E402
 
 SKIPPED = 77
-SETTLE = 1.0  # both times --slow
-PATIENCE = 10.0
+SETTLE = 1.0
 PLAIN = []
 RICH = ["--userns", "0:100000:65536", "--memory", "64m", "--pids", "20", "--init", "--tty",
         "--ephemeral"]
@@ -54,8 +53,8 @@ class Victim:
         self.said = b""
         os.set_blocking(self.process.stdout.fileno(), False)
 
-    def until(self, word):
-        end = time.monotonic() + PATIENCE
+    def until(self, word, timeout=10.0):
+        end = time.monotonic() + timeout
         while not re.search(word, self.said, re.MULTILINE):
             left = end - time.monotonic()
             if left <= 0:
@@ -89,20 +88,16 @@ class Victim:
 
 
 class Tests:
-    def __init__(self, condroid_run, host, every):
+    def __init__(self, condroid_run, host):
         self.condroid_run = condroid_run
         self.host = host
-        self.every = every
         self.watch = leakwatch.Watch()
-        self.count = self.passed_over = 0
+        self.count = 0
         self.failures = []
         self.slowest = (0.0, "")
 
     def case(self, name, body):
         """One death: body kills; then nothing may be left."""
-        if (self.count + self.passed_over) % self.every != 0:
-            self.passed_over += 1
-            return
         self.count += 1
         try:
             body()
@@ -110,12 +105,12 @@ class Tests:
             left = self.watch.left(SETTLE)
             self.slowest = max(self.slowest, (time.monotonic() - begin, name))
             if left:
-                leakwatch.clean(left)
+                self.watch.clean(left)
                 raise Failed("left " + "; ".join(f"{kind} {what}" for kind, what in left))
         except Failed as failure:
             self.failures.append(name)
             print(f"FAILED {name}: {failure}")
-            leakwatch.clean(self.watch.left(0.2 * SETTLE))
+            self.watch.clean(self.watch.left(0.2))
 
     def next_runtime(self):
         """What both left is the next one's to find."""
@@ -175,7 +170,7 @@ class Tests:
                          'echo up; exec "$@"', "sh", *command])
         try:
             victim.until(rb"^up\r?$")
-            time.sleep(0.03 * SETTLE)  # the shell executes the command, which clears its death signal
+            time.sleep(0.03)  # the shell executes the command, which clears its death signal
             server = zygote()
             table = leakwatch.processes()
             child = next(pid for pid, (parent, state, _) in table.items()
@@ -233,12 +228,12 @@ class Tests:
         victim, server, child, _ = self.started("detach", "end" if how == "end" else "wait")
         try:
             if how == "end":
-                if (code := victim.end(3 * SETTLE)) != 0:
+                if (code := victim.end(3)) != 0:
                     raise Failed(f"status {code}, it said: {victim.said.decode()}")
             elif how != "zygote":
                 victim.process.kill()
                 victim.end(SETTLE)
-            time.sleep(0.3 * SETTLE)
+            time.sleep(0.3)
             alive = leakwatch.descendants()
             if child not in alive or server not in alive:
                 raise Failed("the detached container did not outlive its host")
@@ -248,7 +243,7 @@ class Tests:
                     raise Failed("another Runtime ended the detached container")
             if how == "zygote":
                 os.kill(server, signal.SIGKILL)  # takes it along
-                time.sleep(0.2 * SETTLE)
+                time.sleep(0.2)
                 if child in leakwatch.descendants():
                     raise Failed("the container outlived its monitor")
                 victim.process.kill()
@@ -265,7 +260,7 @@ class Tests:
             time.sleep(pause)
             if who == "zygote":
                 os.kill(server, signal.SIGKILL)
-                time.sleep(0.3 * SETTLE)  # it goes on with a new zygote, and cleans up after the old one
+                time.sleep(0.3)  # it goes on with a new zygote, and cleans up after the old one
                 victim.process.kill()
                 victim.end(SETTLE)
             else:
@@ -276,7 +271,7 @@ class Tests:
                 if who == "both":
                     # The host may have got itself a new zygote between the two.
                     leakwatch.reap()
-                    time.sleep(0.3 * SETTLE)
+                    time.sleep(0.3)
                     self.next_runtime()
         finally:
             victim.stop()
@@ -299,19 +294,11 @@ def main():
     parser.add_argument("condroid_run")
     parser.add_argument("host")
     parser.add_argument("--only", choices=("ops", "running", "others"))
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
-    parser.add_argument("--no-ephemeral", action="store_true",
-                        help="where the host's root is of a file system without id-mapped mounts")
-    parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")
     options = parser.parse_args()
-    global SETTLE, PATIENCE  # pylint: disable=global-statement
-    SETTLE, PATIENCE = SETTLE * options.slow, PATIENCE * options.slow
-    if options.no_ephemeral:
-        RICH.remove("--ephemeral")
     if not leakwatch.isolate():
         print("skipped: needs root of the machine", file=sys.stderr)
         return 1 if "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",") else SKIPPED
-    tests = Tests(options.condroid_run, options.host, options.every)
+    tests = Tests(options.condroid_run, options.host)
     for name, group in (("ops", tests.every_op), ("running", tests.every_running),
                         ("others", tests.others)):
         if options.only in (None, name):
