@@ -1,7 +1,7 @@
 // What the tests run inside containers: one small static program, so that a root file system needs
 // nothing else.
 //
-//   payload probe    prints how it is confined, one "key=value" a line
+//   payload probe    prints how it is confined, one "key=value" a line; paths may follow
 //   payload exit 3   the other verbs are in the table at the end
 //
 // Reads /proc where that says most, and asks the kernel itself where a mount could tell a lie.
@@ -325,6 +325,32 @@ void probe_devices() {
   }
 }
 
+void probe_path(const char* path) {
+  struct stat st {};
+  if (stat(path, &st) < 0) {
+    std::printf("path.%s=%s\n", path, strerrorname_np(errno));
+    return;
+  }
+  const bool null = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && minor(st.st_rdev) == 3;
+  int entries = -1;
+  if (S_ISDIR(st.st_mode)) {
+    entries = 0;
+    if (DIR* d = opendir(path)) {
+      while (const dirent* e = readdir(d))
+        if (e->d_name[0] != '.') ++entries;
+      closedir(d);
+    }
+  }
+  struct statvfs fs {};
+  statvfs(path, &fs);
+  std::printf("path.%s=%s%s\n", path,
+              null                  ? "null"
+              : entries == 0        ? "empty"
+              : S_ISDIR(st.st_mode) ? "directory"
+                                    : "file",
+              (fs.f_flag & ST_RDONLY) != 0 ? " read-only" : "");
+}
+
 void probe_rest(char** argv) {
   for (char** e = environ; *e != nullptr; ++e) std::printf("env=%s\n", *e);
   for (char** a = argv; *a != nullptr; ++a) std::printf("arg=%s\n", *a);
@@ -346,31 +372,10 @@ void probe_rest(char** argv) {
   for (const char* path :
        {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/sysrq-trigger",
         "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/sys/kernel/uevent_helper",
-        "/sys/fs/cgroup/cgroup.procs", "/proc/acpi", "/proc/scsi", "/sys/firmware", "/"}) {
-    struct stat st {};
-    if (stat(path, &st) < 0) {
-      std::printf("path.%s=%s\n", path, strerrorname_np(errno));
-      continue;
-    }
-    const bool null = S_ISCHR(st.st_mode) && major(st.st_rdev) == 1 && minor(st.st_rdev) == 3;
-    int entries = -1;
-    if (S_ISDIR(st.st_mode)) {
-      entries = 0;
-      if (DIR* d = opendir(path)) {
-        while (const dirent* e = readdir(d))
-          if (e->d_name[0] != '.') ++entries;
-        closedir(d);
-      }
-    }
-    struct statvfs fs {};
-    statvfs(path, &fs);
-    std::printf("path.%s=%s%s\n", path,
-                null                  ? "null"
-                : entries == 0        ? "empty"
-                : S_ISDIR(st.st_mode) ? "directory"
-                                      : "file",
-                (fs.f_flag & ST_RDONLY) != 0 ? " read-only" : "");
-  }
+        "/sys/fs/cgroup/cgroup.procs", "/proc/acpi", "/proc/scsi", "/sys/firmware", "/"})
+    probe_path(path);
+  for (char** a = argv; *a != nullptr; ++a)
+    if (**a == '/' && a != argv) probe_path(*a);
 }
 
 int probe(int /*argc*/, char** argv) {
@@ -383,6 +388,15 @@ int probe(int /*argc*/, char** argv) {
   probe_devices();
   probe_rest(argv);
   return std::fflush(stdout) == 0 ? 0 : 1;
+}
+
+/// The same when its standard input has ended: once whoever started it let go.
+int late(int argc, char** argv) {
+  char byte = 0;
+  ssize_t n = 0;
+  while ((n = read(0, &byte, 1)) > 0) {
+  }
+  return n == 0 ? probe(argc, argv) : 1;
 }
 
 // ---- the other verbs ----------------------------------------------------------------------------
@@ -757,16 +771,17 @@ int do_escalate(int /*argc*/, char** /*argv*/) {
 constexpr struct {
   const char* name;
   int (*run)(int, char**);
-} verbs[] = {{"probe", probe},        {"exit", do_exit},         {"crash", do_crash},
-             {"raise", do_raise},     {"pause", do_pause},       {"term", do_term},
-             {"signals", do_signals}, {"stubborn", do_stubborn}, {"eat", do_eat},
-             {"feed", do_feed},       {"spin", do_spin},         {"say", do_say},
-             {"daemon", do_daemon},   {"cat", do_cat},           {"orphans", do_orphans},
-             {"touch", do_touch},     {"ravage", do_ravage},     {"forks", do_forks},
-             {"reopen", do_reopen},   {"pty", do_pty},           {"peek", do_peek},
-             {"owner", do_owner},     {"fill", do_fill},         {"remount", do_remount},
-             {"clock", do_clock},     {"list", do_list},         {"read", do_read},
-             {"write", do_write},     {"escalate", do_escalate}, {"window", do_window}};
+} verbs[] = {{"probe", probe},        {"late", late},          {"exit", do_exit},
+             {"crash", do_crash},     {"raise", do_raise},     {"pause", do_pause},
+             {"term", do_term},       {"signals", do_signals}, {"stubborn", do_stubborn},
+             {"eat", do_eat},         {"feed", do_feed},       {"spin", do_spin},
+             {"say", do_say},         {"daemon", do_daemon},   {"cat", do_cat},
+             {"orphans", do_orphans}, {"touch", do_touch},     {"ravage", do_ravage},
+             {"forks", do_forks},     {"reopen", do_reopen},   {"pty", do_pty},
+             {"peek", do_peek},       {"owner", do_owner},     {"fill", do_fill},
+             {"remount", do_remount}, {"clock", do_clock},     {"list", do_list},
+             {"read", do_read},       {"write", do_write},     {"escalate", do_escalate},
+             {"window", do_window}};
 
 }  // namespace
 
