@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -74,15 +75,17 @@ FdView ContainerCore::poll_fd() {
   const bool several = out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
   if (!several || !ours()) return exit_socket;
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  if (!poll.valid()) return exit_socket;
+  bool watched = poll.valid();
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd, &console.fd}) {
-    if (!fd->valid() || (fd == &console.fd && console_deaf)) continue;
+    if (!fd->valid() || !watched || (fd == &console.fd && console_deaf)) continue;
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.fd = fd->get();
-    (void)::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd->get(), &event);
+    watched = ::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd->get(), &event) == 0;
   }
-  return poll;
+  // Out of watches or of memory: who waits is woken all the time, for that is better than never.
+  if (!watched) poll = Fd(::eventfd(1, EFD_CLOEXEC));
+  return poll.valid() ? FdView(poll) : FdView(exit_socket);
 }
 
 /// An ended stream would stay readable for ever.
@@ -237,7 +240,7 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
                                    {console_deaf ? -1 : console.fd.get(), POLLIN, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR) return fail(errno, Step::wait, fmt::format("container '{}'", name));
-    if (ready == 0 && Clock::now() >= until) return step();
+    if (ready == 0 && milliseconds >= 0 && Clock::now() >= until) return step();
   }
 }
 
