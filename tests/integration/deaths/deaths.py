@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """Kills hosts, zygotes, both at once, and containers, before every step of a launch and after it.
 
-    deaths.py CONDROID_RUN HOST [--only WORD]
+    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--slow FACTOR]
 
-HOST is the program of host.cpp. What must hold within a second of the kill: no process, mount,
-cgroup or file is left (of both at once: after the next Runtime was opened); a program whose zygote
-or container was killed says so and ends. Runs as root, in namespaces of its own.
+HOST is the program of host.cpp. What must hold within a second of the kill (times FACTOR, on an
+emulated machine): nothing is left that leakwatch.py knows of (of both at once: after the next
+Runtime was opened); a program whose zygote or container was killed says so and ends. At every step the same with a user who has subids; with a
+running container beside that cleared its death signal, and a forked child of the host that holds
+copies of all it has; and with a detached container beside, which must live on.
+
+Runs as root: several parts at once, each with every so-manieth death, in namespaces and with a state
+directory of its own.
 """
 import argparse
 import os
@@ -15,16 +20,22 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../support"))
 import leakwatch  # noqa: E402
 
 SKIPPED = 77
-SETTLE = 1.0
+SETTLE = 1.0  # both times --slow
+PATIENCE = 10.0
 PLAIN = []
 RICH = ["--userns", "0:100000:65536", "--memory", "64m", "--pids", "20", "--init", "--tty",
         "--ephemeral"]
+AS_USER = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../support/as_user.sh"),
+           "subids"]
+PARTS = 4
+KILLED = ("host", "zygote", "both", "zygote first", "child")
 SLEEP = ["/bin/sleep", "1000"]
 STUBBORN = ["/usr/bin/setpriv", "--pdeathsig", "clear", *SLEEP]
 
@@ -53,8 +64,8 @@ class Victim:
         self.said = b""
         os.set_blocking(self.process.stdout.fileno(), False)
 
-    def until(self, word, timeout=10.0):
-        end = time.monotonic() + timeout
+    def until(self, word):
+        end = time.monotonic() + PATIENCE
         while not re.search(word, self.said, re.MULTILINE):
             left = end - time.monotonic()
             if left <= 0:
@@ -87,17 +98,46 @@ class Victim:
             self.process.stdout.close()
 
 
+def kill(who, host, server, child):
+    """Both: one right after the other."""
+    for pid in {"host": [host], "zygote": [server], "child": [child], "both": [host, server],
+                "zygote first": [server, host]}[who]:
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_until(true, what):
+    end = time.monotonic() + SETTLE
+    while not true():
+        if time.monotonic() > end:
+            raise Failed(what())
+        leakwatch.reap()
+        time.sleep(0.003)
+
+
 class Tests:
-    def __init__(self, condroid_run, host):
-        self.condroid_run = condroid_run
-        self.host = host
+    def __init__(self, condroid_run, host, part, every, seed):
+        self.condroid_run, self.host = condroid_run, host
+        self.part, self.every = part, every
+        self.chance = random.Random(seed)
+        self.specs = {label: self._spec(label, options)
+                      for label, options in (("plain", PLAIN), ("rich", RICH))}
         self.watch = leakwatch.Watch()
+        self.number = 0
         self.count = 0
         self.failures = []
         self.slowest = (0.0, "")
 
+    def _spec(self, label, options):
+        text = self.say(self.condroid_run, "--print-spec", *options, "--", *SLEEP)
+        with tempfile.NamedTemporaryFile("w", suffix=".spec", prefix=label, delete=False) as file:
+            file.write(text)
+        return file.name
+
     def case(self, name, body):
-        """One death: body kills; then nothing may be left."""
+        """One death, if it is of this part: body kills; then nothing may be left."""
+        self.number += 1
+        if self.number % self.every != 0 or self.number // self.every % PARTS != self.part:
+            return
         self.count += 1
         try:
             body()
@@ -109,117 +149,157 @@ class Tests:
                 raise Failed("left " + "; ".join(f"{kind} {what}" for kind, what in left))
         except Failed as failure:
             self.failures.append(name)
-            print(f"FAILED {name}: {failure}")
-            self.watch.clean(self.watch.left(0.2))
+            print(f"FAILED {name}: {failure}", flush=True)
+            self.watch.clean(self.watch.left(0.2 * SETTLE))
 
-    def next_runtime(self):
+    def next_runtime(self, prefix=()):
         """What both left is the next one's to find."""
-        run = subprocess.run([self.condroid_run, "--", "/bin/true"], check=False,
+        run = subprocess.run([*prefix, self.condroid_run, "--", "/bin/true"], check=False,
                              capture_output=True)
         if run.returncode != 0:
             raise Failed(f"the next launch: {run.stderr.decode()}")
 
-    def ops(self, options):
-        text = subprocess.run([self.condroid_run, "--dry-run", *options, "--", *SLEEP], check=True,
-                              capture_output=True).stdout.decode()
+    @staticmethod
+    def say(*command):
+        return subprocess.run(command, check=True, capture_output=True).stdout.decode()
+
+    @staticmethod
+    def ops(text):
         return [(int(m[1]), m[2]) for m in re.finditer(r"^ *(\d+)  (\w+)", text, re.MULTILINE)]
 
     # ---- before every step ----
 
-    def at_op(self, options, op, actor, who):
-        victim = Victim([self.condroid_run, "--stop-before", str(op), *options, "--", *SLEEP])
+    def at_op(self, prefix, options, op, actor, who):
+        victim = Victim([*prefix, self.condroid_run, "--stop-before", str(op), *options, "--",
+                         *SLEEP])
         try:
             told = victim.until(rb"stopped before '\d+'(?:, process (\d+))?;")
             child = int(told[1] or 0)
-            if (who == "child") != bool(child) and who == "child":
+            if who == "child" and not child:
                 if actor == "child":
                     raise Failed("the child is not told")
                 victim.process.send_signal(signal.SIGTERM)  # nobody is there yet: it is given up
                 if victim.end(SETTLE) != 128 + signal.SIGTERM:
                     raise Failed(f"given up: {victim.said.decode()}")
                 return
-            targets = {"host": [victim.process.pid], "zygote": [zygote()], "child": [child],
-                       "both": [victim.process.pid, zygote()]}[who]
-            for pid in targets:
-                os.kill(pid, signal.SIGKILL)
+            kill(who, victim.process.pid, zygote(), child)
             if actor != "child" and who in ("zygote", "child"):
                 # A host that was told to stop does not look; it finds out when it goes on.
                 victim.process.send_signal(signal.SIGCONT)
             code = victim.end(SETTLE)
-            if who in ("host", "both"):
+            if who in ("host", "both", "zygote first"):
                 if code != -signal.SIGKILL:
                     raise Failed(f"status {code}: {victim.said.decode()}")
             elif code != 125 or victim.said.count(b"condroid-run: ") < 2:
                 raise Failed(f"status {code}, it said: {victim.said.decode()}")
-            if who == "both":
-                self.next_runtime()
+            if who in ("both", "zygote first"):
+                self.next_runtime(prefix)
         finally:
             victim.stop()
 
     def every_op(self):
-        for label, options in (("plain", PLAIN), ("rich", RICH)):
-            for op, actor in self.ops(options):
-                for who in ("host", "zygote", "both", "child"):
+        for label, prefix, options in (("plain", [], PLAIN), ("rich", [], RICH),
+                                       ("subids", AS_USER, ["--init", "--tty"])):
+            text = self.say(*prefix, self.condroid_run, "--dry-run", *options, "--", *SLEEP)
+            for op, actor in self.ops(text):
+                for who in KILLED:
                     self.case(f"{label} {who} before op {op} of the {actor}",
-                              lambda: self.at_op(options, op, actor, who))
+                              lambda: self.at_op(prefix, options, op, actor, who))
+
+    # ---- before every step, with others beside ----
+
+    def beside(self, spec, op, actor, who, words):
+        victim = Victim([self.host, "stopped", spec, str(op), *words])
+        forked = detached = 0
+        try:
+            told = victim.until(rb"^ready (\d+) (\d+) (\d+) (\d+)$")
+            server, child, forked, other = (int(word) for word in told.groups())
+            detached = other if "detached" in words else 0
+            kill(who, victim.process.pid, server, child)
+            if actor != "child" and who in ("zygote", "child"):
+                victim.process.send_signal(signal.SIGCONT)
+            code = victim.end(SETTLE)
+            if who in ("zygote", "child"):
+                if code != 1 or b"host: " not in victim.said:
+                    raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            elif code != -signal.SIGKILL:
+                raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            if who in ("both", "zygote first"):
+                self.next_runtime()
+            # A detached one lives as long as its monitor.
+            stay = {forked} if forked else {detached, server} if detached and who in (
+                "host", "child") else set()
+            wait_until(lambda: set(leakwatch.descendants()) == stay,
+                       lambda: f"there is {leakwatch.descendants()}, it should be {stay}")
+        finally:
+            for pid in (forked, detached):
+                if pid in leakwatch.descendants():
+                    os.kill(pid, signal.SIGKILL)
+            victim.stop()
+
+    def every_op_beside(self):
+        for label, spec in self.specs.items():
+            for op, actor in self.ops(self.say(self.host, "plan", spec)):
+                for words in (["stubborn", "forked"], ["stubborn", "detached"]):
+                    for who in KILLED:
+                        # Before the clone there is none.
+                        if who != "child" or actor == "child":
+                            self.case(f"{label} {who} before op {op} of the {actor}, " +
+                                      " and ".join(words),
+                                      lambda: self.beside(spec, op, actor, who, words))
 
     # ---- of a running container ----
 
-    def running(self, options, command, who):
-        victim = Victim([self.condroid_run, *options, "--", "/bin/sh", "-c",
+    def running(self, prefix, options, command, who):
+        victim = Victim([*prefix, self.condroid_run, *options, "--", "/bin/sh", "-c",
                          'echo up; exec "$@"', "sh", *command])
         try:
             victim.until(rb"^up\r?$")
-            time.sleep(0.03)  # the shell executes the command, which clears its death signal
+            # The shell executes the command, which clears its death signal first.
+            wait_until(lambda: any(name == "sleep" for _, _, name in leakwatch.processes().values()),
+                       lambda: "the command was not executed")
             server = zygote()
-            table = leakwatch.processes()
-            child = next(pid for pid, (parent, state, _) in table.items()
+            child = next(pid for pid, (parent, state, _) in leakwatch.processes().items()
                          if parent == server and state not in "ZX")
-            for pid in {"host": [victim.process.pid], "zygote": [server], "child": [child],
-                        "both": [victim.process.pid, server]}[who]:
-                os.kill(pid, signal.SIGKILL)
+            kill(who, victim.process.pid, server, child)
             code = victim.end(SETTLE)
-            wanted = {"host": -9, "both": -9, "zygote": 125, "child": 137}[who]
+            wanted = {"zygote": 125, "child": 137}.get(who, -9)
             if code != wanted or (code == 125 and b"lost" not in victim.said):
                 raise Failed(f"status {code}, it said: {victim.said.decode()}")
-            if who == "both":
-                self.next_runtime()
+            if who in ("both", "zygote first"):
+                self.next_runtime(prefix)
         finally:
             victim.stop()
 
     def every_running(self):
-        for label, options in (("plain", PLAIN), ("rich", RICH)):
+        for label, prefix, options in (("plain", [], PLAIN), ("rich", [], RICH),
+                                       ("subids", AS_USER, PLAIN),
+                                       ("subids with init", AS_USER, ["--init", "--tty"])):
             for kind, command in (("sleeper", SLEEP), ("stubborn", STUBBORN)):
-                for who in ("host", "zygote", "both", "child"):
+                for who in KILLED:
                     self.case(f"running {label} {kind}: {who}",
-                              lambda: self.running(options, command, who))
+                              lambda: self.running(prefix, options, command, who))
 
     # ---- other hosts ----
 
     def started(self, *verb):
         victim = Victim([self.host, *verb])
-        told = victim.until(rb"^ready (\d+) (\d+) (\d+)$")
+        told = victim.until(rb"^ready (\d+) (\d+) (\d+) \d+$")
         return victim, *(int(told[i]) for i in (1, 2, 3))
 
     def forked(self, who):
         victim, server, child, other = self.started("forked")
         try:
-            for pid in {"host": [victim.process.pid], "zygote": [server], "child": [child],
-                        "both": [victim.process.pid, server]}[who]:
-                os.kill(pid, signal.SIGKILL)
+            kill(who, victim.process.pid, server, child)
             code = victim.end(SETTLE)
-            if who == "both":
+            if who in ("both", "zygote first"):
                 self.next_runtime()
             wanted = {"zygote": b"lost with its zygote", "child": b"SIGKILL"}.get(who, b"")
             if code != (0 if wanted else -signal.SIGKILL) or wanted not in victim.said:
                 raise Failed(f"status {code}, it said: {victim.said.decode()}")
             # The forked child is the only one left, holding copies of all that the host had.
-            end = time.monotonic() + SETTLE
-            while (left := set(leakwatch.descendants()) - {other}) and time.monotonic() < end:
-                leakwatch.reap()
-                time.sleep(0.005)
-            if left or other not in leakwatch.descendants():
-                raise Failed(f"left beside the forked child {other}: {left}")
+            wait_until(lambda: set(leakwatch.descendants()) == {other},
+                       lambda: f"beside the forked child {other}: {leakwatch.descendants()}")
         finally:
             os.kill(other, signal.SIGKILL)
             victim.stop()
@@ -228,12 +308,12 @@ class Tests:
         victim, server, child, _ = self.started("detach", "end" if how == "end" else "wait")
         try:
             if how == "end":
-                if (code := victim.end(3)) != 0:
+                if (code := victim.end(3 * SETTLE)) != 0:
                     raise Failed(f"status {code}, it said: {victim.said.decode()}")
             elif how != "zygote":
                 victim.process.kill()
                 victim.end(SETTLE)
-            time.sleep(0.3)
+            time.sleep(0.3 * SETTLE)
             alive = leakwatch.descendants()
             if child not in alive or server not in alive:
                 raise Failed("the detached container did not outlive its host")
@@ -243,7 +323,7 @@ class Tests:
                     raise Failed("another Runtime ended the detached container")
             if how == "zygote":
                 os.kill(server, signal.SIGKILL)  # takes it along
-                time.sleep(0.2)
+                time.sleep(0.2 * SETTLE)
                 if child in leakwatch.descendants():
                     raise Failed("the container outlived its monitor")
                 victim.process.kill()
@@ -260,7 +340,7 @@ class Tests:
             time.sleep(pause)
             if who == "zygote":
                 os.kill(server, signal.SIGKILL)
-                time.sleep(0.3)  # it goes on with a new zygote, and cleans up after the old one
+                time.sleep(0.3 * SETTLE)  # it goes on with a new zygote, and cleans up after the old one
                 victim.process.kill()
                 victim.end(SETTLE)
             else:
@@ -271,41 +351,48 @@ class Tests:
                 if who == "both":
                     # The host may have got itself a new zygote between the two.
                     leakwatch.reap()
-                    time.sleep(0.3)
+                    time.sleep(0.3 * SETTLE)
                     self.next_runtime()
         finally:
             victim.stop()
 
     def others(self):
-        for who in ("host", "zygote", "both", "child"):
+        for who in KILLED:
             self.case(f"forked: {who}", lambda: self.forked(who))
         for how in ("end", "kill", "sweep", "zygote"):
             self.case(f"detached: {how}", lambda: self.detached(how))
-        seed = int(os.environ.get("CONDROID_SEED", "0")) or random.randrange(1 << 30)
-        chance = random.Random(seed)
-        print(f"CONDROID_SEED={seed}")
-        for i in range(30):
+        for i in range(60):
             who = ("host", "zygote", "both")[i % 3]
-            self.case(f"busy {i}: {who}", lambda: self.busy(who, chance.uniform(0, 0.02)))
+            pause = self.chance.uniform(0, 0.02)
+            self.case(f"busy {i}: {who}", lambda: self.busy(who, pause))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("condroid_run")
     parser.add_argument("host")
-    parser.add_argument("--only", choices=("ops", "running", "others"))
+    groups = {"ops": Tests.every_op, "beside": Tests.every_op_beside,
+              "running": Tests.every_running, "others": Tests.others}
+    parser.add_argument("--only", choices=groups)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
+    parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")
     options = parser.parse_args()
-    if not leakwatch.isolate():
+    global SETTLE, PATIENCE  # pylint: disable=global-statement
+    SETTLE, PATIENCE = SETTLE * options.slow, PATIENCE * options.slow
+    seed = os.environ.setdefault("CONDROID_SEED", str(random.randrange(1 << 30)))
+    if leakwatch.PART not in os.environ:
+        print(f"CONDROID_SEED={seed}", flush=True)
+    part = leakwatch.in_parts(PARTS)
+    if part is None:
         print("skipped: needs root of the machine", file=sys.stderr)
         return 1 if "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",") else SKIPPED
-    tests = Tests(options.condroid_run, options.host)
-    for name, group in (("ops", tests.every_op), ("running", tests.every_running),
-                        ("others", tests.others)):
+    tests = Tests(options.condroid_run, options.host, part, options.every, int(seed))
+    for name, group in groups.items():
         if options.only in (None, name):
-            group()
+            group(tests)
     print(f"{tests.count} deaths, {len(tests.failures)} failed; "
           f"all was gone after {tests.slowest[0] * 1000:.0f} ms at most ({tests.slowest[1]})")
-    return 1 if tests.failures else 0
+    return 1 if tests.failures or tests.count == 0 else 0
 
 
 if __name__ == "__main__":

@@ -6,12 +6,25 @@
 //   host detach wait   a detached container, and a host that stays
 //   host detach end    a detached container, and a host that ends; fails if it waits for that one
 //   host busy          launches from four threads for ever
+//   host plan SPEC     prints the plan of the spec in a file
+//   host stopped SPEC OP WORD...
+//                      launches it and stops before an op until SIGCONT. Beside it there is, by the
+//                      words, a `stubborn` container that cleared its death signal, which is
+//                      `detached`, and when the launch has stopped a `forked` child
+//   host probe-detached ROOT LOG PATH...
+//                      lets `payload late PATH...` go once it is detached; LOG is its console's.
+//                      With --dry-run instead of the paths it prints the plan
 //
-// When it is ready it prints "ready ZYGOTE CONTAINER OTHER" (processes, 0 for none) on a line.
+// When it is ready it prints "ready ZYGOTE CONTAINER OTHER BESIDE" (processes, 0 for none) on a
+// line.
 #include <dirent.h>
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -20,6 +33,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -56,10 +73,18 @@ std::size_t descriptors(std::string_view process) {
   return n;
 }
 
-void ready(const Runtime& runtime, const Container* box, pid_t other = 0) {
-  fmt::print("ready {} {} {}\n", runtime.zygote_pid().value, box != nullptr ? box->pid().value : 0,
-             other);
+void ready(const Runtime& runtime, Pid container, pid_t other = 0, pid_t beside = 0) {
+  fmt::print("ready {} {} {} {}\n", runtime.zygote_pid().value, container.value, other, beside);
   std::fflush(stdout);
+}
+
+pid_t forked_child() {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) give_up("fork");
+  if (child == 0)
+    for (;;) ::pause();
+  return child;
 }
 
 void launch_and_wait(const Runtime& runtime, const Spec& spec) {
@@ -88,11 +113,7 @@ int many(int count) {
 int forked() {
   const Runtime runtime = need(Runtime::open());
   Container box = need(runtime.launch(command({"/bin/sleep", "1000"})));
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
-  if (child == 0)
-    for (;;) ::pause();
-  ready(runtime, &box, child);
+  ready(runtime, box.pid(), forked_child());
   fmt::print("{}\n", need(box.wait()));
   return 0;
 }
@@ -105,7 +126,7 @@ int detach(bool wait) {
     Container box = need(runtime.launch(command({"/bin/sleep", "1000"})));
     if (auto ok = box.detach(); !ok) give_up(to_string(ok.error()));
     pid = box.pid().value;
-    ready(runtime, &box);
+    ready(runtime, box.pid());
     while (wait) ::pause();
   }
   if (std::chrono::steady_clock::now() - begin > std::chrono::seconds(2))
@@ -118,7 +139,7 @@ int busy() {
   const Runtime runtime = need(Runtime::open());
   const Spec spec = command({"/bin/true"});
   launch_and_wait(runtime, spec);
-  ready(runtime, nullptr);
+  ready(runtime, Pid{});
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
     threads.emplace_back([&] {
@@ -129,6 +150,83 @@ int busy() {
       }
     });
   for (auto& t : threads) t.join();
+  return 0;
+}
+
+Spec spec_of(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) give_up("no " + path);
+  return need(parse_spec(std::string(std::istreambuf_iterator<char>(file), {})));
+}
+
+int plan(const Spec& spec) {
+  fmt::print("{}", need(compile(spec, need(probe_host()))));
+  return 0;
+}
+
+/// A container that death signals do not reach, once it runs.
+Container stubborn(const Runtime& runtime) {
+  Spec spec = command(
+      {"/usr/bin/setpriv", "--pdeathsig", "clear", "/bin/sh", "-c", "echo up; exec sleep 1000"});
+  spec.name = "stubborn";
+  spec.process.stdio = {Stream(Stream::null), Stream(Stream::pipe), Stream(Stream::null)};
+  Container box = need(runtime.launch(spec));
+  const Fd out = box.take_stdout();
+  char c = 0;
+  if (::read(out.get(), &c, 1) != 1) give_up("the stubborn container did not come up");
+  return box;
+}
+
+int stopped(const std::string& path, const std::string& op, std::span<char*> words) {
+  const auto wanted = [&](std::string_view word) {
+    return std::ranges::any_of(words, [&](const char* w) { return w == word; });
+  };
+  sigset_t set;
+  ::sigemptyset(&set);
+  ::sigaddset(&set, SIGCONT);
+  ::sigprocmask(SIG_BLOCK, &set, nullptr);
+  const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  const Runtime runtime = need(Runtime::open());
+  std::optional<Container> beside;
+  if (wanted("stubborn")) beside = stubborn(runtime);
+  if (wanted("detached") && beside) (void)need(beside->detach().map([] { return 0; }));
+  Plan made = need(compile(spec_of(path), need(runtime.facts())));
+  const std::size_t at = need(made.find(op));
+  Launch launch = need(runtime.start(std::move(made), {.deadline = {}, .stop_before = at}));
+  for (bool told = false;;) {
+    auto done = launch.step();
+    if (!done || *done) {  // and not by exit(3): what there is beside ends with its handle
+      fmt::print("host: {}\n", done ? "it was not stopped" : to_string(done.error()));
+      return 1;
+    }
+    if (launch.stopped() && !told) {
+      told = true;
+      ready(runtime, launch.pid(), wanted("forked") ? forked_child() : 0,
+            beside ? beside->pid().value : 0);
+    }
+    const Interest interest = launch.interest();
+    std::array<pollfd, 2> waiting{
+        {{signals.get(), POLLIN, 0}, {interest.fd.get(), interest.events, 0}}};
+    (void)::poll(waiting.data(), waiting.size(), launch.timeout());
+    signalfd_siginfo info{};
+    if (::read(signals.get(), &info, sizeof info) == sizeof info) launch.resume();
+  }
+}
+
+int probe_detached(const std::string& root, const std::string& log, std::span<char*> paths) {
+  const bool dry = !paths.empty() && paths[0] == std::string_view("--dry-run");
+  std::vector<std::string> argv{"/bin/payload", "late"};
+  if (!dry) argv.insert(argv.end(), paths.begin(), paths.end());
+  Spec spec = command(std::move(argv));
+  spec.root.path = HostPath(root);
+  spec.terminal.console = true;
+  spec.terminal.log = HostPath(log);
+  // What keeps it waiting is ours: the end of this process lets it go.
+  spec.process.stdio = {Stream(Stream::pipe), Stream(Stream::inherit), Stream(Stream::inherit)};
+  if (dry) return plan(spec);
+  const Runtime runtime = need(Runtime::open());
+  Container box = need(runtime.launch(spec));
+  if (auto ok = box.detach(); !ok) give_up(to_string(ok.error()));
   return 0;
 }
 
@@ -145,6 +243,10 @@ int main(int argc, char** argv) {
   if (verb == "forked") return forked();
   if (verb == "detach") return detach(more == "wait");
   if (verb == "busy") return busy();
+  const std::span<char*> rest(argv + std::min(argc, 4), argv + argc);
+  if (verb == "plan") return plan(spec_of(argv[2]));
+  if (verb == "stopped" && argc > 3) return stopped(argv[2], argv[3], rest);
+  if (verb == "probe-detached" && argc > 3) return probe_detached(argv[2], argv[3], rest);
   fmt::print(stderr, "host: no such verb\n");
   return 2;
 }
