@@ -214,7 +214,7 @@ stage_aarch64() {
   run '' program launch
 }
 
-# Every system call of a launch fails once: up to an hour, so only when it is asked for. Suite root has a sample of it.
+# Every system call of a launch fails once: a quarter of an hour, so only when it is asked for. Suite root has a sample.
 stage_faults() {
   setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
   run "$sudo" --suite faults

@@ -1,24 +1,28 @@
 #!/usr/bin/env python3
 """Fails the system calls of a launch, one at a time, and says what came of it.
 
-    faultwalk.py [--quick N] [--plan NAME] [--only PLAN:CALL:K:ERRNO] CONDROID_RUN BURN PAYLOAD
+    faultwalk.py [--seconds S] [--plan NAME] [--only PLAN:ROLE:CALL:K:ERRNO]
+                 CONDROID_RUN HOST FAIL_CALL PAYLOAD CALLS
 
-For each plan: condroid-run runs `payload probe`, which prints the state of its container. Then for
-every system call that condroid-run, the zygote or the container's process makes before exec, for
-each of its occurrences K and each error number, the same again with that call failing (strace(1),
-inject). The k-th call of every process of a run fails, for strace counts them per process; that of
-the payload itself falls on calls that BURN makes for it.
+For each plan a container is launched whose command prints the state of its container. Then for
+every system call that is made on the way there, for each of its occurrences K and each error
+number, the same again with that call failing (fail_call.cpp). Each kind of process is walked on its
+own: the host program, the zygote, what it clones, helpers such as newuidmap. CALLS has the macros
+of <sys/syscall.h>.
 
-Good is: a status other than zero with a message, or the very same output as undisturbed. Bad are
+Good is: a status other than zero with a message, or a container that is all that its plan promises
+(promise.py) and that reports the very same as undisturbed. Bad are
   hang      no end in time
   crash     a signal ended it
   silent    failed without a word
   degraded  said to be good, but the container is another one
   leak      something stays behind (leakwatch.py)
 
---quick N takes N of all cases by chance (CONDROID_SEED repeats them). Needs root and strace.
+--seconds S takes cases by chance for so long, of all plans and roles alike (CONDROID_SEED repeats
+the order). Needs root. As many cases at once as there are processors, in namespaces of their own.
 """
 import argparse
+import errno
 import os
 import pathlib
 import random
@@ -27,127 +31,188 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import leakwatch  # noqa: E402
+from promise import Plan  # noqa: E402
 
 SKIPPED = 77
 ERRNOS = ("EIO", "ENOMEM", "EPERM")
+# What a signal may interrupt.
+INTERRUPTED = set("""read write recvmsg sendmsg poll ppoll epoll_pwait wait4 waitid openat
+    openat2 connect close""".split())
 TIMEOUT = 30
+PARTS = max(2, os.cpu_count() or 1)
+AS_USER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "as_user.sh")
 
 # Memory and threads of the C++ runtime, ends, and what cannot fail.
 SPARED = set("""mmap munmap mprotect brk madvise mremap exit exit_group rt_sigaction rt_sigreturn
     arch_prctl set_tid_address set_robust_list rseq futex getpid gettid getuid geteuid getgid
     getegid getppid umask sched_yield restart_syscall clock_nanosleep nanosleep""".split())
 
+RICH = ["--memory", "64m", "--pids", "50", "--init", "--ephemeral", "--tmpfs", "/mnt:size=1m",
+        "--hostname", "walk", "--env", "A=b"]
+# name -> (kind of user, whether it has the root, options); detached: by HOST
 PLANS = {
-    "rootfs": [],
-    "host": [],
-    "rich": ["--userns", "0:100000:65536", "--memory", "64m", "--pids", "50", "--init",
-             "--ephemeral", "--tmpfs", "/mnt:size=1m", "--hostname", "walk", "--env", "A=b"],
+    "rootfs": ("root", True, []),
+    "host": ("root", False, []),
+    "rich": ("root", True, ["--userns", "0:100000:65536", *RICH]),
+    "tty": ("root", True, ["--tty", "--set", "terminal.ttys = 2", "--set", "terminal.tty_dir = lxc"]),
+    "joined": ("root", True, ["--spec", "JOINED"]),
+    "detached": ("root", True, None),
+    "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
 }
 
 
 class Site:
     """One call to be failed."""
 
-    def __init__(self, plan, call, occurrence, errno):
-        self.plan, self.call, self.occurrence, self.errno = plan, call, occurrence, errno
+    def __init__(self, plan, role, call, occurrence, error):
+        self.plan, self.role, self.call = plan, role, call
+        self.occurrence, self.error = occurrence, error
 
     def __str__(self):
-        return f"{self.plan}:{self.call}:{self.occurrence}:{self.errno}"
+        return f"{self.plan}:{self.role}:{self.call}:{self.occurrence}:{self.error}"
+
+
+def system_calls(path):
+    """name -> number"""
+    macros = dict(re.findall(r"^#define __NR(?:3264)?_(\w+) (\w+)", pathlib.Path(path).read_text(),
+                             re.MULTILINE))
+    return {name: int(value) for name, value in macros.items() if value.isdigit()}
 
 
 class Walk:
-    def __init__(self, condroid_run, burn, payload):
-        self.condroid_run, self.burn, self.payload = condroid_run, burn, payload
-        self.root = self._make_root()
-        self.log = tempfile.mktemp(prefix="walk-")
-        self.watch = leakwatch.Watch()
+    def __init__(self, condroid_run, host, fail_call, payload, calls):
+        self.condroid_run, self.host, self.fail_call = condroid_run, host, fail_call
+        self.payload = payload
+        self.numbers = system_calls(calls)
+        self.names = {number: name for name, number in self.numbers.items()}
         self.own = {f"ns.{name}": os.readlink(f"/proc/self/ns/{name}")
                     for name in os.listdir("/proc/self/ns")}
+        self.directory = tempfile.mkdtemp(prefix="walk-")
+        os.chmod(self.directory, 0o755)
+        self.root = self._make_root()
+        self.log, self.console = f"{self.directory}/log", f"{self.directory}/console"
+        for path in (self.log, self.console):
+            pathlib.Path(path).touch(0o600)
+        self.joined = f"{self.directory}/joined.spec"
+        self.holder = subprocess.Popen(["unshare", "--net", "--ipc", "sleep", "100000"])
+        while os.readlink(f"/proc/{self.holder.pid}/ns/ipc") == self.own["ns.ipc"]:
+            time.sleep(0.001)
+        pathlib.Path(self.joined).write_text(
+            f"name = joined\nnamespaces = mount pid uts cgroup\njoin = net pid:{self.holder.pid}\n"
+            f"join = ipc path:/proc/{self.holder.pid}/ns/ipc\n", encoding="ascii")
+        self.plans = {}  # name -> (the plan, the report of an undisturbed container)
+        self.watch = leakwatch.Watch()
 
     def _make_root(self):
-        root = tempfile.mkdtemp(prefix="walk-root-")
-        os.chmod(root, 0o755)
+        root = f"{self.directory}/root"
         for name in ("bin", "dev", "etc", "mnt", "proc", "sys", "run", "tmp"):
-            os.mkdir(f"{root}/{name}")
-        for program in (self.burn, self.payload):
-            shutil.copy(program, f"{root}/bin/")
+            os.makedirs(f"{root}/{name}", 0o755)
+        shutil.copy(self.payload, f"{root}/bin/payload")
         return root
 
-    def command(self, plan, call, count):
-        options = list(PLANS[plan])
-        directory = "/bin"
-        if plan == "host":
-            directory = None
-        else:
-            options += ["--rootfs", self.root]
-        programs = [p if directory is None else f"{directory}/{os.path.basename(p)}"
-                    for p in (self.burn, self.payload)]
-        return [self.condroid_run, *options, "--", programs[0], call, str(count), programs[1],
-                "probe"]
+    def end(self):
+        self.holder.kill()
+        self.holder.wait()
+        shutil.rmtree(self.directory)
 
-    def run(self, plan, call, count, strace):
+    def command(self, name, paths=None):
+        """What launches the payload; without paths, what prints the plan."""
+        kind, with_root, options = PLANS[name]
+        dry = ["--dry-run"] if paths is None else []
+        if options is None:
+            return [self.host, "probe-detached", self.root, self.console, *(dry or paths)]
+        program = "/bin/payload" if with_root else self.payload
+        command = [self.condroid_run, *(self.joined if o == "JOINED" else o for o in options), *dry,
+                   *(["--rootfs", self.root] if with_root else []), "--", program, "probe",
+                   *(paths or [])]
+        return command if kind == "root" else [AS_USER, kind, *command]
+
+    def run(self, name, target=()):
         """(status or None, what the payload said, what was said on stderr, the log)"""
+        program = self.host if PLANS[name][2] is None else self.condroid_run
         with tempfile.TemporaryFile() as out:
-            code, said = leakwatch.run(["strace", "-f", "-q", "-o", self.log, *strace,
-                                        *self.command(plan, call, count)], TIMEOUT, out)
+            code, said = leakwatch.run(
+                [self.fail_call, self.log, program, *target, "--",
+                 *self.command(name, self.plans[name][0].paths)], TIMEOUT, out)
             out.seek(0)
             text = out.read().decode(errors="replace")
-        log = pathlib.Path(self.log).read_text(errors="replace")
-        return code, self.normal(text), said.decode(errors="replace"), log
+        log = pathlib.Path(self.log).read_text(errors="replace").splitlines()
+        if code == 0:
+            ended = next((line for line in log if line.startswith("end ")), "")
+            number = int(ended.split()[2]) if ended else 126
+            code = -number if ended.startswith("end signaled") else number
+        return code, text.splitlines(), said.decode(errors="replace"), log
 
-    def normal(self, text):
+    def normal(self, lines):
         """Of a namespace it matters whether it is a new one, not which."""
-        lines = []
-        for line in text.splitlines():
+        normal = []
+        for line in lines:
             key, _, value = line.partition("=")
             if key in self.own:
                 line = f"{key}={'host' if value == self.own[key] else 'new'}"
-            lines.append(line)
-        return lines
+            normal.append(line)
+        return normal
 
-    def sites(self, plan):
-        """Every call that is made on the way to the payload, and what the payload says undisturbed."""
-        code, lines, said, log = self.run(plan, "none", 0, [])
-        again = self.run(plan, "none", 0, [])
-        if code != 0 or lines != again[1] or not lines:
-            raise SystemExit(f"faultwalk: undisturbed '{plan}' ends with {code}: {said}"
-                             + "\n".join(set(lines) ^ set(again[1])))
-        most = {}
-        counts = {}
-        past = set()
-        for line in log.splitlines():
-            found = re.match(r"(\d+) +(\w+)\(", line)
-            if not found or found[1] in past:
-                continue
-            pid, call = found[1], found[2]
-            key = (pid, call)
+    def sites(self, name):
+        """Every call that is made on the way to the payload."""
+        text = subprocess.run(self.command(name), check=True, capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL).stdout
+        plan = Plan(text)
+        verb = "late" if PLANS[name][2] is None else "probe"
+        program = "/bin/payload" if PLANS[name][1] else self.payload
+        plan.argv = [program, verb, *plan.paths]
+        self.plans[name] = (plan, [])
+        code, lines, said, log = self.run(name)
+        again = self.run(name)
+        if code != 0 or self.normal(lines) != self.normal(again[1]) or not lines:
+            raise SystemExit(f"faultwalk: undisturbed '{name}' ends with {code}: {said}" +
+                             "\n".join(set(self.normal(lines)) ^ set(self.normal(again[1]))))
+        if broken := plan.broken(lines):
+            raise SystemExit(f"faultwalk: undisturbed '{name}': " + "; ".join(broken))
+        self.plans[name] = (plan, self.normal(lines))
+        if left := self.watch.left(1.0):
+            raise SystemExit(f"faultwalk: undisturbed '{name}' leaves {left}")
+        return self._sites_of(name, log)
+
+    def _sites_of(self, name, log):
+        calls = [(words[1], self.names.get(int(words[2]), words[2]))
+                 for words in map(str.split, log) if words[0] == "call"]
+        # The loader of the host program ends with giving back its cache; a static one has none.
+        host = [call for role, call in calls if role == "host"]
+        has_loader = "munmap" in host and "clone3" not in host[:host.index("munmap")]
+        loaded = calls.index(("host", "munmap")) if has_loader else -1
+        counts, early = {}, {}
+        for i, key in enumerate(calls):
             counts[key] = counts.get(key, 0) + 1
-            most[call] = max(most.get(call, 0), counts[key])
-            if call == "execve" and "/burn" in line and not line.rstrip().endswith(")"):
-                past.add(pid)
-        most["execve"] = most.get("execve", 1)
-        found = [Site(plan, call, k, errno) for call in sorted(most) if call not in SPARED
-                 for k in range(1, most[call] + 1) for errno in ERRNOS]
-        return found, lines
+            if i <= loaded:
+                early[key] = counts[key]
+        return [Site(name, role, call, k, error)
+                for (role, call), most in sorted(counts.items())
+                if call not in SPARED and call in self.numbers
+                for k in range(early.get((role, call), 0) + 1, most + 1)
+                for error in (*ERRNOS, *(["EINTR"] if call in INTERRUPTED else []))]
 
-    def judge(self, site, wanted):
+    def judge(self, site):
         """(verdict, what there is to say)"""
-        # More burnt calls than any site has occurrences.
+        plan, wanted = self.plans[site.plan]
         code, lines, said, log = self.run(
-            site.plan, site.call, 1000,
-            ["-e", f"trace={site.call}",
-             "-e", f"inject={site.call}:error={site.errno}:when={site.occurrence}"])
+            site.plan, (site.role, str(self.numbers[site.call]), str(site.occurrence),
+                        str(getattr(errno, site.error))))
         left = self.watch.left(1.0)
         if left:
-            leakwatch.clean(left)
-        hits = [line for line in log.splitlines() if "(INJECTED)" in line]
-        detail = f"status {code}, it said: {said.strip()}\n    " + "\n    ".join(hits[:3])
+            self.watch.clean(left)
+        hits = [line for line in log if line.startswith("hit ")]
+        detail = f"status {code}, it said: {said.strip()}\n    " + "\n    ".join(hits)
         if code is None:
             return "hang", detail
-        if left:
+        if left and not (site.plan == "detached" and site.role == "zygote" and
+                         site.call == "unlinkat" and {kind for kind, _ in left} == {"file"}):
+            # (What cannot be removed when the host is gone can be told to nobody. The next Runtime
+            # finds it.)
             return "leak", "; ".join(f"{kind} {what}" for kind, what in left) + ", " + detail
         if not hits:
             return "unhit", detail
@@ -155,10 +220,23 @@ class Walk:
             return "crash", detail
         if code != 0:
             return ("loud" if said.strip() else "silent"), detail
-        if lines != wanted:
-            other = sorted(set(lines) ^ set(wanted))
+        other = sorted(set(self.normal(lines)) ^ set(wanted))
+        other += plan.broken(lines)
+        if other:
             return "degraded", detail + "\n    " + "\n    ".join(other[:8])
         return "tolerated", detail
+
+
+def sample(sites, chance):
+    """All of them, those of each plan and role by chance, and these in turn."""
+    groups = {}
+    for site in sites:
+        groups.setdefault((site.plan, site.role), []).append(site)
+    groups = [chance.sample(group, len(group)) for group in groups.values()]
+    while groups:
+        for group in groups:
+            yield group.pop()
+        groups = [group for group in groups if group]
 
 
 BAD = ("hang", "crash", "silent", "degraded", "leak")
@@ -166,45 +244,50 @@ BAD = ("hang", "crash", "silent", "degraded", "leak")
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", type=int, metavar="N", help="so many cases, by chance")
+    parser.add_argument("--seconds", type=float, help="for so long, by chance")
     parser.add_argument("--plan", choices=PLANS, action="append", help="only this plan")
     parser.add_argument("--only", metavar="CASE", help="one case, in full, as a failure names it")
-    parser.add_argument("programs", nargs=3, metavar="PROGRAM")
+    parser.add_argument("programs", nargs=5, metavar="PROGRAM")
     options = parser.parse_args()
-    must = "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",")
-    if shutil.which("strace") is None:
-        print("skipped: needs strace", file=sys.stderr)
-        return 1 if must else SKIPPED
-    if not leakwatch.isolate():
+    seed = os.environ.setdefault("CONDROID_SEED", str(random.randrange(1 << 30)))
+    if leakwatch.PART not in os.environ and options.seconds:
+        print(f"CONDROID_SEED={seed}", flush=True)
+    part = leakwatch.in_parts(1 if options.only else PARTS)
+    if part is None:
         print("skipped: needs root of the machine", file=sys.stderr)
-        return 1 if must else SKIPPED
+        return 1 if "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",") else SKIPPED
     programs = [os.path.abspath(p) for p in options.programs]
-    if programs[1].startswith(("/tmp/", "/run/")):
+    if programs[3].startswith(("/tmp/", "/run/")):
         # A container without a root of its own does not see these directories.
         print("faultwalk: plan 'host' is left out: the build directory is in /tmp or /run")
         del PLANS["host"]
     walk = Walk(*programs)
-    wanted = {}
-    sites = []
-    for plan in options.plan or PLANS:
-        found, wanted[plan] = walk.sites(plan)
-        sites += found
+    until = time.monotonic() + (options.seconds or 1e9)
+    sites = [site for plan in options.plan or PLANS
+             if not options.only or options.only.startswith(plan + ":") for site in walk.sites(plan)]
     if options.only:
         sites = [s for s in sites if str(s) == options.only]
-    elif options.quick:
-        seed = int(os.environ.get("CONDROID_SEED", "0")) or random.randrange(1 << 30)
-        print(f"CONDROID_SEED={seed}")
-        sites = random.Random(seed).sample(sites, min(options.quick, len(sites)))
+    else:
+        sites = list(sample(sites, random.Random(int(seed))))[part::PARTS]
     seen = {}
+    slowest = (0.0, None)
     for site in sites:
-        verdict, detail = walk.judge(site, wanted[site.plan])
-        seen[verdict] = seen.get(verdict, 0) + 1
+        began = time.monotonic()
+        if began > until:
+            break
+        verdict, detail = walk.judge(site)
+        slowest = max(slowest, (time.monotonic() - began, str(site)))
+        seen.setdefault(verdict, []).append(site)
         if verdict in BAD or options.only:
             print(f"{verdict:9} {site}: {detail}", flush=True)
-    print(f"{len(sites)} cases: " + ", ".join(f"{n} {v}" for v, n in sorted(seen.items())))
-    if not sites:
+    walk.end()
+    roles = {site.role for group in seen.values() for site in group}
+    print(f"{sum(map(len, seen.values()))} of {len(sites)} cases, of {', '.join(sorted(roles))}: " +
+          ", ".join(f"{len(group)} {verdict}" for verdict, group in sorted(seen.items())) +
+          f"; the slowest took {slowest[0]:.1f} s ({slowest[1]})", flush=True)
+    if not any(verdict != "unhit" for verdict in seen):
         return 1
-    return 1 if any(v in BAD for v in seen) else 0
+    return 1 if any(verdict in BAD for verdict in seen) else 0
 
 
 if __name__ == "__main__":
