@@ -34,6 +34,8 @@ bool Gather::drain() {
   char buffer[65536];
   // Who writes as fast as we read would keep us here for ever. What is left keeps the descriptor readable.
   for (std::size_t most = std::size_t{1} << 20U; most > 0;) {
+    // A terminal may be blocking: others have it open, too.
+    if (ring && wait_for_fd(fd.get(), POLLIN, 0) == 0) return true;
     const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
