@@ -723,7 +723,8 @@ void on_detach(const Request& request, int* fds, unsigned count) {
   if (!c->detached) ++detached_count;
   c->detached = true;
   live(request.live).detached = 1;
-  if (count >= 1 && c->console < 0) {
+  // Nothing that came may make us wait for it.
+  if (count >= 1 && c->console < 0 && call(__NR_fcntl, fds[0], 4 /* F_SETFL */, o_rdwr | o_nonblock) >= 0) {
     c->console = fds[0];
     c->log = count == 2 ? fds[1] : -1;
     // Held open as the host did: without any slave the master is at its end, and so would the terminal be for who opens it
@@ -731,7 +732,7 @@ void on_detach(const Request& request, int* fds, unsigned count) {
     c->slave = static_cast<int>(call(__NR_ioctl, c->console, tiocgptpeer, o_rdwr | o_noctty | o_cloexec));
     const EpollEvent event{epollin, tag_console + request.live};
     call(__NR_epoll_ctl, fd_epoll, epoll_add, c->console, &event);
-  } else {  // detached before
+  } else {  // detached before, or nothing that can be read without waiting
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
   }
 }
