@@ -343,7 +343,12 @@ inline std::vector<pid_t> children_of(pid_t parent) {
   if (d == nullptr) return list;
   while (const dirent* e = ::readdir(d)) {
     if (e->d_name[0] < '0' || e->d_name[0] > '9') continue;
-    const std::string stat = read_file(fmt::format("/proc/{}/stat", e->d_name));
+    std::string stat;
+    try {
+      stat = read_file(fmt::format("/proc/{}/stat", e->d_name));
+    } catch (const std::ios_base::failure&) {
+      continue;  // it ended between open(2) and read(2)
+    }
     const std::size_t name_end = stat.rfind(')');
     if (name_end == std::string::npos) continue;
     int of = 0;
@@ -390,6 +395,7 @@ inline std::vector<std::string> own_cgroups() {
 /// What a container could leave behind. Two that are equal: it left nothing.
 struct Surroundings {
   std::vector<std::string> descriptors = {};  ///< Of this process.
+  int detached_mounts = 0;                    ///< Descriptors of them.
   std::size_t zygote_descriptors = 0;         ///< 0 where this user may not look.
   std::size_t mounts = 0;
   std::vector<std::string> cgroups = {};
@@ -404,7 +410,11 @@ struct Surroundings {
     for (const std::string& fd : entries_of("/proc/self/fd")) {
       char to[256];
       const ssize_t n = ::readlink(("/proc/self/fd/" + fd).c_str(), to, sizeof to);
-      if (n > 0) s.descriptors.push_back(fd + ":" + std::string(to, static_cast<std::size_t>(n)));
+      const std::string_view where(to, n > 0 ? static_cast<std::size_t>(n) : 0);
+      if (where == "/")
+        ++s.detached_mounts;
+      else if (n > 0)
+        s.descriptors.push_back(fd + ":" + std::string(where));
     }
     s.zygote_descriptors = entries_of(fmt::format("/proc/{}/fd", zygote)).size();
     s.children = children_of(::getpid());
@@ -432,13 +442,18 @@ struct Surroundings {
     }
     return s;
   }
-  bool operator==(const Surroundings&) const = default;
+  /// A Runtime may have a /dev ready, or have just given it away: one detached mount more or less is the same.
+  bool operator==(const Surroundings& o) const {
+    return std::abs(detached_mounts - o.detached_mounts) <= 1 && descriptors == o.descriptors &&
+           zygote_descriptors == o.zygote_descriptors && mounts == o.mounts && cgroups == o.cgroups &&
+           children == o.children && state == o.state;
+  }
 };
 
 inline std::string to_text(const Surroundings& s) {
   return fmt::format(
-      "descriptors {} ({} of the zygote), {} mounts, cgroups {}, children {}, state {}",
-      fmt::join(s.descriptors, " "), s.zygote_descriptors, s.mounts, fmt::join(s.cgroups, " "),
+      "descriptors {} and {} detached mounts ({} of the zygote), {} mounts, cgroups {}, children {}, state {}",
+      fmt::join(s.descriptors, " "), s.detached_mounts, s.zygote_descriptors, s.mounts, fmt::join(s.cgroups, " "),
       fmt::join(s.children, " "), fmt::join(s.state, " "));
 }
 
