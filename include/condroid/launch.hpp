@@ -66,8 +66,8 @@ struct LaunchOptions {
   std::function<Result<void>(const LaunchEvent&)> on_event = {};
 };
 
-/// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved from can be assigned to
-/// and destroyed, nothing else.
+/// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved from has
+/// nothing on its way: it can be assigned to and destroyed, step() is ESRCH and all else does nothing.
 class Launch {
  public:
   Launch(Launch&&) noexcept;

@@ -285,10 +285,15 @@ bool LaunchEngine::pump_early_map() {
   const std::size_t index = *early_map_;
   early_map_.reset();
   if (options_.trace) host_stamps_.emplace_back(index, Clock::now().time_since_epoch());
-  if (auto done = run_host_op(index); !done) feed_error(Event::op_failed, std::move(done).error());
+  if (auto done = run_host_op(index); !done) {
+    // Of a child that is gone the sync socket tells more.
+    if (wait_for_fd(pidfd_.get(), POLLIN, 0) > 0) return true;
+    feed_error(Event::op_failed, std::move(done).error());
+    return true;
+  }
   written_map_ = index;
   const bool all = index + 1 < plan_.ops.size() && actor_of(plan_.ops[index + 1]) != op::Actor::host;
-  if (all && !error_ && !options_.on_event) answer_configure();
+  if (all && !options_.on_event) answer_configure();
   return true;
 }
 
@@ -308,7 +313,8 @@ void LaunchEngine::answer_configure() {
 
 void LaunchEngine::answer(program::SyncKind kind, std::span<const int> fds) {
   const program::SyncMessage m{kind, 0};
-  if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0)
+  // A child that is gone has left why, and the end of the socket tells of it.
+  if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0 && e != EPIPE && e != ECONNRESET)
     feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
 }
 
@@ -632,14 +638,22 @@ Launch::Launch(std::unique_ptr<detail::LaunchEngine> engine) : engine_(std::move
 Launch::Launch(Launch&&) noexcept = default;
 Launch& Launch::operator=(Launch&&) noexcept = default;
 Launch::~Launch() = default;
-Result<std::optional<Container>> Launch::step() { return engine_->step(); }
-Interest Launch::interest() const { return engine_->interest(); }
-int Launch::timeout() const { return engine_->timeout(); }
-void Launch::cancel() { engine_->cancel(); }
-bool Launch::stopped() const { return engine_->stopped(); }
-void Launch::resume() { engine_->resume(); }
-protocol::State Launch::state() const { return engine_->state(); }
-Pid Launch::pid() const { return engine_->pid(); }
+// One that was moved away has nothing on its way.
+Result<std::optional<Container>> Launch::step() {
+  if (engine_ == nullptr) return fail(ESRCH, Step::clone, "a launch that was moved from");
+  return engine_->step();
+}
+Interest Launch::interest() const { return engine_ ? engine_->interest() : Interest{}; }
+int Launch::timeout() const { return engine_ ? engine_->timeout() : -1; }
+void Launch::cancel() {
+  if (engine_) engine_->cancel();
+}
+bool Launch::stopped() const { return engine_ && engine_->stopped(); }
+void Launch::resume() {
+  if (engine_) engine_->resume();
+}
+protocol::State Launch::state() const { return engine_ ? engine_->state() : protocol::State::failed; }
+Pid Launch::pid() const { return engine_ ? engine_->pid() : Pid{}; }
 
 }  // namespace v0
 }  // namespace condroid

@@ -262,7 +262,7 @@ Zygote::~Zygote() {
 void Zygote::let_go() {
   if (!control_.valid() || !pidfd_.valid()) return;
   // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
-  ::shutdown(control_.get(), SHUT_WR);
+  if (::shutdown(control_.get(), SHUT_WR) < 0) control_.reset();
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   bool listening = true;
   for (;;) {

@@ -204,7 +204,7 @@ struct SyncMessage {
   uint32_t value;
 };
 
-enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, discard };
+enum class RequestKind : uint32_t { clone = 1, adopt, detach, release };
 
 /// request_share_memory: the child may run in the zygote's own memory until it executes its command, which saves copying
 /// and faulting pages. Only for a child that goes straight to exec, and that nothing can hurt the zygote through: see

@@ -70,6 +70,7 @@ struct Statx {
 };
 static_assert(sizeof(Statx) == 256);
 inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff, statx_mount = 0x1000;
+inline constexpr uint64_t initial_user_namespace = 0xEFFFFFFD;  // inode of /proc/PID/ns/user; linux/nsfs.h, USER_NS_INIT_INO
 inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000, s_iflnk = 0120000;
 
 inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15,
