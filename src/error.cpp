@@ -13,16 +13,26 @@ class Category final : public std::error_category {
   [[nodiscard]] const char* name() const noexcept override { return "condroid"; }
   [[nodiscard]] std::string message(int code) const override {
     switch (static_cast<Errc>(code)) {
-      case Errc::bad_spec: return "the spec is wrong";
-      case Errc::unsupported: return "not possible here";
-      case Errc::child_vanished: return "the container's process is gone";
-      case Errc::zygote_lost: return "the zygote is gone";
-      case Errc::protocol: return "protocol error";
-      case Errc::deadline: return "deadline passed";
-      case Errc::cancelled: return "cancelled";
-      case Errc::stopped: return "stopped";
-      case Errc::in_forked_child: return "used in a forked child";
-      case Errc::bad_text: return "bad text";
+      case Errc::bad_spec:
+        return "the spec is wrong";
+      case Errc::unsupported:
+        return "not possible here";
+      case Errc::child_vanished:
+        return "the container's process is gone";
+      case Errc::zygote_lost:
+        return "the zygote is gone";
+      case Errc::protocol:
+        return "protocol error";
+      case Errc::deadline:
+        return "deadline passed";
+      case Errc::cancelled:
+        return "cancelled";
+      case Errc::stopped:
+        return "stopped";
+      case Errc::in_forked_child:
+        return "used in a forked child";
+      case Errc::bad_text:
+        return "bad text";
     }
     return "unknown error";
   }
@@ -36,7 +46,9 @@ const std::error_category& condroid_category() noexcept {
 }
 
 int Error::errnum() const noexcept {
-  return code.category() == std::system_category() || code.category() == std::generic_category() ? code.value() : 0;
+  return code.category() == std::system_category() || code.category() == std::generic_category()
+             ? code.value()
+             : 0;
 }
 
 Error sys_error(int errnum, Step step, std::string subject) {
@@ -68,7 +80,8 @@ std::string to_string(const Error& error) {
   const int e = error.errnum();
   if (e != 0) {
     const char* words = ::strerrordesc_np(e);
-    text += words != nullptr ? fmt::format(": {} ({})", words, errno_name(e)) : fmt::format(": unknown error {}", e);
+    text += words != nullptr ? fmt::format(": {} ({})", words, errno_name(e))
+                             : fmt::format(": unknown error {}", e);
   } else if (!error.is(Errc::bad_spec) && !error.is(Errc::bad_text)) {
     // What is wrong with a spec or a text is said by the subject.
     text += fmt::format(": {}", error.code.message());

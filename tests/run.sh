@@ -50,7 +50,7 @@ for stage in $stages; do
     sanitize) needs="$needs clang-14=clang++-14,clang++" ;;
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
     benchmark) needs="$needs bubblewrap=bwrap crun=crun runc=runc lxc=lxc-execute" ;;
-    extras) needs="$needs git=git clang-19=clang++-19,clang++" ;;
+    extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy" ;;
   esac
 done
@@ -235,6 +235,7 @@ stage_benchmark() {
 # What users build in other ways than we do: a release tarball, static, without a single option, with what it needs as
 # subprojects; and a compiler of today.
 stage_extras() {
+  ok 'clang-format' python3 tests/support/check_format.py .
   rm -rf "$root/tarball" "$root/minimal"
   mkdir "$root/tarball"
   if [ -e .git ]; then

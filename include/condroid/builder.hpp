@@ -43,7 +43,8 @@ class ContainerBuilder {
 
   // ---- root and mounts ----
 
-  /// A directory. Without this call: the host's own "/", read-only or ephemeral, with an empty /run and /tmp.
+  /// A directory. Without this call: the host's own "/", read-only or ephemeral, with an empty /run
+  /// and /tmp.
   ContainerBuilder& root(HostPath path) & {
     spec_.root.path = std::move(path);
     return *this;

@@ -32,15 +32,15 @@ class ContainerBuilder;
 /// When each op of the plan began, counted from the start of the launch.
 struct Timeline {
   struct Entry {
-    std::size_t op = 0;         ///< Index in the plan.
+    std::size_t op = 0;  ///< Index in the plan.
     Step step = Step::none;
-    std::string object = {};    ///< describe() of the op.
-    std::string actor = {};     ///< "host", "zygote", "child"
+    std::string object = {};  ///< describe() of the op.
+    std::string actor = {};   ///< "host", "zygote", "child"
     std::chrono::nanoseconds begin{0};
     std::chrono::nanoseconds end{0};
   };
   std::string name = {};
-  std::vector<Entry> entries = {};  ///< In order of begin.
+  std::vector<Entry> entries = {};    ///< In order of begin.
   std::chrono::nanoseconds total{0};  ///< To the command's first instruction, as the host saw it.
 
   /// Trace Event Format, for chrome://tracing or ui.perfetto.dev.
@@ -63,10 +63,10 @@ struct Exit {
   bool out_of_memory = false;  ///< The kernel killed something in it for its memory limit.
   std::chrono::microseconds user_time{0};
   std::chrono::microseconds system_time{0};
-  Bytes peak_rss = {};          ///< Of its largest process that was waited for.
-  std::string out = {};         ///< Captured standard output.
-  std::string err = {};         ///< Captured standard error.
-  std::uint64_t dropped = 0;    ///< Captured bytes beyond the limit.
+  Bytes peak_rss = {};                           ///< Of its largest process that was waited for.
+  std::string out = {};                          ///< Captured standard output.
+  std::string err = {};                          ///< Captured standard error.
+  std::uint64_t dropped = 0;                     ///< Captured bytes beyond the limit.
   std::vector<std::string> cleanup_errors = {};  ///< What could not be undone; empty.
 
   [[nodiscard]] bool success() const noexcept { return kind == exited && code == 0; }
@@ -79,14 +79,16 @@ struct Exit {
 /// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory".
 [[nodiscard]] std::string to_string(const Exit& exit);
 
-/// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked child of the program.
-/// One that was moved from has no container: it can be assigned to and destroyed, all else is ESRCH or empty.
+/// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked
+/// child of the program. One that was moved from has no container: it can be assigned to and
+/// destroyed, all else is ESRCH or empty.
 ///
-/// Descriptors in this program while it runs: two, the pidfd and the one that tells the end. Besides, one each for
-/// a captured stream; a pipe, until it is taken; the small init; the console, its log, and console() once it was called or
-/// when nobody in the container has the console open; each further terminal, and again once ttys() was called; the
-/// host's own "/" as root, when it is not ephemeral; poll_fd() once it was called, if there is a console, an init or
-/// something captured.
+/// Descriptors in this program while it runs: two, the pidfd and the one that tells the end.
+/// Besides, one each for a captured stream; a pipe, until it is taken; the small init; the console,
+/// its log, and console() once it was called or when nobody in the container has the console open;
+/// each further terminal, and again once ttys() was called; the host's own "/" as root, when it is
+/// not ephemeral; poll_fd() once it was called, if there is a console, an init or something
+/// captured.
 class Container {
  public:
   using Builder = ContainerBuilder;
@@ -100,7 +102,8 @@ class Container {
   Container& operator=(Container&&) noexcept;
   Container(const Container&) = delete;
   Container& operator=(const Container&) = delete;
-  /// SIGKILL to everything in it, and waits until it is gone and undone; then nothing of it is left.
+  /// SIGKILL to everything in it, and waits until it is gone and undone; then nothing of it is
+  /// left.
   ~Container();
 
   [[nodiscard]] const std::string& name() const noexcept;
@@ -112,9 +115,9 @@ class Container {
   [[nodiscard]] FdView poll_fd() const noexcept;
   /// Gathers output without blocking; the Exit once it has ended, and again at every later call.
   [[nodiscard]] Result<std::optional<Exit>> step();
-  /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls give the same Exit.
-  /// Captured output and the console are gathered meanwhile; what is a pipe the caller reads, or a command that writes more
-  /// than a pipe holds never ends.
+  /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls
+  /// give the same Exit. Captured output and the console are gathered meanwhile; what is a pipe the
+  /// caller reads, or a command that writes more than a pipe holds never ends.
   [[nodiscard]] Result<Exit> wait();
   /// The same for at most `limit`; nothing if it still runs then.
   [[nodiscard]] Result<std::optional<Exit>> wait_for(std::chrono::milliseconds limit);
@@ -123,13 +126,14 @@ class Container {
   [[nodiscard]] Result<void> signal(Signal signal);
   /// SIGKILL to everything in it. Does not wait. Nothing, when it has ended.
   [[nodiscard]] Result<void> kill();
-  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end. A process 1 never gets a signal that it has no
-  /// handler for, pid_namespaces(7): where /proc tells that it is such a one it is killed at once. A shell or a plain program
-  /// is ended by the signal itself only with Process::init. What ignores the signal on purpose is given its time.
+  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end. A process 1 never gets
+  /// a signal that it has no handler for, pid_namespaces(7): where /proc tells that it is such a
+  /// one it is killed at once. A shell or a plain program is ended by the signal itself only with
+  /// Process::init. What ignores the signal on purpose is given its time.
   [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
                                   Signal polite = {15});
-  /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds the terminals
-  /// (what the console says goes to the log), and cleans up.
+  /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds
+  /// the terminals (what the console says goes to the log), and cleans up.
   /// @errors ESRCH when it has ended.
   [[nodiscard]] Result<void> detach();
 
@@ -137,8 +141,8 @@ class Container {
   [[nodiscard]] Fd take_stdin() noexcept;
   [[nodiscard]] Fd take_stdout() noexcept;
   [[nodiscard]] Fd take_stderr() noexcept;
-  /// Master of the console; step() reads it unless it was taken. As long as it is not, and for the others always, the host
-  /// holds the slave open, so that reading ends with the container only.
+  /// Master of the console; step() reads it unless it was taken. As long as it is not, and for the
+  /// others always, the host holds the slave open, so that reading ends with the container only.
   [[nodiscard]] FdView console() const noexcept;
   [[nodiscard]] Fd take_console() noexcept;
   /// Masters of /dev/tty1 and so on, in order.

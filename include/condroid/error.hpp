@@ -22,14 +22,15 @@ inline namespace v0 {
 
 /// condroid's own conditions, beside the errno values of the system category.
 enum class Errc : std::uint8_t {
-  bad_spec = 1,     ///< The Spec contradicts itself or asks for what cannot be.
-  unsupported,      ///< This kernel, user or machine cannot do what was asked.
-  child_vanished,   ///< The container's process died before it executed its command.
-  zygote_lost,      ///< The zygote died or never came up.
-  protocol,         ///< A message that the sync protocol does not allow here.
-  deadline,         ///< The caller's deadline passed.
-  cancelled,        ///< The caller gave the launch up.
-  stopped,          ///< Runtime::launch met LaunchOptions::stop_before where only Launch::resume goes on.
+  bad_spec = 1,    ///< The Spec contradicts itself or asks for what cannot be.
+  unsupported,     ///< This kernel, user or machine cannot do what was asked.
+  child_vanished,  ///< The container's process died before it executed its command.
+  zygote_lost,     ///< The zygote died or never came up.
+  protocol,        ///< A message that the sync protocol does not allow here.
+  deadline,        ///< The caller's deadline passed.
+  cancelled,       ///< The caller gave the launch up.
+  /// Runtime::launch met LaunchOptions::stop_before where only Launch::resume goes on.
+  stopped,
   in_forked_child,  ///< The handle belongs to another process: this one is a fork of it.
   bad_text,         ///< Text of a Spec, or the name of a step, that does not parse.
 };
@@ -42,11 +43,12 @@ enum class Errc : std::uint8_t {
 
 /// One failure. Plain data: copy it, compare its parts, print it with fmt.
 struct Error {
-  std::error_code code;           ///< errno in the system category, or an Errc.
-  Step step = Step::none;         ///< Where in the launch.
-  std::string subject;            ///< To what: "bind '/tmp/work' -> guest '/work'".
-  std::string hint;               ///< What the reader might try; empty when we do not know.
-  std::vector<std::string> also;  ///< Further refusals of the same Spec or text, or what could not be undone.
+  std::error_code code;    ///< errno in the system category, or an Errc.
+  Step step = Step::none;  ///< Where in the launch.
+  std::string subject;     ///< To what: "bind '/tmp/work' -> guest '/work'".
+  std::string hint;        ///< What the reader might try; empty when we do not know.
+  /// Further refusals of the same Spec or text, or what could not be undone.
+  std::vector<std::string> also;
 
   /// The errno, or 0 when the code is condroid's own.
   [[nodiscard]] int errnum() const noexcept;

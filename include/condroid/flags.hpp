@@ -37,7 +37,9 @@ class Flags {
   [[nodiscard]] constexpr bool has(E e) const noexcept {
     return (bits_ & static_cast<Bits>(e)) == static_cast<Bits>(e);
   }
-  [[nodiscard]] constexpr bool any(Flags other) const noexcept { return (bits_ & other.bits_) != 0; }
+  [[nodiscard]] constexpr bool any(Flags other) const noexcept {
+    return (bits_ & other.bits_) != 0;
+  }
   [[nodiscard]] constexpr bool empty() const noexcept { return bits_ == 0; }
 
   constexpr Flags& operator|=(Flags other) noexcept {

@@ -1,5 +1,5 @@
-// Launch: a container on its way. A state machine that never blocks, for somebody else's event loop; Runtime::launch is a
-// loop over it.
+// Launch: a container on its way. A state machine that never blocks, for somebody else's event
+// loop; Runtime::launch is a loop over it.
 //
 //   for (;;) {
 //     auto done = launch.step();
@@ -41,7 +41,8 @@ struct Interest {
   short events = 0;
 };
 
-/// What a callback is told; `name` lives as long as the call. The pid is the container's first process, as the host numbers it.
+/// What a callback is told; `name` lives as long as the call. The pid is the container's first
+/// process, as the host numbers it.
 struct LaunchEvent {
   enum Kind : std::uint8_t {
     configured,  ///< Its ids are mapped, its network is there; nothing of its root is mounted yet.
@@ -61,13 +62,14 @@ struct LaunchOptions {
   std::optional<std::size_t> stop_before = {};
   /// Keep the Timeline (some KiB per container, some microseconds per launch).
   bool trace = false;
-  /// Called on the thread that steps the launch or the container, in order. A returned error ends the launch (`configured`,
-  /// `set_up`) or is attached to the exit (`started`, `stopped`).
+  /// Called on the thread that steps the launch or the container, in order. A returned error ends
+  /// the launch (`configured`, `set_up`) or is attached to the exit (`started`, `stopped`).
   std::function<Result<void>(const LaunchEvent&)> on_event = {};
 };
 
-/// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved from has
-/// nothing on its way: it can be assigned to and destroyed, step() is ESRCH and all else does nothing.
+/// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved
+/// from has nothing on its way: it can be assigned to and destroyed, step() is ESRCH and all else
+/// does nothing.
 class Launch {
  public:
   Launch(Launch&&) noexcept;
@@ -77,13 +79,14 @@ class Launch {
   /// Gives the launch up when it has not become a Container: kills, waits for the end, undoes.
   ~Launch();
 
-  /// Does what can be done without waiting. A Container once it runs, nothing while it is on its way, or the error after
-  /// which there is nothing left of it.
+  /// Does what can be done without waiting. A Container once it runs, nothing while it is on its
+  /// way, or the error after which there is nothing left of it.
   [[nodiscard]] Result<std::optional<Container>> step();
   /// What step() waits for. Valid until the next step().
   [[nodiscard]] Interest interest() const;
-  /// Until step() wants to be called without an event, as poll(2) takes it: milliseconds, -1 for never. That is the deadline,
-  /// or earlier, to look for an end that no socket tells because a forked child of this program holds a copy of it.
+  /// Until step() wants to be called without an event, as poll(2) takes it: milliseconds, -1 for
+  /// never. That is the deadline, or earlier, to look for an end that no socket tells because a
+  /// forked child of this program holds a copy of it.
   [[nodiscard]] int timeout() const;
 
   /// Asks for the end; step() reports Errc::cancelled when nothing is left.

@@ -16,7 +16,8 @@ namespace condroid {
 inline namespace v0 {
 
 namespace detail {
-/// A path as text, tagged with the world it belongs to. It is never touched, resolved or normalized here.
+/// A path as text, tagged with the world it belongs to. It is never touched, resolved or normalized
+/// here.
 template <class Tag>
 class TaggedPath {
  public:

@@ -1,4 +1,5 @@
-// Plan: what launching a Spec on this machine will do, step by step. Made by a pure function, printed as a dry run.
+// Plan: what launching a Spec on this machine will do, step by step. Made by a pure function,
+// printed as a dry run.
 //
 //   auto plan = compile(spec, facts);
 //   if (plan) fmt::print("{}", *plan);
@@ -19,12 +20,14 @@
 namespace condroid {
 inline namespace v0 {
 
-/// A flat list of ops in the order in which they are carried out. An op's index is its name for stop_before, for the
-/// timeline and in messages. Plain data; a Plan may be launched any number of times, from any thread.
+/// A flat list of ops in the order in which they are carried out. An op's index is its name for
+/// stop_before, for the timeline and in messages. Plain data; a Plan may be launched any number of
+/// times, from any thread.
 struct Plan {
   std::string name = {};
   std::vector<Op> ops = {};
-  std::vector<std::string> notes = {};  ///< What a reader of a dry run should know: which directory got what, and why.
+  /// What a reader of a dry run should know: which directory got what, and why.
+  std::vector<std::string> notes = {};
 
   // What the host side needs to know beyond the ops.
   Stdio stdio = {};
@@ -33,13 +36,14 @@ struct Plan {
   bool init = false;
   bool operator==(const Plan&) const = default;
 
-  /// The index of the first op that `what` names: a number ("12"), or a step ("pivot root", "pivot_root").
+  /// The index of the first op that `what` names: a number ("12"), or a step ("pivot root",
+  /// "pivot_root").
   /// @errors Errc::bad_text when there is none; the hint lists what there is.
   [[nodiscard]] Result<std::size_t> find(std::string_view what) const;
 };
 
-/// Decides everything that launching `spec` on a machine with `facts` will do. Pure: no I/O, no privilege, deterministic.
-/// Everything that can be known to be wrong is refused here.
+/// Decides everything that launching `spec` on a machine with `facts` will do. Pure: no I/O, no
+/// privilege, deterministic. Everything that can be known to be wrong is refused here.
 /// @errors Step::compile; Errc::bad_spec with the field named ("root.path: ..."), Errc::unsupported
 /// with what this machine or user lacks. All errors of the Spec at once: the first in the subject,
 /// the others in Error::also.

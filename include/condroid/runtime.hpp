@@ -1,5 +1,6 @@
-// Runtime: what a program opens once to launch containers: facts about the machine, a state directory, and the zygote
-// that clones every container (docs/design.md says why the program itself never does).
+// Runtime: what a program opens once to launch containers: facts about the machine, a state
+// directory, and the zygote that clones every container (docs/design.md says why the program itself
+// never does).
 //
 //   auto runtime = Runtime::open();
 //   if (!runtime) { fmt::print(stderr, "{}\n", runtime.error()); return 1; }
@@ -25,37 +26,43 @@ namespace condroid {
 inline namespace v0 {
 
 struct RuntimeOptions {
-  /// Where the state of running containers is kept. Empty: /run/condroid for a root that may write there, else
-  /// $XDG_RUNTIME_DIR/condroid, else condroid-<uid> in /tmp. Made when missing, mode 0700; removed again when it is empty.
+  /// Where the state of running containers is kept. Empty: /run/condroid for a root that may write
+  /// there, else $XDG_RUNTIME_DIR/condroid, else condroid-<uid> in /tmp. Made when missing, mode
+  /// 0700; removed again when it is empty.
   HostPath state_dir = {};
-  /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty: for root the top, else
-  /// the program's own cgroup.
+  /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty:
+  /// for root the top, else the program's own cgroup.
   std::string cgroup_parent = {};
   /// Clean up after Runtimes that died together with their zygote.
   bool sweep = true;
 };
 
-/// Opened once per program; copies share it. Safe to use from any thread. A container inherits limits, priority,
-/// affinity, umask, namespaces and ids from the thread that called open(), at that time.
-/// In a forked child of the program every call fails with Errc::in_forked_child, and nothing is undone by its exit.
+/// Opened once per program; copies share it. Safe to use from any thread. A container inherits
+/// limits, priority, affinity, umask, namespaces and ids from the thread that called open(), at
+/// that time. In a forked child of the program every call fails with Errc::in_forked_child, and
+/// nothing is undone by its exit.
 class Runtime {
  public:
   /// Makes the state directory and starts the zygote; 1 to 2 ms.
   /// @errors Step::open_runtime, Step::start_zygote, Step::probe_host
   [[nodiscard]] static Result<Runtime> open(RuntimeOptions options = {});
 
-  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), then kept.
+  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), then
+  /// kept.
   [[nodiscard]] Result<std::reference_wrapper<const HostFacts>> facts() const;
 
   /// Begins a launch; the caller drives it with Launch::step(). Never blocks.
   [[nodiscard]] Result<Launch> start(Plan plan, LaunchOptions options = {}) const;
   /// The same for a plan that is launched many times: it is not copied.
-  [[nodiscard]] Result<Launch> start(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
-  /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for options.deadline.
-  /// Nobody can resume here what options.stop_before stopped: that is for start().
+  [[nodiscard]] Result<Launch> start(std::shared_ptr<const Plan> plan,
+                                     LaunchOptions options = {}) const;
+  /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for
+  /// options.deadline. Nobody can resume here what options.stop_before stopped: that is for
+  /// start().
   /// @errors any step; docs/errors.md. Nothing of the container is left then.
   [[nodiscard]] Result<Container> launch(Plan plan, LaunchOptions options = {}) const;
-  [[nodiscard]] Result<Container> launch(std::shared_ptr<const Plan> plan, LaunchOptions options = {}) const;
+  [[nodiscard]] Result<Container> launch(std::shared_ptr<const Plan> plan,
+                                         LaunchOptions options = {}) const;
   /// compile() and launch() in one; the errors of both.
   [[nodiscard]] Result<Container> launch(const Spec& spec, LaunchOptions options = {}) const;
 

@@ -1,4 +1,5 @@
-// Spec: what to launch, as plain data. No I/O happens here; compile() (plan.hpp) checks it and says what will be done.
+// Spec: what to launch, as plain data. No I/O happens here; compile() (plan.hpp) checks it and says
+// what will be done.
 //
 //   Spec spec;
 //   spec.name = "worker";
@@ -23,41 +24,45 @@
 namespace condroid {
 inline namespace v0 {
 
-/// Everything about a container before it exists. Copy it, compare it, store it (print_spec), launch it many times.
+/// Everything about a container before it exists. Copy it, compare it, store it (print_spec),
+/// launch it many times.
 struct Spec {
   /// 1 to 64 of [A-Za-z0-9_.-], not starting with '.' or '-'. Names a launch; need not be unique.
   std::string name = "container";
   Root root = {};
   Process process = {};
   Terminal terminal = {};
-  /// The namespaces that are new. What is neither here nor in `join` is shared with the host, which needs an Allow.
-  /// Namespace::user is added by `idmap`; put it here to insist on one.
+  /// The namespaces that are new. What is neither here nor in `join` is shared with the host, which
+  /// needs an Allow. Namespace::user is added by `idmap`; put it here to insist on one.
   Flags<Namespace> namespaces = default_namespaces;
   std::vector<Join> join = {};
   IdMap idmap = {};
   TimeOffsets time = {};
   std::string hostname = {};    ///< Empty: the name, in a uts namespace of its own.
   std::string domainname = {};  ///< Empty: left as it is.
-  /// In any order: compile() sorts parents before children. Two mounts on one target are stacked in this order.
-  /// Of a mount that the defaults make too (/proc, /sys, /dev/pts, /dev/shm, /dev/mqueue) this one is taken.
+  /// In any order: compile() sorts parents before children. Two mounts on one target are stacked in
+  /// this order. Of a mount that the defaults make too (/proc, /sys, /dev/pts, /dev/shm,
+  /// /dev/mqueue) this one is taken.
   std::vector<Mount> mounts = {};
-  bool default_mounts = true;   ///< /proc and /sys. (/dev is Devices::populate.)
+  bool default_mounts = true;  ///< /proc and /sys. (/dev is Devices::populate.)
   Devices devices = {};
   Network network = {};
   Resources resources = {};
   Security security = {};
 
-  static constexpr Flags<Namespace> default_namespaces = Namespace::mount | Namespace::pid | Namespace::uts |
-                                                         Namespace::ipc | Namespace::net | Namespace::cgroup;
+  static constexpr Flags<Namespace> default_namespaces = Namespace::mount | Namespace::pid |
+                                                         Namespace::uts | Namespace::ipc |
+                                                         Namespace::net | Namespace::cgroup;
   bool operator==(const Spec&) const = default;
 };
 
-/// The Spec as text, one "key = value" a line, only what differs from a default Spec. Round trip: parse_spec of it gives
-/// the same Spec.
+/// The Spec as text, one "key = value" a line, only what differs from a default Spec. Round trip:
+/// parse_spec of it gives the same Spec.
 [[nodiscard]] std::string print_spec(const Spec& spec);
 
 /// Parses what print_spec prints; '#' starts a comment line.
-/// @errors Errc::bad_text with all bad lines in the subject and `also`: "line 3: root.pth: unknown key".
+/// @errors Errc::bad_text with all bad lines in the subject and `also`: "line 3: root.pth: unknown
+/// key".
 [[nodiscard]] Result<Spec> parse_spec(std::string_view text);
 
 }  // namespace v0

@@ -1,5 +1,5 @@
-// Step: the places in a launch that an Error can name. One flat list, so that a message, a plan line, a timeline
-// entry and the table of hints all say the same word.
+// Step: the places in a launch that an Error can name. One flat list, so that a message, a plan
+// line, a timeline entry and the table of hints all say the same word.
 #pragma once
 
 #include <cstdint>

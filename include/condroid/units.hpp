@@ -29,7 +29,8 @@ struct Gid {
   auto operator<=>(const Gid&) const = default;
 };
 
-/// A process id as the host's pid namespace numbers it. For messages and look-ups; a process is held by its pidfd.
+/// A process id as the host's pid namespace numbers it. For messages and look-ups; a process is
+/// held by its pidfd.
 struct Pid {
   std::int32_t value = 0;
   auto operator<=>(const Pid&) const = default;
@@ -47,7 +48,8 @@ struct Mode {
   auto operator<=>(const Mode&) const = default;
 };
 
-/// A descriptor of the host process, by number. Borrowed: it must stay open until the Container is there.
+/// A descriptor of the host process, by number. Borrowed: it must stay open until the Container is
+/// there.
 struct HostFd {
   int number = -1;
   [[nodiscard]] constexpr bool valid() const noexcept { return number >= 0; }

@@ -32,7 +32,8 @@ namespace detail {
 bool Gather::drain() {
   if (!fd.valid()) return false;
   char buffer[65536];
-  // Who writes as fast as we read would keep us here for ever. What is left keeps the descriptor readable.
+  // Who writes as fast as we read would keep us here for ever. What is left keeps the descriptor
+  // readable.
   for (std::size_t most = std::size_t{1} << 20U; most > 0;) {
     // A terminal may be blocking: others have it open, too.
     if (ring && wait_for_fd(fd.get(), POLLIN, 0) == 0) return true;
@@ -74,7 +75,8 @@ Result<void> ContainerCore::check_owner() const {
 
 FdView ContainerCore::poll_fd() {
   if (poll.valid()) return poll;
-  const bool several = out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
+  const bool several =
+      out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
   if (!several || !ours()) return exit_socket;
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
   bool watched = poll.valid();
@@ -103,8 +105,9 @@ void ContainerCore::hold(const Fd& master, Fd& slave) {
 
 void ContainerCore::read_console() {
   if (!console.fd.valid() || console.drain()) return;
-  // Its last slave was closed, or all were hung up at the end of a session. It may be opened again: a slave of our own makes
-  // it quiet until then. Where none can be had it is asked at each step, and at the end.
+  // Its last slave was closed, or all were hung up at the end of a session. It may be opened again:
+  // a slave of our own makes it quiet until then. Where none can be had it is asked at each step,
+  // and at the end.
   console_slave.reset();
   hold(console.fd, console_slave);
   console_deaf = !console_slave.valid();
@@ -112,11 +115,13 @@ void ContainerCore::read_console() {
 }
 
 void ContainerCore::end(Exit e) {
-  // What was written before the end is in the pipes; who holds them still (a daemon outside the pid namespace) does not
-  // matter.
+  // What was written before the end is in the pipes; who holds them still (a daemon outside the pid
+  // namespace) does not matter.
   for (Gather* g : {&out, &err, &console}) {
     // A pipe holds a mebibyte at most, unless root made it larger.
-    for (int tries = 0; tries < 16 && g->fd.valid() && wait_for_fd(g->fd.get(), POLLIN, 0) > 0 && g->drain();) ++tries;
+    for (int tries = 0;
+         tries < 16 && g->fd.valid() && wait_for_fd(g->fd.get(), POLLIN, 0) > 0 && g->drain();)
+      ++tries;
     if (g == &console) continue;
     unwatch(g->fd);
     g->fd.reset();
@@ -160,13 +165,14 @@ Result<std::optional<Exit>> ContainerCore::step() {
   if (r.error == EAGAIN && zygote->alive()) return std::optional<Exit>{};
   Exit e;
   if (r.error == EAGAIN) {
-    // Dead, and a forked child of the host has a copy of the socket's other end: no end of file. Its last word may have
-    // come between the two looks.
+    // Dead, and a forked child of the host has a copy of the socket's other end: no end of file.
+    // Its last word may have come between the two looks.
     r = receive_message(exit_socket.get(), &record, sizeof record);
   }
   if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic ||
       record.kind != program::RecordKind::exited) {
-    // The zygote is dead. Its death killed most containers; this one is killed here, and what it would have undone too.
+    // The zygote is dead. Its death killed most containers; this one is killed here, and what it
+    // would have undone too.
     (void)pidfd_signal(pidfd.get(), SIGKILL);
     (void)wait_for_fd(pidfd.get(), POLLIN, 5000);
     e.kind = Exit::lost;
@@ -174,7 +180,8 @@ Result<std::optional<Exit>> ContainerCore::step() {
     for (const auto& [hierarchy, dir] : parents)
       if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
         e.cleanup_errors.push_back(
-            to_string(sys_error(undone, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name, hierarchy))));
+            to_string(sys_error(undone, Step::remove_cgroup,
+                                fmt::format("'{}' in hierarchy {}", unique_name, hierarchy))));
     (void)wait_for_fd(zygote->pidfd(), POLLIN, 1000);
     zygote->bury();
     end(std::move(e));
@@ -213,11 +220,12 @@ Result<std::optional<Exit>> ContainerCore::step() {
   e.peak_rss = Bytes{static_cast<std::uint64_t>(usage.ru_maxrss) << 10U};
   e.out_of_memory = record.oom_kills > 0;
   if (record.error != 0)
-    e.cleanup_errors.push_back(
-        to_string(sys_error(record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
-  if (record.undo_error != 0)
     e.cleanup_errors.push_back(to_string(sys_error(
-        record.undo_error, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy))));
+        record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
+  if (record.undo_error != 0)
+    e.cleanup_errors.push_back(to_string(
+        sys_error(record.undo_error, Step::remove_cgroup,
+                  fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy))));
   end(std::move(e));
   return exit;
 }
@@ -241,7 +249,8 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
                                    {err.fd.get(), POLLIN, 0},
                                    {console_deaf ? -1 : console.fd.get(), POLLIN, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
-    if (ready < 0 && errno != EINTR) return fail(errno, Step::wait, fmt::format("container '{}'", name));
+    if (ready < 0 && errno != EINTR)
+      return fail(errno, Step::wait, fmt::format("container '{}'", name));
     if (ready == 0 && milliseconds >= 0 && Clock::now() >= until) return step();
   }
 }
@@ -254,22 +263,25 @@ struct Stance {
   bool operator==(const Stance&) const = default;
 };
 
-/// Whether the first process of a pid namespace would get this signal at all: one that it neither handles nor blocks is
-/// dropped when it is sent, pid_namespaces(7). False when that cannot be told.
+/// Whether the first process of a pid namespace would get this signal at all: one that it neither
+/// handles nor blocks is dropped when it is sent, pid_namespaces(7). False when that cannot be
+/// told.
 Stance stance_on(Pid pid, int signal) {
   const auto read = [&](const char* name, std::span<char> text) -> std::string_view {
-    const Fd file(::open(fmt::format("/proc/{}/{}", pid.value, name).c_str(), O_RDONLY | O_CLOEXEC));
+    const Fd file(
+        ::open(fmt::format("/proc/{}/{}", pid.value, name).c_str(), O_RDONLY | O_CLOEXEC));
     const ssize_t n = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
     return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
   };
   char text[4096], call[256];
   Stance s;
   const std::string_view before = read("syscall", call);
-  // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked ones meanwhile: that of 64
-  // bits, of 32 (177, or 421 with its newer time; what they are otherwise on 64 bits waits for nothing).
+  // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked
+  // ones meanwhile: that of 64 bits, of 32 (177, or 421 with its newer time; what they are
+  // otherwise on 64 bits waits for nothing).
   long number = 0;
-  if (std::sscanf(std::string(before).c_str(), "%ld", &number) != 1 || number == SYS_rt_sigtimedwait || number == 177 ||
-      number == 421)
+  if (std::sscanf(std::string(before).c_str(), "%ld", &number) != 1 ||
+      number == SYS_rt_sigtimedwait || number == 177 || number == 421)
     return s;
   s.where = before;
   const std::string status = "\n" + std::string(read("status", text));
@@ -282,9 +294,11 @@ Stance stance_on(Pid pid, int signal) {
   const std::string pids = line("\nNSpid:");
   const std::size_t last = pids.find_last_of("\t ");
   if (last == std::string::npos || pids.substr(last + 1) != "1") return s;
-  for (const std::string_view key : {"\nSigCgt:", "\nSigBlk:", "\nSigIgn:", "\nSigPnd:", "\nShdPnd:"}) {
+  for (const std::string_view key :
+       {"\nSigCgt:", "\nSigBlk:", "\nSigIgn:", "\nSigPnd:", "\nShdPnd:"}) {
     unsigned long long set = 0;
-    if (std::sscanf(line(key).c_str(), "%llx", &set) != 1 || ((set >> (signal - 1)) & 1U) != 0) return s;
+    if (std::sscanf(line(key).c_str(), "%llx", &set) != 1 || ((set >> (signal - 1)) & 1U) != 0)
+      return s;
   }
   s.deaf = read("syscall", call) == s.where;
   return s;
@@ -303,7 +317,8 @@ bool ContainerCore::signal_and_look(int number, int& error) {
 ContainerCore::~ContainerCore() {
   if (!ours() || detached || exit) return;
   (void)pidfd_signal(pidfd.get(), SIGKILL);
-  // The end of a killed container is the kernel's business; a zygote that cannot tell it within this time is stuck.
+  // The end of a killed container is the kernel's business; a zygote that cannot tell it within
+  // this time is stuck.
   (void)wait_until(30000);
 }
 
@@ -312,15 +327,20 @@ ContainerCore::~ContainerCore() {
 std::string to_string(const Exit& e) {
   std::string text;
   switch (e.kind) {
-    case Exit::exited: text = fmt::format("exited with status {}", e.code); break;
+    case Exit::exited:
+      text = fmt::format("exited with status {}", e.code);
+      break;
     case Exit::signaled: {
       const char* abbreviation = ::sigabbrev_np(e.signal.value);
-      text = abbreviation != nullptr ? fmt::format("killed by signal {} (SIG{})", e.signal.value, abbreviation)
-                                     : fmt::format("killed by signal {}", e.signal.value);
+      text = abbreviation != nullptr
+                 ? fmt::format("killed by signal {} (SIG{})", e.signal.value, abbreviation)
+                 : fmt::format("killed by signal {}", e.signal.value);
       if (e.core_dumped) text += ", core dumped";
       break;
     }
-    case Exit::lost: text = "lost with its zygote"; break;
+    case Exit::lost:
+      text = "lost with its zygote";
+      break;
   }
   if (e.out_of_memory) text += ", out of memory";
   for (const auto& c : e.cleanup_errors) text += "; also: " + c;
@@ -363,14 +383,16 @@ Result<Exit> Container::wait() {
 Result<std::optional<Exit>> Container::wait_for(std::chrono::milliseconds limit) {
   if (!core_) return moved_away(Step::wait);
   const auto most = std::chrono::milliseconds(std::chrono::hours(24 * 20));
-  return core_->wait_until(static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
+  return core_->wait_until(
+      static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
 }
 
 Result<void> Container::signal(Signal signal) {
   if (!core_) return moved_away(Step::signal);
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (const int e = detail::pidfd_signal(core_->pidfd.get(), signal.value); e != 0)
-    return fail(e, Step::signal, fmt::format("signal {} to container '{}'", signal.value, core_->name));
+    return fail(e, Step::signal,
+                fmt::format("signal {} to container '{}'", signal.value, core_->name));
   return {};
 }
 
@@ -378,7 +400,8 @@ Result<void> Container::kill() {
   if (!core_) return moved_away(Step::kill);
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (core_->exit) return {};
-  // The first process takes its pid namespace along; without one the zygote kills the cgroup when it is gone.
+  // The first process takes its pid namespace along; without one the zygote kills the cgroup when
+  // it is gone.
   const int e = detail::pidfd_signal(core_->pidfd.get(), SIGKILL);
   if (e != 0 && e != ESRCH) return fail(e, Step::kill, fmt::format("container '{}'", core_->name));
   return {};
@@ -390,7 +413,8 @@ Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) 
   int e = 0;
   const bool deaf = core_->signal_and_look(polite.value, e);
   if (e != 0 && e != ESRCH)
-    return fail(e, Step::signal, fmt::format("signal {} to container '{}'", polite.value, core_->name));
+    return fail(e, Step::signal,
+                fmt::format("signal {} to container '{}'", polite.value, core_->name));
   auto done = wait_for(deaf ? std::chrono::milliseconds{0} : patience);
   if (!done) return fail(done);
   if (*done) return std::move(**done);
@@ -401,7 +425,8 @@ Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) 
 Result<void> Container::detach() {
   if (!core_) return moved_away(Step::detach);
   if (auto ok = core_->check_owner(); !ok) return ok;
-  if (core_->exit) return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
+  if (core_->exit)
+    return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
   program::Request request{};
   request.magic = program::magic;
   request.kind = program::RequestKind::detach;
@@ -422,7 +447,8 @@ Fd Container::take_stdout() noexcept { return core_ ? std::move(core_->stdout_re
 Fd Container::take_stderr() noexcept { return core_ ? std::move(core_->stderr_read) : Fd{}; }
 FdView Container::console() const noexcept {
   if (!core_) return {};
-  if (!core_->exit && core_->ours()) detail::ContainerCore::hold(core_->console.fd, core_->console_slave);
+  if (!core_->exit && core_->ours())
+    detail::ContainerCore::hold(core_->console.fd, core_->console_slave);
   return core_->console.fd;
 }
 Fd Container::take_console() noexcept {
@@ -437,12 +463,15 @@ std::vector<FdView> Container::ttys() const {
   auto& c = *core_;
   if (!c.exit && c.ours()) {
     c.tty_slaves.resize(c.ttys.size());
-    for (std::size_t i = 0; i < c.ttys.size(); ++i) detail::ContainerCore::hold(c.ttys[i], c.tty_slaves[i]);
+    for (std::size_t i = 0; i < c.ttys.size(); ++i)
+      detail::ContainerCore::hold(c.ttys[i], c.tty_slaves[i]);
   }
   for (const auto& t : c.ttys) list.emplace_back(t);
   return list;
 }
-std::string Container::console_output() const { return core_ ? core_->console.text : std::string{}; }
+std::string Container::console_output() const {
+  return core_ ? core_->console.text : std::string{};
+}
 const Timeline& Container::timeline() const {
   static const Timeline none;
   return core_ ? core_->timeline : none;

@@ -62,9 +62,10 @@ class ContainerCore {
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;
   std::vector<Fd> ttys;
-  /// Without an open slave a master is at its end until somebody in the container opens the terminal (again): it could not
-  /// be waited for, and a program that writes now and then would block when nobody reads. Opened when that comes about, or
-  /// when the master is handed out: most consoles are somebody's standard streams, who holds them open himself.
+  /// Without an open slave a master is at its end until somebody in the container opens the
+  /// terminal (again): it could not be waited for, and a program that writes now and then would
+  /// block when nobody reads. Opened when that comes about, or when the master is handed out: most
+  /// consoles are somebody's standard streams, who holds them open himself.
   Fd console_slave;
   std::vector<Fd> tty_slaves;
   bool console_deaf = false;  ///< At its end, and no slave can be had: not waited for.

@@ -16,19 +16,22 @@ namespace condroid::inline v0::detail {
 
 namespace {
 
-bool is_name(const std::string& path) { return !path.empty() && path.find('/') == std::string::npos; }
+bool is_name(const std::string& path) {
+  return !path.empty() && path.find('/') == std::string::npos;
+}
 
 const op::MountOp* own_tmpfs(const Op& o) {
   const auto* m = std::get_if<op::MountOp>(&o);
-  return m != nullptr && m->source == op::MountOp::filesystem && m->what == "tmpfs" && m->fs_source.empty() &&
-                 m->place == op::MountOp::at_target && m->to.valid() && !m->optional &&
-                 m->propagation == Propagation::as_is
+  return m != nullptr && m->source == op::MountOp::filesystem && m->what == "tmpfs" &&
+                 m->fs_source.empty() && m->place == op::MountOp::at_target && m->to.valid() &&
+                 !m->optional && m->propagation == Propagation::as_is
              ? m
              : nullptr;
 }
 
 bool fills(const Op& o, op::Slot dir) {
-  if (const auto* n = std::get_if<op::MakeNode>(&o)) return n->base == dir && !n->bind && is_name(n->node.name);
+  if (const auto* n = std::get_if<op::MakeNode>(&o))
+    return n->base == dir && !n->bind && is_name(n->node.name);
   const auto* e = std::get_if<op::MakeEntry>(&o);
   return e != nullptr && e->base == dir && e->kind != op::MakeEntry::file && is_name(e->path);
 }
@@ -37,16 +40,21 @@ Fd new_tmpfs(const op::MountOp& m) {
   const Fd fs(static_cast<int>(::syscall(__NR_fsopen, "tmpfs", kernel::fsopen_cloexec)));
   if (!fs.valid()) return {};
   const auto set = [&fs](const std::string& key, const char* value) {
-    return ::syscall(__NR_fsconfig, fs.get(), value != nullptr ? kernel::fsconfig_set_string : kernel::fsconfig_set_flag,
+    return ::syscall(__NR_fsconfig, fs.get(),
+                     value != nullptr ? kernel::fsconfig_set_string : kernel::fsconfig_set_flag,
                      key.c_str(), value, 0) == 0;
   };
   bool good = set("source", "tmpfs");
   for (const std::string& option : m.options) {
     const auto equals = option.find('=');
-    good = good && set(option.substr(0, equals), equals == option.npos ? nullptr : option.c_str() + equals + 1);
+    good = good && set(option.substr(0, equals),
+                       equals == option.npos ? nullptr : option.c_str() + equals + 1);
   }
-  if (!good || ::syscall(__NR_fsconfig, fs.get(), kernel::fsconfig_cmd_create, nullptr, nullptr, 0) < 0) return {};
-  return Fd(static_cast<int>(::syscall(__NR_fsmount, fs.get(), kernel::fsmount_cloexec, mount_attr(m.flags))));
+  if (!good ||
+      ::syscall(__NR_fsconfig, fs.get(), kernel::fsconfig_cmd_create, nullptr, nullptr, 0) < 0)
+    return {};
+  return Fd(static_cast<int>(
+      ::syscall(__NR_fsmount, fs.get(), kernel::fsmount_cloexec, mount_attr(m.flags))));
 }
 
 /// Modes are set once more: our umask is the program's, and not ours to change.
@@ -60,8 +68,10 @@ bool make(int dir, const op::MakeNode& o) {
 }
 
 bool make(int dir, const op::MakeEntry& o) {
-  if (o.kind == op::MakeEntry::link) return ::symlinkat(o.content.c_str(), dir, o.path.c_str()) == 0;
-  return ::mkdirat(dir, o.path.c_str(), o.mode.value) == 0 && ::fchmodat(dir, o.path.c_str(), o.mode.value, 0) == 0;
+  if (o.kind == op::MakeEntry::link)
+    return ::symlinkat(o.content.c_str(), dir, o.path.c_str()) == 0;
+  return ::mkdirat(dir, o.path.c_str(), o.mode.value) == 0 &&
+         ::fchmodat(dir, o.path.c_str(), o.mode.value, 0) == 0;
 }
 
 /// Carries the ops out here, as a detached mount; invalid when something could not be made.
@@ -86,7 +96,8 @@ std::optional<DevOps> find_dev(const Plan& plan) {
     const auto* m = own_tmpfs(plan.ops[i]);
     if (m == nullptr) continue;
     DevOps found{i, 1};
-    while (i + found.count < plan.ops.size() && fills(plan.ops[i + found.count], m->to)) ++found.count;
+    while (i + found.count < plan.ops.size() && fills(plan.ops[i + found.count], m->to))
+      ++found.count;
     return found;
   }
   return std::nullopt;
@@ -94,7 +105,8 @@ std::optional<DevOps> find_dev(const Plan& plan) {
 
 bool SpareDev::is_like(const Plan& plan, DevOps ops) const {
   const auto first = plan.ops.begin() + static_cast<std::ptrdiff_t>(ops.first);
-  return std::equal(ops_.begin(), ops_.end(), first, first + static_cast<std::ptrdiff_t>(ops.count));
+  return std::equal(ops_.begin(), ops_.end(), first,
+                    first + static_cast<std::ptrdiff_t>(ops.count));
 }
 
 Fd SpareDev::take(const Plan& plan, DevOps ops) {

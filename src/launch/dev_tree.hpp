@@ -1,5 +1,5 @@
-// The /dev of the next container, made while the last one is on its way: a tenth of a launch that waits for nothing and that
-// nobody has seen. Private.
+// The /dev of the next container, made while the last one is on its way: a tenth of a launch that
+// waits for nothing and that nobody has seen. Private.
 #pragma once
 
 #include <cstddef>
@@ -18,16 +18,18 @@ struct DevOps {
   std::size_t count = 0;  ///< With the mount.
 };
 
-/// The ops of a plan that make /dev out of nothing but themselves; none where it takes nodes of the host.
+/// The ops of a plan that make /dev out of nothing but themselves; none where it takes nodes of the
+/// host.
 [[nodiscard]] std::optional<DevOps> find_dev(const Plan& plan);
 
-/// A detached mount with a /dev that nobody has used, for whoever launches the same again. Thread-safe.
+/// A detached mount with a /dev that nobody has used, for whoever launches the same again.
+/// Thread-safe.
 class SpareDev {
  public:
   /// The spare one, if it is what these ops make; invalid otherwise. Each is given away once.
   [[nodiscard]] Fd take(const Plan& plan, DevOps ops);
-  /// Makes one, if the last two that were wanted were like this and there is none. What cannot be made is left to the child,
-  /// which finds out why and whether there is another way.
+  /// Makes one, if the last two that were wanted were like this and there is none. What cannot be
+  /// made is left to the child, which finds out why and whether there is another way.
   void refill(const Plan& plan, DevOps ops);
 
  private:

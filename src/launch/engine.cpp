@@ -22,7 +22,6 @@ namespace {
 
 std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
 
-
 }  // namespace
 
 LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr<Zygote> zygote,
@@ -45,7 +44,8 @@ LaunchEngine::~LaunchEngine() {
   if (runtime_->owner != ::getpid()) return;
   if (state_ != State::running && state_ != State::failed) {
     cancel();
-    // What is being ended answers within milliseconds; a zygote that does not is dead, and step() says so.
+    // What is being ended answers within milliseconds; a zygote that does not is dead, and step()
+    // says so.
     for (int i = 0; i < 1000 && state_ != State::running && state_ != State::failed; ++i) {
       (void)step();
       if (state_ == State::failed) break;
@@ -67,7 +67,8 @@ Pid LaunchEngine::pid() const {
 }
 
 int LaunchEngine::timeout() const {
-  const auto until = std::min(until_, request_sent_ && !stop_host_ ? look_at_ : Clock::time_point::max());
+  const auto until =
+      std::min(until_, request_sent_ && !stop_host_ ? look_at_ : Clock::time_point::max());
   if (until == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
@@ -76,11 +77,14 @@ int LaunchEngine::timeout() const {
 Result<void> LaunchEngine::prepare() {
   if (!zygote_->take_places(live_, page_))
     return fail(EAGAIN, Step::clone,
-                fmt::format("{} containers alive or {} launches on their way", program::max_live, program::max_pages));
+                fmt::format("{} containers alive or {} launches on their way", program::max_live,
+                            program::max_pages));
   has_live_ = has_page_ = true;
   if (const Terminal& t = plan_.terminal; t.console && !t.log.empty()) {
-    console_log_ = Fd(::open(t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
-    if (!console_log_.valid()) return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
+    console_log_ = Fd(::open(
+        t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
+    if (!console_log_.valid())
+      return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
   }
   unique_name_ = fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id());
   return {};
@@ -98,7 +102,9 @@ Result<std::optional<Container>> LaunchEngine::step() {
       return out;
     }
     if (state_ == State::failed) {
-      Error e = error_ ? *error_ : make_error(Errc::protocol, Step::sync, fmt::format("launch of '{}'", plan_.name));
+      Error e = error_ ? *error_
+                       : make_error(Errc::protocol, Step::sync,
+                                    fmt::format("launch of '{}'", plan_.name));
       for (auto& late : late_errors_) e.also.push_back(to_string(late));
       late_errors_.clear();
       return fail(std::move(e));
@@ -113,8 +119,8 @@ Result<std::optional<Container>> LaunchEngine::step() {
       timed_out_ = true;
       const Op& at = plan_.ops[current_op()];
       feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
-                                             fmt::format("launch of '{}' at op {}: {}", plan_.name, current_op(),
-                                                         describe(at))));
+                                             fmt::format("launch of '{}' at op {}: {}", plan_.name,
+                                                         current_op(), describe(at))));
       continue;
     }
     return std::optional<Container>{};
@@ -152,8 +158,9 @@ void LaunchEngine::feed(Event event) {
   using protocol::Action;
   const auto t = protocol::next(state_, event);
   if (t.error && !error_)
-    error_ = make_error(Errc::protocol, Step::sync,
-                        fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
+    error_ = make_error(
+        Errc::protocol, Step::sync,
+        fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
   state_ = t.state;
   const auto tell = [&](LaunchEvent::Kind kind) {
     if (!options_.on_event) return;
@@ -189,11 +196,13 @@ void LaunchEngine::kill_child() {
 
 void LaunchEngine::undo() {
   if (request_sent_) {
-    // The zygote is dead. The kernel wrote the child's pid into the shared file before the child ran.
+    // The zygote is dead. The kernel wrote the child's pid into the shared file before the child
+    // ran.
     const int pid = zygote_->live(live_).pid;
     if (!pidfd_.valid() && pid > 1) {
       pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-      if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();  // it is gone, and the pid somebody else's
+      // it is gone, and the pid somebody else's
+      if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();
     }
     if (pidfd_.valid()) {
       (void)pidfd_signal(pidfd_.get(), SIGKILL);
@@ -205,12 +214,12 @@ void LaunchEngine::undo() {
   made_.groups.clear();
   for (const auto& [hierarchy, dir] : made_.parents)
     if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
-      late_errors_.push_back(
-          sys_error(e, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name_, hierarchy)));
+      late_errors_.push_back(sys_error(
+          e, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name_, hierarchy)));
   made_.parents.clear();
 }
 
-// ---- what can be done now ----------------------------------------------------------------------------------------------
+// ---- what can be done now -----------------------------------------------------------------------
 
 bool LaunchEngine::pump() {
   switch (state_) {
@@ -262,7 +271,8 @@ bool LaunchEngine::pump_send() {
     }
     if (e != 0) {
       if (e == EPIPE || e == ECONNRESET)
-        feed_error(Event::op_failed, make_error(Errc::zygote_lost, Step::clone, "the zygote is dead"));
+        feed_error(Event::op_failed,
+                   make_error(Errc::zygote_lost, Step::clone, "the zygote is dead"));
       else
         feed_error(Event::op_failed, sys_error(e, Step::clone, "asking the zygote"));
       return true;
@@ -278,8 +288,8 @@ bool LaunchEngine::pump_send() {
   return program_sent_ < program_.size ? false : true;
 }
 
-/// Writes the id map as soon as there is a process to have one, while the child makes its other namespaces: it asks for it
-/// later.
+/// Writes the id map as soon as there is a process to have one, while the child makes its other
+/// namespaces: it asks for it later.
 bool LaunchEngine::pump_early_map() {
   if (!pidfd_.valid()) return pump_exit() || look_again();
   const std::size_t index = *early_map_;
@@ -292,7 +302,8 @@ bool LaunchEngine::pump_early_map() {
     return true;
   }
   written_map_ = index;
-  const bool all = index + 1 < plan_.ops.size() && actor_of(plan_.ops[index + 1]) != op::Actor::host;
+  const bool all =
+      index + 1 < plan_.ops.size() && actor_of(plan_.ops[index + 1]) != op::Actor::host;
   if (all && !options_.on_event) answer_configure();
   return true;
 }
@@ -314,7 +325,8 @@ void LaunchEngine::answer_configure() {
 void LaunchEngine::answer(program::SyncKind kind, std::span<const int> fds) {
   const program::SyncMessage m{kind, 0};
   // A child that is gone has left why, and the end of the socket tells of it.
-  if (const int e = send_message(sync_.get(), &m, sizeof m, fds); e != 0 && e != EPIPE && e != ECONNRESET)
+  if (const int e = send_message(sync_.get(), &m, sizeof m, fds);
+      e != 0 && e != EPIPE && e != ECONNRESET)
     feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
 }
 
@@ -330,8 +342,9 @@ int LaunchEngine::release_hold() {
   return e;
 }
 
-/// End of file does not tell an end while somebody else has a copy of the other end: a process that the host forked, without
-/// exec, in the moment in which that end was the host's. So it is looked for, rarely.
+/// End of file does not tell an end while somebody else has a copy of the other end: a process that
+/// the host forked, without exec, in the moment in which that end was the host's. So it is looked
+/// for, rarely.
 bool LaunchEngine::look_again() {
   const auto now = Clock::now();
   const bool first = look_at_ == Clock::time_point{};
@@ -342,9 +355,11 @@ bool LaunchEngine::look_again() {
 
   const bool alive = zygote_->alive();  // before its last word is read
   if (!sync_closed_ && alive) {
-    const auto state = *const_cast<const volatile program::ChildState*>(&zygote_->page(page_).state);
+    const auto state =
+        *const_cast<const volatile program::ChildState*>(&zygote_->page(page_).state);
     const int pid = zygote_->live(live_).pid;
-    bool ended = state == program::ChildState::failed || (pid <= 1 && state != program::ChildState::idle) ||
+    bool ended = state == program::ChildState::failed ||
+                 (pid <= 1 && state != program::ChildState::idle) ||
                  (pid > 1 && ::kill(pid, 0) < 0 && errno == ESRCH);
     if (!ended && pid > 1 && state == program::ChildState::exec && !plan_.init) {
       // exec gives a process another name; procfs tells it to everybody.
@@ -367,7 +382,8 @@ bool LaunchEngine::look_again() {
     return done;
   }
   if (pump_exit()) return true;
-  feed_error(Event::zygote_lost, make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
+  feed_error(Event::zygote_lost,
+             make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
   return true;
 }
 
@@ -390,22 +406,32 @@ bool LaunchEngine::pump_sync() {
     return true;
   }
   if (r.size != sizeof m || r.truncated) {
-    feed_error(Event::garbage, make_error(Errc::protocol, Step::sync, "a message of the child that is none"));
+    feed_error(Event::garbage,
+               make_error(Errc::protocol, Step::sync, "a message of the child that is none"));
     return true;
   }
   using K = program::SyncKind;
   switch (m.kind) {
-    case K::configure: feed(Event::configure); break;
-    case K::cgroup: feed(Event::cgroup); break;
-    case K::stopped: feed(Event::reached_stop); break;
-    case K::started: feed(Event::started); break;
+    case K::configure:
+      feed(Event::configure);
+      break;
+    case K::cgroup:
+      feed(Event::cgroup);
+      break;
+    case K::stopped:
+      feed(Event::reached_stop);
+      break;
+    case K::started:
+      feed(Event::started);
+      break;
     case K::ptys:
       for (std::size_t i = 0; i < r.fd_count; ++i) ptys_.push_back(std::move(fds[i]));
       feed(Event::ptys);
       break;
     default:
       feed_error(Event::garbage,
-                 make_error(Errc::protocol, Step::sync, fmt::format("message {} of the child", static_cast<unsigned>(m.kind))));
+                 make_error(Errc::protocol, Step::sync,
+                            fmt::format("message {} of the child", static_cast<unsigned>(m.kind))));
   }
   return true;
 }
@@ -415,7 +441,8 @@ void LaunchEngine::on_closed() {
   sync_.reset();
   // One copy of what the child left: what is decided upon must not change meanwhile.
   program::ResultPage copy{};
-  std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)), offsetof(program::ResultPage, ticks));
+  std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)),
+              offsetof(program::ResultPage, ticks));
   if (copy.state == program::ChildState::exec && copy.error == 0 && !plan_.init) {
     feed(Event::closed_by_exec);
   } else if (copy.state == program::ChildState::failed) {
@@ -435,7 +462,8 @@ bool LaunchEngine::pump_exit() {
     return false;
   }
   if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic) {
-    feed_error(Event::zygote_lost, make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
+    feed_error(Event::zygote_lost,
+               make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
     return true;
   }
   on_record(record, std::move(fd[0]));
@@ -451,7 +479,8 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
       return;
     case program::RecordKind::failed: {
       std::size_t clone = 0;
-      while (clone + 1 < plan_.ops.size() && !std::holds_alternative<op::Clone>(plan_.ops[clone])) ++clone;
+      while (clone + 1 < plan_.ops.size() && !std::holds_alternative<op::Clone>(plan_.ops[clone]))
+        ++clone;
       vanished_ = false;
       Error e = sys_error(record.error, Step::clone, describe(plan_.ops[clone]));
       request_sent_ = false;  // there is no child, and nothing of it for the zygote to undo
@@ -467,8 +496,9 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
       }
       if (!error_ && (vanished_ || state_ != State::executing)) error_ = vanished_error();
       if (record.undo_error != 0)
-        late_errors_.push_back(sys_error(record.undo_error, Step::remove_cgroup,
-                                         fmt::format("'{}' in hierarchy {}", unique_name_, record.undo_hierarchy)));
+        late_errors_.push_back(
+            sys_error(record.undo_error, Step::remove_cgroup,
+                      fmt::format("'{}' in hierarchy {}", unique_name_, record.undo_hierarchy)));
       feed(Event::exited);
       return;
     case program::RecordKind::ready:
@@ -477,7 +507,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
   }
 }
 
-// ---- errors --------------------------------------------------------------------------------------------------------------
+// ---- errors -------------------------------------------------------------------------------------
 
 Error LaunchEngine::vanished_error() const {
   const std::size_t at = current_op();
@@ -493,10 +523,12 @@ Error LaunchEngine::vanished_error() const {
     const auto* write = std::get_if<op::WriteCgroup>(&op);
     return write != nullptr && write->file.starts_with("memory.");
   });
-  if (limited && exit_record_ && exit_record_->code != CLD_EXITED && exit_record_->status == SIGKILL)
+  if (limited && exit_record_ && exit_record_->code != CLD_EXITED &&
+      exit_record_->status == SIGKILL)
     hint = "the limit of memory is too small even to set the container up: some MiB are needed";
   return make_error(Errc::child_vanished, step_of(plan_.ops[at]),
-                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])), std::move(hint));
+                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])),
+                    std::move(hint));
 }
 
 Error LaunchEngine::child_error(const program::ResultPage& page) const {
@@ -504,43 +536,68 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
   if (page.part == Part::descriptors && page.op >= plan_.ops.size())
     return sys_error(page.error, Step::read_program, "close_range of what the child must not have");
   if (page.op >= plan_.ops.size())
-    return page.error == EPROTO
-               ? make_error(Errc::protocol, Step::read_program, "the program did not arrive in one piece")
-               : sys_error(page.error, Step::read_program, "the child's program");
+    return page.error == EPROTO ? make_error(Errc::protocol, Step::read_program,
+                                             "the program did not arrive in one piece")
+                                : sys_error(page.error, Step::read_program, "the child's program");
   const Op& op = plan_.ops[page.op];
   Step step = step_of(op);
   std::string subject = describe(op);
   const bool mount = std::holds_alternative<op::MountOp>(op) && step != Step::mount_root;
   switch (page.part) {
-    case Part::open_source: if (mount) step = Step::open_source; break;
-    case Part::resolve_target: if (mount) step = Step::resolve_target; break;
-    case Part::make_target: if (mount) step = Step::make_directory; break;
-    case Part::attach: if (mount) step = Step::attach_mount; break;
-    case Part::set_attributes: if (mount) step = Step::set_mount_attributes; break;
+    case Part::open_source:
+      if (mount) step = Step::open_source;
+      break;
+    case Part::resolve_target:
+      if (mount) step = Step::resolve_target;
+      break;
+    case Part::make_target:
+      if (mount) step = Step::make_directory;
+      break;
+    case Part::attach:
+      if (mount) step = Step::attach_mount;
+      break;
+    case Part::set_attributes:
+      if (mount) step = Step::set_mount_attributes;
+      break;
     case Part::filesystem_option:
-      if (const auto* m = std::get_if<op::MountOp>(&op); m != nullptr && page.detail < m->options.size())
+      if (const auto* m = std::get_if<op::MountOp>(&op);
+          m != nullptr && page.detail < m->options.size())
         subject += fmt::format(", option '{}'", m->options[page.detail]);
       break;
     case Part::bounding_set:
     case Part::capset:
-    case Part::ambient: step = Step::drop_capabilities; break;
-    case Part::groups: step = Step::set_groups; break;
-    case Part::death_signal: step = Step::arm_death_signal; break;
-    case Part::host_gone: subject += ": host or zygote is gone"; break;
-    case Part::device_mismatch: subject += ": the host's node has another type or number"; break;
-    case Part::verify: subject += ": what was set is not what is read back"; break;
-    default: break;
+    case Part::ambient:
+      step = Step::drop_capabilities;
+      break;
+    case Part::groups:
+      step = Step::set_groups;
+      break;
+    case Part::death_signal:
+      step = Step::arm_death_signal;
+      break;
+    case Part::host_gone:
+      subject += ": host or zygote is gone";
+      break;
+    case Part::device_mismatch:
+      subject += ": the host's node has another type or number";
+      break;
+    case Part::verify:
+      subject += ": what was set is not what is read back";
+      break;
+    default:
+      break;
   }
   std::string_view text(page.text, std::min<std::size_t>(page.text_size, sizeof page.text));
   while (!text.empty() && (text.back() == '\n' || text.back() == '\0')) text.remove_suffix(1);
   // What it is, as the log of fsopen(2) has it: error, warning, information.
-  if (text.starts_with("e ") || text.starts_with("w ") || text.starts_with("i ")) text.remove_prefix(2);
+  if (text.starts_with("e ") || text.starts_with("w ") || text.starts_with("i "))
+    text.remove_prefix(2);
   if (!text.empty()) subject += fmt::format(" (kernel: {})", text);
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
   return sys_error(page.error, step, std::move(subject));
 }
 
-// ---- the end of a good launch -----------------------------------------------------------------------------------------
+// ---- the end of a good launch -------------------------------------------------------------------
 
 Timeline LaunchEngine::make_timeline() const {
   Timeline t;
@@ -557,7 +614,8 @@ Timeline LaunchEngine::make_timeline() const {
     // The child's counter and our clock agree to some microseconds only.
     at = std::clamp(at, origin, done);
     end = std::clamp(end, at, done);
-    t.entries.push_back({op, step_of(o), describe(o), actors[static_cast<std::size_t>(actor_of(o))], at - origin, end - origin});
+    t.entries.push_back({op, step_of(o), describe(o), actors[static_cast<std::size_t>(actor_of(o))],
+                         at - origin, end - origin});
   };
   for (const auto& [op, at] : host_stamps_) add(op, at, at);
   for (std::uint32_t i = 0; i < stamps; ++i) {
@@ -652,7 +710,9 @@ bool Launch::stopped() const { return engine_ && engine_->stopped(); }
 void Launch::resume() {
   if (engine_) engine_->resume();
 }
-protocol::State Launch::state() const { return engine_ ? engine_->state() : protocol::State::failed; }
+protocol::State Launch::state() const {
+  return engine_ ? engine_->state() : protocol::State::failed;
+}
 Pid Launch::pid() const { return engine_ ? engine_->pid() : Pid{}; }
 
 }  // namespace v0

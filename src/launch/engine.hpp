@@ -1,4 +1,5 @@
-// The engine behind Launch: carries out the host's half of a plan and drives the protocol's table. Private.
+// The engine behind Launch: carries out the host's half of a plan and drives the protocol's table.
+// Private.
 #pragma once
 
 #include <chrono>
@@ -23,20 +24,24 @@ using Clock = std::chrono::steady_clock;
 
 /// What the host's ops have made so far, to be handed to the Container or undone.
 struct Made {
-  std::vector<Fd> owned;               // child's ends and sources: closed once the child has them
-  std::vector<int> passed;             // in the order of the program's registers
-  std::vector<int> joins;              // namespaces that the zygote joins first
-  int null = -1;                       // /dev/null, among `owned`
-  int cgroup = -1;                     // v2 directory for CLONE_INTO_CGROUP
-  std::uint64_t hierarchies = 0;       // bit per hierarchy with a cgroup of ours
+  std::vector<Fd> owned;          // child's ends and sources: closed once the child has them
+  std::vector<int> passed;        // in the order of the program's registers
+  std::vector<int> joins;         // namespaces that the zygote joins first
+  int null = -1;                  // /dev/null, among `owned`
+  int cgroup = -1;                // v2 directory for CLONE_INTO_CGROUP
+  std::uint64_t hierarchies = 0;  // bit per hierarchy with a cgroup of ours
   std::uint64_t v2 = 0;
   std::uint64_t memory = 0;
-  std::vector<std::pair<std::size_t, int>> parents;  // hierarchy, descriptor of the runtime's cgroup in it
-  std::vector<std::pair<std::size_t, Fd>> groups;    // hierarchy, descriptor of the container's cgroup
-  std::vector<op::Slot> slots;         // of `passed`
-  std::vector<std::pair<op::Slot, std::string>> by_path;  // trees that the child copies itself, and where they are
-  std::vector<std::pair<std::size_t, op::Slot>> ahead;    // mounts by path that the host opened instead: op, register
-  bool has_dev = false;                // /dev is there already, in its register
+  // hierarchy, descriptor of the runtime's cgroup in it
+  std::vector<std::pair<std::size_t, int>> parents;
+  // hierarchy, descriptor of the container's cgroup
+  std::vector<std::pair<std::size_t, Fd>> groups;
+  std::vector<op::Slot> slots;  // of `passed`
+  // trees that the child copies itself, and where they are
+  std::vector<std::pair<op::Slot, std::string>> by_path;
+  // mounts by path that the host opened instead: op, register
+  std::vector<std::pair<std::size_t, op::Slot>> ahead;
+  bool has_dev = false;  // /dev is there already, in its register
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
@@ -156,9 +161,10 @@ class LaunchEngine {
 
   std::size_t host_next_ = 0, host_end_ = 0;  // the host's ops of the barrier being worked on
   std::size_t last_op_ = 0;
-  std::optional<std::size_t> early_map_, written_map_;  // the op that writes the id map: to be done early, done early
+  // the op that writes the id map: to be done early, done early
+  std::optional<std::size_t> early_map_, written_map_;
   bool answered_configure_ = false;
-  std::vector<Fd> trees_;                     // to be sent with post_configure
+  std::vector<Fd> trees_;  // to be sent with post_configure
   Fd userns_;
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;

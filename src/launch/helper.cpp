@@ -19,8 +19,10 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   h->zygote_ = std::move(zygote);
   h->what_ = std::move(what);
   Fd sync_child, exit_zygote;
-  if (const int e = socket_pair(h->sync_, sync_child); e != 0) return fail(e, Step::run_helper, h->what_);
-  if (const int e = socket_pair(h->exit_, exit_zygote); e != 0) return fail(e, Step::run_helper, h->what_);
+  if (const int e = socket_pair(h->sync_, sync_child); e != 0)
+    return fail(e, Step::run_helper, h->what_);
+  if (const int e = socket_pair(h->exit_, exit_zygote); e != 0)
+    return fail(e, Step::run_helper, h->what_);
   if (!h->zygote_->take_places(h->live_, h->page_)) {
     h->ended_ = true;
     return fail(EAGAIN, Step::run_helper, h->what_ + ": too many launches at once");
@@ -86,7 +88,8 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
       const ssize_t n = ::read(output_.get(), text, sizeof text);
       if (n > 0) out.text.assign(text, static_cast<std::size_t>(n));
     }
-    while (!out.text.empty() && (out.text.back() == '\n' || out.text.back() == '\0')) out.text.pop_back();
+    while (!out.text.empty() && (out.text.back() == '\n' || out.text.back() == '\0'))
+      out.text.pop_back();
     for (;;) {
       program::SyncMessage message{};
       std::array<Fd, program::max_passed> fds;
@@ -115,8 +118,10 @@ void Helper::encode_command(Encoder& encoder, const std::vector<std::string>& ar
   encoder.pass(op::Slot{0});
   encoder.pass(op::Slot{1});
   encoder.add(op::ArmDeathSignal{}, 0);
-  encoder.add(op::PlaceDescriptors{.entries = {{op::Slot{0}, 0}, {op::Slot{1}, 1}, {op::Slot{1}, 2}}}, 1);
-  encoder.add(op::Exec{.paths = {argv[0]}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
+  encoder.add(
+      op::PlaceDescriptors{.entries = {{op::Slot{0}, 0}, {op::Slot{1}, 1}, {op::Slot{1}, 2}}}, 1);
+  encoder.add(
+      op::Exec{.paths = {argv[0]}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
 }
 
 }  // namespace condroid::inline v0::detail

@@ -2,9 +2,9 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/wait.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,9 +17,9 @@
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "launch/shortcuts.hpp"
-#include "sys/wire.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -40,7 +40,8 @@ std::string map_text(const std::vector<IdRange>& ranges) {
   return text;
 }
 
-/// Where the child has to wait for the host's callbacks, beside the barriers that the plan has anyway.
+/// Where the child has to wait for the host's callbacks, beside the barriers that the plan has
+/// anyway.
 class Callbacks {
  public:
   Callbacks(const Plan& plan, bool wanted) : plan_(plan), configure_(wanted), set_up_(wanted) {
@@ -50,17 +51,21 @@ class Callbacks {
       (sync->ask == op::Sync::configure ? configure_ : set_up_) = false;
     }
   }
-  /// configured: in its namespaces, before anything of them is set up. set_up: before descriptors and rights go.
+  /// configured: in its namespaces, before anything of them is set up. set_up: before descriptors
+  /// and rights go.
   [[nodiscard]] std::optional<op::Sync::Ask> due_before(std::size_t index) {
     const Op& o = plan_.ops[index];
     if (actor_of(o) != op::Actor::child) return std::nullopt;
-    const bool entering = std::holds_alternative<op::ArmDeathSignal>(o) || std::holds_alternative<op::EnterCgroup>(o) ||
-                          std::holds_alternative<op::JoinNamespace>(o) || std::holds_alternative<op::Unshare>(o);
+    const bool entering = std::holds_alternative<op::ArmDeathSignal>(o) ||
+                          std::holds_alternative<op::EnterCgroup>(o) ||
+                          std::holds_alternative<op::JoinNamespace>(o) ||
+                          std::holds_alternative<op::Unshare>(o);
     if (configure_ && !entering) {
       configure_ = false;
       return op::Sync::configure;
     }
-    const bool leaving = std::holds_alternative<op::StartInit>(o) || std::holds_alternative<op::NewSession>(o) ||
+    const bool leaving = std::holds_alternative<op::StartInit>(o) ||
+                         std::holds_alternative<op::NewSession>(o) ||
                          std::holds_alternative<op::PlaceDescriptors>(o);
     if (set_up_ && leaving) {
       set_up_ = false;
@@ -76,14 +81,22 @@ class Callbacks {
 
 const char* ns_name(Namespace n) {
   switch (n) {
-    case Namespace::mount: return "mnt";
-    case Namespace::pid: return "pid";
-    case Namespace::uts: return "uts";
-    case Namespace::ipc: return "ipc";
-    case Namespace::net: return "net";
-    case Namespace::user: return "user";
-    case Namespace::cgroup: return "cgroup";
-    case Namespace::time: return "time";
+    case Namespace::mount:
+      return "mnt";
+    case Namespace::pid:
+      return "pid";
+    case Namespace::uts:
+      return "uts";
+    case Namespace::ipc:
+      return "ipc";
+    case Namespace::net:
+      return "net";
+    case Namespace::user:
+      return "user";
+    case Namespace::cgroup:
+      return "cgroup";
+    case Namespace::time:
+      return "time";
   }
   return "mnt";
 }
@@ -107,7 +120,8 @@ void LaunchEngine::begin_host_ops() {
     const auto* sync = std::get_if<op::Sync>(&plan_.ops[i]);
     if (sync == nullptr || sync->ask != ask) continue;
     host_next_ = host_end_ = i + 1;
-    while (host_end_ < plan_.ops.size() && actor_of(plan_.ops[host_end_]) == op::Actor::host) ++host_end_;
+    while (host_end_ < plan_.ops.size() && actor_of(plan_.ops[host_end_]) == op::Actor::host)
+      ++host_end_;
     if (written_map_ == host_next_) ++host_next_;
     return;
   }
@@ -131,7 +145,8 @@ bool LaunchEngine::pump_host_ops() {
   for (; host_next_ < host_end_; ++host_next_) {
     last_op_ = host_next_;
     if (options_.stop_before == host_next_) return stop_here();
-    if (!helper_ && options_.trace) host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
+    if (!helper_ && options_.trace)
+      host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
     auto done = run_host_op(host_next_);
     if (!done) {
       feed_error(Event::op_failed, std::move(done).error());
@@ -181,7 +196,8 @@ Result<bool> LaunchEngine::run_host_op(std::size_t index) {
       plan_.ops[index]);
 }
 
-/// What the child would copy by path is copied here, so that it needs none of the host's mounts. False when it needs some.
+/// What the child would copy by path is copied here, so that it needs none of the host's mounts.
+/// False when it needs some.
 Result<bool> LaunchEngine::open_trees_ahead() {
   if (!made_.by_path.empty() || !needs_no_host_mounts(plan_)) return false;
   std::vector<std::pair<std::size_t, Fd>> trees;
@@ -189,7 +205,8 @@ Result<bool> LaunchEngine::open_trees_ahead() {
     const auto* m = std::get_if<op::MountOp>(&plan_.ops[i]);
     if (m == nullptr || m->source != op::MountOp::tree) continue;
     // Made private here unless the child sets the whole tree's propagation anyway.
-    const bool set_later = m->propagation != Propagation::as_is && m->recursive_flags == m->recursive;
+    const bool set_later =
+        m->propagation != Propagation::as_is && m->recursive_flags == m->recursive;
     auto tree = make_tree(m->what, {}, {.recursive = m->recursive, .as_it_is = set_later});
     if (tree) {
       trees.emplace_back(i, std::move(*tree));
@@ -203,7 +220,8 @@ Result<bool> LaunchEngine::open_trees_ahead() {
     e.subject = describe(plan_.ops[i]);
     return fail(std::move(e));
   }
-  // Registers from above: a plan counts from below, and not more than one for each of its ops and the standard streams.
+  // Registers from above: a plan counts from below, and not more than one for each of its ops and
+  // the standard streams.
   if (plan_.ops.size() + 3 + trees.size() > program::slot_count) return false;
   int number = op::slot_count;
   for (auto& [index, tree] : trees) {
@@ -214,7 +232,8 @@ Result<bool> LaunchEngine::open_trees_ahead() {
   return true;
 }
 
-/// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the plan says.
+/// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
+/// plan says.
 const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   const Op& o = plan_.ops[index];
   const auto* m = std::get_if<op::MountOp>(&o);
@@ -265,7 +284,8 @@ Result<void> LaunchEngine::prepare_clone() {
   Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
   Op replaced;
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
-    if (const auto ask = callbacks.due_before(i)) encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
+    if (const auto ask = callbacks.due_before(i))
+      encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
     if (made_.has_dev && i > dev_ops_->first && i < dev_ops_->first + dev_ops_->count) continue;
     encoder.add(as_encoded(i, replaced), static_cast<std::uint32_t>(i));
     holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
@@ -273,12 +293,15 @@ Result<void> LaunchEngine::prepare_clone() {
   }
   if (clone == nullptr) return fail(Errc::bad_spec, Step::clone, "a plan without a clone");
   if (!options_.stop_before) early_map_ = early_map(plan_);
-  auto program = encoder.finish(options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
+  auto program = encoder.finish(
+      options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
   if (!program) return fail(program);
   program_ = std::move(*program);
 
-  if (const int e = socket_pair(sync_, sync_child_); e != 0) return fail(e, Step::clone, "sync socket");
-  if (const int e = socket_pair(exit_, exit_zygote_); e != 0) return fail(e, Step::clone, "exit socket");
+  if (const int e = socket_pair(sync_, sync_child_); e != 0)
+    return fail(e, Step::clone, "sync socket");
+  if (const int e = socket_pair(exit_, exit_zygote_); e != 0)
+    return fail(e, Step::clone, "exit socket");
 
   program::ResultPage& page = zygote_->page(page_);
   std::memset(static_cast<void*>(&page), 0, offsetof(program::ResultPage, ticks));
@@ -296,7 +319,8 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.memory = made_.memory;
   if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
   if (holds) request_.flags |= program::request_hold;
-  if (may_share_memory(plan_, made_.memory != 0, static_cast<bool>(options_.on_event)) && !options_.stop_before)
+  if (may_share_memory(plan_, made_.memory != 0, static_cast<bool>(options_.on_event)) &&
+      !options_.stop_before)
     request_.flags |= program::request_share_memory;
   request_.program_size = static_cast<std::uint32_t>(program_.size);
   std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
@@ -308,12 +332,13 @@ Result<void> LaunchEngine::prepare_clone() {
   return {};
 }
 
-// ---- cgroups ---------------------------------------------------------------------------------------------------------------
+// ---- cgroups ------------------------------------------------------------------------------------
 
 Result<int> LaunchEngine::group_dir(std::size_t hierarchy) const {
   for (const auto& [h, dir] : made_.groups)
     if (h == hierarchy) return dir.get();
-  return fail(Errc::bad_spec, Step::write_cgroup, fmt::format("hierarchy {} without a cgroup", hierarchy));
+  return fail(Errc::bad_spec, Step::write_cgroup,
+              fmt::format("hierarchy {} without a cgroup", hierarchy));
 }
 
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
@@ -321,18 +346,22 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   if (!facts) return fail(facts);
   const auto& list = (*facts)->cgroups;
   if (o.hierarchy >= list.size() || o.hierarchy >= program::max_hierarchies)
-    return fail(Errc::bad_spec, Step::create_cgroup, fmt::format("this machine has no hierarchy {}", o.hierarchy),
+    return fail(Errc::bad_spec, Step::create_cgroup,
+                fmt::format("this machine has no hierarchy {}", o.hierarchy),
                 "the plan was made for another machine");
   const CgroupHierarchy& h = list[o.hierarchy];
   std::string parent = runtime_->options.cgroup_parent;
   if (parent.empty() && !(*facts)->privileged()) parent = h.own_path;
   auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, parent, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
-  const std::string path = fmt::format("{}{}/{}/{}", h.mount_point, parent, zygote_->runtime_name(), unique_name_);
-  made_.parents.emplace_back(o.hierarchy, *runtime_dir);  // before it is made: undone whatever happens next
+  const std::string path =
+      fmt::format("{}{}/{}/{}", h.mount_point, parent, zygote_->runtime_name(), unique_name_);
+  // before it is made: undone whatever happens next
+  made_.parents.emplace_back(o.hierarchy, *runtime_dir);
   if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0)
     return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
-  Fd dir(::openat(*runtime_dir, unique_name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  Fd dir(::openat(*runtime_dir, unique_name_.c_str(),
+                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
   const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
   made_.hierarchies |= bit;
@@ -348,9 +377,10 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
       char text[4096];
       const Fd from(::openat(*runtime_dir, fmt::format("{}", file).c_str(), O_RDONLY | O_CLOEXEC));
       const ssize_t n = from.valid() ? ::read(from.get(), text, sizeof text) : -1;
-      if (n < 0) return fail(errno, Step::create_cgroup, fmt::format("'{}' above '{}'", file, path));
-      if (auto ok = write_text(dir.get(), file, {text, static_cast<std::size_t>(n)}, Step::create_cgroup,
-                               fmt::format("'{}/{}'", path, file));
+      if (n < 0)
+        return fail(errno, Step::create_cgroup, fmt::format("'{}' above '{}'", file, path));
+      if (auto ok = write_text(dir.get(), file, {text, static_cast<std::size_t>(n)},
+                               Step::create_cgroup, fmt::format("'{}/{}'", path, file));
           !ok)
         return ok;
     }
@@ -359,10 +389,14 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     // Not the limits: those stay the host's.
     const auto give_file = [&](const char* file) {
       const int flags = *file == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
-      return ::fchownat(dir.get(), file, o.uid.value, o.gid.value, flags) == 0 || (errno == ENOENT && *file != '\0');
+      return ::fchownat(dir.get(), file, o.uid.value, o.gid.value, flags) == 0 ||
+             (errno == ENOENT && *file != '\0');
     };
-    for (const char* file : {"", "cgroup.procs", h.v2 ? "cgroup.threads" : "tasks", h.v2 ? "cgroup.subtree_control" : ""})
-      if (!give_file(file)) return fail(errno, Step::create_cgroup, fmt::format("giving '{}/{}' to uid {}", path, file, o.uid.value));
+    for (const char* file : {"", "cgroup.procs", h.v2 ? "cgroup.threads" : "tasks",
+                             h.v2 ? "cgroup.subtree_control" : ""})
+      if (!give_file(file))
+        return fail(errno, Step::create_cgroup,
+                    fmt::format("giving '{}/{}' to uid {}", path, file, o.uid.value));
   }
   if (h.v2) {
     made_.cgroup = dir.get();
@@ -384,7 +418,7 @@ Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
   return ok;
 }
 
-// ---- descriptors -----------------------------------------------------------------------------------------------------------
+// ---- descriptors --------------------------------------------------------------------------------
 
 Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
   const auto name = [&] { return fmt::format("stream {} of '{}'", o.number, plan_.name); };
@@ -403,7 +437,8 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
     case Stream::null: {
       if (made_.null < 0) {
         Fd fd(::open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY));
-        if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
+        if (!fd.valid())
+          return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
         made_.null = fd.get();
         made_.owned.push_back(std::move(fd));
       }
@@ -413,7 +448,8 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
     case Stream::pipe:
     case Stream::capture: {
       int pair[2];
-      if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
+      if (::pipe2(pair, O_CLOEXEC) < 0)
+        return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
       Fd read_end(pair[0]), write_end(pair[1]);
       if (o.number == 0) {
         give(o.to, std::move(read_end));
@@ -452,9 +488,12 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
                                    ? fmt::format("/proc/{}/ns/{}", o.number, ns_name(o.ns))
                                    : o.path;
       Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("namespace '{}'", path));
+      if (!fd.valid())
+        return fail(errno, Step::open_descriptor, fmt::format("namespace '{}'", path));
       auto checked = NamespaceFd::from(std::move(fd), o.ns);
-      if (!checked) return fail(EINVAL, Step::open_descriptor, fmt::format("'{}' is no {} namespace", path, ns_name(o.ns)));
+      if (!checked)
+        return fail(EINVAL, Step::open_descriptor,
+                    fmt::format("'{}' is no {} namespace", path, ns_name(o.ns)));
       fd = checked->release();
       if (o.before_clone) {
         made_.joins.push_back(fd.get());
@@ -465,12 +504,15 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       return {};
     }
     case op::OpenDescriptor::tree: {
-      auto tree = tree_for_child("", o.fd, {.recursive = o.recursive, .slave = o.slave, .optional = o.optional});
+      auto tree = tree_for_child(
+          "", o.fd, {.recursive = o.recursive, .slave = o.slave, .optional = o.optional});
       if (!tree && tree.error().is_errno(EPERM)) {
-        // Only root may copy a mount of the host's namespace. The child copies it from its own, where the descriptor says
-        // that it lies, and makes sure that this is what the descriptor leads to.
+        // Only root may copy a mount of the host's namespace. The child copies it from its own,
+        // where the descriptor says that it lies, and makes sure that this is what the descriptor
+        // leads to.
         char path[4096];
-        const ssize_t n = ::readlink(fmt::format("/proc/self/fd/{}", o.fd.number).c_str(), path, sizeof path);
+        const ssize_t n =
+            ::readlink(fmt::format("/proc/self/fd/{}", o.fd.number).c_str(), path, sizeof path);
         if (n <= 0 || n == static_cast<ssize_t>(sizeof path) || path[0] != '/') return fail(tree);
         made_.by_path.emplace_back(o.to, std::string(path, static_cast<std::size_t>(n)));
         give(o.to, o.fd.number);
@@ -485,14 +527,14 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
 }
 
 Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
-  // Held open for writing until the container is gone. A file system that is read-only already needs no pin, and one
-  // without O_TMPFILE cannot be pinned without leaving a file.
+  // Held open for writing until the container is gone. A file system that is read-only already
+  // needs no pin, and one without O_TMPFILE cannot be pinned without leaving a file.
   made_.pin = Fd(::open(o.path.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (made_.pin.valid() || errno == EROFS || errno == EOPNOTSUPP || errno == EISDIR) return {};
   return fail(errno, Step::pin_rootfs, fmt::format("'{}'", o.path));
 }
 
-// ---- id maps ---------------------------------------------------------------------------------------------------------------
+// ---- id maps ------------------------------------------------------------------------------------
 
 Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
   // The zygote sends it as soon as it has cloned; the child may have been faster.
@@ -500,7 +542,8 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     const bool hopeless = !zygote_->alive() || Clock::now() >= until_;
     if (pump_exit(); state_ != State::configuring) return true;
     if (pidfd_.valid()) break;
-    if (hopeless) return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
+    if (hopeless)
+      return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
     (void)wait_for_fd(exit_.get(), POLLIN, 25);
   }
   const std::string proc = fmt::format("/proc/{}", pid_.value);
@@ -508,12 +551,18 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     const Fd dir(::open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!dir.valid()) return fail(errno, Step::write_id_map, fmt::format("'{}'", proc));
     const std::string uids = map_text(o.uids), gids = map_text(o.gids);
-    if (auto ok = write_text(dir.get(), "uid_map", uids, Step::write_id_map, describe(Op(o)) + ": uid_map"); !ok)
+    if (auto ok = write_text(dir.get(), "uid_map", uids, Step::write_id_map,
+                             describe(Op(o)) + ": uid_map");
+        !ok)
       return fail(ok);
     if (o.deny_setgroups)
-      if (auto ok = write_text(dir.get(), "setgroups", "deny", Step::write_id_map, describe(Op(o)) + ": setgroups"); !ok)
+      if (auto ok = write_text(dir.get(), "setgroups", "deny", Step::write_id_map,
+                               describe(Op(o)) + ": setgroups");
+          !ok)
         return fail(ok);
-    if (auto ok = write_text(dir.get(), "gid_map", gids, Step::write_id_map, describe(Op(o)) + ": gid_map"); !ok)
+    if (auto ok = write_text(dir.get(), "gid_map", gids, Step::write_id_map,
+                             describe(Op(o)) + ": gid_map");
+        !ok)
       return fail(ok);
     return true;
   }
@@ -524,16 +573,19 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     if (!helper_) {
       std::vector<std::string> argv = {tool, fmt::format("{}", pid_.value)};
       for (const auto& r : users ? o.uids : o.gids)
-        for (const std::uint32_t n : {r.inside, r.outside, r.count}) argv.push_back(fmt::format("{}", n));
+        for (const std::uint32_t n : {r.inside, r.outside, r.count})
+          argv.push_back(fmt::format("{}", n));
       int pair[2];
       if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::run_helper, tool);
       Fd read_end(pair[0]), write_end(pair[1]);
-      if (::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0) return fail(errno, Step::run_helper, tool);
+      if (::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0)
+        return fail(errno, Step::run_helper, tool);
       const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
       if (!null.valid()) return fail(errno, Step::run_helper, "'/dev/null'");
       Encoder encoder;
       Helper::encode_command(encoder, argv);
-      auto helper = Helper::start(zygote_, encoder, {null.get(), write_end.get()}, fmt::format("'{}'", tool));
+      auto helper =
+          Helper::start(zygote_, encoder, {null.get(), write_end.get()}, fmt::format("'{}'", tool));
       if (!helper) return fail(helper);
       helper_ = std::move(*helper);
       helper_->keep_output(std::move(read_end));
@@ -545,20 +597,22 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     helper_.reset();
     if (out.failed) return fail(out.error, Step::run_helper, fmt::format("'{}'", tool));
     if (out.code != CLD_EXITED || out.status != 0)
-      return fail(make_error(Errc::unsupported, Step::write_id_map,
-                             fmt::format("'{}' failed{}{}", tool, out.text.empty() ? "" : ": ", out.text),
-                             "are the ranges granted in /etc/subuid and /etc/subgid?"));
+      return fail(
+          make_error(Errc::unsupported, Step::write_id_map,
+                     fmt::format("'{}' failed{}{}", tool, out.text.empty() ? "" : ": ", out.text),
+                     "are the ranges granted in /etc/subuid and /etc/subgid?"));
     ++helper_stage_;
   }
   helper_stage_ = 0;
   return true;
 }
 
-// ---- mounts of the host's making ---------------------------------------------------------------------------------------------
+// ---- mounts of the host's making ----------------------------------------------------------------
 
 Result<int> LaunchEngine::user_namespace() {
   if (!userns_.valid()) {
-    userns_ = Fd(::open(fmt::format("/proc/{}/ns/user", pid().value).c_str(), O_RDONLY | O_CLOEXEC));
+    userns_ =
+        Fd(::open(fmt::format("/proc/{}/ns/user", pid().value).c_str(), O_RDONLY | O_CLOEXEC));
     if (!userns_.valid()) return fail(errno, Step::open_source, "user namespace of the child");
   }
   return userns_.get();
@@ -574,9 +628,11 @@ Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, Tr
 }
 
 Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWanted wanted) {
-  const std::string name = path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
+  const std::string name =
+      path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
   // The kernel would ask for rights first.
-  if (path.empty() && ::fcntl(from.number, F_GETFD) < 0) return fail(errno, Step::open_source, name);
+  if (path.empty() && ::fcntl(from.number, F_GETFD) < 0)
+    return fail(errno, Step::open_source, name);
   const unsigned flags = kernel::open_tree_clone | kernel::open_tree_cloexec |
                          static_cast<unsigned>(kernel::at_no_automount) |
                          (wanted.recursive ? static_cast<unsigned>(kernel::at_recursive) : 0U) |
@@ -592,15 +648,18 @@ Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWan
     attr.attr_set = kernel::attr_idmap;
     attr.userns_fd = static_cast<std::uint64_t>(*ns);
   }
-  if (::syscall(__NR_mount_setattr, tree.get(), "", kernel::at_empty_path | (wanted.recursive ? kernel::at_recursive : 0), &attr,
+  if (::syscall(__NR_mount_setattr, tree.get(), "",
+                kernel::at_empty_path | (wanted.recursive ? kernel::at_recursive : 0), &attr,
                 sizeof attr) < 0)
-    return fail(errno, Step::set_mount_attributes, name + (wanted.idmapped ? " with shifted owners" : ""));
+    return fail(errno, Step::set_mount_attributes,
+                name + (wanted.idmapped ? " with shifted owners" : ""));
   return tree;
 }
 
 Result<bool> LaunchEngine::do_op(const op::IdmapTree& o) {
   auto tree = tree_for_child(
-      o.path, o.fd, {.recursive = o.recursive, .slave = o.slave, .idmapped = true, .optional = o.optional});
+      o.path, o.fd,
+      {.recursive = o.recursive, .slave = o.slave, .idmapped = true, .optional = o.optional});
   if (!tree) return fail(tree);
   trees_.push_back(std::move(*tree));
   return true;
@@ -614,8 +673,10 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     std::uint32_t uid = 0, gid = 0;
     for (const Op& other : plan_.ops)
       if (const auto* map = std::get_if<op::WriteIdMap>(&other)) {
-        for (const auto& r : map->uids) if (r.inside == 0) uid = r.outside;
-        for (const auto& r : map->gids) if (r.inside == 0) gid = r.outside;
+        for (const auto& r : map->uids)
+          if (r.inside == 0) uid = r.outside;
+        for (const auto& r : map->gids)
+          if (r.inside == 0) gid = r.outside;
       }
     using program::Code;
     Encoder e;
@@ -626,19 +687,31 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     std::vector<std::string> options = {"mode=0755"};
     if (o.size.value > 0) options.push_back(fmt::format("size={}", o.size.value));
     const op::Slot base{1};
-    e.add(op::MountOp{.source = op::MountOp::filesystem, .what = "tmpfs", .options = options,
-                      .place = op::MountOp::on_root, .to = base}, 0);
+    e.add(op::MountOp{.source = op::MountOp::filesystem,
+                      .what = "tmpfs",
+                      .options = options,
+                      .place = op::MountOp::on_root,
+                      .to = base},
+          0);
     std::vector<std::int16_t> sent;
     for (std::size_t i = 0; i < o.layers.size(); ++i) {
       const auto& layer = o.layers[i];
       const auto index = static_cast<std::uint32_t>(i);
-      const std::string lower = fmt::format("l{}", i), upper = fmt::format("u{}", i), work = fmt::format("w{}", i);
+      const std::string lower = fmt::format("l{}", i), upper = fmt::format("u{}", i),
+                        work = fmt::format("w{}", i);
       e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = lower}, index);
-      e.add(op::MountOp{.source = op::MountOp::tree, .what = layer.lower, .base = base, .target = lower}, index);
-      // The owner shift goes with the copy of the lower directory; it is not an op of any container's own plan.
+      e.add(
+          op::MountOp{
+              .source = op::MountOp::tree, .what = layer.lower, .base = base, .target = lower},
+          index);
+      // The owner shift goes with the copy of the lower directory; it is not an op of any
+      // container's own plan.
       if (o.idmapped) e.last().r[3] = 0;
       if (layer.upper.empty()) {
-        e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = upper, .mode = layer.mode}, index);
+        e.add(
+            op::MakeEntry{
+                .kind = op::MakeEntry::directory, .base = base, .path = upper, .mode = layer.mode},
+            index);
         program::Rec& owner = e.add(Code::set_owner, index);
         owner.r[0] = 1;
         owner.s[0] = e.text(upper);
@@ -648,11 +721,13 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
       const op::Slot to{static_cast<int>(2 + i)};
       e.add(op::MountOp{.source = op::MountOp::filesystem,
                         .what = "overlay",
-                        .options = {"lowerdir=" + lower, "upperdir=" + (layer.upper.empty() ? upper : layer.upper),
+                        .options = {"lowerdir=" + lower,
+                                    "upperdir=" + (layer.upper.empty() ? upper : layer.upper),
                                     "workdir=" + (layer.work.empty() ? work : layer.work)},
                         .cwd = base,
                         .place = op::MountOp::nowhere,
-                        .to = to}, index);
+                        .to = to},
+            index);
       sent.push_back(static_cast<std::int16_t>(to.number));
     }
     program::Rec& send = e.add(Code::send_slots, 0);
@@ -668,9 +743,11 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
   Helper::Outcome out = std::move(**done);
   helper_.reset();
   if (out.failed) {
-    const std::string where = out.op < o.layers.size() ? o.layers[out.op].lower : std::string("overlays");
+    const std::string where =
+        out.op < o.layers.size() ? o.layers[out.op].lower : std::string("overlays");
     return fail(out.error, Step::mount_root,
-                fmt::format("overlay of '{}'{}", where, out.text.empty() ? "" : " (kernel: " + out.text + ")"));
+                fmt::format("overlay of '{}'{}", where,
+                            out.text.empty() ? "" : " (kernel: " + out.text + ")"));
   }
   if (out.code != CLD_EXITED || out.status != 0 || out.received.size() != o.layers.size())
     return fail(Errc::child_vanished, Step::mount_root, "the process that builds the overlays");

@@ -11,8 +11,8 @@
 
 #include "condroid/builder.hpp"
 #include "launch/engine.hpp"
-#include "sys/wire.hpp"
 #include "launch/zygote.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -25,9 +25,11 @@ std::string default_state_dir() {
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
     return std::string(dir) + "/condroid";
   if (!root) return fmt::format("/tmp/condroid-{}", ::geteuid());
-  // Root of a user namespace that sees somebody else's /run: there may be several of those in one /tmp.
-  struct stat st{};
-  return ::stat("/proc/self/ns/user", &st) == 0 ? fmt::format("/tmp/condroid-0-{}", st.st_ino) : "/tmp/condroid-0";
+  // Root of a user namespace that sees somebody else's /run: there may be several of those in one
+  // /tmp.
+  struct stat st {};
+  return ::stat("/proc/self/ns/user", &st) == 0 ? fmt::format("/tmp/condroid-0-{}", st.st_ino)
+                                                : "/tmp/condroid-0";
 }
 
 }  // namespace
@@ -38,10 +40,10 @@ Result<Runtime> Runtime::open(RuntimeOptions options) {
   core->state_dir = options.state_dir.empty() ? default_state_dir() : options.state_dir.str();
   while (core->state_dir.size() > 1 && core->state_dir.back() == '/') core->state_dir.pop_back();
   if (core->state_dir[0] != '/')
-    return fail(Errc::bad_spec, Step::open_runtime, fmt::format("state directory '{}'", core->state_dir),
-                "an absolute path is needed");
+    return fail(Errc::bad_spec, Step::open_runtime,
+                fmt::format("state directory '{}'", core->state_dir), "an absolute path is needed");
   // A directory that the caller made stays; ours goes when it is empty.
-  struct stat st{};
+  struct stat st {};
   core->remove_state_dir = options.state_dir.empty() || ::stat(core->state_dir.c_str(), &st) < 0;
   core->options = std::move(options);
   if (core->options.sweep)
@@ -64,10 +66,13 @@ Result<Launch> Runtime::start(Plan plan, LaunchOptions options) const {
 Result<Launch> Runtime::start(std::shared_ptr<const Plan> plan, LaunchOptions options) const {
   if (!plan || plan->ops.empty()) return fail(Errc::bad_spec, Step::clone, "an empty plan");
   if (options.stop_before && *options.stop_before >= plan->ops.size())
-    return fail(Errc::bad_spec, Step::clone, fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
+    return fail(
+        Errc::bad_spec, Step::clone,
+        fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
-  auto engine = std::make_unique<detail::LaunchEngine>(core_, std::move(*zygote), std::move(plan), std::move(options));
+  auto engine = std::make_unique<detail::LaunchEngine>(core_, std::move(*zygote), std::move(plan),
+                                                       std::move(options));
   if (auto ok = engine->prepare(); !ok) return fail(ok);
   return Launch(std::move(engine));
 }
@@ -85,7 +90,8 @@ Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOption
     if (*done) return std::move(**done);
     const auto [fd, events] = launch->interest();
     if (launch->stopped() && !fd.valid())
-      return fail(Errc::stopped, Step::clone, "stopped before an op of the host; use start() to go on from there");
+      return fail(Errc::stopped, Step::clone,
+                  "stopped before an op of the host; use start() to go on from there");
     if (const int e = detail::wait_for_fd(fd.get(), events, launch->timeout()); e < 0)
       return fail(-e, Step::wait, "poll");
   }
@@ -105,7 +111,9 @@ Pid Runtime::zygote_pid() const {
   return core_->zygote && core_->zygote->alive() ? core_->zygote->pid() : Pid{};
 }
 
-Result<Container> ContainerBuilder::launch(const Runtime& runtime) const { return runtime.launch(spec()); }
+Result<Container> ContainerBuilder::launch(const Runtime& runtime) const {
+  return runtime.launch(spec());
+}
 
 }  // namespace v0
 }  // namespace condroid

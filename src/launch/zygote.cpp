@@ -19,9 +19,9 @@
 #include <cstring>
 #include <ctime>
 
-#include "sys/wire.hpp"
 #include "program/kernel.hpp"
 #include "program/syscall.hpp"
+#include "sys/wire.hpp"
 
 extern "C" {
 extern const unsigned char condroid_zygote_begin[];
@@ -62,18 +62,22 @@ Result<Fd> zygote_program() {
   if (!memory.valid() && errno == EINVAL)  // before 6.3 there is no such flag
     memory = Fd(::memfd_create("condroid-zygote", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (memory.valid()) {
-    if (!write_all(memory.get())) return fail(errno, Step::start_zygote, "writing its program to a memfd");
+    if (!write_all(memory.get()))
+      return fail(errno, Step::start_zygote, "writing its program to a memfd");
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
-    if (::fcntl(memory.get(), F_ADD_SEALS, seals | F_SEAL_EXEC) < 0 && ::fcntl(memory.get(), F_ADD_SEALS, seals) < 0)
+    if (::fcntl(memory.get(), F_ADD_SEALS, seals | F_SEAL_EXEC) < 0 &&
+        ::fcntl(memory.get(), F_ADD_SEALS, seals) < 0)
       return fail(errno, Step::start_zygote, "sealing its program");
     return memory;
   }
   const int first = errno;
-  // Where memfds may not be executed (vm.memfd_noexec): a file without a name, opened again so that nobody can write it.
+  // Where memfds may not be executed (vm.memfd_noexec): a file without a name, opened again so that
+  // nobody can write it.
   for (const char* dir : {"/run", "/dev/shm", "/var/tmp", "/tmp"}) {
     Fd writable(::open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0700));
     if (!writable.valid() || !write_all(writable.get())) continue;
-    Fd readable(::open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
+    Fd readable(
+        ::open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (readable.valid()) return readable;
   }
   return fail(first, Step::start_zygote, "memfd_create");
@@ -98,7 +102,8 @@ struct SpawnJob {
   __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined, noinline))
 #endif
 
-/// Becomes the zygote. Shares the host's memory until exec: raw system calls only, and nothing but `job` is written.
+/// Becomes the zygote. Shares the host's memory until exec: raw system calls only, and nothing but
+/// `job` is written.
 CONDROID_BARE int exec_zygote(void* argument) {
   auto& job = *static_cast<SpawnJob*>(argument);
   const kernel::RealSystem sys;
@@ -115,8 +120,9 @@ CONDROID_BARE int exec_zygote(void* argument) {
     if (e < 0) return job.error = static_cast<int>(-e), 1;
   }
   const char* const empty[1] = {nullptr};
-  const long e = sys(__NR_execveat, moved[2], reinterpret_cast<long>(""), reinterpret_cast<long>(job.argv),
-                     reinterpret_cast<long>(empty), AT_EMPTY_PATH);
+  const long e =
+      sys(__NR_execveat, moved[2], reinterpret_cast<long>(""), reinterpret_cast<long>(job.argv),
+          reinterpret_cast<long>(empty), AT_EMPTY_PATH);
   job.error = static_cast<int>(-e);
   return 1;
 }
@@ -125,7 +131,8 @@ CONDROID_BARE int exec_zygote(void* argument) {
 CONDROID_BARE int middle(void* argument) {
   auto& job = *static_cast<SpawnJob*>(argument);
   kernel::CloneArgs args{};
-  args.flags = kernel::clone_vm | kernel::clone_vfork | kernel::clone_pidfd | kernel::clone_clear_sighand;
+  args.flags =
+      kernel::clone_vm | kernel::clone_vfork | kernel::clone_pidfd | kernel::clone_clear_sighand;
   args.pidfd = reinterpret_cast<std::uint64_t>(&job.pidfd);
   args.exit_signal = 0;
   args.stack = reinterpret_cast<std::uint64_t>(job.stack);
@@ -135,18 +142,22 @@ CONDROID_BARE int middle(void* argument) {
 }
 
 /// Why the zygote could not start, in its own words.
-Error start_error(const program::Record& record, const std::string& state_dir, const std::string& name) {
+Error start_error(const program::Record& record, const std::string& state_dir,
+                  const std::string& name) {
   switch (static_cast<program::StartPart>(record.code)) {
     case program::StartPart::state_dir:
-      return sys_error(record.error, Step::open_runtime, fmt::format("state directory '{}'", state_dir));
+      return sys_error(record.error, Step::open_runtime,
+                       fmt::format("state directory '{}'", state_dir));
     case program::StartPart::owner:
-      return make_error(Errc::unsupported, Step::open_runtime,
-                        fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir,
-                                    static_cast<std::uint32_t>(record.status), record.undo_hierarchy),
-                        "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
+      return make_error(
+          Errc::unsupported, Step::open_runtime,
+          fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir,
+                      static_cast<std::uint32_t>(record.status), record.undo_hierarchy),
+          "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
     case program::StartPart::state_file:
       return sys_error(record.error, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name));
-    case program::StartPart::itself: break;
+    case program::StartPart::itself:
+      break;
   }
   return sys_error(record.error, Step::start_zygote, "its own set-up");
 }
@@ -159,7 +170,8 @@ std::chrono::nanoseconds TickClock::at(std::uint64_t ticks) const {
   const std::uint64_t now_ticks = kernel::ticks();
   const auto now = monotonic_now();
   if (now_ticks <= ticks_ || now <= time_) return now;
-  const double per_tick = static_cast<double>((now - time_).count()) / static_cast<double>(now_ticks - ticks_);
+  const double per_tick =
+      static_cast<double>((now - time_).count()) / static_cast<double>(now_ticks - ticks_);
   const double back = static_cast<double>(static_cast<std::int64_t>(now_ticks - ticks)) * per_tick;
   return now - std::chrono::nanoseconds(static_cast<std::int64_t>(back));
 }
@@ -185,7 +197,8 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   if (const int e = socket_pair(control_, theirs); e != 0)
     return fail(sys_error(e, Step::start_zygote, "socketpair"));
   Fd self(static_cast<int>(::syscall(SYS_pidfd_open, owner_, 0)));
-  if (!self.valid()) return fail(sys_error(errno, Step::start_zygote, "pidfd_open of this process"));
+  if (!self.valid())
+    return fail(sys_error(errno, Step::start_zygote, "pidfd_open of this process"));
 
   auto job = std::make_unique<SpawnJob>();
   job->program = executable->get();
@@ -218,17 +231,21 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (middle_pid < 0)
-    return fail(sys_error(static_cast<int>(-middle_pid), Step::start_zygote, "clone of the middle process"));
+    return fail(sys_error(static_cast<int>(-middle_pid), Step::start_zygote,
+                          "clone of the middle process"));
   pidfd_ = Fd(job->pidfd);
-  if (job->pid < 0) return fail(sys_error(static_cast<int>(-job->pid), Step::start_zygote, "clone"));
-  if (job->error != 0) return fail(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
+  if (job->pid < 0)
+    return fail(sys_error(static_cast<int>(-job->pid), Step::start_zygote, "clone"));
+  if (job->error != 0)
+    return fail(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
   pid_ = Pid{static_cast<std::int32_t>(job->pid)};
   theirs.reset();
 
   program::Record record{};
   for (;;) {
     const int ready = wait_for_fd(control_.get(), POLLIN, 10000);
-    if (ready == 0) return fail(Errc::zygote_lost, Step::start_zygote, "it did not answer within 10 s");
+    if (ready == 0)
+      return fail(Errc::zygote_lost, Step::start_zygote, "it did not answer within 10 s");
     if (ready < 0) return fail(-ready, Step::start_zygote, "poll");
     const Received r = receive_message(control_.get(), &record, sizeof record);
     if (r.error == EAGAIN) continue;
@@ -241,7 +258,8 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   const std::string path = state_dir + "/" + name_;
   const Fd file(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid()) return fail(errno, Step::open_runtime, fmt::format("'{}'", path));
-  void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+  void* mapped =
+      ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return fail(errno, Step::open_runtime, "mapping the state file");
   arena_ = static_cast<char*>(mapped);
   (void)::madvise(arena_, program::arena_size, MADV_RANDOM);  // as the zygote does
@@ -257,8 +275,8 @@ Zygote::~Zygote() {
   if (arena_ != nullptr) ::munmap(arena_, program::arena_size);
 }
 
-/// Tells the zygote that we are done and waits until all is undone but what was detached; ten seconds at most, it goes on
-/// by itself after that.
+/// Tells the zygote that we are done and waits until all is undone but what was detached; ten
+/// seconds at most, it goes on by itself after that.
 void Zygote::let_go() {
   if (!control_.valid() || !pidfd_.valid()) return;
   // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
@@ -266,9 +284,11 @@ void Zygote::let_go() {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   bool listening = true;
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
     if (left.count() <= 0) return;
-    std::array<pollfd, 2> waiting{{{pidfd_.get(), POLLIN, 0}, {listening ? control_.get() : -1, POLLIN, 0}}};
+    std::array<pollfd, 2> waiting{
+        {{pidfd_.get(), POLLIN, 0}, {listening ? control_.get() : -1, POLLIN, 0}}};
     if (::poll(waiting.data(), waiting.size(), static_cast<int>(left.count())) < 0) {
       if (errno == EINTR) continue;
       return;
@@ -277,7 +297,8 @@ void Zygote::let_go() {
     if (waiting[1].revents == 0) continue;
     program::Record record{};
     const Received r = receive_message(control_.get(), &record, sizeof record);
-    if (r.error == 0 && r.size == sizeof record && record.kind == program::RecordKind::staying) return;
+    if (r.error == 0 && r.size == sizeof record && record.kind == program::RecordKind::staying)
+      return;
     if (r.end || (r.error != 0 && r.error != EAGAIN)) listening = false;
   }
   // Ours to reap only if this program is a subreaper or pid 1.
@@ -301,7 +322,8 @@ bool Zygote::alive() const {
 }
 
 program::ResultPage& Zygote::page(std::uint32_t i) const noexcept {
-  return *reinterpret_cast<program::ResultPage*>(arena_ + program::arena_pages + std::size_t{i} * 4096);
+  return *reinterpret_cast<program::ResultPage*>(arena_ + program::arena_pages +
+                                                 std::size_t{i} * 4096);
 }
 
 program::LiveEntry& Zygote::live(std::uint32_t i) const noexcept {
@@ -353,12 +375,14 @@ int Zygote::request_surely(const program::Request& request, std::span<const int>
 
 Result<void> RuntimeCore::check_owner() const {
   if (owner == ::getpid()) return {};
-  return fail(Errc::in_forked_child, Step::clone, "this process is a fork of the one that opened the Runtime",
+  return fail(Errc::in_forked_child, Step::clone,
+              "this process is a fork of the one that opened the Runtime",
               "open a Runtime of its own here");
 }
 
 Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
-  // Before the lock: another thread may have held it at the fork, and here nobody would let go of it.
+  // Before the lock: another thread may have held it at the fork, and here nobody would let go of
+  // it.
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::lock_guard lock(mutex);
   if (zygote && zygote->alive()) return zygote;

@@ -1,4 +1,5 @@
-// The host's side of one zygote: its process, the arena file that both map, and the lists of free places in it. Private.
+// The host's side of one zygote: its process, the arena file that both map, and the lists of free
+// places in it. Private.
 #pragma once
 
 #include <array>
@@ -31,7 +32,8 @@ class TickClock {
   std::chrono::nanoseconds time_;
 };
 
-/// One running zygote. Shared by the Runtime and everything launched through it; the last owner ends it. Thread-safe.
+/// One running zygote. Shared by the Runtime and everything launched through it; the last owner
+/// ends it. Thread-safe.
 class Zygote {
  public:
   /// Starts one. Blocks for about a millisecond.
@@ -43,7 +45,8 @@ class Zygote {
   ~Zygote();
 
   [[nodiscard]] bool alive() const;  ///< One poll(2).
-  /// When it is dead: ends and removes what it can no longer. Nothing while it lives, or the second time.
+  /// When it is dead: ends and removes what it can no longer. Nothing while it lives, or the second
+  /// time.
   void bury();
   [[nodiscard]] int control() const noexcept { return control_.get(); }
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
@@ -63,12 +66,16 @@ class Zygote {
   /// Sends a request; errno, or 0.
   [[nodiscard]] int request(const program::Request& request, std::span<const int> fds = {}) const;
 
-  /// The same for one that must arrive: waits while the zygote has more to read than its socket holds, ten seconds at most.
-  [[nodiscard]] int request_surely(const program::Request& request, std::span<const int> fds = {}) const;
+  /// The same for one that must arrive: waits while the zygote has more to read than its socket
+  /// holds, ten seconds at most.
+  [[nodiscard]] int request_surely(const program::Request& request,
+                                   std::span<const int> fds = {}) const;
 
-  /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so that it is undone.
+  /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so
+  /// that it is undone.
   /// @returns an O_PATH descriptor that stays open as long as the zygote.
-  [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h, const std::string& parent,
+  [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
+                                       const std::string& parent,
                                        const std::vector<std::string>& controllers);
 
  private:
@@ -89,7 +96,7 @@ class Zygote {
   std::atomic<std::uint64_t> last_id_{0};
 
   std::mutex mutex_;
-  std::vector<std::uint32_t> free_live_;   // given back; else the next unused one
+  std::vector<std::uint32_t> free_live_;  // given back; else the next unused one
   std::vector<std::uint32_t> free_pages_;
   std::uint32_t next_live_ = 0;
   std::uint32_t next_page_ = 0;

@@ -259,8 +259,7 @@ void Checks::mount(std::string_view f, const FsMount& m) const {
   if (m.type.empty())
     refusals.bad(field + ".type", "is empty", "say one of /proc/filesystems");
   else if (m.type.size() > 255 || m.type.find('/') != std::string::npos)
-    refusals.bad(field + ".type",
-                 fmt::format("{} is no file system", quoted(m.type.substr(0, 80))),
+    refusals.bad(field + ".type", fmt::format("{} is no file system", quoted(m.type.substr(0, 80))),
                  "say one of /proc/filesystems");
   else
     text(field + ".type", m.type);
@@ -328,14 +327,14 @@ void Checks::devices() const {
         refusals.bad(field, fmt::format("{} is there twice", quoted(n.name)),
                      "leave out one of them");
     // 12 and 20 bits, since Linux 2.6.
-    const char* const numbers = "ls -l shows the numbers of a node; /proc/devices lists the major ones";
+    const char* const numbers =
+        "ls -l shows the numbers of a node; /proc/devices lists the major ones";
     if (n.major > 0xfffU)
       refusals.bad(field, fmt::format("major {} is beyond 4095", n.major), numbers);
     if (n.minor > 0xfffffU)
       refusals.bad(field, fmt::format("minor {} is beyond 1048575", n.minor), numbers);
     if (n.uid.value == no_id || n.gid.value == no_id)
-      refusals.bad(field, fmt::format("{} stands for no id", no_id),
-                   "use an id of the container");
+      refusals.bad(field, fmt::format("{} stands for no id", no_id), "use an id of the container");
     mode(field, n.mode);
   }
 }

@@ -138,9 +138,10 @@ void Checks::stdio() const {
       refusals.bad(field, fmt::format("number {} is not 3 or more", fd.number),
                    "0 to 2 are process.stdio");
     else if (fd.number > largest_number || static_cast<std::uint64_t>(fd.number) >= open_files)
-      refusals.bad(field, fmt::format("number {} is beyond the last descriptor, {}", fd.number,
-                                      std::min<std::uint64_t>(
-                                          largest_number, open_files == 0 ? 0 : open_files - 1)),
+      refusals.bad(field,
+                   fmt::format("number {} is beyond the last descriptor, {}", fd.number,
+                               std::min<std::uint64_t>(largest_number,
+                                                       open_files == 0 ? 0 : open_files - 1)),
                    "use a lower number, or a higher limit of open files");
     for (std::size_t k = 0; k < i; ++k)
       if (p.descriptors[k].number == fd.number)
@@ -187,9 +188,10 @@ void Checks::scheduling() const {
     refusals.bad(field, fmt::format("{} is not among 1 to 99", s.priority),
                  "set a priority with a real-time policy");
   if (!real_time && s.priority != 0)
-    refusals.bad(field, fmt::format("'{}' has no priority; process.scheduling.nice has one",
-                                    name_of(s.policy)),
-                 "set the policy to fifo or round_robin, or the priority to 0");
+    refusals.bad(
+        field,
+        fmt::format("'{}' has no priority; process.scheduling.nice has one", name_of(s.policy)),
+        "set the policy to fifo or round_robin, or the priority to 0");
   constexpr auto rtprio = static_cast<std::size_t>(Rlimit::rtprio);
   std::uint64_t most =
       facts.rlimits.size() > rtprio ? facts.rlimits[rtprio].first : RlimitSetting::unlimited;

@@ -124,9 +124,9 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
                              d.next_slot, op::slot_count),
                  "use fewer mounts, terminals and descriptors");
   if (d.plan.ops.size() > most_ops)
-    refusals.bad(
-        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
-        "use fewer mounts and settings");
+    refusals.bad("spec",
+                 fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
+                 "use fewer mounts and settings");
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);
 }

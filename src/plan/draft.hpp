@@ -23,7 +23,8 @@ struct Draft {
   op::Slot root = {};
   op::Slot dev = {};
   op::Slot devpts = {};
-  op::Slot proc_dir = {};  ///< "/proc" and "/sys", where they are the usual ones and nothing can lie on top of them.
+  /// "/proc" and "/sys", where they are the usual ones and nothing can lie on top of them.
+  op::Slot proc_dir = {};
   op::Slot sys_dir = {};
   op::Slot console = {};               ///< The slave.
   std::vector<op::Slot> sources = {};  ///< By index of Spec::mounts: what the host opened for it.

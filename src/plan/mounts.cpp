@@ -36,7 +36,8 @@ op::MountOp at_target(const Draft& d, const GuestPath& target, Flags<MountFlag> 
 
 /// In our own /dev there is nothing but what we made there.
 op::Slot dev_of(const Draft& d, const GuestPath& target, std::optional<std::size_t> index) {
-  return !index && d.dev.valid() && parent_of(normalized(target.str())) == "/dev" ? d.dev : op::Slot{};
+  return !index && d.dev.valid() && parent_of(normalized(target.str())) == "/dev" ? d.dev
+                                                                                  : op::Slot{};
 }
 
 op::MountOp new_fs(op::MountOp m, std::string type, std::vector<std::string> options = {}) {
@@ -74,24 +75,29 @@ void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> index) {
 
 /// Whether something in this directory is masked or made read-only.
 bool hides_in(const Draft& d, std::string_view dir) {
-  const auto there = [&](const GuestPath& path) { return parent_of(normalized(path.str())) == dir; };
+  const auto there = [&](const GuestPath& path) {
+    return parent_of(normalized(path.str())) == dir;
+  };
   return std::ranges::any_of(d.spec.security.masked_paths, there) ||
          std::ranges::any_of(d.spec.security.read_only_paths, there);
 }
 
-/// Keeps one of the usual kernel file systems at hand for what is hidden in it. A mount of the user's that goes where links
-/// lead could lie on top of it.
+/// Keeps one of the usual kernel file systems at hand for what is hidden in it. A mount of the
+/// user's that goes where links lead could lie on top of it.
 op::Slot keep_for_hiding(Draft& d, const GuestPath& target, std::optional<std::size_t> index) {
   const auto follows = [](const Mount& m) {
     return std::visit([](const auto& x) { return x.common.follow_links; }, m);
   };
-  if (index || !hides_in(d, normalized(target.str())) || std::ranges::any_of(d.spec.mounts, follows)) return {};
+  if (index || !hides_in(d, normalized(target.str())) ||
+      std::ranges::any_of(d.spec.mounts, follows))
+    return {};
   return d.slot();
 }
 
 void emit(Draft& d, const Proc& p, std::optional<std::size_t> index) {
   op::MountOp m = at_target(d, p.target, p.flags, p.common);
-  if (normalized(p.target.str()) == "/proc") m.to = d.proc_dir = keep_for_hiding(d, p.target, index);
+  if (normalized(p.target.str()) == "/proc")
+    m.to = d.proc_dir = keep_for_hiding(d, p.target, index);
   std::vector<std::string> options;
   if (p.pids_only) options.emplace_back("subset=pid");
   if (p.hide_others) options.emplace_back("hidepid=invisible");
@@ -138,7 +144,8 @@ void emit(Draft& d, const Mqueue& q, std::optional<std::size_t> index) {
 void emit(Draft& d, const Devpts& p, std::optional<std::size_t> index) {
   std::vector<std::string> options = {"newinstance", "ptmxmode=0666", "mode=0620"};
   // Of a user namespace that is not ours to make we do not know whether it has that group.
-  if (d.shape.ids.has_gid(5) && !d.shape.ids.joined && (d.shape.ids.own || d.facts.initial_user_namespace))
+  if (d.shape.ids.has_gid(5) && !d.shape.ids.joined &&
+      (d.shape.ids.own || d.facts.initial_user_namespace))
     options.emplace_back("gid=5");
   options.push_back(fmt::format("max={}", p.max));
   op::MountOp m = new_fs(at_target(d, p.target, p.flags, p.common), "devpts", std::move(options));
@@ -303,7 +310,8 @@ void hide_kernel(Draft& d) {
   }
   for (const GuestPath& given : d.spec.security.masked_paths) {
     std::string path = normalized(given.str());
-    d.add(op::MaskPath{.base = d.root, .dir = dir_of(path), .path = std::move(path), .null = d.dev});
+    d.add(
+        op::MaskPath{.base = d.root, .dir = dir_of(path), .path = std::move(path), .null = d.dev});
   }
 }
 

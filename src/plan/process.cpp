@@ -56,9 +56,9 @@ void settle_process(Draft& d) {
   if (p.personality != Personality::native) d.add(op::SetPersonality{.personality = p.personality});
   if (p.umask) d.add(op::SetUmask{.umask = *p.umask});
   if (security.own_keyring) d.add(op::JoinKeyring{});
-  const bool on_console = std::ranges::any_of(
-      std::initializer_list<Stream>{p.stdio.in, p.stdio.out, p.stdio.err},
-      [](const Stream& s) { return s.kind == Stream::pty; });
+  const bool on_console =
+      std::ranges::any_of(std::initializer_list<Stream>{p.stdio.in, p.stdio.out, p.stdio.err},
+                          [](const Stream& s) { return s.kind == Stream::pty; });
   const op::Slot terminal = p.controlling_terminal && on_console ? d.console : op::Slot{};
   if (p.new_session) d.add(op::NewSession{.terminal = p.init ? op::Slot{} : terminal});
   place_descriptors(d);
@@ -78,7 +78,8 @@ void settle_process(Draft& d) {
   if (security.no_new_privs) d.add(op::NoNewPrivs{});
   if (p.init) {
     d.add(op::StartInit{});
-    // A session of the command's own: what is typed at the terminal reaches it once, not by way of the init again.
+    // A session of the command's own: what is typed at the terminal reaches it once, not by way of
+    // the init again.
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});

@@ -81,10 +81,10 @@ bool Checks::host_path(std::string_view field, const HostPath& path) const {
     return false;
   }
   if (path.str().size() > longest_path) {
-    refusals.bad(field,
-                 fmt::format("is {} bytes long; a path has at most {}", path.str().size(),
-                             longest_path),
-                 "use a shorter path, or a descriptor where one is taken");
+    refusals.bad(
+        field,
+        fmt::format("is {} bytes long; a path has at most {}", path.str().size(), longest_path),
+        "use a shorter path, or a descriptor where one is taken");
     return false;
   }
   return true;
@@ -258,10 +258,10 @@ void Checks::id_map() const {
       refusals.bad(side.field, "is empty, so nobody could be anybody",
                    "give at least one range, or another idmap.kind");
     if (side.ranges.size() > most_map_entries) {
-      refusals.bad(side.field,
-                   fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(),
-                               most_map_entries),
-                   "use fewer and larger ones");
+      refusals.bad(
+          side.field,
+          fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(), most_map_entries),
+          "use fewer and larger ones");
       continue;
     }
     for (std::size_t i = 0; i < side.ranges.size(); ++i) {

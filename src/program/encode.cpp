@@ -113,7 +113,8 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             Rec& r = add(Code::set_time_offsets, index);
             r.r[0] = reg(x.proc);
             r.n[0] = x.dumpable ? 1 : 0;
-            r.s[0] = text(line("monotonic", x.offsets.monotonic) + line("boottime", x.offsets.boottime));
+            r.s[0] =
+                text(line("monotonic", x.offsets.monotonic) + line("boottime", x.offsets.boottime));
           },
           [&](const op::Sync& x) {
             std::vector<std::int16_t> regs;
@@ -138,14 +139,15 @@ void Encoder::add(const Op& o, std::uint32_t index) {
           [&](const op::MountOp& x) {
             Rec& r = add(Code::mount, index);
             r.flags = static_cast<std::uint16_t>(
-                (x.source == op::MountOp::tree         ? program::mount_tree
-                 : x.source == op::MountOp::slot       ? program::mount_slot
-                                                       : program::mount_fs) |
+                (x.source == op::MountOp::tree   ? program::mount_tree
+                 : x.source == op::MountOp::slot ? program::mount_slot
+                                                 : program::mount_fs) |
                 (x.recursive ? program::mount_recursive : 0) |
                 (x.recursive_flags ? program::mount_recursive_flags : 0) |
                 (x.place == op::MountOp::at_target ? program::mount_at_target : 0) |
                 (x.place == op::MountOp::on_root ? program::mount_on_root : 0) |
-                (x.create ? program::mount_create : 0) | (x.follow_links ? program::mount_follow : 0) |
+                (x.create ? program::mount_create : 0) |
+                (x.follow_links ? program::mount_follow : 0) |
                 (x.optional ? program::mount_optional : 0) |
                 (x.dir.valid() ? program::mount_near : 0));
             r.r[0] = reg(x.dir.valid() ? x.dir : x.base);
@@ -197,9 +199,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             hidden(r, x);
             r.r[1] = reg(x.null);
           },
-          [&](const op::ProtectPath& x) {
-            hidden(add(Code::protect_path, index), x);
-          },
+          [&](const op::ProtectPath& x) { hidden(add(Code::protect_path, index), x); },
           [&](const op::SetMountFlags& x) {
             Rec& r = add(Code::set_mount_flags, index);
             r.r[0] = reg(x.mount);
@@ -260,9 +260,10 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             std::vector<std::uint32_t> groups;
             for (const Gid g : x.groups) groups.push_back(g.value);
             Rec& r = add(Code::set_credentials, index);
-            r.flags = static_cast<std::uint16_t>((x.set_groups ? program::cred_set_groups : 0) |
-                                                 (x.ambient ? program::cred_ambient : 0) |
-                                                 (x.groups_may_stay ? program::cred_groups_may_stay : 0));
+            r.flags =
+                static_cast<std::uint16_t>((x.set_groups ? program::cred_set_groups : 0) |
+                                           (x.ambient ? program::cred_ambient : 0) |
+                                           (x.groups_may_stay ? program::cred_groups_may_stay : 0));
             r.s[0] = bytes(groups.data(), groups.size() * sizeof groups[0], 4);
             r.n[0] = pair(x.uid.value, x.gid.value);
             r.n[1] = x.capabilities.bits();
@@ -291,7 +292,8 @@ Result<Program> Encoder::finish(std::uint32_t stop_before) const {
   if (total > program::max_program)
     return fail(Errc::bad_spec, Step::compile,
                 fmt::format("the program of this container has {} bytes", total),
-                fmt::format("arguments, environment and mounts may take {} together", program::max_program));
+                fmt::format("arguments, environment and mounts may take {} together",
+                            program::max_program));
   if (slots_.size() > program::max_passed)
     return fail(Errc::bad_spec, Step::compile, fmt::format("{} descriptors", slots_.size()),
                 fmt::format("at most {} go with one launch", program::max_passed));

@@ -1,6 +1,6 @@
-// The flat program that a container's process interprets between clone and exec, the page in which it leaves its result,
-// and the messages between host, zygote and child. Shared by the library and the freestanding zygote: no libc here, only
-// fixed-size, trivially copyable data.
+// The flat program that a container's process interprets between clone and exec, the page in which
+// it leaves its result, and the messages between host, zygote and child. Shared by the library and
+// the freestanding zygote: no libc here, only fixed-size, trivially copyable data.
 #pragma once
 
 #include <stddef.h>
@@ -14,58 +14,69 @@ inline constexpr unsigned slot_count = 256;
 inline constexpr unsigned max_passed = 250;  // SCM_MAX_FD is 253
 inline constexpr unsigned max_ptys = 65;
 inline constexpr uint32_t max_program = 8U << 20U;
-inline constexpr uint32_t chunk_size = 64U << 10U;  // programs travel over the sync socket in pieces of this size
+// programs travel over the sync socket in pieces of this size
+inline constexpr uint32_t chunk_size = 64U << 10U;
 
-/// What an instruction does. Operands are named beside each: r = registers (slots), s = strings, n = numbers.
+/// What an instruction does. Operands are named beside each: r = registers (slots), s = strings, n
+/// = numbers.
 enum class Code : uint16_t {
   arm_death_signal = 1,  // n0 signal, n1 dumpable
   enter_cgroup,          // r0 tasks
   unshare,               // n0 CLONE_NEW* bits
   join_namespace,        // r0 ns, n0 CLONE_NEW* bit
   set_time_offsets,      // r0 proc, s0 text for timens_offsets, n0 dumpable meanwhile
-  sync,                  // n0 message to send, n1 message to wait for, s0 list of int16 registers for descriptors
-  become_root,           // n0 uid, n1 gid, n2 0 groups stay, 1 none, 2 none unless denied
-  contain_propagation,   // n0 propagation
-  mount,                 // see MountFlags
-  make_directory,        // r0 base, s0 path, n0 mode
-  make_link,             // r0 base, s0 path, s1 content
-  make_file,             // r0 base, s0 path, s1 content, n0 mode
-  make_node,             // r0 base, s0 path, s1 host path, n0 mode with type, n1 dev_t, n2 uid | gid << 32, n3 bind
-  open_pty,              // r0 devpts, r1 dev, r2 slave out, s0 path, s1 second path, n0 uid|gid<<32, n1 rows|cols<<16, n2 second is a bind
-  send_ptys,             // n0 count
-  mask_path,             // r0 base, r1 directory with "null", s0 path, flags
-  protect_path,          // r0 base, s0 path, flags
-  set_mount_flags,       // r0 mount, n0 attr, n1 propagation, n2 recursive
-  pivot_root,            // r0 root
-  set_hostname,          // s0
-  set_domainname,        // s0
+  // n0 message to send, n1 message to wait for, s0 list of int16 registers for descriptors
+  sync,
+  become_root,          // n0 uid, n1 gid, n2 0 groups stay, 1 none, 2 none unless denied
+  contain_propagation,  // n0 propagation
+  mount,                // see MountFlags
+  make_directory,       // r0 base, s0 path, n0 mode
+  make_link,            // r0 base, s0 path, s1 content
+  make_file,            // r0 base, s0 path, s1 content, n0 mode
+  // r0 base, s0 path, s1 host path, n0 mode with type, n1 dev_t, n2 uid | gid << 32, n3 bind
+  make_node,
+  // r0 devpts, r1 dev, r2 slave out, s0 path, s1 second path, n0 uid|gid<<32, n1 rows|cols<<16, n2
+  // second is a bind
+  open_pty,
+  send_ptys,        // n0 count
+  mask_path,        // r0 base, r1 directory with "null", s0 path, flags
+  protect_path,     // r0 base, s0 path, flags
+  set_mount_flags,  // r0 mount, n0 attr, n1 propagation, n2 recursive
+  pivot_root,       // r0 root
+  set_hostname,     // s0
+  set_domainname,   // s0
   raise_loopback,
-  write_setting,         // r0 proc, s0 path, s1 value, n0 dumpable meanwhile
-  set_rlimit,            // n0 resource, n1 soft, n2 hard
-  set_scheduling,        // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
-  set_personality,       // n0
-  set_umask,             // n0
+  write_setting,    // r0 proc, s0 path, s1 value, n0 dumpable meanwhile
+  set_rlimit,       // n0 resource, n1 soft, n2 hard
+  set_scheduling,   // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
+  set_personality,  // n0
+  set_umask,        // n0
   join_keyring,
-  new_session,           // r0 terminal
-  place_descriptors,     // s0 list of Placement
-  change_directory,      // s0, n0 create
-  set_credentials,       // n0 uid | gid << 32, n1 caps, n2 last capability, n3 death signal, s0 groups (uint32), flags
+  new_session,        // r0 terminal
+  place_descriptors,  // s0 list of Placement
+  change_directory,   // s0, n0 create
+  // n0 uid | gid << 32, n1 caps, n2 last capability, n3 death signal, s0 groups (uint32), flags
+  set_credentials,
   no_new_privs,
   start_init,
-  exec,                  // s0 paths (NUL separated), s1 argv, s2 envp, s3 room for pointers, n0 argc, n1 envc, n2 paths
-  set_owner,             // r0 base, s0 path, n0 uid | gid << 32
-  send_slots,            // s0 list of int16 registers: sent up with message trees
-  end,                   // leave with status 0: a throwaway helper
+  // s0 paths (NUL separated), s1 argv, s2 envp, s3 room for pointers, n0 argc, n1 envc, n2 paths
+  exec,
+  set_owner,   // r0 base, s0 path, n0 uid | gid << 32
+  send_slots,  // s0 list of int16 registers: sent up with message trees
+  end,         // leave with status 0: a throwaway helper
 };
 inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::end) + 1;
 
-// Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0 what, s1 target,
-// s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd register, n3 number of options.
-inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs = 1U << 2U, mount_recursive = 1U << 3U,
-                          mount_recursive_flags = 1U << 4U, mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
-                          mount_create = 1U << 7U, mount_follow = 1U << 8U, mount_optional = 1U << 9U,
-                          mount_near = 1U << 10U;
-// Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0, which nobody else has seen.
+// Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
+// what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
+// register, n3 number of options.
+inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs = 1U << 2U,
+                          mount_recursive = 1U << 3U, mount_recursive_flags = 1U << 4U,
+                          mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
+                          mount_create = 1U << 7U, mount_follow = 1U << 8U,
+                          mount_optional = 1U << 9U, mount_near = 1U << 10U;
+// Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0,
+// which nobody else has seen.
 inline constexpr uint16_t path_near = 1U << 0U;
 // Rec::flags of Code::set_credentials.
 inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U,
@@ -94,14 +105,15 @@ struct Placement {
 
 struct Header {
   uint32_t magic;
-  uint32_t total;        ///< Of everything: header, records, blob.
-  uint32_t count;        ///< Of records; they follow the header.
-  uint32_t blob;         ///< Where the blob begins.
+  uint32_t total;  ///< Of everything: header, records, blob.
+  uint32_t count;  ///< Of records; they follow the header.
+  uint32_t blob;   ///< Where the blob begins.
   uint32_t blob_size;
   uint32_t stop_before;  ///< Index of an op of the plan, or no_op.
-  uint32_t passed;       ///< So many registers are filled from descriptors that came with the clone request, as said
-  uint32_t reserved;     ///< by `slots`.
-  int16_t slots[256];    ///< Register of each passed descriptor, in order.
+  /// So many registers are filled from descriptors that came with the clone request, as said
+  uint32_t passed;
+  uint32_t reserved;   ///< by `slots`.
+  int16_t slots[256];  ///< Register of each passed descriptor, in order.
 };
 static_assert(sizeof(Header) % 8 == 0);
 
@@ -133,11 +145,12 @@ enum class Part : uint16_t {
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };
 
-/// What the child leaves for the host. The host treats it as hostile input and copies what it uses, once.
+/// What the child leaves for the host. The host treats it as hostile input and copies what it uses,
+/// once.
 struct ResultPage {
   ChildState state;
-  uint32_t op;         ///< Index of the op it is at.
-  int32_t error;       ///< errno, when failed.
+  uint32_t op;    ///< Index of the op it is at.
+  int32_t error;  ///< errno, when failed.
   Part part;
   uint16_t detail;     ///< Which option, entry or group.
   uint32_t stamps;     ///< How many of `ticks` are filled.
@@ -152,11 +165,12 @@ struct ResultPage {
 };
 static_assert(sizeof(ResultPage) <= 4096);
 
-/// One running container, as the next Runtime on the same state directory finds it if host and zygote both die.
+/// One running container, as the next Runtime on the same state directory finds it if host and
+/// zygote both die.
 struct LiveEntry {
-  int32_t pid;       ///< Written by the kernel in clone3(2) (CLONE_PARENT_SETTID); 0: none.
+  int32_t pid;  ///< Written by the kernel in clone3(2) (CLONE_PARENT_SETTID); 0: none.
   uint32_t detached;
-  uint64_t born;     ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
+  uint64_t born;  ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
   uint64_t reserved;
   uint64_t cgroups;  ///< Bit per hierarchy.
   char name[96];     ///< "<name>.<id>": its cgroup below the runtime's.
@@ -172,10 +186,12 @@ struct ArenaHeader {
   uint32_t version;
   int32_t host;
   int32_t zygote;
-  int64_t join_result;                      ///< Of the zygote's helper that joins namespaces and clones.
+  /// Of the zygote's helper that joins namespaces and clones.
+  int64_t join_result;
   int32_t join_pidfd;
-  char runtime[64];                         ///< "condroid-<id>"
-  char parents[max_hierarchies][240];       ///< Directories in which the runtime's cgroups are, for a later sweep.
+  char runtime[64];  ///< "condroid-<id>"
+  /// Directories in which the runtime's cgroups are, for a later sweep.
+  char parents[max_hierarchies][240];
 };
 
 inline constexpr size_t arena_live = 8192;
@@ -183,7 +199,7 @@ static_assert(sizeof(ArenaHeader) <= arena_live);
 inline constexpr size_t arena_pages = arena_live + size_t{max_live} * sizeof(LiveEntry);
 inline constexpr size_t arena_size = arena_pages + size_t{max_pages} * 4096;
 
-// ---- messages ------------------------------------------------------------------------------------------------------
+// ---- messages -----------------------------------------------------------------------------------
 
 /// On the sync socket, both ways.
 enum class SyncKind : uint32_t {
@@ -206,26 +222,29 @@ struct SyncMessage {
 
 enum class RequestKind : uint32_t { clone = 1, adopt, detach, release };
 
-/// request_share_memory: the child may run in the zygote's own memory until it executes its command, which saves copying
-/// and faulting pages. Only for a child that goes straight to exec, and that nothing can hurt the zygote through: see
-/// may_share_memory() in the host.
-/// request_bare_mounts: the child's mount namespace may begin empty. The zygote keeps an empty one to copy, from the second
-/// such request on; with it, Code::unshare and Code::pivot_root have less to do.
-inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U, request_share_memory = 1U << 2U,
-                          request_bare_mounts = 1U << 3U;
+/// request_share_memory: the child may run in the zygote's own memory until it executes its
+/// command, which saves copying and faulting pages. Only for a child that goes straight to exec,
+/// and that nothing can hurt the zygote through: see may_share_memory() in the host.
+/// request_bare_mounts: the child's mount namespace may begin empty. The zygote keeps an empty one
+/// to copy, from the second such request on; with it, Code::unshare and Code::pivot_root have less
+/// to do.
+inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U,
+                          request_share_memory = 1U << 2U, request_bare_mounts = 1U << 3U;
 
-/// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync socket, passed ones.
+/// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync
+/// socket, passed ones.
 struct Request {
   uint32_t magic;
   RequestKind kind;
-  uint32_t live;        ///< Index of the LiveEntry.
-  uint32_t page;        ///< Index of the ResultPage.
+  uint32_t live;  ///< Index of the LiveEntry.
+  uint32_t page;  ///< Index of the ResultPage.
   uint64_t clone_flags;
   uint32_t flags;
-  uint32_t joins;       ///< How many namespaces a helper joins before it clones.
-  uint64_t cgroups;     ///< clone: bit per hierarchy with a cgroup to be removed; adopt: the hierarchy's index.
-  uint64_t v2;          ///< Bit per hierarchy; adopt: 1 if it is v2.
-  uint64_t memory;      ///< Bit of the hierarchy that counts out-of-memory kills.
+  uint32_t joins;  ///< How many namespaces a helper joins before it clones.
+  /// clone: bit per hierarchy with a cgroup to be removed; adopt: the hierarchy's index.
+  uint64_t cgroups;
+  uint64_t v2;      ///< Bit per hierarchy; adopt: 1 if it is v2.
+  uint64_t memory;  ///< Bit of the hierarchy that counts out-of-memory kills.
   uint32_t program_size;
   uint32_t reserved;
   char name[96];
@@ -236,28 +255,31 @@ enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited, staying };
 /// Where the zygote's own start failed: Record::code of a `failed` on the control socket.
 enum class StartPart : int32_t {
   itself,
-  state_dir,    ///< Making or opening the state directory.
-  owner,        ///< It is somebody else's: Record::status is its owner, Record::undo_hierarchy its mode.
-  state_file,   ///< Making, sizing, locking or mapping the file.
+  state_dir,  ///< Making or opening the state directory.
+  /// It is somebody else's: Record::status is its owner, Record::undo_hierarchy its mode.
+  owner,
+  state_file,  ///< Making, sizing, locking or mapping the file.
 };
 
-/// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`, when the
-/// host let go and only detached containers are left. The others on a launch's exit socket.
+/// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`,
+/// when the host let go and only detached containers are left. The others on a launch's exit
+/// socket.
 struct Record {
   uint32_t magic;
   RecordKind kind;
   int32_t pid;
-  int32_t error;           ///< failed: errno of clone3 or of joining. exited: why it could not be watched, and was killed.
-  int32_t code;            ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
-  int32_t status;          ///< exited: exit code or signal.
-  int32_t undo_error;      ///< exited: errno of the first cgroup that could not be removed.
+  /// failed: errno of clone3 or of joining. exited: why it could not be watched, and was killed.
+  int32_t error;
+  int32_t code;        ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
+  int32_t status;      ///< exited: exit code or signal.
+  int32_t undo_error;  ///< exited: errno of the first cgroup that could not be removed.
   uint32_t undo_hierarchy;
   uint64_t oom_kills;
-  uint64_t rusage[18];     ///< The kernel's struct rusage.
+  uint64_t rusage[18];  ///< The kernel's struct rusage.
 };
 
 // Descriptors of the zygote, from its first instruction on.
-inline constexpr int fd_control = 3, fd_host = 4, fd_state = 5, fd_self = 6, fd_epoll = 7, fd_arena = 8,
-                     fd_bare_mounts = 9;
+inline constexpr int fd_control = 3, fd_host = 4, fd_state = 5, fd_self = 6, fd_epoll = 7,
+                     fd_arena = 8, fd_bare_mounts = 9;
 
 }  // namespace condroid::program

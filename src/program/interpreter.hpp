@@ -1,10 +1,10 @@
-// The interpreter: everything that runs in a container's process between clone and exec. Freestanding, one thread, no
-// allocation, raw system calls. A template over the system calls, so that tests run this very code with recording,
-// failing ones.
+// The interpreter: everything that runs in a container's process between clone and exec.
+// Freestanding, one thread, no allocation, raw system calls. A template over the system calls, so
+// that tests run this very code with recording, failing ones.
 //
-// Rules (docs/child-rules.md): nothing is believed of what is found in the container's root; paths there are looked up by
-// openat2 from a descriptor; every result is looked at; a failure leaves (op, part, errno) in the result page and the
-// process ends.
+// Rules (docs/child-rules.md): nothing is believed of what is found in the container's root; paths
+// there are looked up by openat2 from a descriptor; every result is looked at; a failure leaves
+// (op, part, errno) in the result page and the process ends.
 #pragma once
 
 #include "program/format.hpp"
@@ -16,14 +16,14 @@ using namespace condroid::kernel;
 
 /// What the process knows besides its program.
 struct ChildContext {
-  int sync = -1;          ///< Its end of the sync socket.
-  int zygote = -1;        ///< pidfd of the zygote: readable when it is dead.
-  int bare_mounts = -1;   ///< An empty mount namespace; -1: the host's is copied.
+  int sync = -1;         ///< Its end of the sync socket.
+  int zygote = -1;       ///< pidfd of the zygote: readable when it is dead.
+  int bare_mounts = -1;  ///< An empty mount namespace; -1: the host's is copied.
   int passed[max_passed] = {};
   unsigned passed_count = 0;
   ResultPage* page = nullptr;
-  void* arena = nullptr;  ///< The shared mapping, given up by the small init.
-  Rlimit64 nofile{};      ///< The caller's limit, which the zygote raised for itself.
+  void* arena = nullptr;      ///< The shared mapping, given up by the small init.
+  Rlimit64 nofile{};          ///< The caller's limit, which the zygote raised for itself.
   uint32_t program_size = 0;  ///< As the host announced it.
   char* room = nullptr;       ///< Memory for the program; without it some is mapped.
 };
@@ -35,7 +35,8 @@ class Interpreter {
     for (auto& r : regs_) r = -1;
   }
 
-  /// Reads the program from the sync socket and runs it. Comes back only on failure or at Code::end.
+  /// Reads the program from the sync socket and runs it. Comes back only on failure or at
+  /// Code::end.
   int run() {
     cx_.page->started = ticks();
     cx_.page->state = ChildState::reading;
@@ -46,9 +47,10 @@ class Interpreter {
 
   /// Checks a program once: after this every register, string and count in it is in bounds.
   [[nodiscard]] static bool valid(const Header& h, size_t size) {
-    if (size < sizeof(Header) || h.magic != magic || h.total != size || size > max_program) return false;
-    if (h.count > 65536 || h.blob < sizeof(Header) + uint64_t{h.count} * sizeof(Rec) || h.blob > size ||
-        h.blob % 8 != 0 || h.blob_size != size - h.blob || h.passed > max_passed)
+    if (size < sizeof(Header) || h.magic != magic || h.total != size || size > max_program)
+      return false;
+    if (h.count > 65536 || h.blob < sizeof(Header) + uint64_t{h.count} * sizeof(Rec) ||
+        h.blob > size || h.blob % 8 != 0 || h.blob_size != size - h.blob || h.passed > max_passed)
       return false;
     if (h.blob_size == 0) return false;
     for (const int16_t r : h.slots)
@@ -57,11 +59,14 @@ class Interpreter {
     const auto* blob = reinterpret_cast<const char*>(&h) + h.blob;
     for (uint32_t i = 0; i < h.count; ++i) {
       const Rec& x = recs[i];
-      if (static_cast<uint16_t>(x.code) == 0 || static_cast<uint16_t>(x.code) >= code_count) return false;
+      if (static_cast<uint16_t>(x.code) == 0 || static_cast<uint16_t>(x.code) >= code_count)
+        return false;
       for (const int16_t r : x.r)
         if (r < -1 || r >= static_cast<int>(slot_count)) return false;
       for (const Str& s : x.s)
-        if (s.offset >= h.blob_size || s.size >= h.blob_size - s.offset || blob[s.offset + s.size] != 0) return false;
+        if (s.offset >= h.blob_size || s.size >= h.blob_size - s.offset ||
+            blob[s.offset + s.size] != 0)
+          return false;
       if (!operands_fit(x, blob)) return false;
     }
     return true;
@@ -123,8 +128,8 @@ class Interpreter {
         const size_t n = x.s[0].size / sizeof(Placement);
         if (n > max_passed) return false;
         for (size_t i = 0; i < n; ++i)
-          if (list[i].from < 0 || list[i].from >= static_cast<int>(slot_count) || list[i].number < 0 ||
-              (i > 0 && list[i].number <= list[i - 1].number))
+          if (list[i].from < 0 || list[i].from >= static_cast<int>(slot_count) ||
+              list[i].number < 0 || (i > 0 && list[i].number <= list[i - 1].number))
             return false;
         return true;
       }
@@ -137,10 +142,11 @@ class Interpreter {
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
-        return x.n[0] >= 1 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] >= 1 && x.n[2] < 4096 &&
-               x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) && apart(x.s[3], x.s[1]) &&
-               apart(x.s[3], x.s[2]) && strings_fit(x.s[0], x.n[2], blob) &&
-               strings_fit(x.s[1], x.n[0], blob) && strings_fit(x.s[2], x.n[1], blob);
+        return x.n[0] >= 1 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] >= 1 &&
+               x.n[2] < 4096 && x.s[3].size >= room && x.s[3].offset % 8 == 0 &&
+               apart(x.s[3], x.s[0]) && apart(x.s[3], x.s[1]) && apart(x.s[3], x.s[2]) &&
+               strings_fit(x.s[0], x.n[2], blob) && strings_fit(x.s[1], x.n[0], blob) &&
+               strings_fit(x.s[2], x.n[1], blob);
       }
       case Code::mount:
         return strings_fit(x.s[2], x.n[3], blob) && static_cast<int64_t>(x.n[2]) >= -1 &&
@@ -149,7 +155,8 @@ class Interpreter {
         return true;
     }
   }
-  /// Neither holds a byte of the other, nor its NUL: writing to one leaves the other's ends where they are.
+  /// Neither holds a byte of the other, nor its NUL: writing to one leaves the other's ends where
+  /// they are.
   static bool apart(const Str& a, const Str& b) {
     return uint64_t{a.offset} + a.size < b.offset || uint64_t{b.offset} + b.size < a.offset;
   }
@@ -242,52 +249,89 @@ class Interpreter {
 
   long step(const Rec& x) {
     switch (x.code) {
-      case Code::arm_death_signal: return arm_death_signal(static_cast<int>(x.n[0]), x.n[1] != 0);
-      case Code::enter_cgroup: return write_all(reg(x, 0), "0", 1);
-      case Code::unshare: return unshare(x.n[0]);
-      case Code::join_namespace: return call(__NR_setns, reg(x, 0), x.n[0]);
-      case Code::set_time_offsets: return set_time_offsets(x);
-      case Code::sync: return barrier(x);
-      case Code::become_root: return become_root(x);
-      case Code::contain_propagation: return bare_ ? 0 : call(__NR_mount, 0L, "/", 0L, ms_rec | x.n[0], 0L);
-      case Code::mount: return mount(x);
-      case Code::make_directory: return make_directory(reg(x, 0), str(x, 0), static_cast<uint32_t>(x.n[0]));
-      case Code::make_link: return make_link(x);
-      case Code::make_file: return make_file(x);
-      case Code::make_node: return make_node(x);
-      case Code::open_pty: return open_pty(x);
-      case Code::send_ptys: return send_ptys(x);
-      case Code::mask_path: return mask_path(x);
-      case Code::protect_path: return protect_path(x);
+      case Code::arm_death_signal:
+        return arm_death_signal(static_cast<int>(x.n[0]), x.n[1] != 0);
+      case Code::enter_cgroup:
+        return write_all(reg(x, 0), "0", 1);
+      case Code::unshare:
+        return unshare(x.n[0]);
+      case Code::join_namespace:
+        return call(__NR_setns, reg(x, 0), x.n[0]);
+      case Code::set_time_offsets:
+        return set_time_offsets(x);
+      case Code::sync:
+        return barrier(x);
+      case Code::become_root:
+        return become_root(x);
+      case Code::contain_propagation:
+        return bare_ ? 0 : call(__NR_mount, 0L, "/", 0L, ms_rec | x.n[0], 0L);
+      case Code::mount:
+        return mount(x);
+      case Code::make_directory:
+        return make_directory(reg(x, 0), str(x, 0), static_cast<uint32_t>(x.n[0]));
+      case Code::make_link:
+        return make_link(x);
+      case Code::make_file:
+        return make_file(x);
+      case Code::make_node:
+        return make_node(x);
+      case Code::open_pty:
+        return open_pty(x);
+      case Code::send_ptys:
+        return send_ptys(x);
+      case Code::mask_path:
+        return mask_path(x);
+      case Code::protect_path:
+        return protect_path(x);
       case Code::set_mount_flags:
         return set_attributes(reg(x, 0), x.n[0], x.n[1], x.n[2] != 0, -1);
-      case Code::pivot_root: return pivot_root(x);
-      case Code::set_hostname: return call(__NR_sethostname, str(x, 0), x.s[0].size);
-      case Code::set_domainname: return call(__NR_setdomainname, str(x, 0), x.s[0].size);
-      case Code::raise_loopback: return raise_loopback();
-      case Code::write_setting: return write_setting(x);
+      case Code::pivot_root:
+        return pivot_root(x);
+      case Code::set_hostname:
+        return call(__NR_sethostname, str(x, 0), x.s[0].size);
+      case Code::set_domainname:
+        return call(__NR_setdomainname, str(x, 0), x.s[0].size);
+      case Code::raise_loopback:
+        return raise_loopback();
+      case Code::write_setting:
+        return write_setting(x);
       case Code::set_rlimit: {
         const Rlimit64 limit{x.n[1], x.n[2]};
         if (x.n[0] == rlimit_nofile) nofile_set_ = true;
         return call(__NR_prlimit64, 0, x.n[0], &limit, 0L);
       }
-      case Code::set_scheduling: return set_scheduling(x);
-      case Code::set_personality: return call(__NR_personality, x.n[0]);
-      case Code::set_umask: umask_ = static_cast<uint32_t>(x.n[0]); return 0;
+      case Code::set_scheduling:
+        return set_scheduling(x);
+      case Code::set_personality:
+        return call(__NR_personality, x.n[0]);
+      case Code::set_umask:
+        umask_ = static_cast<uint32_t>(x.n[0]);
+        return 0;
       case Code::join_keyring: {
         const long e = call(__NR_keyctl, keyctl_join_session_keyring, 0L, 0, 0, 0);
         return e == -e_nosys || e > 0 ? 0 : e;  // a kernel without keys has none to hide
       }
-      case Code::new_session: return new_session(x);
-      case Code::place_descriptors: return place_descriptors(x);
-      case Code::change_directory: return change_directory(x);
-      case Code::set_credentials: return set_credentials(x);
-      case Code::no_new_privs: return call(__NR_prctl, pr_set_no_new_privs, 1, 0, 0, 0);
-      case Code::start_init: return start_init();
-      case Code::exec: return exec(x);
-      case Code::set_owner: return call(__NR_fchownat, reg(x, 0), str(x, 0), low(x.n[0]), high(x.n[0]), at_symlink_nofollow);
-      case Code::send_slots: return send_slots(x);
-      case Code::end: return 0;
+      case Code::new_session:
+        return new_session(x);
+      case Code::place_descriptors:
+        return place_descriptors(x);
+      case Code::change_directory:
+        return change_directory(x);
+      case Code::set_credentials:
+        return set_credentials(x);
+      case Code::no_new_privs:
+        return call(__NR_prctl, pr_set_no_new_privs, 1, 0, 0, 0);
+      case Code::start_init:
+        return start_init();
+      case Code::exec:
+        return exec(x);
+      case Code::set_owner:
+        return call(__NR_fchownat, reg(x, 0), str(x, 0), low(x.n[0]), high(x.n[0]),
+                    at_symlink_nofollow);
+      case Code::send_slots:
+        return send_slots(x);
+      case Code::end:
+        return 0;
     }
     return -e_proto;
   }
@@ -315,7 +359,8 @@ class Interpreter {
     }
   }
 
-  /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is the end.
+  /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is
+  /// the end.
   long expect(SyncKind kind, int* fds, unsigned count) {
     SyncMessage message{};
     IoVec iov{&message, sizeof message};
@@ -335,8 +380,10 @@ class Interpreter {
         const int* list = reinterpret_cast<const int*>(c + 1);
         got = static_cast<unsigned>((c->size - sizeof(CmsgHdr)) / sizeof(int));
         for (unsigned i = 0; i < got; ++i) {
-          if (i < count) fds[i] = list[i];
-          else close(list[i]);
+          if (i < count)
+            fds[i] = list[i];
+          else
+            close(list[i]);
         }
       }
     }
@@ -382,7 +429,8 @@ class Interpreter {
   }
 
   long arm_death_signal(int signal, bool dumpable) {
-    if (const long e = call(__NR_prctl, pr_set_pdeathsig, signal, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, signal, 0, 0, 0); e < 0)
+      return at(Part::death_signal, e);
     death_signal_ = signal;
     if (dumpable)
       if (const long e = call(__NR_prctl, pr_set_dumpable, 1, 0, 0, 0); e < 0) return e;
@@ -395,7 +443,8 @@ class Interpreter {
     return static_cast<size_t>(n) == size ? 0 : at(Part::write, -e_inval);
   }
 
-  /// What is copied is the mount namespace that the process is in: an empty one costs a fifth of the host's.
+  /// What is copied is the mount namespace that the process is in: an empty one costs a fifth of
+  /// the host's.
   long unshare(uint64_t namespaces) {
     if (cx_.bare_mounts >= 0 && (namespaces & clone_newns) != 0)
       bare_ = call(__NR_setns, cx_.bare_mounts, clone_newns) == 0;
@@ -409,11 +458,13 @@ class Interpreter {
     if (const long e = call(__NR_setresuid, x.n[0], x.n[0], x.n[0]); e < 0) return at(Part::uid, e);
     // The id change cleared the death signal and may have made us traceable.
     if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
-    if (const long e = call(__NR_prctl, pr_set_pdeathsig, death_signal_, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, death_signal_, 0, 0, 0); e < 0)
+      return at(Part::death_signal, e);
     return still_wanted();
   }
 
-  /// EPERM has one reason left for who has all rights in his namespace: it denies setgroups(2), user_namespaces(7).
+  /// EPERM has one reason left for who has all rights in his namespace: it denies setgroups(2),
+  /// user_namespaces(7).
   long set_groups(size_t count, const char* list, bool may_be_denied) {
     const long e = call(__NR_setgroups, count, list);
     return e < 0 && !(may_be_denied && e == -e_perm) ? at(Part::groups, e) : 0;
@@ -422,9 +473,13 @@ class Interpreter {
   long set_time_offsets(const Rec& x) {
     if (const long e = call(__NR_unshare, clone_newtime); e < 0) return e;
     // "self" is us as procfs's pid namespace numbers us.
-    if (const long e = write_proc(reg(x, 0), "self/timens_offsets", str(x, 0), x.s[0].size, x.n[0] != 0); e < 0) return e;
+    if (const long e =
+            write_proc(reg(x, 0), "self/timens_offsets", str(x, 0), x.s[0].size, x.n[0] != 0);
+        e < 0)
+      return e;
     // A magic link, in a procfs that nobody else has seen yet.
-    const long ns = open_how(reg(x, 0), "self/ns/time_for_children", static_cast<uint64_t>(o_rdonly), 0);
+    const long ns =
+        open_how(reg(x, 0), "self/ns/time_for_children", static_cast<uint64_t>(o_rdonly), 0);
     if (ns < 0) return ns;
     const long e = call(__NR_setns, ns, clone_newtime);
     close(ns);
@@ -436,7 +491,8 @@ class Interpreter {
   long open_how(int base, const char* path, uint64_t flags, uint64_t resolve) {
     const OpenHow how{flags | static_cast<uint64_t>(o_cloexec), 0, resolve};
     long fd = -e_again;
-    for (int i = 0; i < 128 && fd == -e_again; ++i) fd = call(__NR_openat2, base, path, &how, sizeof how);
+    for (int i = 0; i < 128 && fd == -e_again; ++i)
+      fd = call(__NR_openat2, base, path, &how, sizeof how);
     return fd;
   }
   long resolve(int base, const char* path, bool follow) {
@@ -444,7 +500,8 @@ class Interpreter {
                     resolve_in_root | resolve_no_magiclinks | (follow ? 0 : resolve_no_symlinks));
   }
 
-  /// Makes what is missing of `path`, one name at a time, each in a directory held open; then opens it.
+  /// Makes what is missing of `path`, one name at a time, each in a directory held open; then opens
+  /// it.
   long make_path(int base, const char* path, bool directory, uint32_t mode, bool follow) {
     char prefix[4096];
     const size_t size = length(path);
@@ -470,8 +527,9 @@ class Interpreter {
           fd = -e_nametoolong;
         } else {
           for (size_t k = start; k <= stop; ++k) name[k - start] = prefix[k];
-          const long made = last && !directory ? call(__NR_mknodat, dir, name, s_ifreg | (mode & 0666), 0)
-                                               : call(__NR_mkdirat, dir, name, mode);
+          const long made = last && !directory
+                                ? call(__NR_mknodat, dir, name, s_ifreg | (mode & 0666), 0)
+                                : call(__NR_mkdirat, dir, name, mode);
           fd = made < 0 && made != -e_exist ? made : resolve(base, prefix, follow);
         }
       }
@@ -496,12 +554,14 @@ class Interpreter {
     return 0;
   }
 
-  /// Whether both are the same file: what a path leads to may have changed since the descriptor was opened.
+  /// Whether both are the same file: what a path leads to may have changed since the descriptor was
+  /// opened.
   long same_file(int a, int b) {
     Statx x, y;
     if (const long e = call(__NR_statx, a, "", at_empty_path, statx_ino, &x); e < 0) return e;
     if (const long e = call(__NR_statx, b, "", at_empty_path, statx_ino, &y); e < 0) return e;
-    return x.ino == y.ino && x.dev_major == y.dev_major && x.dev_minor == y.dev_minor ? 0 : -e_stale;
+    return x.ino == y.ino && x.dev_major == y.dev_major && x.dev_minor == y.dev_minor ? 0
+                                                                                      : -e_stale;
   }
 
   /// The target of something of this type: looked up, made when missing and wanted.
@@ -515,7 +575,8 @@ class Interpreter {
 
   // ---- mounts ----
   long move_to(int mount, int onto) {
-    return at(Part::attach, call(__NR_move_mount, mount, "", onto, "", move_mount_f_empty_path | move_mount_t_empty_path));
+    return at(Part::attach, call(__NR_move_mount, mount, "", onto, "",
+                                 move_mount_f_empty_path | move_mount_t_empty_path));
   }
 
   long set_attributes(int fd, uint64_t attr, uint64_t propagation, bool recursive, int userns) {
@@ -526,19 +587,23 @@ class Interpreter {
       a.userns_fd = static_cast<uint64_t>(userns);
     }
     return at(Part::set_attributes,
-              call(__NR_mount_setattr, fd, "", at_empty_path | (recursive ? at_recursive : 0), &a, sizeof a));
+              call(__NR_mount_setattr, fd, "", at_empty_path | (recursive ? at_recursive : 0), &a,
+                   sizeof a));
   }
 
   /// A new file system, configured and detached.
   long new_filesystem(const Rec& x) {
     const long fs = call(__NR_fsopen, str(x, 0), fsopen_cloexec);
     if (fs < 0) return at(Part::create_filesystem, fs);
-    // overlayfs looks relative paths up when it is given them since Linux 6.5, before that when it is created.
+    // overlayfs looks relative paths up when it is given them since Linux 6.5, before that when it
+    // is created.
     const int cwd = static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : -1;
     if (cwd >= 0) cwd_ = -1;
     long e = cwd >= 0 ? at(Part::create_filesystem, call(__NR_fchdir, cwd)) : 0;
     // Without a source mount(8) says "none".
-    if (e >= 0) e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source", str(x, x.s[3].size > 0 ? 3 : 0), 0));
+    if (e >= 0)
+      e = at(Part::filesystem_option, call(__NR_fsconfig, fs, fsconfig_set_string, "source",
+                                           str(x, x.s[3].size > 0 ? 3 : 0), 0));
     char* option = str(x, 2);
     for (uint64_t i = 0; e >= 0 && i < x.n[3]; ++i) {
       const size_t size = length(option);
@@ -555,9 +620,11 @@ class Interpreter {
       at(Part::filesystem_option, e);
       option += size + 1;
     }
-    if (e >= 0) e = at(Part::create_filesystem, call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
+    if (e >= 0)
+      e = at(Part::create_filesystem, call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
     long mount = e;
-    if (e >= 0) mount = at(Part::create_filesystem, call(__NR_fsmount, fs, fsmount_cloexec, x.n[0]));
+    if (e >= 0)
+      mount = at(Part::create_filesystem, call(__NR_fsmount, fs, fsmount_cloexec, x.n[0]));
     if (mount < 0) read_log(fs);
     close(fs);
     return mount;
@@ -577,13 +644,15 @@ class Interpreter {
     return 0;
   }
 
-  /// A usual file system in one call of mount(2), which costs a third less than the six or more of the newer interface.
-  /// What goes wrong here is tried again there, where the kernel says more about it.
+  /// A usual file system in one call of mount(2), which costs a third less than the six or more of
+  /// the newer interface. What goes wrong here is tried again there, where the kernel says more
+  /// about it.
   bool mounted_at_once(const Rec& x) {
-    constexpr uint64_t plain = attr_nosuid | attr_nodev | attr_noexec;  // the same bits as mount(2)'s
+    // the same bits as mount(2)'s
+    constexpr uint64_t plain = attr_nosuid | attr_nodev | attr_noexec;
     static_assert(attr_nosuid == 2 && attr_nodev == 4 && attr_noexec == 8);
-    if ((x.flags & mount_fs) == 0 || (x.flags & mount_at_target) == 0 || (x.n[0] & ~plain) != 0 || x.n[1] != 0 ||
-        static_cast<int64_t>(x.n[2]) >= 0 || x.s[2].size > 4000)
+    if ((x.flags & mount_fs) == 0 || (x.flags & mount_at_target) == 0 || (x.n[0] & ~plain) != 0 ||
+        x.n[1] != 0 || static_cast<int64_t>(x.n[2]) >= 0 || x.s[2].size > 4000)
       return false;
     char* options = str(x, 2);
     const uint32_t size = x.s[2].size;
@@ -614,7 +683,8 @@ class Interpreter {
   long mount_now(const Rec& x) {
     if (mounted_at_once(x)) {
       if (x.r[2] < 0) return 0;
-      const long top = at(Part::resolve_target, resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0));
+      const long top =
+          at(Part::resolve_target, resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0));
       if (top < 0) return top;
       set_reg(x, 2, top);
       return 0;
@@ -624,12 +694,14 @@ class Interpreter {
     if ((x.flags & mount_fs) != 0) {
       fd = new_filesystem(x);
       if (fd >= 0 && x.n[1] != 0)
-        if (const long e = set_attributes(static_cast<int>(fd), 0, x.n[1], false, -1); e < 0) return close(fd), e;
+        if (const long e = set_attributes(static_cast<int>(fd), 0, x.n[1], false, -1); e < 0)
+          return close(fd), e;
     } else {
       if ((x.flags & mount_tree) != 0)
-        fd = at(Part::open_source, call(__NR_open_tree, at_fdcwd, str(x, 0),
-                                        open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_no_automount) |
-                                            (recursive ? static_cast<unsigned>(at_recursive) : 0U)));
+        fd = at(Part::open_source,
+                call(__NR_open_tree, at_fdcwd, str(x, 0),
+                     open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_no_automount) |
+                         (recursive ? static_cast<unsigned>(at_recursive) : 0U)));
       else
         fd = reg(x, 1);
       if (fd < 0 && (x.flags & mount_tree) == 0) return at(Part::open_source, -e_badf);
@@ -638,20 +710,21 @@ class Interpreter {
           return close(fd), at(Part::open_source, e);
       }
       if (fd >= 0 && (x.n[0] != 0 || x.n[1] != 0 || x.r[3] >= 0)) {
-        if (const long e = set_attributes(static_cast<int>(fd), x.n[0], x.n[1], (x.flags & mount_recursive_flags) != 0,
-                                          reg(x, 3));
+        if (const long e = set_attributes(static_cast<int>(fd), x.n[0], x.n[1],
+                                          (x.flags & mount_recursive_flags) != 0, reg(x, 3));
             e < 0)
           return close(fd), e;
       }
     }
     if (fd < 0) return fd;
     if ((x.flags & mount_on_root) != 0) {
-      const long e = at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd, "/", move_mount_f_empty_path));
+      const long e =
+          at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd, "/", move_mount_f_empty_path));
       if (e < 0) return close(fd), e;
       ++on_root_;
     } else if ((x.flags & mount_at_target) != 0) {
-      const long onto = target(reg(x, 0), str(x, 1), static_cast<int>(fd), (x.flags & mount_create) != 0,
-                               (x.flags & mount_follow) != 0);
+      const long onto = target(reg(x, 0), str(x, 1), static_cast<int>(fd),
+                               (x.flags & mount_create) != 0, (x.flags & mount_follow) != 0);
       const long e = onto < 0 ? onto : move_to(static_cast<int>(fd), static_cast<int>(onto));
       close(onto);
       if (e < 0) return close(fd), e;
@@ -712,7 +785,8 @@ class Interpreter {
     long opened = -1;
     const long dir = parent_of(reg(x, 0), str(x, 0), &name, &opened);
     if (dir < 0) return at(Part::make_target, dir);
-    const long fd = call(__NR_openat, dir, name, o_creat | o_excl | o_wronly | o_nofollow | o_cloexec, x.n[0]);
+    const long fd =
+        call(__NR_openat, dir, name, o_creat | o_excl | o_wronly | o_nofollow | o_cloexec, x.n[0]);
     close(opened);
     if (fd == -e_exist) return 0;
     if (fd < 0) return at(Part::make_target, fd);
@@ -731,7 +805,8 @@ class Interpreter {
       // Asked twice: who may not make nodes here (a device cgroup) may not the second time either.
       for (int i = 0; i < 2 && e == -e_perm; ++i) e = call(__NR_mknodat, dir, name, x.n[0], x.n[1]);
       if (e == 0 && x.n[2] != 0)
-        e = call(__NR_fchownat, dir, name, x.n[2] & 0xffffffffU, x.n[2] >> 32U, at_symlink_nofollow);
+        e = call(__NR_fchownat, dir, name, x.n[2] & 0xffffffffU, x.n[2] >> 32U,
+                 at_symlink_nofollow);
     }
     if (e == -e_perm) e = bind_node(x, static_cast<int>(dir), name);
     close(opened);
@@ -740,13 +815,14 @@ class Interpreter {
 
   /// The host's node in place of one of our own: same type and number, or it is refused.
   long bind_node(const Rec& x, int dir, const char* name) {
-    const long source = at(Part::open_source,
-                           call(__NR_open_tree, at_fdcwd, str(x, 1), open_tree_clone | open_tree_cloexec));
+    const long source = at(Part::open_source, call(__NR_open_tree, at_fdcwd, str(x, 1),
+                                                   open_tree_clone | open_tree_cloexec));
     if (source < 0) return source;
     uint32_t type = 0, major = 0, minor = 0;
     long e = type_of(static_cast<int>(source), &type, &major, &minor);
     const uint32_t want_major = static_cast<uint32_t>((x.n[1] >> 8U) & 0xfffU);
-    const uint32_t want_minor = static_cast<uint32_t>((x.n[1] & 0xffU) | ((x.n[1] >> 12U) & 0xfff00U));
+    const uint32_t want_minor =
+        static_cast<uint32_t>((x.n[1] & 0xffU) | ((x.n[1] >> 12U) & 0xfff00U));
     if (e == 0 && (type != (x.n[0] & s_ifmt) || major != want_major || minor != want_minor))
       e = at(Part::device_mismatch, -e_nodev);
     bool made = false;
@@ -758,7 +834,8 @@ class Interpreter {
     }
     if (made) {
       // Nobody else has seen the directory, and the name in it is a file of ours.
-      if (e == 0) e = at(Part::attach, call(__NR_move_mount, source, "", dir, name, move_mount_f_empty_path));
+      if (e == 0)
+        e = at(Part::attach, call(__NR_move_mount, source, "", dir, name, move_mount_f_empty_path));
     } else if (e == 0) {
       const long onto = e = at(Part::resolve_target, resolve(dir, name, false));
       if (onto >= 0) e = move_to(static_cast<int>(source), static_cast<int>(onto));
@@ -774,13 +851,17 @@ class Interpreter {
     if (master < 0) return at(Part::terminal, master);
     masters_[pty_count_++] = static_cast<int>(master);
     const int unlocked = 0;
-    if (const long e = call(__NR_ioctl, master, tiocsptlck, &unlocked); e < 0) return at(Part::terminal, e);
+    if (const long e = call(__NR_ioctl, master, tiocsptlck, &unlocked); e < 0)
+      return at(Part::terminal, e);
     // By the master, not by name: a path could lead to another instance. Linux 4.13.
     const long slave = call(__NR_ioctl, master, tiocgptpeer, o_rdwr | o_noctty | o_cloexec);
     if (slave < 0) return at(Part::terminal, slave);
-    const Winsize size{static_cast<uint16_t>(x.n[1] & 0xffffU), static_cast<uint16_t>(x.n[1] >> 16U), 0, 0};
-    if (const long e = call(__NR_ioctl, master, tiocswinsz, &size); e < 0) return at(Part::terminal, e);
-    if (const long e = call(__NR_fchown, slave, x.n[0] & 0xffffffffU, x.n[0] >> 32U); e < 0) return at(Part::terminal, e);
+    const Winsize size{static_cast<uint16_t>(x.n[1] & 0xffffU),
+                       static_cast<uint16_t>(x.n[1] >> 16U), 0, 0};
+    if (const long e = call(__NR_ioctl, master, tiocswinsz, &size); e < 0)
+      return at(Part::terminal, e);
+    if (const long e = call(__NR_fchown, slave, x.n[0] & 0xffffffffU, x.n[0] >> 32U); e < 0)
+      return at(Part::terminal, e);
     if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 0)); e < 0) return e;
     if (x.s[1].size > 0) {
       if (x.n[2] != 0) {
@@ -799,8 +880,9 @@ class Interpreter {
 
   /// Binds the file that `fd` is, at `path` below `base`.
   long bind_fd(int fd, int base, char* path) {
-    const long source = at(Part::open_source,
-                           call(__NR_open_tree, fd, "", open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path)));
+    const long source = at(Part::open_source, call(__NR_open_tree, fd, "",
+                                                   open_tree_clone | open_tree_cloexec |
+                                                       static_cast<unsigned>(at_empty_path)));
     if (source < 0) return source;
     const long onto = at(Part::make_target, make_path(base, path, false, 0620, false));
     const long e = onto < 0 ? onto : move_to(static_cast<int>(source), static_cast<int>(onto));
@@ -812,25 +894,30 @@ class Interpreter {
   /// A cover for a file: a copy of the mount of a node that is /dev/null.
   long copy_null(const Rec& x) {
     if (null_ >= 0)
-      return at(Part::open_source, call(__NR_open_tree, null_, "",
-                                        open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path)));
+      return at(Part::open_source,
+                call(__NR_open_tree, null_, "",
+                     open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path)));
     const long cover =
-        reg(x, 1) >= 0 ? call(__NR_open_tree, reg(x, 1), "null",
-                              open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
-                       : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
+        reg(x, 1) >= 0
+            ? call(__NR_open_tree, reg(x, 1), "null",
+                   open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_symlink_nofollow))
+            : call(__NR_open_tree, at_fdcwd, "/dev/null", open_tree_clone | open_tree_cloexec);
     if (cover < 0) return at(Part::open_source, cover);
     uint32_t type = 0, major = 0, minor = 0;
     long e = type_of(static_cast<int>(cover), &type, &major, &minor);
-    if (e == 0 && (type != s_ifchr || major != 1 || minor != 3)) e = at(Part::device_mismatch, -e_nodev);
+    if (e == 0 && (type != s_ifchr || major != 1 || minor != 3))
+      e = at(Part::device_mismatch, -e_nodev);
     return e < 0 ? (close(cover), e) : cover;
   }
 
-  /// A cover for something of this type. One file system for all directories, one node for all files.
+  /// A cover for something of this type. One file system for all directories, one node for all
+  /// files.
   long cover_for(uint32_t type, const Rec& x) {
     if (type != s_ifdir) return copy_null(x);
     return empty_ < 0 ? empty_directory()
-                      : at(Part::open_source, call(__NR_open_tree, empty_, "", open_tree_clone | open_tree_cloexec |
-                                                                                   static_cast<unsigned>(at_empty_path)));
+                      : at(Part::open_source, call(__NR_open_tree, empty_, "",
+                                                   open_tree_clone | open_tree_cloexec |
+                                                       static_cast<unsigned>(at_empty_path)));
   }
   /// The first cover of its type is kept, to be copied.
   void keep_cover(uint32_t type, long cover) {
@@ -844,7 +931,8 @@ class Interpreter {
   long mask_path(const Rec& x) {
     if ((x.flags & path_near) != 0) {
       Statx st;
-      // Looked at first: a copy that finds nothing to cover would have to be taken down, which waits for RCU.
+      // Looked at first: a copy that finds nothing to cover would have to be taken down, which
+      // waits for RCU.
       long e = call(__NR_statx, reg(x, 0), str(x, 0), at_symlink_nofollow, statx_type, &st);
       if (e == -e_noent || e == -e_notdir) return 0;
       if (e < 0) return at(Part::resolve_target, e);
@@ -852,7 +940,8 @@ class Interpreter {
       if (type == s_iflnk) return at(Part::resolve_target, -e_loop);
       const long cover = cover_for(type, x);
       if (cover < 0) return cover;
-      e = at(Part::attach, call(__NR_move_mount, cover, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
+      e = at(Part::attach,
+             call(__NR_move_mount, cover, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
       return e < 0 ? (close(cover), e) : (keep_cover(type, cover), 0);
     }
     const long onto = resolve(reg(x, 0), str(x, 0), false);
@@ -878,7 +967,9 @@ class Interpreter {
     long e = call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0);
     if (e >= 0) e = call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0);
     if (e >= 0) e = call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0);
-    if (e >= 0) e = call(__NR_fsmount, fs, fsmount_cloexec, attr_rdonly | attr_nosuid | attr_nodev | attr_noexec);
+    if (e >= 0)
+      e = call(__NR_fsmount, fs, fsmount_cloexec,
+               attr_rdonly | attr_nosuid | attr_nodev | attr_noexec);
     close(fs);
     return at(Part::create_filesystem, e);
   }
@@ -900,14 +991,17 @@ class Interpreter {
 
   long protect_path(const Rec& x) {
     if ((x.flags & path_near) != 0) {
-      const long copy = copy_read_only(reg(x, 0), str(x, 0), static_cast<unsigned>(at_symlink_nofollow));
+      const long copy =
+          copy_read_only(reg(x, 0), str(x, 0), static_cast<unsigned>(at_symlink_nofollow));
       if (copy == -e_noent || copy == -e_notdir) return 0;
       if (copy < 0) return copy;
       uint32_t type = 0;
       long e = type_of(static_cast<int>(copy), &type);
-      if (e == 0 && type == s_iflnk) e = at(Part::resolve_target, -e_loop);  // whoever follows it is not held up by a mount
+      // whoever follows it is not held up by a mount
+      if (e == 0 && type == s_iflnk) e = at(Part::resolve_target, -e_loop);
       if (e == 0)
-        e = at(Part::attach, call(__NR_move_mount, copy, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
+        e = at(Part::attach,
+               call(__NR_move_mount, copy, "", reg(x, 0), str(x, 0), move_mount_f_empty_path));
       close(copy);
       return e;
     }
@@ -924,21 +1018,24 @@ class Interpreter {
   long pivot_root(const Rec& x) {
     if (const long e = call(__NR_fchdir, reg(x, 0)); e < 0) return e;
     if (bare_) {
-      // The new root lies on top of an empty read-only directory and nothing else. It stays there, as every machine's root
-      // lies on an empty rootfs: whoever climbs out of the root finds nothing. Taking it away would wait for RCU.
+      // The new root lies on top of an empty read-only directory and nothing else. It stays there,
+      // as every machine's root lies on an empty rootfs: whoever climbs out of the root finds
+      // nothing. Taking it away would wait for RCU.
       if (const long e = call(__NR_chroot, "."); e < 0) return e;
     } else {
       if (const long e = call(__NR_pivot_root, ".", "."); e < 0) return e;
-      // The old root lies on top of the new one now, and on top of it all that was put there but the new root: "." leads
-      // to the topmost each time.
+      // The old root lies on top of the new one now, and on top of it all that was put there but
+      // the new root: "." leads to the topmost each time.
       for (unsigned i = 0; i < on_root_; ++i)
         if (const long e = call(__NR_umount2, ".", mnt_detach); e < 0) return at(Part::attach, e);
       if (const long e = call(__NR_chdir, "/"); e < 0) return e;
     }
     // ".." of a root leads nowhere, but into what still lies on top of it.
     Statx root, above;
-    if (const long e = call(__NR_statx, reg(x, 0), "", at_empty_path, statx_mount, &root); e < 0) return at(Part::verify, e);
-    if (const long e = call(__NR_statx, at_fdcwd, "..", 0, statx_mount, &above); e < 0) return at(Part::verify, e);
+    if (const long e = call(__NR_statx, reg(x, 0), "", at_empty_path, statx_mount, &root); e < 0)
+      return at(Part::verify, e);
+    if (const long e = call(__NR_statx, at_fdcwd, "..", 0, statx_mount, &above); e < 0)
+      return at(Part::verify, e);
     return root.mount == above.mount ? 0 : at(Part::verify, -e_busy);
   }
 
@@ -950,14 +1047,16 @@ class Interpreter {
       int16_t flags;
       char pad[22];
     } request = {{'l', 'o', 0}, 0, {}};
-    request.flags = 1;  // IFF_UP; a new namespace's loopback has no other flag to keep but IFF_LOOPBACK, which is fixed
+    // IFF_UP; a new namespace's loopback has no other flag to keep but IFF_LOOPBACK, which is fixed
+    request.flags = 1;
     const long e = call(__NR_ioctl, s, siocsifflags, &request);
     close(s);
     return e;
   }
 
-  /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted on it.
-  /// Files of a process that is not dumpable belong to the machine's root; `dumpable` opens them as one that is.
+  /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted
+  /// on it. Files of a process that is not dumpable belong to the machine's root; `dumpable` opens
+  /// them as one that is.
   long write_proc(int proc, const char* path, const char* text, size_t size, bool dumpable) {
     if (dumpable)
       if (const long e = call(__NR_prctl, pr_set_dumpable, 1, 0, 0, 0); e < 0) return e;
@@ -970,7 +1069,9 @@ class Interpreter {
     close(fd);
     return e;
   }
-  long write_setting(const Rec& x) { return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0); }
+  long write_setting(const Rec& x) {
+    return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
+  }
 
   // ---- the process itself ----
   long set_scheduling(const Rec& x) {
@@ -980,7 +1081,8 @@ class Interpreter {
     if (x.n[0] != 0)
       if (const long e = call(__NR_sched_setscheduler, 0, x.n[0], &priority); e < 0) return e;
     if (x.n[2] != 0)
-      if (const long e = call(__NR_setpriority, 0, 0, static_cast<long>(x.n[2]) - 100); e < 0) return e;
+      if (const long e = call(__NR_setpriority, 0, 0, static_cast<long>(x.n[2]) - 100); e < 0)
+        return e;
     return 0;
   }
 
@@ -1068,30 +1170,37 @@ class Interpreter {
           return at(Part::bounding_set, e);
         }
     if ((x.flags & cred_set_groups) != 0)
-      if (const long e = set_groups(x.s[0].size / 4, str(x, 0), (x.flags & cred_groups_may_stay) != 0); e < 0) return e;
+      if (const long e =
+              set_groups(x.s[0].size / 4, str(x, 0), (x.flags & cred_groups_may_stay) != 0);
+          e < 0)
+        return e;
     if (ambient && uid != 0)
-      if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0) return at(Part::ambient, e);
+      if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0)
+        return at(Part::ambient, e);
     if (const long e = call(__NR_setresgid, gid, gid, gid); e < 0) return at(Part::gid, e);
     if (const long e = call(__NR_setresuid, uid, uid, uid); e < 0) return at(Part::uid, e);
     // A command with another uid than 0 starts with nothing unless it is ambient.
     const uint64_t kept = uid == 0 || ambient ? caps : 0;
     const CapHeader head{cap_version_3, 0};
     const uint64_t inheritable = ambient ? caps : 0;
-    const CapData data[2] = {{low(kept), low(kept), low(inheritable)}, {high(kept), high(kept), high(inheritable)}};
+    const CapData data[2] = {{low(kept), low(kept), low(inheritable)},
+                             {high(kept), high(kept), high(inheritable)}};
     if (const long e = call(__NR_capset, &head, data); e < 0) return at(Part::capset, e);
     // What is not inheritable is not ambient any more, capabilities(7).
     if (ambient)
       for (unsigned c = 0; c <= x.n[2]; ++c)
         if (((caps >> c) & 1U) != 0)
-          if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0) return at(Part::ambient, e);
+          if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0)
+            return at(Part::ambient, e);
     CapData now[2] = {};
     if (const long e = call(__NR_capget, &head, now); e < 0) return at(Part::verify, e);
-    if (now[0].permitted != low(kept) || now[1].permitted != high(kept) || now[0].effective != low(kept) ||
-        now[1].effective != high(kept))
+    if (now[0].permitted != low(kept) || now[1].permitted != high(kept) ||
+        now[0].effective != low(kept) || now[1].effective != high(kept))
       return at(Part::verify, -e_perm);
     // Each id change may have made us traceable and cleared the death signal.
     if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
-    if (const long e = call(__NR_prctl, pr_set_pdeathsig, x.n[3], 0, 0, 0); e < 0) return at(Part::death_signal, e);
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, x.n[3], 0, 0, 0); e < 0)
+      return at(Part::death_signal, e);
     death_signal_ = static_cast<int>(x.n[3]);
     return 0;
   }
@@ -1100,11 +1209,13 @@ class Interpreter {
 
   /// Splits into pid 1, which stays here, and the command's process, which goes on.
   long start_init() {
-    // Before there is a command, which runs before we do. Neither is handed on: exec gives it a name of its own.
+    // Before there is a command, which runs before we do. Neither is handed on: exec gives it a
+    // name of its own.
     if (const long e = call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0); e < 0) return e;
     // Without a pid namespace of its own this gathers the command's orphans all the same.
     if (const long e = call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0); e < 0) return e;
-    // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of our own.
+    // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of
+    // our own.
     CloneArgs args{};
     args.flags = clone_vfork;
     args.exit_signal = static_cast<uint64_t>(sig_chld);
@@ -1113,7 +1224,8 @@ class Interpreter {
     const long pid = call(__NR_clone3, &args, sizeof args);
     if (pid < 0) return pid;
     if (pid == 0) {
-      if (const long e = call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0); e < 0) return at(Part::death_signal, e);
+      if (const long e = call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0); e < 0)
+        return at(Part::death_signal, e);
       cx_.zygote = -1;
       return 0;
     }
@@ -1133,7 +1245,8 @@ class Interpreter {
     call(__NR_close_range, 0, cx_.sync - 1, 0);
     call(__NR_close_range, cx_.sync + 1, 0xffffffffL, 0);
     const uint64_t all = ~uint64_t{0};
-    int failures = 0;  // in a row: neither call has a reason to fail, and an end of ours ends the container
+    // in a row: neither call has a reason to fail, and an end of ours ends the container
+    int failures = 0;
     while (failures < 100) {
       SigInfo info;
       const long signal = call(__NR_rt_sigtimedwait, &all, &info, 0L, 8);
@@ -1195,15 +1308,15 @@ class Interpreter {
   int received_[max_passed + 2] = {};
   int masters_[max_ptys] = {};
   unsigned pty_count_ = 0;
-  long empty_ = -1;       ///< A masked directory's cover, for the next ones.
-  long null_ = -1;        ///< A masked file's.
-  int cwd_ = -1;          ///< The descriptor of the working directory, if that is known.
+  long empty_ = -1;           ///< A masked directory's cover, for the next ones.
+  long null_ = -1;            ///< A masked file's.
+  int cwd_ = -1;              ///< The descriptor of the working directory, if that is known.
   bool attr_at_once_ = true;  ///< open_tree_attr(2), until the kernel says that it has none.
-  unsigned on_root_ = 0;  ///< Mounts stacked on the host's "/".
+  unsigned on_root_ = 0;      ///< Mounts stacked on the host's "/".
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;
   bool nofile_set_ = false;
-  bool bare_ = false;     ///< The mount namespace began empty.
+  bool bare_ = false;  ///< The mount namespace began empty.
   Part part_ = Part::whole;
   uint16_t detail_ = 0;
 };

@@ -1,5 +1,6 @@
-// The kernel's side of the freestanding code: system call numbers, constants and structures, spelled here so that no libc
-// and no colliding uapi header is needed. Values are those of x86_64 and of arm64 (asm-generic) alike unless said.
+// The kernel's side of the freestanding code: system call numbers, constants and structures,
+// spelled here so that no libc and no colliding uapi header is needed. Values are those of x86_64
+// and of arm64 (asm-generic) alike unless said.
 #pragma once
 
 #include <asm/unistd.h>
@@ -12,12 +13,15 @@ using Nr = long;
 
 // clone3(2), Linux 5.3
 struct CloneArgs {
-  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid, set_tid_size, cgroup;
+  uint64_t flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
+      set_tid_size, cgroup;
 };
-inline constexpr uint64_t clone_vm = 0x100, clone_files = 0x400, clone_pidfd = 0x1000, clone_vfork = 0x4000,
-                          clone_parent = 0x8000, clone_newns = 0x20000, clone_parent_settid = 0x100000, clone_child_cleartid = 0x200000,
-                          clone_newcgroup = 0x02000000, clone_newuts = 0x04000000, clone_newipc = 0x08000000,
-                          clone_newuser = 0x10000000, clone_newpid = 0x20000000, clone_newnet = 0x40000000,
+inline constexpr uint64_t clone_vm = 0x100, clone_files = 0x400, clone_pidfd = 0x1000,
+                          clone_vfork = 0x4000, clone_parent = 0x8000, clone_newns = 0x20000,
+                          clone_parent_settid = 0x100000, clone_child_cleartid = 0x200000,
+                          clone_newcgroup = 0x02000000, clone_newuts = 0x04000000,
+                          clone_newipc = 0x08000000, clone_newuser = 0x10000000,
+                          clone_newpid = 0x20000000, clone_newnet = 0x40000000,
                           clone_newtime = 0x80, clone_clear_sighand = 0x100000000ULL,
                           clone_into_cgroup = 0x200000000ULL;
 
@@ -25,12 +29,13 @@ inline constexpr uint64_t clone_vm = 0x100, clone_files = 0x400, clone_pidfd = 0
 struct OpenHow {
   uint64_t flags, mode, resolve;
 };
-inline constexpr uint64_t resolve_no_xdev = 1, resolve_no_magiclinks = 2, resolve_no_symlinks = 4, resolve_beneath = 8,
-                          resolve_in_root = 16;
-inline constexpr int at_fdcwd = -100, at_empty_path = 0x1000, at_symlink_nofollow = 0x100, at_removedir = 0x200,
-                     at_recursive = 0x8000, at_no_automount = 0x800;
-inline constexpr int o_rdonly = 0, o_wronly = 1, o_rdwr = 2, o_creat = 0100, o_excl = 0200, o_noctty = 0400,
-                     o_trunc = 01000, o_append = 02000, o_nonblock = 04000, o_cloexec = 02000000, o_path = 010000000;
+inline constexpr uint64_t resolve_no_xdev = 1, resolve_no_magiclinks = 2, resolve_no_symlinks = 4,
+                          resolve_beneath = 8, resolve_in_root = 16;
+inline constexpr int at_fdcwd = -100, at_empty_path = 0x1000, at_symlink_nofollow = 0x100,
+                     at_removedir = 0x200, at_recursive = 0x8000, at_no_automount = 0x800;
+inline constexpr int o_rdonly = 0, o_wronly = 1, o_rdwr = 2, o_creat = 0100, o_excl = 0200,
+                     o_noctty = 0400, o_trunc = 01000, o_append = 02000, o_nonblock = 04000,
+                     o_cloexec = 02000000, o_path = 010000000;
 #if defined(__aarch64__)
 inline constexpr int o_directory = 040000, o_nofollow = 0100000;
 #else
@@ -38,18 +43,20 @@ inline constexpr int o_directory = 0200000, o_nofollow = 0400000;
 #endif
 
 // open_tree(2), move_mount(2), fsopen(2), Linux 5.2; mount_setattr(2), Linux 5.12
-inline constexpr unsigned open_tree_clone = 1, open_tree_cloexec = o_cloexec, fsopen_cloexec = 1, fsmount_cloexec = 1,
-                          fsconfig_set_flag = 0, fsconfig_set_string = 1, fsconfig_cmd_create = 6,
-                          move_mount_f_empty_path = 4, move_mount_t_empty_path = 0x40;
+inline constexpr unsigned open_tree_clone = 1, open_tree_cloexec = o_cloexec, fsopen_cloexec = 1,
+                          fsmount_cloexec = 1, fsconfig_set_flag = 0, fsconfig_set_string = 1,
+                          fsconfig_cmd_create = 6, move_mount_f_empty_path = 4,
+                          move_mount_t_empty_path = 0x40;
 inline constexpr long nr_open_tree_attr = 467;  // Linux 6.15
 struct MountAttr {
   uint64_t attr_set, attr_clr, propagation, userns_fd;
 };
-inline constexpr uint64_t attr_rdonly = 1, attr_nosuid = 2, attr_nodev = 4, attr_noexec = 8, attr_atime = 0x70,
-                          attr_noatime = 0x10, attr_strictatime = 0x20, attr_nodiratime = 0x80, attr_idmap = 0x100000,
+inline constexpr uint64_t attr_rdonly = 1, attr_nosuid = 2, attr_nodev = 4, attr_noexec = 8,
+                          attr_atime = 0x70, attr_noatime = 0x10, attr_strictatime = 0x20,
+                          attr_nodiratime = 0x80, attr_idmap = 0x100000,
                           attr_nosymfollow = 0x200000;
-inline constexpr uint64_t ms_rec = 0x4000, ms_unbindable = 1 << 17, ms_private = 1 << 18, ms_slave = 1 << 19,
-                          ms_shared = 1 << 20;
+inline constexpr uint64_t ms_rec = 0x4000, ms_unbindable = 1 << 17, ms_private = 1 << 18,
+                          ms_slave = 1 << 19, ms_shared = 1 << 20;
 inline constexpr int mnt_detach = 2;
 
 // statx(2), Linux 4.11
@@ -69,16 +76,20 @@ struct Statx {
   uint64_t spare[13];
 };
 static_assert(sizeof(Statx) == 256);
-inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff, statx_mount = 0x1000;
-inline constexpr uint64_t initial_user_namespace = 0xEFFFFFFD;  // inode of /proc/PID/ns/user; linux/nsfs.h, USER_NS_INIT_INO
-inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000, s_iflnk = 0120000;
+inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff,
+                          statx_mount = 0x1000;
+// inode of /proc/PID/ns/user; linux/nsfs.h, USER_NS_INIT_INO
+inline constexpr uint64_t initial_user_namespace = 0xEFFFFFFD;
+inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000,
+                          s_iflnk = 0120000;
 
-inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps = 8, pr_set_name = 15,
-                     pr_capbset_drop = 24, pr_set_child_subreaper = 36, pr_set_no_new_privs = 38, pr_cap_ambient = 47,
-                     pr_cap_ambient_raise = 2, pr_cap_ambient_clear_all = 4;
+inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps = 8,
+                     pr_set_name = 15, pr_capbset_drop = 24, pr_set_child_subreaper = 36,
+                     pr_set_no_new_privs = 38, pr_cap_ambient = 47, pr_cap_ambient_raise = 2,
+                     pr_cap_ambient_clear_all = 4;
 inline constexpr int keyctl_join_session_keyring = 1;
-inline constexpr unsigned long tiocsptlck = 0x40045431, tiocgptpeer = 0x5441, tiocswinsz = 0x5414, tiocsctty = 0x540e,
-                               siocgifflags = 0x8913, siocsifflags = 0x8914;
+inline constexpr unsigned long tiocsptlck = 0x40045431, tiocgptpeer = 0x5441, tiocswinsz = 0x5414,
+                               tiocsctty = 0x540e, siocgifflags = 0x8913, siocsifflags = 0x8914;
 struct Winsize {
   uint16_t rows, columns, x, y;
 };
@@ -106,8 +117,9 @@ struct Timespec {
 };
 
 // Sockets
-inline constexpr int af_unix = 1, sock_dgram = 2, sock_cloexec = o_cloexec, sol_socket = 1, scm_rights = 1,
-                     msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000, msg_ctrunc = 8;
+inline constexpr int af_unix = 1, sock_dgram = 2, sock_cloexec = o_cloexec, sol_socket = 1,
+                     scm_rights = 1, msg_dontwait = 0x40, msg_nosignal = 0x4000,
+                     msg_cmsg_cloexec = 0x40000000, msg_ctrunc = 8;
 struct IoVec {
   void* base;
   size_t size;
@@ -140,13 +152,14 @@ struct SigInfo {
 static_assert(sizeof(SigInfo) == 128);
 
 // Error numbers that are decided upon.
-inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf = 9, e_again = 11, e_nomem = 12,
-                      e_acces = 13, e_busy = 16, e_exist = 17, e_notdir = 20, e_inval = 22, e_nametoolong = 36, e_nosys = 38,
-                      e_loop = 40, e_nodata = 61, e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95,
-                      e_connreset = 104, e_canceled = 125, e_srch = 3, e_nodev = 19, e_notempty = 39, e_stale = 116;
+inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf = 9, e_again = 11,
+                      e_nomem = 12, e_acces = 13, e_busy = 16, e_exist = 17, e_notdir = 20,
+                      e_inval = 22, e_nametoolong = 36, e_nosys = 38, e_loop = 40, e_nodata = 61,
+                      e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_connreset = 104,
+                      e_canceled = 125, e_srch = 3, e_nodev = 19, e_notempty = 39, e_stale = 116;
 
-/// The processor's free-running counter: what the child stamps its ops with. The host knows its relation to
-/// CLOCK_MONOTONIC; a system call per op would cost more than many ops.
+/// The processor's free-running counter: what the child stamps its ops with. The host knows its
+/// relation to CLOCK_MONOTONIC; a system call per op would cost more than many ops.
 inline uint64_t ticks() {
 #if defined(__x86_64__)
   uint32_t low, high;

@@ -22,13 +22,16 @@ inline long syscall6(long nr, long a, long b, long c, long d, long e, long f) {
   register long x3 asm("x3") = d;
   register long x4 asm("x4") = e;
   register long x5 asm("x5") = f;
-  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5) : "memory", "cc");
+  asm volatile("svc 0"
+               : "+r"(x0)
+               : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+               : "memory", "cc");
   return x0;
 #endif
 }
 
-/// clone3(2) of a child that runs `body(argument)` on its own stack and ends with what that returns. For CLONE_VM: the
-/// child must never return into the caller's frames.
+/// clone3(2) of a child that runs `body(argument)` on its own stack and ends with what that
+/// returns. For CLONE_VM: the child must never return into the caller's frames.
 inline long clone3_run(const void* args, unsigned long size, int (*body)(void*), void* argument) {
 #if defined(__x86_64__)
   long result;
@@ -75,7 +78,8 @@ inline long clone3_run(const void* args, unsigned long size, int (*body)(void*),
 
 /// The system calls of a real process. Tests hand the interpreter a recording one.
 struct RealSystem {
-  long operator()(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) const {
+  long operator()(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0,
+                  long f = 0) const {
     return syscall6(nr, a, b, c, d, e, f);
   }
 };

@@ -121,7 +121,8 @@ std::vector<std::string> names_below(int dir) {
     return list;
   }
   while (const dirent* e = ::readdir(d)) {
-    if (e->d_type == DT_DIR && std::string_view(e->d_name) != "." && std::string_view(e->d_name) != "..")
+    if (e->d_type == DT_DIR && std::string_view(e->d_name) != "." &&
+        std::string_view(e->d_name) != "..")
       list.emplace_back(e->d_name);
   }
   ::closedir(d);
@@ -147,9 +148,9 @@ void kill_in(int dir) {
   if (list_cgroup(dir, pids) == 0) (void)kill_listed(dir, pids);
 }
 
-/// What is below a cgroup, deepest first, as far as it goes. How deep it is nested was the container's to say, so that is
-/// limited neither by the stack nor by descriptors: one is held, and the way up is "..", as directories of cgroups stay
-/// below the one that they were made in.
+/// What is below a cgroup, deepest first, as far as it goes. How deep it is nested was the
+/// container's to say, so that is limited neither by the stack nor by descriptors: one is held, and
+/// the way up is "..", as directories of cgroups stay below the one that they were made in.
 void remove_below(Fd at, bool kill) {
   struct Level {
     std::string name;

@@ -32,15 +32,18 @@ inline namespace v0 {
 
 namespace {
 
-/// Reads what may be missing and remembers what should not fail: a wrong fact would be a wrong plan.
+/// Reads what may be missing and remembers what should not fail: a wrong fact would be a wrong
+/// plan.
 class Reader {
  public:
-  /// A whole small file; nothing when it does not exist or is not ours to read. 16 MiB are enough for any mount table.
+  /// A whole small file; nothing when it does not exist or is not ours to read. 16 MiB are enough
+  /// for any mount table.
   std::string read_all(const char* path) {
     const Fd fd(::open(path, O_RDONLY | O_CLOEXEC));
     std::string text;
     if (!fd) {
-      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ELOOP) note(errno, path);
+      if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ELOOP)
+        note(errno, path);
       return text;
     }
     std::array<char, 16384> buffer;
@@ -67,7 +70,7 @@ class Reader {
 std::string find_helper(const char* name) {
   for (const char* dir : {"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"}) {
     std::string path = fmt::format("{}/{}", dir, name);
-    struct stat st{};
+    struct stat st {};
     if (::stat(path.c_str(), &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) continue;
     const bool set_id = (st.st_mode & S_ISUID) != 0 && st.st_uid == 0;
     if (set_id || ::getxattr(path.c_str(), "security.capability", nullptr, 0) > 0) return path;
@@ -75,11 +78,12 @@ std::string find_helper(const char* name) {
   return {};
 }
 
-/// Whether the id map is the identity over all ids: then this is the initial namespace, or as good as it.
+/// Whether the id map is the identity over all ids: then this is the initial namespace, or as good
+/// as it.
 bool identity_map(const std::string& text) {
   unsigned long inside = 1, outside = 1, count = 0;
-  return std::sscanf(text.c_str(), "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 && outside == 0 &&
-         count == 4294967295UL;
+  return std::sscanf(text.c_str(), "%lu %lu %lu", &inside, &outside, &count) == 3 && inside == 0 &&
+         outside == 0 && count == 4294967295UL;
 }
 
 /// What of the ranges exists in a user namespace with this id map: others' ids cannot be handed on.
@@ -91,7 +95,9 @@ std::vector<SubidRange> existing(const std::vector<SubidRange>& ranges, const st
     for (const SubidRange& r : ranges) {
       const std::uint64_t begin = std::max<std::uint64_t>(r.start, inside);
       const std::uint64_t end = std::min(std::uint64_t{r.start} + r.count, inside + count);
-      if (begin < end) list.push_back({static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end - begin)});
+      if (begin < end)
+        list.push_back(
+            {static_cast<std::uint32_t>(begin), static_cast<std::uint32_t>(end - begin)});
     }
   }
   return list;
@@ -108,7 +114,7 @@ std::vector<RootEntry> list_root(Reader& reader) {
   for (const dirent* e = ::readdir(d); e != nullptr; errno = 0, e = ::readdir(d)) {
     const std::string name = e->d_name;
     if (name == "." || name == "..") continue;
-    struct stat st{};
+    struct stat st {};
     if (::fstatat(::dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
       if (errno != ENOENT && errno != EACCES) reader.note(errno, "/" + name);
       continue;
@@ -139,7 +145,8 @@ std::vector<RootEntry> list_root(Reader& reader) {
 }
 
 bool overmounted(const std::vector<MountEntry>& mounts, std::string_view prefix) {
-  return std::any_of(mounts.begin(), mounts.end(), [&](const MountEntry& m) { return m.target.starts_with(prefix); });
+  return std::any_of(mounts.begin(), mounts.end(),
+                     [&](const MountEntry& m) { return m.target.starts_with(prefix); });
 }
 
 void probe_kernel(HostFacts& f, Reader& reader) {
@@ -150,7 +157,8 @@ void probe_kernel(HostFacts& f, Reader& reader) {
     (void)std::sscanf(name.release, "%u.%u", &f.kernel_major, &f.kernel_minor);
   }
   const std::string last = reader.read_all("/proc/sys/kernel/cap_last_cap");
-  if (!last.empty()) f.last_capability = static_cast<unsigned>(std::strtoul(last.c_str(), nullptr, 10));
+  if (!last.empty())
+    f.last_capability = static_cast<unsigned>(std::strtoul(last.c_str(), nullptr, 10));
   const auto exists = [](const char* path) { return ::access(path, F_OK) == 0; };
   f.namespaces_time = exists("/proc/self/ns/time");
   f.namespaces_cgroup = exists("/proc/self/ns/cgroup");
@@ -161,7 +169,7 @@ void probe_kernel(HostFacts& f, Reader& reader) {
   const Fd memory(::memfd_create("probe", MFD_CLOEXEC | 0x10U /* MFD_EXEC */));
   f.memfd_exec = memory.valid();
   const Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-  struct statfs fs{};
+  struct statfs fs {};
   f.pidfs = self && ::fstatfs(self.get(), &fs) == 0 && fs.f_type == 0x50494446;  // PID_FS_MAGIC
 }
 
@@ -184,8 +192,10 @@ void probe_user(HostFacts& f, Reader& reader) {
   const std::string uid_map = reader.read_all("/proc/self/uid_map");
   const std::string gid_map = reader.read_all("/proc/self/gid_map");
   f.initial_user_namespace = identity_map(uid_map) && identity_map(gid_map);
-  f.subuids = existing(detail::parse_subids(reader.read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
-  f.subgids = existing(detail::parse_subids(reader.read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
+  f.subuids = existing(
+      detail::parse_subids(reader.read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
+  f.subgids = existing(
+      detail::parse_subids(reader.read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
   f.newuidmap = find_helper("newuidmap");
   f.newgidmap = find_helper("newgidmap");
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
@@ -202,8 +212,7 @@ Result<HostFacts> probe_host() {
   Reader reader;
   const std::string mountinfo = reader.read_all("/proc/self/mountinfo");
   if (reader.error()) return fail(*reader.error());
-  if (mountinfo.empty())
-    return fail(ENOENT, Step::probe_host, "'/proc/self/mountinfo'");
+  if (mountinfo.empty()) return fail(ENOENT, Step::probe_host, "'/proc/self/mountinfo'");
   HostFacts f;
   probe_user(f, reader);
   probe_kernel(f, reader);
@@ -219,15 +228,17 @@ Result<HostFacts> probe_host() {
       }
       f.cgroup_kill = f.kernel_at_least(5, 14);
     }
-    const std::string where = f.privileged() ? h.mount_point : h.mount_point + (h.own_path == "/" ? "" : h.own_path);
+    const std::string where =
+        f.privileged() ? h.mount_point : h.mount_point + (h.own_path == "/" ? "" : h.own_path);
     h.writable = ::faccessat(AT_FDCWD, where.c_str(), W_OK, AT_EACCESS) == 0;
   }
   f.root_entries = list_root(reader);
   f.proc_overmounted = overmounted(f.mounts, "/proc/");
   f.sys_overmounted = std::any_of(f.mounts.begin(), f.mounts.end(), [](const MountEntry& m) {
     // What the kernel itself has in sysfs does not hide anything of it.
-    return m.target.starts_with("/sys/") && m.type != "cgroup" && m.type != "cgroup2" && !m.target.starts_with("/sys/fs/") &&
-           !m.target.starts_with("/sys/kernel/") && !m.target.starts_with("/sys/firmware/");
+    return m.target.starts_with("/sys/") && m.type != "cgroup" && m.type != "cgroup2" &&
+           !m.target.starts_with("/sys/fs/") && !m.target.starts_with("/sys/kernel/") &&
+           !m.target.starts_with("/sys/firmware/");
   });
   if (reader.error()) return fail(*reader.error());
   return f;

@@ -62,8 +62,10 @@ Received receive_message(int socket, void* data, std::size_t size, std::span<Fd>
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
       Fd owned(fd);
-      if (r.fd_count < fds.size()) fds[r.fd_count++] = std::move(owned);
-      else r.truncated = true;
+      if (r.fd_count < fds.size())
+        fds[r.fd_count++] = std::move(owned);
+      else
+        r.truncated = true;
     }
   }
   r.size = static_cast<std::size_t>(n);

@@ -1,6 +1,7 @@
-// condroid-zygote: a tiny, freestanding, static program that clones every container of one Runtime, reaps them, and
-// undoes what they leave. docs/design.md says why it exists. One thread; it keeps no allocation; it never blocks but in
-// epoll_wait; it believes nothing of a message beyond its checked size.
+// condroid-zygote: a tiny, freestanding, static program that clones every container of one Runtime,
+// reaps them, and undoes what they leave. docs/design.md says why it exists. One thread; it keeps
+// no allocation; it never blocks but in epoll_wait; it believes nothing of a message beyond its
+// checked size.
 //
 // argv: [1] name of the state file, [2] state directory, [3] "1": it is removed when it is empty.
 // Descriptors: 3 control socket, 4 pidfd of the host.
@@ -61,14 +62,14 @@ struct Container {
   enum State : uint8_t { unused, running, held, draining };
   State state;
   bool detached;
-  bool unwatched;   // ended while held: epoll would only spin on it
+  bool unwatched;  // ended while held: epoll would only spin on it
   uint8_t retries;
   int pid;
   int pidfd;
   int exit_socket;
-  int console;      // of a detached container: its master, drained into log
+  int console;  // of a detached container: its master, drained into log
   int log;
-  int slave;        // of that terminal
+  int slave;  // of that terminal
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
@@ -90,16 +91,17 @@ bool told_staying = false;
 unsigned control_errors = 0;  // in a row
 Rlimit64 caller_nofile{};
 
-/// Where a child runs that shares our memory until it executes its command. `tid` is set by us and cleared by the kernel
-/// when the child has let go of our memory (CLONE_CHILD_CLEARTID), by exec or by its end.
+/// Where a child runs that shares our memory until it executes its command. `tid` is set by us and
+/// cleared by the kernel when the child has let go of our memory (CLONE_CHILD_CLEARTID), by exec or
+/// by its end.
 struct Room {
   volatile uint32_t tid;
   ChildContext context;
   alignas(16) char program[32 * 1024];
   alignas(16) char stack[32 * 1024];
 };
-/// Whole pages, so that they can be kept out of the memory of children that get a copy of ours: programs are other
-/// containers' arguments and environments, and the small init keeps its memory.
+/// Whole pages, so that they can be kept out of the memory of children that get a copy of ours:
+/// programs are other containers' arguments and environments, and the small init keeps its memory.
 #if defined(__x86_64__)
 struct alignas(4096) Rooms {
 #else
@@ -110,14 +112,16 @@ struct alignas(65536) Rooms {
 Rooms rooms;
 
 LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena + arena_live)[i]; }
-ResultPage& page(uint32_t i) { return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096); }
+ResultPage& page(uint32_t i) {
+  return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096);
+}
 ArenaHeader& header() { return *reinterpret_cast<ArenaHeader*>(arena); }
 
 void close(int fd) {
   if (fd >= 0) call(__NR_close, fd);
 }
 
-// ---- records to the host ---------------------------------------------------------------------------------------------
+// ---- records to the host ------------------------------------------------------------------------
 
 /// 0, or why it could not be sent.
 long send_record(int socket, const Record& record, int fd) {
@@ -133,8 +137,8 @@ long send_record(int socket, const Record& record, int fd) {
     m.control = &control;
     m.control_size = sizeof control;
   }
-  // Never blocks: a launch's socket takes the two records it ever gets, and a host that is gone wants none. What fails
-  // otherwise (no memory) may not do so again.
+  // Never blocks: a launch's socket takes the two records it ever gets, and a host that is gone
+  // wants none. What fails otherwise (no memory) may not do so again.
   long e = 0;
   for (int tries = 0; tries < 8; ++tries) {
     e = call(__NR_sendmsg, socket, &m, msg_dontwait | msg_nosignal);
@@ -144,7 +148,7 @@ long send_record(int socket, const Record& record, int fd) {
   return e;
 }
 
-// ---- undoing cgroups ---------------------------------------------------------------------------------------------------
+// ---- undoing cgroups ----------------------------------------------------------------------------
 
 struct Path {
   char text[512];
@@ -202,9 +206,12 @@ struct DirEntry {
 };
 constexpr int open_directory = o_rdonly | o_directory | o_nofollow | o_cloexec;
 
-bool is_subdirectory(const DirEntry& e) { return e.type == 4 && !same(e.name, ".") && !same(e.name, ".."); }
+bool is_subdirectory(const DirEntry& e) {
+  return e.type == 4 && !same(e.name, ".") && !same(e.name, "..");
+}
 
-/// Removes subdirectories up to the first that is not empty, and opens that one; negative when there is none.
+/// Removes subdirectories up to the first that is not empty, and opens that one; negative when
+/// there is none.
 long first_full(int dir, unsigned* removed) {
   alignas(8) char list[2048];
   for (;;) {
@@ -214,14 +221,16 @@ long first_full(int dir, unsigned* removed) {
       const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
       i += entry->size;
       if (!is_subdirectory(*entry)) continue;
-      if (call(__NR_unlinkat, dir, entry->name, at_removedir) < 0) return call(__NR_openat, dir, entry->name, open_directory);
+      if (call(__NR_unlinkat, dir, entry->name, at_removedir) < 0)
+        return call(__NR_openat, dir, entry->name, open_directory);
       ++*removed;
     }
   }
 }
 
-/// What is deeper than anybody nests but who means harm: down to one without subdirectories, up by "..", with one
-/// descriptor. Stops where something still runs, and after so many steps; it is tried again.
+/// What is deeper than anybody nests but who means harm: down to one without subdirectories, up by
+/// "..", with one descriptor. Stops where something still runs, and after so many steps; it is
+/// tried again.
 void remove_deep(int top, bool kill) {
   long at = call(__NR_openat, top, ".", open_directory);
   unsigned depth = 0;
@@ -248,14 +257,16 @@ void remove_deep(int top, bool kill) {
   close(static_cast<int>(at));
 }
 
-/// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs there.
+/// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs
+/// there.
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
   const long e = call(__NR_unlinkat, parent, name, at_removedir);
   if (e == 0 || e == -e_noent) return 0;
   const long dir = call(__NR_openat, parent, name, open_directory);
   if (dir < 0) return dir == -e_noent ? 0 : dir;
   if (kill) {
-    if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0) kill_listed(static_cast<int>(dir));
+    if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0)
+      kill_listed(static_cast<int>(dir));
   }
   alignas(8) char list[2048];
   if (depth == 32) remove_deep(static_cast<int>(dir), kill);
@@ -303,7 +314,10 @@ uint64_t oom_kills(uint32_t i) {
   for (unsigned h = 0; h < max_hierarchies; ++h) {
     if (((c.memory >> h) & 1U) == 0 || !adopted[h]) continue;
     Path path;
-    path.add(header().runtime).add("/").add(live(i).name).add(parent_v2[h] ? "/memory.events" : "/memory.oom_control");
+    path.add(header().runtime)
+        .add("/")
+        .add(live(i).name)
+        .add(parent_v2[h] ? "/memory.events" : "/memory.oom_control");
     return read_key(parents[h], path.text, "oom_kill");
   }
   return 0;
@@ -326,7 +340,7 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
   return first;
 }
 
-// ---- life and death of containers -----------------------------------------------------------------------------------
+// ---- life and death of containers ---------------------------------------------------------------
 
 bool on_console(uint32_t i);
 
@@ -350,7 +364,8 @@ struct Ended {
   SigInfo info;
   uint64_t rusage[18];
 };
-// The record of a container whose cgroups cannot be removed yet; few at a time, so a small table does.
+// The record of a container whose cgroups cannot be removed yet; few at a time, so a small table
+// does.
 struct Pending {
   uint32_t index;
   bool used;
@@ -363,7 +378,8 @@ void finish(uint32_t i, Record& record) {
   const long e = undo_cgroups(i, &where);
   Container& c = containers[i];
   if (e != 0 && c.retries < 250) {
-    // Processes that share the pid namespace with the host die in their own time; their last one empties the cgroup.
+    // Processes that share the pid namespace with the host die in their own time; their last one
+    // empties the cgroup.
     for (auto& p : pending) {
       if (p.used && p.index != i) continue;
       p.used = true;
@@ -388,7 +404,8 @@ void finish(uint32_t i, Record& record) {
 void reap(uint32_t i) {
   Container& c = containers[i];
   if (c.state == Container::held) {
-    // The host is writing its id map by pid: the number must not be given to somebody else. Taken up by `release`.
+    // The host is writing its id map by pid: the number must not be given to somebody else. Taken
+    // up by `release`.
     call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
     c.unwatched = true;
     return;
@@ -398,7 +415,8 @@ void reap(uint32_t i) {
   record.kind = RecordKind::exited;
   record.pid = c.pid;
   SigInfo info{};
-  const long e = call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
+  const long e =
+      call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
   if (e == -e_intr || e == -e_again || (e == 0 && info.pid == 0)) return;
   if (e < 0) record.error = static_cast<int32_t>(-e);
   record.code = info.code;
@@ -407,7 +425,8 @@ void reap(uint32_t i) {
   const int pidfd = c.pidfd;
   c.pidfd = -1;
   finish(i, record);  // first: somebody waits for it
-  call(__NR_epoll_ctl, fd_epoll, epoll_del, pidfd, 0L);  // the host holds the same open file: closing is not enough
+  // the host holds the same open file: closing is not enough
+  call(__NR_epoll_ctl, fd_epoll, epoll_del, pidfd, 0L);
   close(pidfd);
 }
 
@@ -456,8 +475,10 @@ void tell_staying() {
 
 void remove_state() {
   long e = -1;
-  for (int tries = 0; tries < 4 && e < 0 && e != -e_noent; ++tries) e = call(__NR_unlinkat, fd_state, arena_name, 0);
-  if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);  // only when it is empty
+  for (int tries = 0; tries < 4 && e < 0 && e != -e_noent; ++tries)
+    e = call(__NR_unlinkat, fd_state, arena_name, 0);
+  // only when it is empty
+  if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
 }
 
 /// The last act: the runtime's own cgroups and its file.
@@ -475,7 +496,7 @@ void remove_state() {
   leave(0);
 }
 
-// ---- cloning -----------------------------------------------------------------------------------------------------------
+// ---- cloning ------------------------------------------------------------------------------------
 
 /// The new process: from here on nothing of the zygote is used but its memory.
 [[noreturn]] void run_child(ChildContext& context) {
@@ -513,9 +534,9 @@ struct CloneJob {
   ChildContext* context;
 };
 
-/// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide how the child is
-/// cloned, and clones it as the zygote's own child. Not in the zygote's memory: who shares that with others may not join a
-/// time namespace (EUSERS).
+/// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide
+/// how the child is cloned, and clones it as the zygote's own child. Not in the zygote's memory:
+/// who shares that with others may not join a time namespace (EUSERS).
 [[noreturn]] void join_and_clone(CloneJob& job) {
   auto& result = header().join_result;
   for (unsigned i = 0; i < job.join_count; ++i) {
@@ -564,8 +585,8 @@ long clone_now(CloneJob& job) {
   return header().join_result;
 }
 
-/// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of its own, which the zygote
-/// waits for.
+/// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of
+/// its own, which the zygote waits for.
 [[noreturn]] void empty_mounts() {
   auto& result = header().join_result;
   const auto must = [&result](long e) {
@@ -573,8 +594,8 @@ long clone_now(CloneJob& job) {
     if (e < 0) leave(1);
     return e;
   };
-  // In any other user namespace the kernel wants to see a procfs before it mounts one, mount_too_revealing() in
-  // fs/namespace.c: there is none here.
+  // In any other user namespace the kernel wants to see a procfs before it mounts one,
+  // mount_too_revealing() in fs/namespace.c: there is none here.
   Statx user;
   must(call(__NR_statx, at_fdcwd, "/proc/self/ns/user", 0, statx_ino, &user));
   must(user.ino == initial_user_namespace ? 0 : -e_perm);
@@ -583,7 +604,8 @@ long clone_now(CloneJob& job) {
   must(call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0));
   must(call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0));
   must(call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
-  const long root = must(call(__NR_fsmount, fs, fsmount_cloexec, attr_rdonly | attr_nosuid | attr_nodev | attr_noexec));
+  const long root = must(call(__NR_fsmount, fs, fsmount_cloexec,
+                              attr_rdonly | attr_nosuid | attr_nodev | attr_noexec));
   must(call(__NR_move_mount, root, "", at_fdcwd, "/", move_mount_f_empty_path));
   must(call(__NR_fchdir, root));
   const long ns = must(call(__NR_openat, at_fdcwd, "/proc/self/ns/mnt", o_rdonly | o_cloexec));
@@ -595,7 +617,8 @@ long clone_now(CloneJob& job) {
   leave(0);
 }
 
-/// The empty mount namespace, or -1. Made when it is wanted for the second time: a single container gains nothing by it.
+/// The empty mount namespace, or -1. Made when it is wanted for the second time: a single container
+/// gains nothing by it.
 int bare_mounts() {
   static int wanted = 0;  // how often; -1: it is there, or cannot be had
   static int ns = -1;
@@ -626,8 +649,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
     if (count > 0) send_record(fds[0], record, -1);
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
   };
-  if (request.live >= max_live || request.page >= max_pages || request.joins > 8 || count < before_sync + 1 ||
-      count - before_sync - 1 > max_passed ||
+  if (request.live >= max_live || request.page >= max_pages || request.joins > 8 ||
+      count < before_sync + 1 || count - before_sync - 1 > max_passed ||
       containers[request.live].state != Container::unused)
     return refuse(-e_proto);
 
@@ -653,9 +676,11 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
 
   int pidfd = -1;
   CloneJob job{};
-  job.args.flags = request.clone_flags | clone_pidfd | clone_parent_settid | (into_cgroup ? clone_into_cgroup : 0);
+  job.args.flags = request.clone_flags | clone_pidfd | clone_parent_settid |
+                   (into_cgroup ? clone_into_cgroup : 0);
   job.args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
-  // Into the shared file, by the kernel, before the child runs: if we die right now the host can still find it.
+  // Into the shared file, by the kernel, before the child runs: if we die right now the host can
+  // still find it.
   job.args.parent_tid = reinterpret_cast<uint64_t>(&entry.pid);
   job.args.exit_signal = static_cast<uint64_t>(sig_chld);
   job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
@@ -729,12 +754,14 @@ void on_detach(const Request& request, int* fds, unsigned count) {
   c->detached = true;
   live(request.live).detached = 1;
   // Nothing that came may make us wait for it.
-  if (count >= 1 && c->console < 0 && call(__NR_fcntl, fds[0], 4 /* F_SETFL */, o_rdwr | o_nonblock) >= 0) {
+  if (count >= 1 && c->console < 0 &&
+      call(__NR_fcntl, fds[0], 4 /* F_SETFL */, o_rdwr | o_nonblock) >= 0) {
     c->console = fds[0];
     c->log = count == 2 ? fds[1] : -1;
-    // Held open as the host did: without any slave the master is at its end, and so would the terminal be for who opens it
-    // again.
-    c->slave = static_cast<int>(call(__NR_ioctl, c->console, tiocgptpeer, o_rdwr | o_noctty | o_cloexec));
+    // Held open as the host did: without any slave the master is at its end, and so would the
+    // terminal be for who opens it again.
+    c->slave =
+        static_cast<int>(call(__NR_ioctl, c->console, tiocgptpeer, o_rdwr | o_noctty | o_cloexec));
     const EpollEvent event{epollin, tag_console + request.live};
     call(__NR_epoll_ctl, fd_epoll, epoll_add, c->console, &event);
   } else {  // detached before, or nothing that can be read without waiting
@@ -742,8 +769,8 @@ void on_detach(const Request& request, int* fds, unsigned count) {
   }
 }
 
-/// The terminal of a detached container must be read, or its writers stop; what it says goes to the log. Whether there was
-/// something.
+/// The terminal of a detached container must be read, or its writers stop; what it says goes to the
+/// log. Whether there was something.
 bool on_console(uint32_t i) {
   Container& c = containers[i];
   char text[4096];
@@ -806,16 +833,24 @@ Control on_control() {
     return Control::message;
   }
   switch (request.kind) {
-    case RequestKind::clone: on_clone(request, fds, count); return Control::message;
-    case RequestKind::adopt: on_adopt(request, fds, count); return Control::message;
-    case RequestKind::detach: on_detach(request, fds, count); return Control::message;
-    case RequestKind::release: on_release(request); break;
+    case RequestKind::clone:
+      on_clone(request, fds, count);
+      return Control::message;
+    case RequestKind::adopt:
+      on_adopt(request, fds, count);
+      return Control::message;
+    case RequestKind::detach:
+      on_detach(request, fds, count);
+      return Control::message;
+    case RequestKind::release:
+      on_release(request);
+      break;
   }
   for (unsigned i = 0; i < count; ++i) close(fds[i]);
   return Control::message;
 }
 
-// ---- start -------------------------------------------------------------------------------------------------------------
+// ---- start --------------------------------------------------------------------------------------
 
 /// Tells the host why we cannot go on and ends.
 [[noreturn]] void give_up(long error, StartPart part, uint32_t owner = 0, uint32_t mode = 0) {
@@ -827,7 +862,8 @@ Control on_control() {
   record.status = static_cast<int32_t>(owner);
   record.undo_hierarchy = mode;
   // A directory that we made, and that nobody else uses.
-  if (part != StartPart::owner && remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
+  if (part != StartPart::owner && remove_state_dir)
+    call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
   send_record(fd_control, record, -1);
   leave(1);
 }
@@ -843,8 +879,9 @@ void place(long fd, int number) {
   close(static_cast<int>(fd));
 }
 
-/// Says that we live. A record lock, fcntl(2): it is this process's alone, where one of flock(2) would be shared with
-/// every process that inherits the descriptor or a mapping, containers on their way among them.
+/// Says that we live. A record lock, fcntl(2): it is this process's alone, where one of flock(2)
+/// would be shared with every process that inherits the descriptor or a mapping, containers on
+/// their way among them.
 long lock_state() {
   const struct {
     int16_t type, whence;
@@ -852,15 +889,17 @@ long lock_state() {
     int32_t pid;
   } whole{1 /* F_WRLCK */, 0, 0, 0, 0};
   long e = -e_intr;
-  while (e == -e_intr) e = call(__NR_fcntl, fd_arena, 7 /* F_SETLKW */, &whole);  // a sweep may hold it for a moment
+  // a sweep may hold it for a moment
+  while (e == -e_intr) e = call(__NR_fcntl, fd_arena, 7 /* F_SETLKW */, &whole);
   return e;
 }
 
-/// Makes the state file, in a directory that is made when it is missing. We do it and not the host, so that from the first
-/// moment on there is somebody who outlives the host and removes it.
+/// Makes the state file, in a directory that is made when it is missing. We do it and not the host,
+/// so that from the first moment on there is somebody who outlives the host and removes it.
 void make_state() {
   long dir = -e_noent, file = -e_noent;
-  // Another zygote may remove the empty directory between any two of these, and a sweep a file that is not locked yet.
+  // Another zygote may remove the empty directory between any two of these, and a sweep a file that
+  // is not locked yet.
   for (int tries = 0; tries < 100 && file == -e_noent; ++tries) {
     const long made = call(__NR_mkdirat, at_fdcwd, state_dir, 0700);
     if (made < 0 && made != -e_exist) give_up(made, StartPart::state_dir);
@@ -868,10 +907,12 @@ void make_state() {
     if (dir == -e_noent) continue;
     if (dir < 0) give_up(dir, StartPart::state_dir);
     Statx st;
-    if (const long e = call(__NR_statx, dir, "", at_empty_path, statx_basic, &st); e < 0) give_up(e, StartPart::state_dir);
+    if (const long e = call(__NR_statx, dir, "", at_empty_path, statx_basic, &st); e < 0)
+      give_up(e, StartPart::state_dir);
     if (st.uid != static_cast<uint32_t>(call(__NR_geteuid)) || (st.mode & 022U) != 0)
       give_up(-e_perm, StartPart::owner, st.uid, st.mode & 07777U);
-    file = call(__NR_openat, dir, arena_name, o_rdwr | o_creat | o_excl | o_nofollow | o_cloexec, 0600);
+    file = call(__NR_openat, dir, arena_name, o_rdwr | o_creat | o_excl | o_nofollow | o_cloexec,
+                0600);
     if (file >= 0) {
       place(file, fd_arena);
       long e = lock_state();
@@ -894,11 +935,13 @@ void make_state() {
     give_up(mapped, StartPart::state_file);
   }
   arena = reinterpret_cast<char*>(mapped);
-  call(__NR_madvise, arena, arena_size, 1 /* MADV_RANDOM */);  // a disk's file system reads, and clears, far around
+  // a disk's file system reads, and clears, far around
+  call(__NR_madvise, arena, arena_size, 1 /* MADV_RANDOM */);
   header().magic = magic;
   header().version = 1;
   header().zygote = static_cast<int32_t>(call(__NR_getpid));
-  for (size_t i = 0; i + 1 < sizeof header().runtime && arena_name[i] != 0; ++i) header().runtime[i] = arena_name[i];
+  for (size_t i = 0; i + 1 < sizeof header().runtime && arena_name[i] != 0; ++i)
+    header().runtime[i] = arena_name[i];
 }
 
 /// From here on a failure has something to take back.
@@ -919,19 +962,21 @@ void start(char** argv) {
   call(__NR_setsid);
   must(call(__NR_chdir, "/"));
 
-  // What the host ignores stays ignored by exec and by CLONE_CLEAR_SIGHAND: containers would inherit it, and an ignored
-  // SIGCHLD would take their ends from us.
+  // What the host ignores stays ignored by exec and by CLONE_CLEAR_SIGHAND: containers would
+  // inherit it, and an ignored SIGCHLD would take their ends from us.
   const uint64_t by_default[4] = {};  // struct sigaction of the kernel
   for (int s = 1; s <= 64; ++s)
     if (s != sig_kill && s != 19 /* SIGSTOP */) call(__NR_rt_sigaction, s, by_default, 0L, 8);
 
-  // Terminal signals are the host's to decide about. Blocked rather than ignored: ignoring would be inherited.
+  // Terminal signals are the host's to decide about. Blocked rather than ignored: ignoring would be
+  // inherited.
   uint64_t blocked = 0;
   const int held[] = {1, 2, 3, 10, 12, 13, 14, 20, 21, 22, 28};
   for (const int s : held) blocked |= uint64_t{1} << static_cast<unsigned>(s - 1);
   must(call(__NR_rt_sigprocmask, sig_setmask, &blocked, 0L, 8));
 
-  // Numbers 0 to 2 are occupied by something harmless, so that no descriptor that arrives becomes a standard stream.
+  // Numbers 0 to 2 are occupied by something harmless, so that no descriptor that arrives becomes a
+  // standard stream.
   const long event = call(__NR_eventfd2, 0, o_cloexec);
   must(event);
   for (int fd = 0; fd < 3; ++fd) must(call(__NR_dup3, event, fd, o_cloexec));
@@ -981,7 +1026,8 @@ void serve() {
         if (containers[k].state != Container::unused && containers[k].console >= 0) on_console(k);
       } else if (tag >= tag_child && tag < tag_child + max_live) {
         const auto k = static_cast<uint32_t>(tag - tag_child);
-        if (containers[k].state == Container::running || containers[k].state == Container::held) reap(k);
+        if (containers[k].state == Container::running || containers[k].state == Container::held)
+          reap(k);
       }
     }
   }

@@ -1,4 +1,5 @@
-// A path of the container where a path of the host belongs, the other way round, and one that says neither.
+// A path of the container where a path of the host belongs, the other way round, and one that says
+// neither.
 #include <condroid/path.hpp>
 
 using namespace condroid;

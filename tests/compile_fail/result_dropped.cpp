@@ -1,4 +1,5 @@
-// The Error of a call that may fail, dropped. The functions are marked one by one: tl::expected 1.0 is not nodiscard.
+// The Error of a call that may fail, dropped. The functions are marked one by one: tl::expected 1.0
+// is not nodiscard.
 #include <condroid/error.hpp>
 
 [[nodiscard]] condroid::Result<int> may_fail();

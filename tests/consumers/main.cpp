@@ -1,6 +1,7 @@
-// A program of somebody else's: headers, templates of fmt and tl::expected, and a symbol of the library.
-#include <condroid/version.hpp>
+// A program of somebody else's: headers, templates of fmt and tl::expected, and a symbol of the
+// library.
 #include <fmt/format.h>
+#include <condroid/version.hpp>
 #include <tl/expected.hpp>
 
 int main() {

@@ -1,6 +1,6 @@
-// What holds for a launch to which anything happens in any order: every event is answered, the first thing that goes wrong
-// ends it, what was made is undone once, the caller is told once, and an end is an end. Used by the fuzz target and, with
-// its seeds, by a unit test.
+// What holds for a launch to which anything happens in any order: every event is answered, the
+// first thing that goes wrong ends it, what was made is undone once, the caller is told once, and
+// an end is an end. Used by the fuzz target and, with its seeds, by a unit test.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ using protocol::Action;
 using protocol::Event;
 using protocol::State;
 
-/// Each byte is an event: 'a' is the first. Control characters are none, so that a seed is a file of text.
+/// Each byte is an event: 'a' is the first. Control characters are none, so that a seed is a file
+/// of text.
 inline std::optional<Event> event_of(char byte) {
   const auto value = static_cast<unsigned char>(byte);
   if (value < ' ') return {};
@@ -63,7 +64,8 @@ class Launch {
     if (has(Action::send_clone)) cloned_ = true;
     if (has(Action::kill) && !cloned_) return broken("killed what is not there");
     if (has(Action::kill)) killed_ = true;
-    if (t.state == State::ending && !killed_) return broken("waits for the end of a child that lives");
+    if (t.state == State::ending && !killed_)
+      return broken("waits for the end of a child that lives");
     if (has(Action::undo) && undone_) return broken("undone twice");
     if (has(Action::undo)) undone_ = true;
     if (has(Action::undo) && cloned_ && event == Event::exited)
@@ -74,7 +76,8 @@ class Launch {
       if (asked_) return broken("two questions of the child at once");
       asked_ = true;
     }
-    if (has(Action::send_post_configure) || has(Action::send_post_cgroup) || has(Action::send_resume)) {
+    if (has(Action::send_post_configure) || has(Action::send_post_cgroup) ||
+        has(Action::send_resume)) {
       if (!asked_) return broken("an answer to no question");
       asked_ = false;
     }
@@ -99,7 +102,7 @@ class Launch {
 };
 
 struct Outcome {
-  std::string broken = {};        ///< What does not hold; empty when all does.
+  std::string broken = {};       ///< What does not hold; empty when all does.
   State state = State::planned;  ///< Where the events have led.
 };
 

@@ -442,19 +442,21 @@ struct Surroundings {
     }
     return s;
   }
-  /// A Runtime may have a /dev ready, or have just given it away: one detached mount more or less is the same.
+  /// A Runtime may have a /dev ready, or have just given it away: one detached mount more or less
+  /// is the same.
   bool operator==(const Surroundings& o) const {
     return std::abs(detached_mounts - o.detached_mounts) <= 1 && descriptors == o.descriptors &&
-           zygote_descriptors == o.zygote_descriptors && mounts == o.mounts && cgroups == o.cgroups &&
-           children == o.children && state == o.state;
+           zygote_descriptors == o.zygote_descriptors && mounts == o.mounts &&
+           cgroups == o.cgroups && children == o.children && state == o.state;
   }
 };
 
 inline std::string to_text(const Surroundings& s) {
   return fmt::format(
-      "descriptors {} and {} detached mounts ({} of the zygote), {} mounts, cgroups {}, children {}, state {}",
-      fmt::join(s.descriptors, " "), s.detached_mounts, s.zygote_descriptors, s.mounts, fmt::join(s.cgroups, " "),
-      fmt::join(s.children, " "), fmt::join(s.state, " "));
+      "descriptors {} and {} detached mounts ({} of the zygote), {} mounts, cgroups {}, children "
+      "{}, state {}",
+      fmt::join(s.descriptors, " "), s.detached_mounts, s.zygote_descriptors, s.mounts,
+      fmt::join(s.cgroups, " "), fmt::join(s.children, " "), fmt::join(s.state, " "));
 }
 
 }  // namespace condroid::test

@@ -1,4 +1,5 @@
-// main() of every test program. Catch2 counts a skipped case as passed (2.13 knows no other way), so skips are counted here.
+// main() of every test program. Catch2 counts a skipped case as passed (2.13 knows no other way),
+// so skips are counted here.
 #define CATCH_CONFIG_RUNNER
 #include <cstdio>
 #include <cstdlib>
@@ -14,7 +15,8 @@ std::vector<std::string>& skips() {
   return reasons;
 }
 
-/// Is the suite that meson says we run as (CONDROID_SUITE) in the list CONDROID_MUST_RUN=userns,root?
+/// Is the suite that meson says we run as (CONDROID_SUITE) in the list
+/// CONDROID_MUST_RUN=userns,root?
 bool must_run() {
   const char* list = std::getenv("CONDROID_MUST_RUN");
   const char* suite = std::getenv("CONDROID_SUITE");

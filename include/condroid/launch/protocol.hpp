@@ -1,5 +1,6 @@
-// The sync protocol of a launch, seen from the host, as a table with no I/O: (state, event) -> (state, actions). It is
-// total: every event in every state has an answer, a wrong one is a protocol error.
+// The sync protocol of a launch, seen from the host, as a table with no I/O: (state, event) ->
+// (state, actions). It is total: every event in every state has an answer, a wrong one is a
+// protocol error.
 //
 //   Transition t = next(State::setting_up, Event::configure);
 //   t.state == State::configuring; t.actions.has(Action::do_configure);
@@ -18,39 +19,41 @@ namespace protocol {
 
 /// How far a launch has come.
 enum class State : std::uint8_t {
-  planned,      ///< Nothing was done yet.
-  cloning,      ///< The zygote was asked for a process.
-  setting_up,   ///< The child works on its ops.
-  configuring,  ///< The child waits for `post_configure`: id maps, network, mounts of the host's making.
-  limiting,     ///< The child waits for `post_cgroup`.
-  stopped,      ///< The child waits before the op that stop_before named.
-  executing,    ///< The command was executed; the last things on the host's side are done.
-  running,      ///< Done: there is a Container. An end state.
-  ending,       ///< Something failed: the child is killed, its exit record is awaited.
-  failed,       ///< Done: there is an Error and nothing else. An end state.
+  planned,     ///< Nothing was done yet.
+  cloning,     ///< The zygote was asked for a process.
+  setting_up,  ///< The child works on its ops.
+  /// The child waits for `post_configure`: id maps, network, mounts of the host's making.
+  configuring,
+  limiting,   ///< The child waits for `post_cgroup`.
+  stopped,    ///< The child waits before the op that stop_before named.
+  executing,  ///< The command was executed; the last things on the host's side are done.
+  running,    ///< Done: there is a Container. An end state.
+  ending,     ///< Something failed: the child is killed, its exit record is awaited.
+  failed,     ///< Done: there is an Error and nothing else. An end state.
 };
 inline constexpr std::size_t state_count = 10;
 
 /// What happens to a launch.
 enum class Event : std::uint8_t {
-  start,           ///< The caller wants it; what goes before the clone is done.
-  configure,       ///< The child's message.
-  configured,      ///< The host's ops of that barrier are done.
-  cgroup,          ///< The child's message.
-  limited,         ///< The host's ops of that barrier are done.
-  ptys,            ///< The child's message: masters of its terminals.
-  reached_stop,    ///< The child's message: it is where stop_before said.
-  resume,          ///< The caller lets it go on.
-  started,         ///< The small init's message: the command was executed.
-  closed_by_exec,  ///< End of file, and the last mark is `exec` without an error: the command was executed.
-  closed_failed,   ///< End of file, and the result page tells a failed op.
-  closed_early,    ///< End of file otherwise: the child vanished.
-  exited,          ///< The zygote's exit record.
-  refused,         ///< The zygote could not clone.
-  finished,        ///< The host's last ops (release, callbacks) are done.
-  op_failed,       ///< An op of the host failed.
-  garbage,         ///< A message that is none.
-  zygote_lost,     ///< The zygote is dead.
+  start,         ///< The caller wants it; what goes before the clone is done.
+  configure,     ///< The child's message.
+  configured,    ///< The host's ops of that barrier are done.
+  cgroup,        ///< The child's message.
+  limited,       ///< The host's ops of that barrier are done.
+  ptys,          ///< The child's message: masters of its terminals.
+  reached_stop,  ///< The child's message: it is where stop_before said.
+  resume,        ///< The caller lets it go on.
+  started,       ///< The small init's message: the command was executed.
+  /// End of file, and the last mark is `exec` without an error: the command was executed.
+  closed_by_exec,
+  closed_failed,  ///< End of file, and the result page tells a failed op.
+  closed_early,   ///< End of file otherwise: the child vanished.
+  exited,         ///< The zygote's exit record.
+  refused,        ///< The zygote could not clone.
+  finished,       ///< The host's last ops (release, callbacks) are done.
+  op_failed,      ///< An op of the host failed.
+  garbage,        ///< A message that is none.
+  zygote_lost,    ///< The zygote is dead.
   deadline,
   cancel,
 };
@@ -65,11 +68,12 @@ enum class Action : std::uint32_t {
   keep_ptys = 1U << 5U,
   tell_stopped = 1U << 6U,
   send_resume = 1U << 7U,
-  do_finish = 1U << 8U,    ///< Release what was pinned, run the callback for `started`.
+  do_finish = 1U << 8U,  ///< Release what was pinned, run the callback for `started`.
   tell_running = 1U << 9U,
   keep_error = 1U << 10U,  ///< The first error of a launch is the one that is reported.
   kill = 1U << 11U,        ///< SIGKILL to the child, and close the sync socket.
-  undo = 1U << 12U,        ///< Nothing was cloned, or nobody else will do it: undo the host's ops here.
+  /// Nothing was cloned, or nobody else will do it: undo the host's ops here.
+  undo = 1U << 12U,
   tell_failed = 1U << 13U,
 };
 
@@ -89,15 +93,17 @@ struct Transition {
 namespace detail {
 using Table = std::array<std::array<Transition, event_count>, state_count>;
 
-/// The table. What is not set here is a protocol error: the child, if any, is killed and the launch ends.
+/// The table. What is not set here is a protocol error: the child, if any, is killed and the launch
+/// ends.
 [[nodiscard]] constexpr Table make_table() {
   Table t{};
-  // Written out, not left to Transition's default members: g++ 12 forgets them in most rows of nested arrays, at run time
-  // and in the table that it emits (though not in a static_assert).
+  // Written out, not left to Transition's default members: g++ 12 forgets them in most rows of
+  // nested arrays, at run time and in the table that it emits (though not in a static_assert).
   for (auto& row : t)
     for (Transition& wrong : row) wrong = {State::ending, Action::keep_error | Action::kill, true};
   const auto set = [&t](State from, Event on, State to, Flags<Action> actions) {
-    t[static_cast<std::size_t>(from)][static_cast<std::size_t>(on)] = Transition{to, actions, false};
+    t[static_cast<std::size_t>(from)][static_cast<std::size_t>(on)] =
+        Transition{to, actions, false};
   };
   using enum State;
   using enum Event;
@@ -129,7 +135,8 @@ using Table = std::array<std::array<Transition, event_count>, state_count>;
   for (const State s : {cloning, setting_up, configuring, limiting, State::stopped, executing}) {
     for (const Event e : {closed_failed, closed_early, op_failed, garbage, deadline, cancel})
       set(s, e, ending, give_up);
-    set(s, zygote_lost, failed, Action::keep_error | Action::kill | Action::undo | Action::tell_failed);
+    set(s, zygote_lost, failed,
+        Action::keep_error | Action::kill | Action::undo | Action::tell_failed);
   }
   for (const State s : {setting_up, configuring, limiting, State::stopped})
     set(s, exited, failed, Action::keep_error | Action::tell_failed);
@@ -139,8 +146,9 @@ using Table = std::array<std::array<Transition, event_count>, state_count>;
   set(ending, exited, failed, Action::tell_failed);
   set(ending, refused, failed, Action::undo | Action::tell_failed);
   set(ending, zygote_lost, failed, Action::undo | Action::tell_failed);
-  for (const Event e : {configure, configured, cgroup, limited, ptys, Event::reached_stop, resume, started, closed_by_exec,
-                        closed_failed, closed_early, finished, op_failed, garbage, deadline, cancel})
+  for (const Event e : {configure, configured, cgroup, limited, ptys, Event::reached_stop, resume,
+                        started, closed_by_exec, closed_failed, closed_early, finished, op_failed,
+                        garbage, deadline, cancel})
     set(ending, e, ending, {});
 
   // End states take everything and do nothing.

@@ -1,6 +1,7 @@
-// The ops of a plan: every single thing that is done to make a container, as typed values. A plan (plan.hpp) is a flat
-// list of them. Each is carried out by the host, by the zygote, or by the container's own process before it executes
-// its command, and is one step of the timeline, of stop_before and of an error.
+// The ops of a plan: every single thing that is done to make a container, as typed values. A plan
+// (plan.hpp) is a flat list of them. Each is carried out by the host, by the zygote, or by the
+// container's own process before it executes its command, and is one step of the timeline, of
+// stop_before and of an error.
 #pragma once
 
 #include <chrono>
@@ -29,19 +30,21 @@ struct Slot {
 };
 inline constexpr int slot_count = 256;
 
-// ---- by the host ---------------------------------------------------------------------------------------------------
+// ---- by the host --------------------------------------------------------------------------------
 
-/// Makes the container's cgroup in one hierarchy and opens what the child or the zygote needs of it.
-/// Undone by removing it, with all below it.
+/// Makes the container's cgroup in one hierarchy and opens what the child or the zygote needs of
+/// it. Undone by removing it, with all below it.
 struct CreateCgroup {
   static constexpr Step step = Step::create_cgroup;
   static constexpr Actor actor = Actor::host;
-  std::size_t hierarchy = 0;     ///< Index in HostFacts::cgroups.
+  std::size_t hierarchy = 0;  ///< Index in HostFacts::cgroups.
   bool v2 = false;
-  std::string mount_point = {};  ///< For the reader.
+  std::string mount_point = {};               ///< For the reader.
   std::vector<std::string> controllers = {};  ///< v2: to be switched on above it.
-  Slot tasks = {};               ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
-  bool delegated = false;        ///< Given to `uid` and `gid`, as the host numbers them; cgroups(7), delegation.
+  /// v1: the child writes "0" to it; v2: none, the child is cloned into it.
+  Slot tasks = {};
+  /// Given to `uid` and `gid`, as the host numbers them; cgroups(7), delegation.
+  bool delegated = false;
   Uid uid = {};
   Gid gid = {};
   bool operator==(const CreateCgroup&) const = default;
@@ -67,7 +70,8 @@ struct OpenDescriptor {
     borrowed,    ///< The host descriptor `fd`.
     ns_of_pid,   ///< The namespace `ns` of process `number`.
     ns_of_path,  ///< The namespace at `path`.
-    tree,        ///< A detached copy of the mount of descriptor `fd` (open_tree(2)); recursive if `recursive`.
+    /// A detached copy of the mount of descriptor `fd` (open_tree(2)); recursive if `recursive`.
+    tree,
   };
   Kind kind = stdio;
   int number = -1;
@@ -83,7 +87,8 @@ struct OpenDescriptor {
   bool operator==(const OpenDescriptor&) const = default;
 };
 
-/// Holds a file of the root file system open for writing, so that the container cannot turn the file system read-only.
+/// Holds a file of the root file system open for writing, so that the container cannot turn the
+/// file system read-only.
 struct PinRootfs {
   static constexpr Step step = Step::pin_rootfs;
   static constexpr Actor actor = Actor::host;
@@ -100,26 +105,28 @@ struct WriteIdMap {
   bool deny_setgroups = false;  ///< Before an unprivileged gid_map; user_namespaces(7).
   std::vector<IdRange> uids = {};
   std::vector<IdRange> gids = {};
-  std::string newuidmap = {};   ///< For helpers: their paths.
+  std::string newuidmap = {};  ///< For helpers: their paths.
   std::string newgidmap = {};
   bool operator==(const WriteIdMap&) const = default;
 };
 
-/// Makes a detached copy of a host directory whose owners are shifted by the child's id map, and sends it to the child.
+/// Makes a detached copy of a host directory whose owners are shifted by the child's id map, and
+/// sends it to the child.
 struct IdmapTree {
   static constexpr Step step = Step::open_source;
   static constexpr Actor actor = Actor::host;
   std::string path = {};
-  HostFd fd = {};       ///< Instead of path.
+  HostFd fd = {};  ///< Instead of path.
   bool recursive = false;
-  bool slave = false;   ///< As of OpenDescriptor.
+  bool slave = false;  ///< As of OpenDescriptor.
   bool optional = false;
-  Slot to = {};         ///< Received with the answer to Sync::configure, in the order of these ops.
+  Slot to = {};  ///< Received with the answer to Sync::configure, in the order of these ops.
   bool operator==(const IdmapTree&) const = default;
 };
 
-/// Makes, in a throwaway process of the zygote, a detached overlay for every directory given, over copies whose owners
-/// are shifted by the child's id map, and sends them to the child. Upper layers share one tmpfs.
+/// Makes, in a throwaway process of the zygote, a detached overlay for every directory given, over
+/// copies whose owners are shifted by the child's id map, and sends them to the child. Upper layers
+/// share one tmpfs.
 struct OverlayTrees {
   static constexpr Step step = Step::mount_root;
   static constexpr Actor actor = Actor::host;
@@ -127,7 +134,8 @@ struct OverlayTrees {
     std::string lower = {};
     std::string upper = {};  ///< Host directory; empty: in the tmpfs.
     std::string work = {};
-    Mode mode = {0755};      ///< Of the directory, as the host has it; its owner is the container's root.
+    /// Of the directory, as the host has it; its owner is the container's root.
+    Mode mode = {0755};
     Slot to = {};
     bool operator==(const Layer&) const = default;
   };
@@ -137,9 +145,10 @@ struct OverlayTrees {
   bool operator==(const OverlayTrees&) const = default;
 };
 
-// ---- by the zygote -------------------------------------------------------------------------------------------------
+// ---- by the zygote ------------------------------------------------------------------------------
 
-/// Clones the child: clone3(2). Everything above this line happens in the host before there is a process.
+/// Clones the child: clone3(2). Everything above this line happens in the host before there is a
+/// process.
 struct Clone {
   static constexpr Step step = Step::clone;
   static constexpr Actor actor = Actor::zygote;
@@ -148,14 +157,16 @@ struct Clone {
   bool operator==(const Clone&) const = default;
 };
 
-// ---- by the child --------------------------------------------------------------------------------------------------
+// ---- by the child -------------------------------------------------------------------------------
 
-/// Asks for SIGKILL (or `signal`) when the zygote dies, and makes sure that zygote and host still live.
+/// Asks for SIGKILL (or `signal`) when the zygote dies, and makes sure that zygote and host still
+/// live.
 struct ArmDeathSignal {
   static constexpr Step step = Step::arm_death_signal;
   static constexpr Actor actor = Actor::child;
   Signal signal = {9};
-  bool dumpable = false;  ///< Until the id map is written by an unprivileged host; proc(5), /proc/PID/uid_map.
+  /// Until the id map is written by an unprivileged host; proc(5), /proc/PID/uid_map.
+  bool dumpable = false;
   bool operator==(const ArmDeathSignal&) const = default;
 };
 
@@ -189,18 +200,20 @@ struct SetTimeOffsets {
   static constexpr Actor actor = Actor::child;
   TimeOffsets offsets = {};
   Slot proc = {};
-  bool dumpable = false;  ///< For the moment of the write, in a user namespace of one's own: /proc/self is root's otherwise.
+  /// For the moment of the write, in a user namespace of one's own: /proc/self is root's otherwise.
+  bool dumpable = false;
   bool operator==(const SetTimeOffsets&) const = default;
 };
 
-/// A barrier of the sync protocol: sends `ask` and waits for the answer. The host's ops that follow in the plan, up to
-/// the next op of the child, are done in between.
+/// A barrier of the sync protocol: sends `ask` and waits for the answer. The host's ops that follow
+/// in the plan, up to the next op of the child, are done in between.
 struct Sync {
   static constexpr Step step = Step::sync;
   static constexpr Actor actor = Actor::child;
   enum Ask : std::uint8_t { configure, cgroup };
   Ask ask = configure;
-  std::vector<Slot> receives = {};  ///< Where the descriptors go that come with the answer, in order.
+  /// Where the descriptors go that come with the answer, in order.
+  std::vector<Slot> receives = {};
   bool operator==(const Sync&) const = default;
 };
 
@@ -215,8 +228,8 @@ struct BecomeRoot {
   bool operator==(const BecomeRoot&) const = default;
 };
 
-/// Makes every mount of the new mount namespace private, so that nothing travels to the host, or slave, so that what the
-/// host mounts later can come in where the Spec wants it.
+/// Makes every mount of the new mount namespace private, so that nothing travels to the host, or
+/// slave, so that what the host mounts later can come in where the Spec wants it.
 struct ContainPropagation {
   static constexpr Step step = Step::contain_propagation;
   static constexpr Actor actor = Actor::child;
@@ -234,15 +247,17 @@ struct MountOp {
     filesystem,  ///< A new instance of file system `what`.
   };
   enum Place : std::uint8_t {
-    nowhere,   ///< Stays detached in `to`.
-    on_root,   ///< On top of the host's "/" in the child's own mount namespace: hidden from every path, held by `to`.
-    at_target, ///< At `target`, looked up below `base`.
+    nowhere,  ///< Stays detached in `to`.
+    /// On top of the host's "/" in the child's own mount namespace: hidden from every path, held by
+    /// `to`.
+    on_root,
+    at_target,  ///< At `target`, looked up below `base`.
   };
   Source source = tree;
   std::string what = {};
   std::string fs_source = {};
   std::vector<std::string> options = {};  ///< "key" or "key=value".
-  Slot cwd = {};      ///< filesystem: relative paths in options start here.
+  Slot cwd = {};                          ///< filesystem: relative paths in options start here.
   Slot from = {};
   bool recursive = false;
   Flags<MountFlag> flags = {};
@@ -250,16 +265,18 @@ struct MountOp {
   Propagation propagation = Propagation::as_is;
   Place place = at_target;
   Slot base = {};
-  Slot dir = {};            ///< filesystem: as of MaskPath, for `target`.
-  std::string target = {};  ///< Absolute in the container for a reader; looked up in `base`, never as a host path.
+  Slot dir = {};  ///< filesystem: as of MaskPath, for `target`.
+  /// Absolute in the container for a reader; looked up in `base`, never as a host path.
+  std::string target = {};
   bool create = true;
   bool follow_links = false;
   bool optional = false;
-  Slot to = {};             ///< Keeps the mount's root open.
+  Slot to = {};  ///< Keeps the mount's root open.
   bool operator==(const MountOp&) const = default;
 };
 
-/// Makes a directory, a link or an empty file below a slot. An existing one of the same kind is fine.
+/// Makes a directory, a link or an empty file below a slot. An existing one of the same kind is
+/// fine.
 struct MakeEntry {
   static constexpr Step step = Step::make_directory;  // step_of knows the other kinds
   static constexpr Actor actor = Actor::child;
@@ -278,25 +295,27 @@ struct MakeNode {
   static constexpr Actor actor = Actor::child;
   Slot base = {};
   DeviceNode node = {};
-  bool bind = false;          ///< Do not try mknod: a user namespace cannot open such nodes.
-  std::string host_path = {}; ///< "/dev/null"
+  bool bind = false;           ///< Do not try mknod: a user namespace cannot open such nodes.
+  std::string host_path = {};  ///< "/dev/null"
   bool operator==(const MakeNode&) const = default;
 };
 
-/// Allocates a pty from the container's devpts, binds its slave at `path` below `dev`, sends the master to the host.
+/// Allocates a pty from the container's devpts, binds its slave at `path` below `dev`, sends the
+/// master to the host.
 struct OpenPty {
   static constexpr Step step = Step::open_console;
   static constexpr Actor actor = Actor::child;
   Slot devpts = {};
   Slot dev = {};
-  std::string path = {};       ///< Relative to dev: "console", "tty1", "lxc/tty1".
-  std::string link_from = {};  ///< Also a link here to path (tty_dir); or, for the console, a second bind.
+  std::string path = {};  ///< Relative to dev: "console", "tty1", "lxc/tty1".
+  /// Also a link here to path (tty_dir); or, for the console, a second bind.
+  std::string link_from = {};
   bool console = false;
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;
   Uid uid = {};
   Gid gid = {};
-  Slot slave = {};             ///< Keeps the slave open.
+  Slot slave = {};  ///< Keeps the slave open.
   bool operator==(const OpenPty&) const = default;
 };
 
@@ -313,11 +332,13 @@ struct MaskPath {
   static constexpr Step step = Step::mask_path;
   static constexpr Actor actor = Actor::child;
   Slot base = {};
-  /// The directory that holds the last name of `path`, if it is of a file system that the container's process made and
-  /// nobody else has seen: that name is looked up there at once. None: the whole of `path` is looked up below `base`.
+  /// The directory that holds the last name of `path`, if it is of a file system that the
+  /// container's process made and nobody else has seen: that name is looked up there at once. None:
+  /// the whole of `path` is looked up below `base`.
   Slot dir = {};
   std::string path = {};
-  Slot null = {};  ///< The /dev directory whose "null" covers files; without one the host's /dev/null is taken.
+  /// The /dev directory whose "null" covers files; without one the host's /dev/null is taken.
+  Slot null = {};
   bool operator==(const MaskPath&) const = default;
 };
 
@@ -331,7 +352,8 @@ struct ProtectPath {
   bool operator==(const ProtectPath&) const = default;
 };
 
-/// Sets attributes of a mount that is in its place already: the root made read-only as the last thing.
+/// Sets attributes of a mount that is in its place already: the root made read-only as the last
+/// thing.
 struct SetMountFlags {
   static constexpr Step step = Step::set_mount_attributes;
   static constexpr Actor actor = Actor::child;
@@ -440,16 +462,17 @@ struct ChangeDirectory {
   bool operator==(const ChangeDirectory&) const = default;
 };
 
-/// Groups, ids and capabilities, in the one order that works: bounding set, groups, gid, uid, sets, ambient; reads them
-/// back. Then the death signal again, which an id change clears.
+/// Groups, ids and capabilities, in the one order that works: bounding set, groups, gid, uid, sets,
+/// ambient; reads them back. Then the death signal again, which an id change clears.
 struct SetCredentials {
   static constexpr Step step = Step::set_ids;
   static constexpr Actor actor = Actor::child;
   Uid uid = {};
   Gid gid = {};
   std::vector<Gid> groups = {};
-  bool set_groups = true;       ///< Off where the id map forbids setgroups(2).
-  bool groups_may_stay = false; ///< Where a joined namespace denies setgroups(2), and none are wanted.
+  bool set_groups = true;  ///< Off where the id map forbids setgroups(2).
+  /// Where a joined namespace denies setgroups(2), and none are wanted.
+  bool groups_may_stay = false;
   CapabilitySet capabilities = {};
   bool ambient = false;
   unsigned last_capability = 40;
@@ -463,7 +486,8 @@ struct NoNewPrivs {
   bool operator==(const NoNewPrivs&) const = default;
 };
 
-/// Becomes a small init: the command runs as pid 2, signals are forwarded to it, zombies are reaped, and its end is ours.
+/// Becomes a small init: the command runs as pid 2, signals are forwarded to it, zombies are
+/// reaped, and its end is ours.
 struct StartInit {
   static constexpr Step step = Step::start_init;
   static constexpr Actor actor = Actor::child;
@@ -474,7 +498,8 @@ struct StartInit {
 struct Exec {
   static constexpr Step step = Step::exec;
   static constexpr Actor actor = Actor::child;
-  std::vector<std::string> paths = {};  ///< To be tried in order: one, or one for each directory of PATH.
+  /// To be tried in order: one, or one for each directory of PATH.
+  std::vector<std::string> paths = {};
   std::vector<std::string> argv = {};
   std::vector<std::string> env = {};
   bool operator==(const Exec&) const = default;
@@ -483,14 +508,16 @@ struct Exec {
 }  // namespace op
 
 /// Every kind of op.
-using Op = std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap,
-                        op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
-                        op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation,
-                        op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
-                        op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback,
-                        op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
-                        op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory,
-                        op::SetCredentials, op::NoNewPrivs, op::StartInit, op::Exec>;
+using Op =
+    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, op::PinRootfs,
+                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal,
+                 op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets, op::Sync,
+                 op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
+                 op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags,
+                 op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
+                 op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
+                 op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
+                 op::NoNewPrivs, op::StartInit, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

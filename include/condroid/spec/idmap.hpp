@@ -17,11 +17,13 @@ inline namespace v0 {
 /// An existing namespace to be joined instead of making a new one.
 struct Join {
   Namespace kind = Namespace::net;
-  std::variant<Pid, HostPath, HostFd> from = Pid{};  ///< Of a process, of a file like /run/netns/x, or a descriptor.
+  /// Of a process, of a file like /run/netns/x, or a descriptor.
+  std::variant<Pid, HostPath, HostFd> from = Pid{};
   bool operator==(const Join&) const = default;
 };
 
-/// A range of ids: container ids inside ... inside+count-1 are host ids outside ... outside+count-1.
+/// A range of ids: container ids inside ... inside+count-1 are host ids outside ...
+/// outside+count-1.
 struct IdRange {
   std::uint32_t inside = 0;
   std::uint32_t outside = 0;
@@ -32,11 +34,14 @@ struct IdRange {
 /// How user and group ids are mapped; user_namespaces(7).
 struct IdMap {
   enum Kind : std::uint8_t {
-    automatic,  ///< None for root; otherwise the caller's ranges of /etc/subuid and /etc/subgid, else a single id.
-    none,       ///< No user namespace of its own.
-    subids,     ///< The caller's ranges of /etc/subuid and /etc/subgid; an error when there are none.
-    single,     ///< The caller's own ids, mapped to the ids of the process.
-    ranges,     ///< As given below.
+    /// None for root; otherwise the caller's ranges of /etc/subuid and /etc/subgid, else a single
+    /// id.
+    automatic,
+    none,  ///< No user namespace of its own.
+    /// The caller's ranges of /etc/subuid and /etc/subgid; an error when there are none.
+    subids,
+    single,  ///< The caller's own ids, mapped to the ids of the process.
+    ranges,  ///< As given below.
   };
   Kind kind = automatic;
   std::vector<IdRange> uids = {};

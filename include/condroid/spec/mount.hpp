@@ -16,20 +16,23 @@ inline namespace v0 {
 
 /// What every kind of mount has.
 struct MountCommon {
-  bool create_target = true;   ///< Make the target (and its parents) when it is missing.
-  bool follow_links = false;   ///< Follow symbolic links in the target, inside the root only. Otherwise a link is an error.
-  bool optional = false;       ///< A failure of this mount is no failure of the launch.
+  bool create_target = true;  ///< Make the target (and its parents) when it is missing.
+  /// Follow symbolic links in the target, inside the root only. Otherwise a link is an error.
+  bool follow_links = false;
+  bool optional = false;  ///< A failure of this mount is no failure of the launch.
   auto operator<=>(const MountCommon&) const = default;
 };
 
 /// A file or directory of the host, seen in the container. Read-only unless `flags` says otherwise.
 struct Bind {
   HostPath source = {};
-  HostFd source_fd = {};  ///< Instead of `source`: a descriptor of the file or directory, or a detached mount.
+  /// Instead of `source`: a descriptor of the file or directory, or a detached mount.
+  HostFd source_fd = {};
   GuestPath target = {};
   Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev;
   bool recursive = false;  ///< With the mounts below it; the flags then count for all of them.
-  bool idmapped = false;   ///< File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  /// File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  bool idmapped = false;
   Propagation propagation = Propagation::private_;
   MountCommon common = {};
   auto operator<=>(const Bind&) const = default;
@@ -37,9 +40,9 @@ struct Bind {
 
 struct Tmpfs {
   GuestPath target = {};
-  Bytes size = {64U << 20U};      ///< 0: the kernel's default, half of the memory.
-  std::uint64_t inodes = 0;       ///< 0: the kernel's default.
-  Mode mode = {0755};             ///< Of its root, which is uid 0's; a /tmp for all is 01777.
+  Bytes size = {64U << 20U};  ///< 0: the kernel's default, half of the memory.
+  std::uint64_t inodes = 0;   ///< 0: the kernel's default.
+  Mode mode = {0755};         ///< Of its root, which is uid 0's; a /tmp for all is 01777.
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
   MountCommon common = {};
   auto operator<=>(const Tmpfs&) const = default;
@@ -48,8 +51,8 @@ struct Tmpfs {
 /// procfs of the container's pid namespace.
 struct Proc {
   GuestPath target = GuestPath("/proc");
-  bool pids_only = false;   ///< subset=pid, Linux 5.8
-  bool hide_others = false; ///< hidepid=invisible
+  bool pids_only = false;    ///< subset=pid, Linux 5.8
+  bool hide_others = false;  ///< hidepid=invisible
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
   MountCommon common = {};
   auto operator<=>(const Proc&) const = default;
@@ -58,7 +61,8 @@ struct Proc {
 /// sysfs of the container's network namespace; the host's, bound, when that is shared.
 struct Sysfs {
   GuestPath target = GuestPath("/sys");
-  Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  Flags<MountFlag> flags =
+      MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
   MountCommon common = {};
   auto operator<=>(const Sysfs&) const = default;
 };
@@ -70,10 +74,11 @@ struct Mqueue {
   auto operator<=>(const Mqueue&) const = default;
 };
 
-/// The container's own part of every cgroup hierarchy that the host has mounted, in the host's layout.
-/// Writable, it may make cgroups of its own below. The files of its limits stay the launching user's: where that one is in
-/// the container (no user namespace, or an id map with that user in it), its root could lift them, and limits need
-/// Allow::own_limits. Where cgroup v2 is mounted with nsdelegate the kernel itself keeps those files.
+/// The container's own part of every cgroup hierarchy that the host has mounted, in the host's
+/// layout. Writable, it may make cgroups of its own below. The files of its limits stay the
+/// launching user's: where that one is in the container (no user namespace, or an id map with that
+/// user in it), its root could lift them, and limits need Allow::own_limits. Where cgroup v2 is
+/// mounted with nsdelegate the kernel itself keeps those files.
 struct CgroupMount {
   GuestPath target = GuestPath("/sys/fs/cgroup");
   Flags<MountFlag> flags =
@@ -91,14 +96,15 @@ struct Devpts {
   auto operator<=>(const Devpts&) const = default;
 };
 
-/// overlayfs. With an empty upper directory the layers are read-only (then two lower ones are needed).
+/// overlayfs. With an empty upper directory the layers are read-only (then two lower ones are
+/// needed).
 struct Overlay {
   GuestPath target = {};
   std::vector<HostPath> lower = {};  ///< Topmost first.
   HostPath upper = {};
   HostPath work = {};
-  bool ephemeral = false;            ///< Upper and work in a tmpfs that ends with the container.
-  Bytes size = {};                   ///< Of that tmpfs; 0: the kernel's default.
+  bool ephemeral = false;  ///< Upper and work in a tmpfs that ends with the container.
+  Bytes size = {};         ///< Of that tmpfs; 0: the kernel's default.
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
   MountCommon common = {};
   auto operator<=>(const Overlay&) const = default;
@@ -124,15 +130,17 @@ using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts
 
 /// The root file system.
 struct Root {
-  /// A directory. Empty or "/": the host's own, read-only unless it is ephemeral or there is Allow::host_root_writable; /run
-  /// and /tmp are empty ones of the container.
+  /// A directory. Empty or "/": the host's own, read-only unless it is ephemeral or there is
+  /// Allow::host_root_writable; /run and /tmp are empty ones of the container.
   HostPath path = {};
   bool read_only = false;
   bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
-  HostPath upper = {};     ///< Of the ephemeral overlay; empty: a tmpfs that ends with the container.
-  HostPath work = {};      ///< overlayfs's work directory, beside `upper` on the same file system.
-  Bytes size = {};         ///< Of that tmpfs; 0: the kernel's default, half of the memory.
-  bool idmapped = false;   ///< File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  /// Of the ephemeral overlay; empty: a tmpfs that ends with the container.
+  HostPath upper = {};
+  HostPath work = {};  ///< overlayfs's work directory, beside `upper` on the same file system.
+  Bytes size = {};     ///< Of that tmpfs; 0: the kernel's default, half of the memory.
+  /// File owners are shifted by the container's id map. Needs root; Linux 5.12.
+  bool idmapped = false;
   Propagation propagation = Propagation::private_;  ///< Of the container's root, seen from inside.
   bool operator==(const Root&) const = default;
 };

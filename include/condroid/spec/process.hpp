@@ -16,9 +16,11 @@ inline namespace v0 {
 /// Where one standard stream of the container's first process comes from or goes to.
 struct Stream {
   enum Kind : std::uint8_t {
-    inherit,     ///< The host's own descriptor of that number, at the time of the launch.
-    null,        ///< /dev/null.
-    pipe,        ///< A pipe; the host's end is Container::take_stdin(), take_stdout(), take_stderr(). Whoever has it reads it.
+    inherit,  ///< The host's own descriptor of that number, at the time of the launch.
+    null,     ///< /dev/null.
+    /// A pipe; the host's end is Container::take_stdin(), take_stdout(), take_stderr(). Whoever has
+    /// it reads it.
+    pipe,
     capture,     ///< Output kept in memory, complete when the exit is reported; not for stdin.
     pty,         ///< The console of the container (implies Terminal::console).
     descriptor,  ///< The host descriptor `fd`.
@@ -26,12 +28,13 @@ struct Stream {
   Kind kind = inherit;
   HostFd fd = {};  ///< For descriptor only.
   constexpr Stream() = default;
-  constexpr Stream(Kind k) : kind(k) {}                        // NOLINT(*-explicit-*): a kind is a stream
-  constexpr Stream(HostFd f) : kind(descriptor), fd(f) {}      // NOLINT(*-explicit-*)
+  constexpr Stream(Kind k) : kind(k) {}  // NOLINT(*-explicit-*): a kind is a stream
+  constexpr Stream(HostFd f) : kind(descriptor), fd(f) {}  // NOLINT(*-explicit-*)
   auto operator<=>(const Stream&) const = default;
 };
 
-/// The three standard streams. `Stdio::pty` and so on set all three alike (capture leaves stdin null).
+/// The three standard streams. `Stdio::pty` and so on set all three alike (capture leaves stdin
+/// null).
 struct Stdio {
   static constexpr Stream::Kind inherit = Stream::inherit;
   static constexpr Stream::Kind null = Stream::null;
@@ -76,9 +79,9 @@ enum class SchedPolicy : std::uint8_t { other = 0, fifo = 1, round_robin = 2, ba
 
 struct Scheduling {
   SchedPolicy policy = SchedPolicy::other;
-  int priority = 0;                     ///< 1 to 99 for fifo and round_robin, else 0.
-  std::optional<int> nice = {};         ///< -20 to 19.
-  std::vector<unsigned> cpus = {};      ///< The processors it may run on; empty: as the host.
+  int priority = 0;                 ///< 1 to 99 for fifo and round_robin, else 0.
+  std::optional<int> nice = {};     ///< -20 to 19.
+  std::vector<unsigned> cpus = {};  ///< The processors it may run on; empty: as the host.
   bool operator==(const Scheduling&) const = default;
 };
 
@@ -87,21 +90,26 @@ enum class Personality : std::uint8_t { native, linux32 };
 
 /// The first process of the container.
 struct Process {
-  /// Program and arguments. A program without '/' is looked up in the PATH of `env`, otherwise in a usual default.
+  /// Program and arguments. A program without '/' is looked up in the PATH of `env`, otherwise in a
+  /// usual default.
   std::vector<std::string> argv = {"/sbin/init"};
-  std::vector<std::string> env = {};  ///< "NAME=value" each, in order. Nothing else is in the environment.
-  GuestPath cwd = GuestPath("/");     ///< Must exist, unless create_cwd.
-  bool create_cwd = false;            ///< Make it, mode 0755, when it is missing.
-  Uid uid = {};                       ///< In the container's numbering.
+  /// "NAME=value" each, in order. Nothing else is in the environment.
+  std::vector<std::string> env = {};
+  GuestPath cwd = GuestPath("/");  ///< Must exist, unless create_cwd.
+  bool create_cwd = false;         ///< Make it, mode 0755, when it is missing.
+  Uid uid = {};                    ///< In the container's numbering.
   Gid gid = {};
-  std::vector<Gid> groups = {};       ///< Supplementary groups; always set, so the default drops all.
+  /// Supplementary groups; always set, so the default drops all.
+  std::vector<Gid> groups = {};
   Stdio stdio = {};
-  Bytes capture_limit = {1U << 20U};  ///< Of each captured stream; what comes later is counted and dropped.
+  /// Of each captured stream; what comes later is counted and dropped.
+  Bytes capture_limit = {1U << 20U};
   std::vector<PassedFd> descriptors = {};
-  bool init = false;                  ///< A small init of ours is pid 1 and the command is pid 2.
-  bool new_session = true;            ///< setsid(2).
-  bool controlling_terminal = true;   ///< When a standard stream is the console: make it the controlling terminal.
-  std::optional<Mode> umask = {};     ///< Unset: 0022.
+  bool init = false;        ///< A small init of ours is pid 1 and the command is pid 2.
+  bool new_session = true;  ///< setsid(2).
+  /// When a standard stream is the console: make it the controlling terminal.
+  bool controlling_terminal = true;
+  std::optional<Mode> umask = {};  ///< Unset: 0022.
   std::vector<RlimitSetting> rlimits = {};
   std::optional<int> oom_score_adj = {};  ///< -1000 to 1000; proc(5).
   Scheduling scheduling = {};
@@ -113,11 +121,12 @@ struct Process {
 
 /// Pseudo terminals of the container, from its own devpts.
 struct Terminal {
-  bool console = false;            ///< A pty bound on /dev/console; the host holds the master.
-  unsigned ttys = 0;               ///< So many ptys bound on /dev/tty1, /dev/tty2 ...; at most 64.
-  std::string tty_dir = {};        ///< Name of a directory in /dev for them ("lxc"); empty: /dev itself.
-  HostPath log = {};               ///< Console output is appended to this file; empty: none.
-  Bytes ring = {64U << 10U};       ///< So much of the last console output is kept in memory.
+  bool console = false;  ///< A pty bound on /dev/console; the host holds the master.
+  unsigned ttys = 0;     ///< So many ptys bound on /dev/tty1, /dev/tty2 ...; at most 64.
+  /// Name of a directory in /dev for them ("lxc"); empty: /dev itself.
+  std::string tty_dir = {};
+  HostPath log = {};          ///< Console output is appended to this file; empty: none.
+  Bytes ring = {64U << 10U};  ///< So much of the last console output is kept in memory.
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;
   bool operator==(const Terminal&) const = default;

@@ -11,8 +11,8 @@
 namespace condroid {
 inline namespace v0 {
 
-/// A value written as it is to a file of the container's cgroup: {"memory.high", "64M"}. The part before the first
-/// dot names the controller.
+/// A value written as it is to a file of the container's cgroup: {"memory.high", "64M"}. The part
+/// before the first dot names the controller.
 struct CgroupSetting {
   std::string file = {};
   std::string value = {};
@@ -31,12 +31,14 @@ enum class CgroupMode : std::uint8_t {
 struct Resources {
   CgroupMode cgroup = CgroupMode::automatic;
   std::optional<Bytes> memory_max = {};
-  std::optional<Bytes> memory_high = {};        ///< v2 only
-  std::optional<Bytes> memory_swap_max = {};    ///< Swap alone; on v1 memory and swap together are set to the sum.
+  std::optional<Bytes> memory_high = {};  ///< v2 only
+  /// Swap alone; on v1 memory and swap together are set to the sum.
+  std::optional<Bytes> memory_swap_max = {};
   std::optional<std::uint64_t> pids_max = {};
-  std::optional<double> cpus = {};              ///< Processor time, in processors: 0.5 is half of one.
-  std::optional<std::uint32_t> cpu_weight = {}; ///< 1 to 10000, 100 is usual.
-  std::string cpuset_cpus = {};                 ///< "0-2,5"
+  /// Processor time, in processors: 0.5 is half of one.
+  std::optional<double> cpus = {};
+  std::optional<std::uint32_t> cpu_weight = {};  ///< 1 to 10000, 100 is usual.
+  std::string cpuset_cpus = {};                  ///< "0-2,5"
   std::string cpuset_mems = {};
   std::vector<CgroupSetting> settings = {};
   bool operator==(const Resources&) const = default;

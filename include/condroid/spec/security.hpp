@@ -42,16 +42,24 @@ class CapabilitySet {
   [[nodiscard]] static constexpr CapabilitySet all() noexcept {
     return from_bits((std::uint64_t{1} << capability_count) - 1);
   }
-  /// The default of a Spec: enough to run a distribution's programs as root, nothing that reaches the host.
+  /// The default of a Spec: enough to run a distribution's programs as root, nothing that reaches
+  /// the host.
   [[nodiscard]] static constexpr CapabilitySet small() noexcept {
-    return {Capability::chown,  Capability::dac_override, Capability::fowner, Capability::fsetid,
-            Capability::kill,   Capability::setgid,       Capability::setuid, Capability::setpcap,
-            Capability::net_bind_service, Capability::sys_chroot};
+    return {Capability::chown,     Capability::dac_override, Capability::fowner,
+            Capability::fsetid,    Capability::kill,         Capability::setgid,
+            Capability::setuid,    Capability::setpcap,      Capability::net_bind_service,
+            Capability::sys_chroot};
   }
   [[nodiscard]] constexpr std::uint64_t bits() const noexcept { return bits_; }
   [[nodiscard]] constexpr bool has(Capability c) const noexcept { return (bits_ & bit(c)) != 0; }
-  constexpr CapabilitySet& add(Capability c) noexcept { bits_ |= bit(c); return *this; }
-  constexpr CapabilitySet& drop(Capability c) noexcept { bits_ &= ~bit(c); return *this; }
+  constexpr CapabilitySet& add(Capability c) noexcept {
+    bits_ |= bit(c);
+    return *this;
+  }
+  constexpr CapabilitySet& drop(Capability c) noexcept {
+    bits_ &= ~bit(c);
+    return *this;
+  }
   auto operator<=>(const CapabilitySet&) const = default;
 
  private:
@@ -61,35 +69,42 @@ class CapabilitySet {
   std::uint64_t bits_ = 0;
 };
 
-/// Tokens for what opens a container towards the host. compile() refuses a Spec that needs one and does not have it, so
-/// that a reviewer finds every opening by searching for "Allow::".
+/// Tokens for what opens a container towards the host. compile() refuses a Spec that needs one and
+/// does not have it, so that a reviewer finds every opening by searching for "Allow::".
 enum class Allow : std::uint32_t {
-  host_network = 1U << 0U,      ///< Share the host's network namespace.
-  host_pids = 1U << 1U,         ///< Share the host's pid namespace.
-  host_ipc = 1U << 2U,          ///< Share the host's ipc namespace.
-  host_uts = 1U << 3U,          ///< Share the host's host name.
-  host_mounts = 1U << 4U,       ///< Share the host's mount namespace: no root file system of its own.
-  host_cgroup = 1U << 5U,       ///< See the host's cgroup paths.
-  capabilities = 1U << 6U,      ///< Capabilities beyond CapabilitySet::small().
-  new_privileges = 1U << 7U,    ///< Programs may gain privileges by set-id bits and file capabilities.
-  unmasked_kernel = 1U << 8U,   ///< Fewer masked or read-only kernel paths than the default; a writable /sys.
-  host_root_writable = 1U << 9U,///< Write to the host's own "/".
-  devices = 1U << 10U,          ///< Further device nodes, and mounts without nodev.
-  nesting = 1U << 11U,          ///< Containers inside: a full procfs and sysfs in a hidden place of /dev.
-  real_root = 1U << 12U,        ///< CAP_SYS_ADMIN without a user namespace of its own.
-  own_limits = 1U << 13U,       ///< Lift its own limits: a writable CgroupMount whose files are its root's.
+  host_network = 1U << 0U,  ///< Share the host's network namespace.
+  host_pids = 1U << 1U,     ///< Share the host's pid namespace.
+  host_ipc = 1U << 2U,      ///< Share the host's ipc namespace.
+  host_uts = 1U << 3U,      ///< Share the host's host name.
+  /// Share the host's mount namespace: no root file system of its own.
+  host_mounts = 1U << 4U,
+  host_cgroup = 1U << 5U,   ///< See the host's cgroup paths.
+  capabilities = 1U << 6U,  ///< Capabilities beyond CapabilitySet::small().
+  /// Programs may gain privileges by set-id bits and file capabilities.
+  new_privileges = 1U << 7U,
+  /// Fewer masked or read-only kernel paths than the default; a writable /sys.
+  unmasked_kernel = 1U << 8U,
+  host_root_writable = 1U << 9U,  ///< Write to the host's own "/".
+  devices = 1U << 10U,            ///< Further device nodes, and mounts without nodev.
+  /// Containers inside: a full procfs and sysfs in a hidden place of /dev.
+  nesting = 1U << 11U,
+  real_root = 1U << 12U,  ///< CAP_SYS_ADMIN without a user namespace of its own.
+  /// Lift its own limits: a writable CgroupMount whose files are its root's.
+  own_limits = 1U << 13U,
 };
 template <>
 struct is_flag_enum<Allow> : std::true_type {};
 
-/// A kernel setting below /proc/sys, of one of the container's own namespaces: {"net.ipv4.ip_forward", "1"}.
+/// A kernel setting below /proc/sys, of one of the container's own namespaces:
+/// {"net.ipv4.ip_forward", "1"}.
 struct Sysctl {
   std::string name = {};
   std::string value = {};
   bool operator==(const Sysctl&) const = default;
 };
 
-/// Kernel files that are hidden: files read as empty, directories are empty. Missing ones are passed over.
+/// Kernel files that are hidden: files read as empty, directories are empty. Missing ones are
+/// passed over.
 [[nodiscard]] std::vector<GuestPath> default_masked_paths();
 /// Kernel files that cannot be written. Missing ones are passed over.
 [[nodiscard]] std::vector<GuestPath> default_read_only_paths();
@@ -97,9 +112,10 @@ struct Sysctl {
 struct Security {
   /// What the first process and all it starts can ever have: effective, permitted and bounding set.
   CapabilitySet capabilities = CapabilitySet::small();
-  bool ambient = false;             ///< Also ambient, so that a command with a uid other than 0 has them.
-  bool no_new_privs = true;         ///< prctl(2), PR_SET_NO_NEW_PRIVS
-  bool own_keyring = true;          ///< A new, empty session keyring; keyrings(7).
+  /// Also ambient, so that a command with a uid other than 0 has them.
+  bool ambient = false;
+  bool no_new_privs = true;  ///< prctl(2), PR_SET_NO_NEW_PRIVS
+  bool own_keyring = true;   ///< A new, empty session keyring; keyrings(7).
   std::vector<GuestPath> masked_paths = default_masked_paths();
   std::vector<GuestPath> read_only_paths = default_read_only_paths();
   std::vector<Sysctl> sysctls = {};

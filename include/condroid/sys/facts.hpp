@@ -1,5 +1,5 @@
-// HostFacts: what this kernel, this user and this machine can do, as plain data. compile() takes them as an argument, so
-// that a plan can be made and tested for any machine.
+// HostFacts: what this kernel, this user and this machine can do, as plain data. compile() takes
+// them as an argument, so that a plan can be made and tested for any machine.
 #pragma once
 
 #include <cstdint>
@@ -23,24 +23,27 @@ struct SubidRange {
 struct MountEntry {
   int id = 0;
   int parent = 0;
-  std::string root = {};     ///< Of the file system, where this mount begins.
+  std::string root = {};  ///< Of the file system, where this mount begins.
   std::string target = {};
   std::string options = {};  ///< Of this mount: "rw,nosuid,relatime".
   std::string type = {};
   std::string source = {};
   std::string super_options = {};
-  bool shared = false;       ///< In a peer group.
+  bool shared = false;  ///< In a peer group.
   bool operator==(const MountEntry&) const = default;
 };
 
 /// One mounted cgroup hierarchy.
 struct CgroupHierarchy {
   bool v2 = false;
-  std::string mount_point = {};             ///< "/sys/fs/cgroup/memory"
-  std::string mount_root = {};              ///< The cgroup that is mounted there: "/" on a plain host.
-  std::vector<std::string> controllers = {};  ///< v1: what is bound here ("cpu", "name=systemd"); v2: cgroup.controllers.
-  std::string own_path = {};                ///< The cgroup of this process in it, from the hierarchy's root.
-  bool writable = false;                    ///< This user may make cgroups where condroid would.
+  std::string mount_point = {};  ///< "/sys/fs/cgroup/memory"
+  /// The cgroup that is mounted there: "/" on a plain host.
+  std::string mount_root = {};
+  /// v1: what is bound here ("cpu", "name=systemd"); v2: cgroup.controllers.
+  std::vector<std::string> controllers = {};
+  /// The cgroup of this process in it, from the hierarchy's root.
+  std::string own_path = {};
+  bool writable = false;  ///< This user may make cgroups where condroid would.
   bool operator==(const CgroupHierarchy&) const = default;
 };
 
@@ -50,7 +53,7 @@ struct RootEntry {
   std::string name = {};
   Kind kind = directory;
   std::string points_to = {};  ///< For link.
-  std::uint32_t mode = 0;  ///< Permission bits.
+  std::uint32_t mode = 0;      ///< Permission bits.
   bool operator==(const RootEntry&) const = default;
 };
 
@@ -60,14 +63,15 @@ struct HostFacts {
   std::string kernel_release = {};  ///< "6.18.0-amd64"
   unsigned kernel_major = 0;
   unsigned kernel_minor = 0;
-  std::string machine = {};         ///< "x86_64", "aarch64"
-  unsigned last_capability = 40;    ///< /proc/sys/kernel/cap_last_cap
-  bool namespaces_user = false;     ///< This user may make one (tried, or the limit in /proc/sys/user).
-  bool namespaces_time = false;     ///< Linux 5.6
-  bool namespaces_cgroup = false;   ///< Linux 4.6
-  bool memfd_exec = false;          ///< MFD_EXEC, Linux 6.3
-  bool pidfs = false;               ///< pidfds have unique inodes, Linux 6.9
-  bool cgroup_kill = false;         ///< cgroup.kill, Linux 5.14
+  std::string machine = {};       ///< "x86_64", "aarch64"
+  unsigned last_capability = 40;  ///< /proc/sys/kernel/cap_last_cap
+  /// This user may make one (tried, or the limit in /proc/sys/user).
+  bool namespaces_user = false;
+  bool namespaces_time = false;    ///< Linux 5.6
+  bool namespaces_cgroup = false;  ///< Linux 4.6
+  bool memfd_exec = false;         ///< MFD_EXEC, Linux 6.3
+  bool pidfs = false;              ///< pidfds have unique inodes, Linux 6.9
+  bool cgroup_kill = false;        ///< cgroup.kill, Linux 5.14
 
   // User.
   Uid uid = {};
@@ -79,23 +83,27 @@ struct HostFacts {
   bool initial_user_namespace = false;  ///< The id map is the identity over all ids.
   std::vector<SubidRange> subuids = {};
   std::vector<SubidRange> subgids = {};
-  std::string newuidmap = {};           ///< Path of the program with its set-id bit or capability; empty: none.
+  /// Path of the program with its set-id bit or capability; empty: none.
+  std::string newuidmap = {};
   std::string newgidmap = {};
-  bool no_new_privs = false;            ///< Set on this thread: newuidmap would gain nothing.
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> rlimits = {};  ///< soft, hard; indexed by Rlimit.
+  bool no_new_privs = false;  ///< Set on this thread: newuidmap would gain nothing.
+  /// soft, hard; indexed by Rlimit.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> rlimits = {};
 
   // Machine.
   std::vector<MountEntry> mounts = {};
   std::vector<CgroupHierarchy> cgroups = {};
   std::vector<RootEntry> root_entries = {};
-  bool proc_overmounted = false;        ///< Something is mounted below /proc: a user namespace gets no procfs then.
+  /// Something is mounted below /proc: a user namespace gets no procfs then.
+  bool proc_overmounted = false;
   bool sys_overmounted = false;
-  std::string state_dir = {};           ///< Where the Runtime keeps its state.
+  std::string state_dir = {};  ///< Where the Runtime keeps its state.
 
   [[nodiscard]] bool has_cap(unsigned capability) const noexcept {
     return ((effective_caps >> capability) & 1U) != 0;
   }
-  /// root in the sense of the launch: may mount, make namespaces and write id maps without a user namespace.
+  /// root in the sense of the launch: may mount, make namespaces and write id maps without a user
+  /// namespace.
   [[nodiscard]] bool privileged() const noexcept { return has_cap(21 /* CAP_SYS_ADMIN */); }
   [[nodiscard]] bool kernel_at_least(unsigned major, unsigned minor) const noexcept {
     return kernel_major > major || (kernel_major == major && kernel_minor >= minor);
@@ -103,7 +111,8 @@ struct HostFacts {
   bool operator==(const HostFacts&) const = default;
 };
 
-/// Looks at this machine as the calling thread sees it. Blocks for some hundred microseconds; changes nothing.
+/// Looks at this machine as the calling thread sees it. Blocks for some hundred microseconds;
+/// changes nothing.
 /// @errors Step::probe_host when /proc is not there.
 [[nodiscard]] Result<HostFacts> probe_host();
 

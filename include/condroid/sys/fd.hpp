@@ -29,12 +29,13 @@ class FdView {
   int number_ = -1;
 };
 
-/// Owns a descriptor and closes it; close(2). Move-only. What close reports is not looked at: nothing here is written
-/// through a descriptor whose last write could still fail.
+/// Owns a descriptor and closes it; close(2). Move-only. What close reports is not looked at:
+/// nothing here is written through a descriptor whose last write could still fail.
 class Fd {
  public:
   Fd() noexcept = default;
-  /// Takes ownership; a negative number is no descriptor, so that `Fd(::open(...))` can be asked afterwards.
+  /// Takes ownership; a negative number is no descriptor, so that `Fd(::open(...))` can be asked
+  /// afterwards.
   explicit Fd(int number) noexcept : number_(number) {}
   Fd(Fd&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
   Fd& operator=(Fd&& other) noexcept {

@@ -398,7 +398,8 @@ TEST_CASE("a limit that was lowered since is the kernel's to refuse", "[launch][
   if (!privileged()) return;
   // Root's own way to be one: what a user namespace of its own takes from it.
   Spec spec = payload(root, {"exit"});
-  spec.process.rlimits = {{.resource = Rlimit::nofile, .soft = 9, .hard = RlimitSetting::unlimited}};
+  spec.process.rlimits = {
+      {.resource = Rlimit::nofile, .soft = 9, .hard = RlimitSetting::unlimited}};
   spec.idmap = map_of({{.inside = 0, .outside = 100000, .count = 10}});
   condroid::HostFacts generous = facts();
   generous.rlimits[static_cast<std::size_t>(Rlimit::nofile)].second = RlimitSetting::unlimited;

@@ -352,7 +352,8 @@ TEST_CASE("a console that nobody has open stays quiet and stays one", "[launch][
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &before);
     CHECK_FALSE(box.wait_for(std::chrono::milliseconds{300})->has_value());
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &after);
-    CHECK((after.tv_sec - before.tv_sec) * 1000000000L + after.tv_nsec - before.tv_nsec < 100000000L);
+    CHECK((after.tv_sec - before.tv_sec) * 1000000000L + after.tv_nsec - before.tv_nsec <
+          100000000L);
   }
 }
 

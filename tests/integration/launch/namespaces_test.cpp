@@ -258,7 +258,8 @@ TEST_CASE("namespaces of a process are joined", "[launch][.root]") {
     const Report seen = run(spec);
     for (const char* k : {"net", "pid", "ipc", "uts", "cgroup", "mnt", "user"}) {
       INFO("its " << k);
-      const bool wanted = std::string(k) == name || (ns == Namespace::mount && std::string(k) == "pid");
+      const bool wanted =
+          std::string(k) == name || (ns == Namespace::mount && std::string(k) == "pid");
       // The holder has the host's user namespace, too, unless that is the one to be joined.
       if (std::string(k) == "user" && !wanted) {
         CHECK(seen["ns.user"] == own_namespace("user"));

@@ -197,7 +197,8 @@ TEST_CASE("inside: containers are launched", "[.inside]") {
       REQUIRE(::mkdir((h.mount_point + "/self").c_str(), 0755) == 0);
       for (std::istringstream list(read_file(h.mount_point + "/cgroup.procs")); list;) {
         std::string pid;
-        if (list >> pid) condroid::test::write_text((h.mount_point + "/self/cgroup.procs").c_str(), pid);
+        if (list >> pid)
+          condroid::test::write_text((h.mount_point + "/self/cgroup.procs").c_str(), pid);
       }
     }
   const Spec limited = with_limits(payload(root, {"forks", "20"}));

@@ -25,7 +25,8 @@ ContainerBuilder box() {
 
 }  // namespace
 
-TEST_CASE("a container of directories and kernel file systems needs none of the host's mounts", "[launch]") {
+TEST_CASE("a container of directories and kernel file systems needs none of the host's mounts",
+          "[launch]") {
   CHECK(detail::needs_no_host_mounts(plan_of(box())));
   CHECK(detail::needs_no_host_mounts(plan_of(ContainerBuilder{"box"}.exec({"/bin/true"}))));
   CHECK(detail::needs_no_host_mounts(
@@ -59,7 +60,8 @@ TEST_CASE("an id map is written early only where nothing else has to come first"
   const auto early = detail::early_map(mapped);
   REQUIRE(early);
   CHECK(std::holds_alternative<op::WriteIdMap>(mapped.ops[*early]));
-  CHECK_FALSE(detail::early_map(plan_of(box(), user_with_subids())));  // its child has to be traceable first
+  // its child has to be traceable first
+  CHECK_FALSE(detail::early_map(plan_of(box(), user_with_subids())));
 }
 
 TEST_CASE("/dev is made ahead only where it takes nothing of the host", "[launch]") {

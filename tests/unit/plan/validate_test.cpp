@@ -790,7 +790,8 @@ TEST_CASE("what opens a container needs its token", "[plan]") {
        }},
       {"mounts[0].flags", "Allow::own_limits",
        [](Spec& s) {
-         s.mounts = {FsMount{.type = "cgroup2", .target = "/sys/fs/cgroup"_guest, .flags = MountFlag::nodev}};
+         s.mounts = {FsMount{
+             .type = "cgroup2", .target = "/sys/fs/cgroup"_guest, .flags = MountFlag::nodev}};
          s.resources.pids_max = 5;
        }},
   };

@@ -407,7 +407,8 @@ TEST_CASE("a name in a directory of our own is covered there, whatever it is", "
         Lines{"statx(</srv>, \"keys\", 0x100, 0x1)", "open_tree(<cwd>, \"/dev/null\", 0x80001)",
               "statx(</dev/null>, \"\", 0x1000, 0x1)",
               "move_mount(</dev/null>, \"\", </srv>, \"keys\", 0x4)"});
-  const auto dir = lines(calls_in_root(op::MaskPath{.base = root_slot, .dir = root_slot, .path = "/proc/acpi"}));
+  const auto dir =
+      lines(calls_in_root(op::MaskPath{.base = root_slot, .dir = root_slot, .path = "/proc/acpi"}));
   CHECK(dir.front() == "statx(</srv>, \"acpi\", 0x100, 0x1)");
   CHECK(dir.back() == "move_mount(<tmpfs>, \"\", </srv>, \"acpi\", 0x4)");
   CHECK(calls_in_root(mask, [](ChildRun& c) { c.system.missing = {"/proc/keys"}; }).size() == 1);
