@@ -92,13 +92,17 @@ Fd make_dev(const Plan& plan, DevOps ops) {
 }  // namespace
 
 std::optional<DevOps> find_dev(const Plan& plan) {
+  // In another user namespace the files would be the wrong root's.
+  if (std::ranges::any_of(plan.ops,
+                          [](const Op& o) { return std::holds_alternative<op::BecomeRoot>(o); }))
+    return std::nullopt;
   for (std::size_t i = 0; i < plan.ops.size(); ++i) {
     const auto* m = own_tmpfs(plan.ops[i]);
     if (m == nullptr) continue;
     DevOps found{i, 1};
     while (i + found.count < plan.ops.size() && fills(plan.ops[i + found.count], m->to))
       ++found.count;
-    return found;
+    if (found.count > 1) return found;
   }
   return std::nullopt;
 }
@@ -129,6 +133,7 @@ void SpareDev::refill(const Plan& plan, DevOps ops) {
   Fd made = make_dev(plan, ops);
   const std::lock_guard lock(mutex_);
   making_ = false;
+  if (made.valid()) proven_.store(true, std::memory_order_relaxed);
   if (is_like(plan, ops)) mount_ = std::move(made);
 }
 

@@ -2,6 +2,7 @@
 // waits for nothing and that nobody has seen. Private.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,8 @@ class SpareDev {
   /// Makes one, if the last two that were wanted were like this and there is none. What cannot be
   /// made is left to the child, which finds out why and whether there is another way.
   void refill(const Plan& plan, DevOps ops);
+  /// Whether one was made: mknod(2) is permitted to us, and so to our children.
+  [[nodiscard]] bool proven() const noexcept { return proven_.load(std::memory_order_relaxed); }
 
  private:
   [[nodiscard]] bool is_like(const Plan& plan, DevOps ops) const;
@@ -40,6 +43,7 @@ class SpareDev {
   bool again_ = false;   // it was wanted twice in a row
   bool making_ = false;  // by some thread
   Fd mount_;
+  std::atomic<bool> proven_{false};
 };
 
 }  // namespace condroid::inline v0::detail

@@ -229,7 +229,9 @@ bool LaunchEngine::pump() {
       return pump_host_ops();
     case State::cloning:
     case State::setting_up:
-      return pump_send() || (early_map_ ? pump_early_map() : pump_sync());
+      // The answer that goes with the map must not overtake the program.
+      return pump_send() ||
+             (early_map_ && program_sent_ == program_.size ? pump_early_map() : pump_sync());
     case State::stopped:
       return pump_sync();
     case State::executing:

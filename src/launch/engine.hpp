@@ -90,6 +90,7 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> run_host_op(std::size_t index);  // false: wait for a helper
   [[nodiscard]] Result<void> prepare_clone();
   [[nodiscard]] Result<bool> open_trees_ahead();
+  [[nodiscard]] bool may_make_nodes() const;
   [[nodiscard]] const Op& as_encoded(std::size_t index, Op& replaced) const;
   void answer(program::SyncKind kind, std::span<const int> fds = {});
   void answer_configure();

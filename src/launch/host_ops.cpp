@@ -196,17 +196,41 @@ Result<bool> LaunchEngine::run_host_op(std::size_t index) {
       plan_.ops[index]);
 }
 
+/// Whether no node is left to be made for which the host's would have to stand in: who may not call
+/// mknod(2) finds that in the host's /dev.
+bool LaunchEngine::may_make_nodes() const {
+  if (made_.has_dev && dev_ops_) {
+    const auto end =
+        plan_.ops.begin() + static_cast<std::ptrdiff_t>(dev_ops_->first + dev_ops_->count);
+    return std::none_of(end, plan_.ops.end(),
+                        [](const Op& o) { return std::holds_alternative<op::MakeNode>(o); });
+  }
+  const bool wants = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+    return std::holds_alternative<op::MakeNode>(o);
+  });
+  const bool limited = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+    const auto* write = std::get_if<op::WriteCgroup>(&o);
+    return write != nullptr && write->file.starts_with("devices.");
+  });
+  return !wants || (runtime_->spare_dev.proven() && !limited);
+}
+
 /// What the child would copy by path is copied here, so that it needs none of the host's mounts.
 /// False when it needs some.
 Result<bool> LaunchEngine::open_trees_ahead() {
-  if (!made_.by_path.empty() || !needs_no_host_mounts(plan_)) return false;
+  if (!made_.by_path.empty() || !needs_no_host_mounts(plan_) || !may_make_nodes() ||
+      !runtime_->host_mounts.same_view())
+    return false;
   std::vector<std::pair<std::size_t, Fd>> trees;
   for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
     const auto* m = std::get_if<op::MountOp>(&plan_.ops[i]);
     if (m == nullptr || m->source != op::MountOp::tree) continue;
-    // Made private here unless the child sets the whole tree's propagation anyway.
+    // Made private here unless the child does so with the whole of it: what was shared once would
+    // stay so, with the host.
     const bool set_later =
-        m->propagation != Propagation::as_is && m->recursive_flags == m->recursive;
+        (m->propagation == Propagation::private_ || m->propagation == Propagation::unbindable) &&
+        m->recursive_flags == m->recursive;
+    if (m->recursive && runtime_->host_mounts.holds_namespaces()) return false;
     auto tree = make_tree(m->what, {}, {.recursive = m->recursive, .as_it_is = set_later});
     if (tree) {
       trees.emplace_back(i, std::move(*tree));
@@ -264,19 +288,17 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
 }
 
 Result<void> LaunchEngine::prepare_clone() {
-  auto bare = open_trees_ahead();
-  if (!bare) return fail(bare);
-  if (*bare) {
-    request_.flags |= program::request_bare_mounts;
-    // Not where somebody wants to stand before one of its ops, or looks on.
-    if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan_);
-  }
+  // Not where somebody wants to stand before one of its ops, or looks on.
+  if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan_);
   if (dev_ops_) {
     if (Fd dev = runtime_->spare_dev.take(plan_, *dev_ops_); dev.valid()) {
       give(std::get<op::MountOp>(plan_.ops[dev_ops_->first]).to, std::move(dev));
       made_.has_dev = true;
     }
   }
+  auto bare = open_trees_ahead();
+  if (!bare) return fail(bare);
+  if (*bare) request_.flags |= program::request_bare_mounts;
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
   bool holds = false;

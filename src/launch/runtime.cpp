@@ -48,6 +48,7 @@ Result<Runtime> Runtime::open(RuntimeOptions options) {
   core->options = std::move(options);
   if (core->options.sweep)
     if (auto ok = detail::sweep_state(core->state_dir); !ok) return fail(ok);
+  core->host_mounts.open();
   auto zygote = core->get_zygote();
   if (!zygote) return fail(zygote);
   return Runtime(std::move(core));

@@ -207,19 +207,10 @@ void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
          "writable, it lets the container's root lift the limits of resources");
 }
 
-/// The files of a limit belong to the user who launches. Of a v2 mounted with nsdelegate the kernel
-/// keeps them from whoever has that cgroup as the top of his namespace, cgroups(7).
+/// The files of a limit belong to the user who launches. nsdelegate of v2 does not keep them: in a
+/// cgroup namespace of his own further down, who owns them may write to those above.
 bool Checks::may_lift_limits() const {
-  const auto kept_by_kernel = [&](const CgroupHierarchy& h) {
-    return h.v2 && shape.own(Namespace::cgroup) &&
-           std::ranges::any_of(facts.mounts, [&](const MountEntry& m) {
-             return m.target == h.mount_point &&
-                    ("," + m.super_options + ",").find(",nsdelegate,") != std::string::npos;
-           });
-  };
-  if (std::ranges::none_of(shape.groups, [&](const Group& g) {
-        return !g.values.empty() && !kept_by_kernel(facts.cgroups[g.hierarchy]);
-      }))
+  if (std::ranges::none_of(shape.groups, [](const Group& g) { return !g.values.empty(); }))
     return false;
   if (!shape.ids.own) return true;  // the host's ids, or a map that we do not know
   return std::ranges::any_of(shape.ids.uids, [&](const IdRange& r) {

@@ -980,7 +980,8 @@ class Interpreter {
     const MountAttr a{attr_rdonly, 0, 0, 0};
     if (attr_at_once_) {
       const long copy = call(nr_open_tree_attr, dir, path, flags, &a, sizeof a);
-      if (copy != -e_nosys) return at(Part::open_source, copy);
+      // EPERM: filters of older programs know it no better than an older kernel.
+      if (copy != -e_nosys && copy != -e_perm) return at(Part::open_source, copy);
       attr_at_once_ = false;
     }
     const long copy = at(Part::open_source, call(__NR_open_tree, dir, path, flags));

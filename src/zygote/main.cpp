@@ -590,19 +590,21 @@ long clone_now(CloneJob& job) {
 [[noreturn]] void empty_mounts() {
   auto& result = header().join_result;
   const auto must = [&result](long e) {
+    if (e >= 0) return e;
     result = e;
-    if (e < 0) leave(1);
-    return e;
+    leave(1);
   };
   // In any other user namespace the kernel wants to see a procfs before it mounts one,
   // mount_too_revealing() in fs/namespace.c: there is none here.
-  Statx user;
+  Statx user, made, seen;
   must(call(__NR_statx, at_fdcwd, "/proc/self/ns/user", 0, statx_ino, &user));
   must(user.ino == initial_user_namespace ? 0 : -e_perm);
   must(call(__NR_mount, 0L, "/", 0L, ms_rec | ms_private, 0L));
   const long fs = must(call(__NR_fsopen, "tmpfs", fsopen_cloexec));
   must(call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "nr_inodes", "1", 0));
   must(call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_flag, "ro", 0L, 0));
   must(call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
   const long root = must(call(__NR_fsmount, fs, fsmount_cloexec,
                               attr_rdonly | attr_nosuid | attr_nodev | attr_noexec));
@@ -611,6 +613,11 @@ long clone_now(CloneJob& job) {
   const long ns = must(call(__NR_openat, at_fdcwd, "/proc/self/ns/mnt", o_rdonly | o_cloexec));
   must(call(__NR_pivot_root, ".", "."));
   must(call(__NR_umount2, ".", mnt_detach));
+  // Below a chroot(2) that was not the root of the namespace: who enters finds the machine's.
+  must(call(__NR_statx, root, "", at_empty_path, statx_mount, &made));
+  must(call(__NR_setns, ns, clone_newns));
+  must(call(__NR_statx, at_fdcwd, "/", 0, statx_mount, &seen));
+  must(made.mount == seen.mount ? 0 : -e_perm);
   close(static_cast<int>(fs));
   close(static_cast<int>(root));
   result = ns;

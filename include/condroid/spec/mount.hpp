@@ -77,8 +77,7 @@ struct Mqueue {
 /// The container's own part of every cgroup hierarchy that the host has mounted, in the host's
 /// layout. Writable, it may make cgroups of its own below. The files of its limits stay the
 /// launching user's: where that one is in the container (no user namespace, or an id map with that
-/// user in it), its root could lift them, and limits need Allow::own_limits. Where cgroup v2 is
-/// mounted with nsdelegate the kernel itself keeps those files.
+/// user in it), its root could lift them, and limits need Allow::own_limits.
 struct CgroupMount {
   GuestPath target = GuestPath("/sys/fs/cgroup");
   Flags<MountFlag> flags =

@@ -1,5 +1,6 @@
 // Every kind of mount with its attributes, as the container has them.
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -13,6 +14,7 @@
 
 #include "condroid/sys/mount.hpp"
 #include "containers.hpp"
+#include "forked.hpp"
 
 using condroid::Allow;
 using condroid::Bind;
@@ -43,8 +45,10 @@ using condroid::test::attempt;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::fingerprint;
+using condroid::test::Forked;
 using condroid::test::in_child;
 using condroid::test::launch;
+using condroid::test::launch_and_wait;
 using condroid::test::make_dir;
 using condroid::test::make_file;
 using condroid::test::mounts_now;
@@ -269,11 +273,12 @@ TEST_CASE("a detached mount of the host is handed in", "[launch][.root]") {
   CHECK(run(spec)["/mnt/file"] == "from nowhere");  // it is still the host's
 }
 
-TEST_CASE("what a bind by descriptor has below it stays the container's", "[launch][.root]") {
+TEST_CASE("what a bind has below it stays the container's", "[launch][.root]") {
   if (::geteuid() != 0) CONDROID_SKIP("needs root");
   const Propagation propagation =
       GENERATE(Propagation::as_is, Propagation::private_, Propagation::slave, Propagation::shared);
-  CAPTURE(static_cast<int>(propagation));
+  const bool by_path = GENERATE(false, true);
+  CAPTURE(static_cast<int>(propagation), by_path);
   const TempRoot root;
   CHECK(in_child([&] {
           condroid::test::enter_own_mounts();
@@ -282,18 +287,55 @@ TEST_CASE("what a bind by descriptor has below it stays the container's", "[laun
           make_dir(source / "sub");
           const Fd dir(::open(source.str().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
           Spec spec = payload(root, {"probe"});
-          spec.mounts = {Bind{.source_fd = HostFd{dir.get()},
-                              .target = "/mnt"_guest,
-                              .propagation = propagation},
-                         Tmpfs{.target = "/mnt/sub"_guest}};
+          Bind bind{.target = "/mnt"_guest, .propagation = propagation};
+          if (by_path)
+            bind.source = source.host();
+          else
+            bind.source_fd = HostFd{dir.get()};
+          spec.mounts = {bind, Tmpfs{.target = "/mnt/sub"_guest}};
           const auto before = mounts_now();
-          const Report seen = run(spec);
-          must(mounts_now() == before, "a mount came out");
-          const std::string is = seen_at(seen, "/mnt").propagation;
-          must(is == (propagation == Propagation::shared  ? "shared"
-                      : propagation == Propagation::slave ? "slave"
-                                                          : "private"),
-               is);
+          // Later ones begin with other mounts than the first.
+          for (int i = 0; i < 5; ++i) {
+            const Report seen = run(spec);
+            must(mounts_now() == before, "a mount came out");
+            const std::string is = seen_at(seen, "/mnt").propagation;
+            must(is == (propagation == Propagation::shared  ? "shared"
+                        : propagation == Propagation::slave ? "slave"
+                                                            : "private"),
+                 is);
+          }
+        }) == "");
+}
+
+TEST_CASE("a mount namespace that is bound to a file below the root is left out",
+          "[launch][.root]") {
+  if (::geteuid() != 0) CONDROID_SKIP("needs root");
+  const TempRoot root;
+  CHECK(in_child([&] {
+          condroid::test::enter_own_mounts();
+          // The kernel binds only a namespace that is younger than one's own.
+          const Forked other([] {
+            must(::unshare(CLONE_NEWNS) == 0, "unshare");
+            for (;;) ::pause();
+          });
+          const auto ns = [](pid_t pid) {
+            char to[64] = {};
+            (void)::readlink(fmt::format("/proc/{}/ns/mnt", pid).c_str(), to, sizeof to - 1);
+            return std::string(to);
+          };
+          for (int i = 0; i < 1000 && ns(other.pid()) == ns(::getpid()); ++i) ::usleep(1000);
+          Spec spec = payload(root, {"exit", "0"});
+          for (int i = 0; i < 4; ++i) {
+            must(launch_and_wait(spec).success(), "before");
+            if (i == 2) {
+              // In the middle, and in the root: it has to be noticed.
+              make_file(root / "mnt-ns", "");
+              must(::mount(fmt::format("/proc/{}/ns/mnt", other.pid()).c_str(),
+                           (root / "mnt-ns").c_str(), nullptr, MS_BIND, nullptr) == 0,
+                   "bind");
+            }
+          }
+          must(launch_and_wait(spec).success(), "after");
         }) == "");
 }
 

@@ -262,6 +262,20 @@ TEST_CASE("set-id programs gain nothing unless a token says so", "[launch][.root
 
 // ---- surroundings ------------------------------------------------------------------------------
 
+TEST_CASE("a program of many pieces arrives whole, whatever is answered early", "[launch][.root]") {
+  if (::geteuid() != 0) CONDROID_SKIP("needs root");
+  const TempRoot root;
+  Spec spec = payload(root, {"exit", "0"});
+  for (int i = 0; i < 1000; ++i)
+    spec.process.env.push_back(fmt::format("N{}=", i) + std::string(1000, 'x'));
+  const bool mapped = GENERATE(false, true);
+  if (mapped)
+    spec.idmap = {.kind = IdMap::ranges,
+                  .uids = {{.inside = 0, .outside = 200000, .count = 1000}},
+                  .gids = {{.inside = 0, .outside = 200000, .count = 1000}}};
+  for (int i = 0; i < 20; ++i) CHECK(launch_and_wait(spec).success());
+}
+
 TEST_CASE("the command and its environment are given, nothing else", "[launch][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"probe", "", "two words", "\xff\x01", "-x"});
