@@ -313,23 +313,26 @@ bool LaunchEngine::pump_early_map() {
 /// The map is written, what the child is to get is made: it may go on.
 void LaunchEngine::answer_configure() {
   if (answered_configure_) return;
-  answered_configure_ = true;
   if (const int e = release_hold(); e != 0) {
     feed_error(Event::op_failed, sys_error(e, Step::sync, "telling the zygote"));
     return;
   }
   std::vector<int> fds;
   for (const auto& fd : trees_) fds.push_back(fd.get());
-  answer(program::SyncKind::post_configure, fds);
-  trees_.clear();
+  // One that has not read its program yet may have no room for more: it is answered when it asks.
+  answered_configure_ = answer(program::SyncKind::post_configure, fds, state_ == State::cloning);
+  if (answered_configure_) trees_.clear();
 }
 
-void LaunchEngine::answer(program::SyncKind kind, std::span<const int> fds) {
+/// False when there is no room, and that is no mistake of the child's.
+bool LaunchEngine::answer(program::SyncKind kind, std::span<const int> fds, bool may_wait) {
   const program::SyncMessage m{kind, 0};
+  const int e = send_message(sync_.get(), &m, sizeof m, fds);
+  if (e == EAGAIN && may_wait) return false;
   // A child that is gone has left why, and the end of the socket tells of it.
-  if (const int e = send_message(sync_.get(), &m, sizeof m, fds);
-      e != 0 && e != EPIPE && e != ECONNRESET)
+  if (e != 0 && e != EPIPE && e != ECONNRESET)
     feed_error(Event::op_failed, sys_error(e, Step::sync, "answering the child"));
+  return true;
 }
 
 /// The zygote kept the child's pid from being given to somebody else. errno, or 0.

@@ -92,7 +92,7 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> open_trees_ahead();
   [[nodiscard]] bool may_make_nodes() const;
   [[nodiscard]] const Op& as_encoded(std::size_t index, Op& replaced) const;
-  void answer(program::SyncKind kind, std::span<const int> fds = {});
+  bool answer(program::SyncKind kind, std::span<const int> fds = {}, bool may_wait = false);
   void answer_configure();
   [[nodiscard]] int release_hold();
   void finish();

@@ -323,7 +323,7 @@ TEST_CASE("a mount namespace that is bound to a file below the root is left out"
             (void)::readlink(fmt::format("/proc/{}/ns/mnt", pid).c_str(), to, sizeof to - 1);
             return std::string(to);
           };
-          for (int i = 0; i < 1000 && ns(other.pid()) == ns(::getpid()); ++i) ::usleep(1000);
+          for (int i = 0; i < 20000 && ns(other.pid()) == ns(::getpid()); ++i) ::usleep(1000);
           Spec spec = payload(root, {"exit", "0"});
           for (int i = 0; i < 4; ++i) {
             must(launch_and_wait(spec).success(), "before");
