@@ -123,10 +123,14 @@ source=.
 passed=0
 failed=0
 log=$(mktemp)
+# What failed, said again at the end: the reader of a long log begins there.
+failures=$(mktemp)
 
 note() { printf '\n== %s\n' "$*"; }
+# bad WHAT: counts one failure, after $log was shown.
 bad() {
   echo "FAILED: $*"
+  { echo "FAILED: $stage: $*" && tail -25 "$log"; } >> "$failures"
   failed=$((failed + 1))
 }
 
@@ -164,7 +168,10 @@ run() {
   passed=$((passed + ok))
   failed=$((failed + fail + late))
   printf '%s: %s passed, %s failed, %s skipped\n' "$*" "$ok" "$((fail + late))" "$skip"
-  [ "$status" = 0 ] || grep -vE '^ *[0-9]+/[0-9]+ .* OK ' "$log" | tail -150
+  [ "$status" = 0 ] || {
+    grep -vE '^ *[0-9]+/[0-9]+ .* OK ' "$log" | tail -150
+    { echo "FAILED: $stage: $*" && grep -vE '^ *[0-9]+/[0-9]+ .* OK ' "$log" | tail -40; } >> "$failures"
+  }
   [ "$skip" = 0 ] || grep -E ' SKIP ' "$log"
 }
 
@@ -302,7 +309,11 @@ for stage in $stages; do
   "stage_$stage"
   echo "($stage took $(($(date +%s) - began)) s)"
 done
-rm -f "$log"
+if [ "$failed" != 0 ]; then
+  note 'what failed, again'
+  cat "$failures"
+fi
+rm -f "$log" "$failures"
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

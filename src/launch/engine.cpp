@@ -628,8 +628,7 @@ Timeline LaunchEngine::make_timeline() const {
     const auto end = i + 1 < stamps ? zygote_->clock().at(page->ticks[i + 1].ticks) : done;
     add(page->ticks[i].op, begin, end);
   }
-  std::stable_sort(t.entries.begin(), t.entries.end(),
-                   [](const auto& a, const auto& b) { return a.begin < b.begin; });
+  std::ranges::sort(t.entries, {}, [](const auto& e) { return std::pair{e.begin, e.op}; });
   // A host's op ends where the next op begins.
   for (std::size_t i = 0; i < t.entries.size(); ++i)
     if (t.entries[i].end == t.entries[i].begin)

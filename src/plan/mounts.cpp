@@ -287,11 +287,13 @@ void make_mounts(Draft& d) {
     std::erase_if(items, [&](const Item& x) { return !x.index && x.target == target; });
     items.push_back({.target = target, .what = mounts[i], .index = i});
   }
-  // Component by component, so that "/a" stands before "/a/b" and both before "/a-b".
-  std::ranges::stable_sort(items, [](const Item& a, const Item& b) {
-    return std::ranges::lexicographical_compare(components(a.target), components(b.target));
-  });
-  for (const Item& item : items) {
+  // Component by component, so that "/a" stands before "/a/b" and both before "/a-b"; the same
+  // target in the given order.
+  std::vector<std::pair<std::vector<std::string_view>, std::size_t>> order;
+  for (const Item& item : items) order.emplace_back(components(item.target), order.size());
+  std::ranges::sort(order);
+  for (const auto& [parts, i] : order) {
+    const Item& item = items[i];
     if (const auto* m = std::get_if<Mount>(&item.what))
       std::visit([&](const auto& x) { emit(d, x, item.index); }, *m);
     else
