@@ -1,0 +1,219 @@
+// What is ready before the clone: what the host opens ahead of the child, the program as it is
+// encoded, and the request to the zygote.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "launch/engine.hpp"
+#include "launch/shortcuts.hpp"
+#include "program/kernel_bits.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+/// Where the child has to wait for the host's callbacks, beside the barriers that the plan has
+/// anyway.
+class Callbacks {
+ public:
+  Callbacks(const Plan& plan, bool wanted) : plan_(plan), configure_(wanted), set_up_(wanted) {
+    for (const Op& o : plan.ops) {
+      const auto* sync = std::get_if<op::Sync>(&o);
+      if (sync == nullptr) continue;
+      (sync->ask == op::Sync::configure ? configure_ : set_up_) = false;
+    }
+  }
+  /// configured: in its namespaces, before anything of them is set up. set_up: before descriptors
+  /// and rights go.
+  [[nodiscard]] std::optional<op::Sync::Ask> due_before(std::size_t index) {
+    const Op& o = plan_.ops[index];
+    if (actor_of(o) != op::Actor::child) return std::nullopt;
+    const bool entering = std::holds_alternative<op::ArmDeathSignal>(o) ||
+                          std::holds_alternative<op::EnterCgroup>(o) ||
+                          std::holds_alternative<op::JoinNamespace>(o) ||
+                          std::holds_alternative<op::Unshare>(o);
+    if (configure_ && !entering) {
+      configure_ = false;
+      return op::Sync::configure;
+    }
+    const bool leaving = std::holds_alternative<op::StartInit>(o) ||
+                         std::holds_alternative<op::NewSession>(o) ||
+                         std::holds_alternative<op::PlaceDescriptors>(o);
+    if (set_up_ && leaving) {
+      set_up_ = false;
+      return op::Sync::cgroup;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  const Plan& plan_;
+  bool configure_, set_up_;
+};
+
+}  // namespace
+
+/// Whether no node is left to be made for which the host's would have to stand in: who may not call
+/// mknod(2) finds that in the host's /dev.
+bool LaunchEngine::may_make_nodes() const {
+  if (made_.has_dev && dev_ops_) {
+    const auto end =
+        plan_.ops.begin() + static_cast<std::ptrdiff_t>(dev_ops_->first + dev_ops_->count);
+    return std::none_of(end, plan_.ops.end(),
+                        [](const Op& o) { return std::holds_alternative<op::MakeNode>(o); });
+  }
+  const bool wants = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+    return std::holds_alternative<op::MakeNode>(o);
+  });
+  const bool limited = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+    const auto* write = std::get_if<op::WriteCgroup>(&o);
+    return write != nullptr && write->file.starts_with("devices.");
+  });
+  return !wants || (runtime_->spare_dev.proven() && !limited);
+}
+
+/// What the child would copy by path is copied here, so that it needs none of the host's mounts.
+/// False when it needs some.
+Result<bool> LaunchEngine::open_trees_ahead() {
+  if (!made_.by_path.empty() || !needs_no_host_mounts(plan_) || !may_make_nodes() ||
+      !runtime_->host_mounts.same_view())
+    return false;
+  std::vector<std::pair<std::size_t, Fd>> trees;
+  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    const auto* m = std::get_if<op::MountOp>(&plan_.ops[i]);
+    if (m == nullptr || m->source != op::MountOp::tree) continue;
+    // Made private here unless the child does so with the whole of it: what was shared once would
+    // stay so, with the host.
+    const bool set_later =
+        (m->propagation == Propagation::private_ || m->propagation == Propagation::unbindable) &&
+        m->recursive_flags == m->recursive;
+    if (m->recursive && runtime_->host_mounts.holds_namespaces()) return false;
+    auto tree = make_tree(m->what, {}, {.recursive = m->recursive, .as_it_is = set_later});
+    if (tree) {
+      trees.emplace_back(i, std::move(*tree));
+      continue;
+    }
+    if (tree.error().is_errno(EPERM)) return false;
+    if (m->optional) continue;  // the child does not find it either, and passes over it
+    Error e = std::move(tree).error();
+    const Step step = step_of(plan_.ops[i]);
+    e.step = step == Step::mount ? e.step : step;
+    e.subject = describe(plan_.ops[i]);
+    return fail(std::move(e));
+  }
+  // Registers from above: a plan counts from below, and not more than one for each of its ops and
+  // the standard streams.
+  if (plan_.ops.size() + 3 + trees.size() > program::slot_count) return false;
+  int number = op::slot_count;
+  for (auto& [index, tree] : trees) {
+    const op::Slot slot{--number};
+    give(slot, std::move(tree));
+    made_.ahead.emplace_back(index, slot);
+  }
+  return true;
+}
+
+/// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
+/// plan says.
+const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
+  const Op& o = plan_.ops[index];
+  const auto* m = std::get_if<op::MountOp>(&o);
+  if (m == nullptr) return o;
+  for (const auto& [slot, path] : made_.by_path)
+    if (m->source == op::MountOp::slot && m->from == slot) {
+      op::MountOp copy = *m;
+      copy.source = op::MountOp::tree;
+      copy.what = path;
+      return replaced = std::move(copy);
+    }
+  if (made_.has_dev && index == dev_ops_->first) {
+    op::MountOp copy = *m;
+    copy.source = op::MountOp::slot;
+    copy.from = copy.to;
+    copy.options.clear();
+    copy.flags = {};  // it has them
+    return replaced = std::move(copy);
+  }
+  for (const auto& [at, slot] : made_.ahead)
+    if (at == index) {
+      op::MountOp copy = *m;
+      copy.source = op::MountOp::slot;
+      copy.from = slot;
+      return replaced = std::move(copy);
+    }
+  return o;
+}
+
+Result<void> LaunchEngine::prepare_clone() {
+  // Not where somebody wants to stand before one of its ops, or looks on.
+  if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan_);
+  if (dev_ops_) {
+    if (Fd dev = runtime_->spare_dev.take(plan_, *dev_ops_); dev.valid()) {
+      give(std::get<op::MountOp>(plan_.ops[dev_ops_->first]).to, std::move(dev));
+      made_.has_dev = true;
+    }
+  }
+  auto bare = open_trees_ahead();
+  if (!bare) return fail(bare);
+  if (*bare) request_.flags |= program::request_bare_mounts;
+  Encoder encoder;
+  for (const op::Slot slot : made_.slots) encoder.pass(slot);
+  bool holds = false;
+  const op::Clone* clone = nullptr;
+  Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
+  Op replaced;
+  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
+    if (const auto ask = callbacks.due_before(i))
+      encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
+    if (made_.has_dev && i > dev_ops_->first && i < dev_ops_->first + dev_ops_->count) continue;
+    encoder.add(as_encoded(i, replaced), static_cast<std::uint32_t>(i));
+    holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
+    if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
+  }
+  if (clone == nullptr) return fail(Errc::bad_spec, Step::clone, "a plan without a clone");
+  if (!options_.stop_before) early_map_ = early_map(plan_);
+  auto program = encoder.finish(
+      options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
+  if (!program) return fail(program);
+  program_ = std::move(*program);
+
+  if (const int e = socket_pair(sync_, sync_child_); e != 0)
+    return fail(e, Step::clone, "sync socket");
+  if (const int e = socket_pair(exit_, exit_zygote_); e != 0)
+    return fail(e, Step::clone, "exit socket");
+
+  program::ResultPage& page = zygote_->page(page_);
+  std::memset(static_cast<void*>(&page), 0, offsetof(program::ResultPage, ticks));
+  page.op = program::no_op;
+  zygote_->live(live_).pid = 0;
+
+  request_.magic = program::magic;
+  request_.kind = program::RequestKind::clone;
+  request_.live = live_;
+  request_.page = page_;
+  request_.clone_flags = clone_bits(clone->namespaces);
+  request_.joins = static_cast<std::uint32_t>(made_.joins.size());
+  request_.cgroups = made_.hierarchies;
+  request_.v2 = made_.v2;
+  request_.memory = made_.memory;
+  if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
+  if (holds) request_.flags |= program::request_hold;
+  if (may_share_memory(plan_, made_.memory != 0, static_cast<bool>(options_.on_event)) &&
+      !options_.stop_before)
+    request_.flags |= program::request_share_memory;
+  request_.program_size = static_cast<std::uint32_t>(program_.size);
+  std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
+  request_fds_.assign(1, exit_zygote_.get());
+  if (made_.cgroup >= 0) request_fds_.push_back(made_.cgroup);
+  request_fds_.insert(request_fds_.end(), made_.joins.begin(), made_.joins.end());
+  request_fds_.push_back(sync_child_.get());
+  request_fds_.insert(request_fds_.end(), made_.passed.begin(), made_.passed.end());
+  return {};
+}
+
+}  // namespace condroid::inline v0::detail

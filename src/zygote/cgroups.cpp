@@ -1,0 +1,196 @@
+// Undoing cgroups: what a container leaves is killed and removed, whatever it nested there.
+#include "zygote/zygote.hpp"
+
+namespace condroid::zygote {
+
+namespace {
+
+struct Path {
+  char text[512];
+  size_t size = 0;
+  Path& add(const char* s) {
+    while (*s != 0 && size + 1 < sizeof text) text[size++] = *s++;
+    text[size] = 0;
+    return *this;
+  }
+};
+
+bool same(const char* a, const char* b) {
+  while (*a != 0 && *a == *b) ++a, ++b;
+  return *a == *b;
+}
+
+/// Writes one word to a file of a directory.
+long write_file(int dir, const char* name, const char* text) {
+  const long fd = call(__NR_openat, dir, name, o_wronly | o_cloexec);
+  if (fd < 0) return fd;
+  size_t n = 0;
+  while (text[n] != 0) ++n;
+  const long e = call(__NR_write, fd, text, n);
+  close(static_cast<int>(fd));
+  return e;
+}
+
+/// SIGKILL to every process of a v1 cgroup. They die by themselves; the caller tries again.
+void kill_listed(int dir) {
+  const long fd = call(__NR_openat, dir, "cgroup.procs", o_rdonly | o_cloexec);
+  if (fd < 0) return;
+  char text[4096];
+  long pid = 0;
+  for (;;) {
+    const long n = call(__NR_read, fd, text, sizeof text);
+    if (n <= 0) break;
+    for (long i = 0; i < n; ++i) {
+      if (text[i] >= '0' && text[i] <= '9') {
+        pid = pid * 10 + (text[i] - '0');
+      } else {
+        if (pid > 1) call(__NR_kill, pid, sig_kill);
+        pid = 0;
+      }
+    }
+  }
+  close(static_cast<int>(fd));
+}
+
+struct DirEntry {
+  uint64_t ino;
+  int64_t off;
+  uint16_t size;
+  uint8_t type;
+  char name[1];
+};
+constexpr int open_directory = o_rdonly | o_directory | o_nofollow | o_cloexec;
+
+bool is_subdirectory(const DirEntry& e) {
+  return e.type == 4 && !same(e.name, ".") && !same(e.name, "..");
+}
+
+/// Removes subdirectories up to the first that is not empty, and opens that one; negative when
+/// there is none.
+long first_full(int dir, unsigned* removed) {
+  alignas(8) char list[2048];
+  for (;;) {
+    const long n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) return -e_noent;
+    for (long i = 0; i < n;) {
+      const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
+      i += entry->size;
+      if (!is_subdirectory(*entry)) continue;
+      if (call(__NR_unlinkat, dir, entry->name, at_removedir) < 0)
+        return call(__NR_openat, dir, entry->name, open_directory);
+      ++*removed;
+    }
+  }
+}
+
+/// What is deeper than anybody nests but who means harm: down to one without subdirectories, up by
+/// "..", with one descriptor. Stops where something still runs, and after so many steps; it is
+/// tried again.
+void remove_deep(int top, bool kill) {
+  long at = call(__NR_openat, top, ".", open_directory);
+  unsigned depth = 0;
+  bool came_up = false;
+  for (int steps = 0; at >= 0 && steps < 20000; ++steps) {
+    unsigned removed = 0;
+    long next = first_full(static_cast<int>(at), &removed);
+    if (next >= 0 && came_up && removed == 0) {
+      if (kill) kill_listed(static_cast<int>(next));
+      close(static_cast<int>(next));
+      break;
+    }
+    came_up = next < 0;
+    if (came_up) {
+      if (depth == 0) break;
+      next = call(__NR_openat, at, "..", open_directory);
+      --depth;
+    } else {
+      ++depth;
+    }
+    close(static_cast<int>(at));
+    at = next;
+  }
+  close(static_cast<int>(at));
+}
+
+/// The number after `key` in a flat keyed file like memory.events.
+uint64_t read_key(int dir, const char* file, const char* key) {
+  const long fd = call(__NR_openat, dir, file, o_rdonly | o_cloexec);
+  if (fd < 0) return 0;
+  char text[512];
+  const long n = call(__NR_read, fd, text, sizeof text - 1);
+  close(static_cast<int>(fd));
+  if (n <= 0) return 0;
+  text[n] = 0;
+  for (char* line = text; *line != 0;) {
+    const char* k = key;
+    char* p = line;
+    while (*k != 0 && *p == *k) ++p, ++k;
+    if (*k == 0 && *p == ' ') {
+      uint64_t value = 0;
+      for (++p; *p >= '0' && *p <= '9'; ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
+      return value;
+    }
+    while (*line != 0 && *line != '\n') ++line;
+    if (*line != 0) ++line;
+  }
+  return 0;
+}
+}  // namespace
+
+long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
+  const long e = call(__NR_unlinkat, parent, name, at_removedir);
+  if (e == 0 || e == -e_noent) return 0;
+  const long dir = call(__NR_openat, parent, name, open_directory);
+  if (dir < 0) return dir == -e_noent ? 0 : dir;
+  if (kill) {
+    if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0)
+      kill_listed(static_cast<int>(dir));
+  }
+  alignas(8) char list[2048];
+  if (depth == 32) remove_deep(static_cast<int>(dir), kill);
+  for (; depth < 32;) {
+    const long n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) break;
+    for (long i = 0; i < n;) {
+      const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
+      i += entry->size;
+      if (is_subdirectory(*entry))
+        remove_tree(static_cast<int>(dir), entry->name, v2, kill, depth + 1);
+    }
+  }
+  close(static_cast<int>(dir));
+  const long again = call(__NR_unlinkat, parent, name, at_removedir);
+  return again == -e_noent ? 0 : again;
+}
+
+uint64_t oom_kills(uint32_t i) {
+  const Container& c = containers[i];
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (((c.memory >> h) & 1U) == 0 || !adopted[h]) continue;
+    Path path;
+    path.add(header().runtime)
+        .add("/")
+        .add(live(i).name)
+        .add(parent_v2[h] ? "/memory.events" : "/memory.oom_control");
+    return read_key(parents[h], path.text, "oom_kill");
+  }
+  return 0;
+}
+
+long undo_cgroups(uint32_t i, uint32_t* where) {
+  Container& c = containers[i];
+  long first = 0;
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
+    Path path;
+    path.add(header().runtime).add("/").add(live(i).name);
+    const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    if (e == 0)
+      c.cgroups &= ~(uint64_t{1} << h);
+    else if (first == 0)
+      first = e, *where = h;
+  }
+  return first;
+}
+
+}  // namespace condroid::zygote

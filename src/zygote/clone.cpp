@@ -1,0 +1,277 @@
+// Cloning: requests become processes, in the zygote's memory or in a copy of it, by way of a helper
+// where namespaces are to be joined first.
+#include "zygote/zygote.hpp"
+
+namespace condroid::zygote {
+
+namespace {
+
+/// Where a child runs that shares our memory until it executes its command. `tid` is set by us and
+/// cleared by the kernel when the child has let go of our memory (CLONE_CHILD_CLEARTID), by exec or
+/// by its end.
+struct Room {
+  volatile uint32_t tid;
+  ChildContext context;
+  alignas(16) char program[32 * 1024];
+  alignas(16) char stack[32 * 1024];
+};
+/// Whole pages, so that they can be kept out of the memory of children that get a copy of ours:
+/// programs are other containers' arguments and environments, and the small init keeps its memory.
+#if defined(__x86_64__)
+struct alignas(4096) Rooms {
+#else
+struct alignas(65536) Rooms {
+#endif
+  Room list[8];
+};
+Rooms rooms;
+
+/// The new process: from here on nothing of the zygote is used but its memory.
+[[noreturn]] void run_child(ChildContext& context) {
+  // First of all: nothing open but what this container was promised. Received descriptors ascend.
+  int next = 0;
+  const auto must_close = [&context](int first, long last) {
+    const long e = call(__NR_close_range, first, last, 0);
+    if (e == 0) return;
+    context.page->error = static_cast<int32_t>(-e);
+    context.page->part = Part::descriptors;
+    context.page->state = ChildState::failed;
+    leave(125);
+  };
+  const auto keep = [&next, &must_close](int fd) {
+    if (fd > next) must_close(next, fd - 1);
+    next = fd + 1;
+  };
+  keep(fd_self);
+  if (context.bare_mounts >= 0) keep(context.bare_mounts);
+  keep(context.sync);
+  for (unsigned i = 0; i < context.passed_count; ++i) keep(context.passed[i]);
+  must_close(next, 0xffffffffL);
+  RealSystem system;
+  Interpreter<RealSystem> interpreter(system, context);
+  leave(interpreter.run());
+}
+
+int run_in_room(void* room) { run_child(static_cast<Room*>(room)->context); }
+
+struct CloneJob {
+  bool share_memory;
+  CloneArgs args;
+  const int* joins;
+  unsigned join_count;
+  ChildContext* context;
+};
+
+/// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide
+/// how the child is cloned, and clones it as the zygote's own child. Not in the zygote's memory:
+/// who shares that with others may not join a time namespace (EUSERS).
+[[noreturn]] void join_and_clone(CloneJob& job) {
+  auto& result = header().join_result;
+  for (unsigned i = 0; i < job.join_count; ++i) {
+    result = call(__NR_setns, job.joins[i], 0);
+    if (result < 0) leave(1);
+  }
+  job.args.flags |= clone_parent;
+  job.args.exit_signal = 0;
+  job.args.pidfd = reinterpret_cast<uint64_t>(&header().join_pidfd);
+  const long pid = call(__NR_clone3, &job.args, sizeof job.args);
+  if (pid == 0) run_child(*job.context);
+  result = pid;
+  leave(0);
+}
+
+long clone_now(CloneJob& job) {
+  if (job.share_memory) {
+    for (Room& room : rooms.list) {
+      if (room.tid != 0) continue;
+      room.context = *job.context;
+      room.context.room = room.program;
+      room.tid = 1;
+      CloneArgs args = job.args;
+      args.flags |= clone_vm | clone_child_cleartid;
+      args.child_tid = reinterpret_cast<uint64_t>(&room.tid);
+      args.stack = reinterpret_cast<uint64_t>(room.stack);
+      args.stack_size = sizeof room.stack;
+      const long pid = clone3_run(&args, sizeof args, run_in_room, &room);
+      if (pid < 0) room.tid = 0;
+      return pid;
+    }
+  }
+  if (job.join_count == 0) {
+    const long pid = call(__NR_clone3, &job.args, sizeof job.args);
+    if (pid == 0) run_child(*job.context);
+    return pid;
+  }
+  CloneArgs helper{};
+  helper.flags = clone_vfork | clone_files;  // pidfds are made in our table
+  header().join_result = -e_again;
+  const long pid = call(__NR_clone3, &helper, sizeof helper);
+  if (pid == 0) join_and_clone(job);
+  if (pid < 0) return pid;
+  call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
+  *reinterpret_cast<int*>(job.args.pidfd) = header().join_pidfd;
+  return header().join_result;
+}
+
+/// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of
+/// its own, which the zygote waits for.
+[[noreturn]] void empty_mounts() {
+  auto& result = header().join_result;
+  const auto must = [&result](long e) {
+    if (e >= 0) return e;
+    result = e;
+    leave(1);
+  };
+  // In any other user namespace the kernel wants to see a procfs before it mounts one,
+  // mount_too_revealing() in fs/namespace.c: there is none here.
+  Statx user, made, seen;
+  must(call(__NR_statx, at_fdcwd, "/proc/self/ns/user", 0, statx_ino, &user));
+  must(user.ino == initial_user_namespace ? 0 : -e_perm);
+  must(call(__NR_mount, 0L, "/", 0L, ms_rec | ms_private, 0L));
+  const long fs = must(call(__NR_fsopen, "tmpfs", fsopen_cloexec));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "size", "4k", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "nr_inodes", "1", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_string, "mode", "0555", 0));
+  must(call(__NR_fsconfig, fs, fsconfig_set_flag, "ro", 0L, 0));
+  must(call(__NR_fsconfig, fs, fsconfig_cmd_create, 0L, 0L, 0));
+  const long root = must(call(__NR_fsmount, fs, fsmount_cloexec,
+                              attr_rdonly | attr_nosuid | attr_nodev | attr_noexec));
+  must(call(__NR_move_mount, root, "", at_fdcwd, "/", move_mount_f_empty_path));
+  must(call(__NR_fchdir, root));
+  const long ns = must(call(__NR_openat, at_fdcwd, "/proc/self/ns/mnt", o_rdonly | o_cloexec));
+  must(call(__NR_pivot_root, ".", "."));
+  must(call(__NR_umount2, ".", mnt_detach));
+  // Below a chroot(2) that was not the root of the namespace: who enters finds the machine's.
+  must(call(__NR_statx, root, "", at_empty_path, statx_mount, &made));
+  must(call(__NR_setns, ns, clone_newns));
+  must(call(__NR_statx, at_fdcwd, "/", 0, statx_mount, &seen));
+  must(made.mount == seen.mount ? 0 : -e_perm);
+  close(static_cast<int>(fs));
+  close(static_cast<int>(root));
+  result = ns;
+  leave(0);
+}
+
+/// The empty mount namespace, or -1. Made when it is wanted for the second time: a single container
+/// gains nothing by it.
+int bare_mounts() {
+  static int wanted = 0;  // how often; -1: it is there, or cannot be had
+  static int ns = -1;
+  if (wanted < 0 || ++wanted < 2) return ns;
+  wanted = -1;
+  CloneArgs helper{};
+  helper.flags = clone_newns | clone_vfork | clone_files;  // it opens in our table
+  header().join_result = -e_again;
+  const long pid = call(__NR_clone3, &helper, sizeof helper);
+  if (pid == 0) empty_mounts();
+  if (pid < 0) return ns;
+  call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
+  const long made = header().join_result;
+  // What it may have left open goes with us; it is tried once.
+  if (made < 0 || call(__NR_dup3, made, fd_bare_mounts, o_cloexec) < 0) return ns;
+  close(static_cast<int>(made));
+  return ns = fd_bare_mounts;
+}
+
+}  // namespace
+
+long wipe_rooms_on_fork() {
+  return call(__NR_madvise, &rooms, sizeof rooms, 18 /* MADV_WIPEONFORK, Linux 4.14 */);
+}
+
+void on_clone(const Request& request, const int* fds, unsigned count) {
+  const bool into_cgroup = (request.flags & request_into_cgroup) != 0;
+  const unsigned before_sync = 1 + (into_cgroup ? 1U : 0U) + request.joins;
+  Record record{};
+  record.magic = magic;
+  const auto refuse = [&](long error) {
+    record.kind = RecordKind::failed;
+    record.error = static_cast<int32_t>(-error);
+    if (count > 0) send_record(fds[0], record, -1);
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+  };
+  if (request.live >= max_live || request.page >= max_pages || request.joins > 8 ||
+      count < before_sync + 1 || count - before_sync - 1 > max_passed ||
+      containers[request.live].state != Container::unused)
+    return refuse(-e_proto);
+
+  ChildContext context;
+  context.sync = fds[before_sync];
+  context.zygote = fd_self;
+  context.bare_mounts = (request.flags & request_bare_mounts) != 0 ? bare_mounts() : -1;
+  context.passed_count = count - before_sync - 1;
+  for (unsigned i = 0; i < context.passed_count; ++i) context.passed[i] = fds[before_sync + 1 + i];
+  context.page = &page(request.page);
+  context.arena = arena;
+  context.nofile = caller_nofile;
+  context.program_size = request.program_size;
+
+  LiveEntry& entry = live(request.live);
+  memcpy(entry.name, request.name, sizeof entry.name);
+  entry.name[sizeof entry.name - 1] = 0;
+  entry.cgroups = request.cgroups;
+  entry.detached = 0;
+  Timespec now{};
+  call(__NR_clock_gettime, 7 /* CLOCK_BOOTTIME */, &now);
+  entry.born = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);
+
+  int pidfd = -1;
+  CloneJob job{};
+  job.args.flags = request.clone_flags | clone_pidfd | clone_parent_settid |
+                   (into_cgroup ? clone_into_cgroup : 0);
+  job.args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  // Into the shared file, by the kernel, before the child runs: if we die right now the host can
+  // still find it.
+  job.args.parent_tid = reinterpret_cast<uint64_t>(&entry.pid);
+  job.args.exit_signal = static_cast<uint64_t>(sig_chld);
+  job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
+  job.joins = fds + 1 + (into_cgroup ? 1 : 0);
+  job.join_count = request.joins;
+  job.context = &context;
+  job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
+                     request.program_size <= sizeof rooms.list[0].program;
+  const long pid = clone_now(job);
+  if (pid < 0) {
+    entry.pid = 0;
+    entry.name[0] = 0;
+    return refuse(pid);
+  }
+  // Our copies go at once, or the host would never see the child's end of file.
+  for (unsigned i = 1; i < count; ++i) close(fds[i]);
+
+  Container& c = containers[request.live];
+  c = Container{};
+  c.state = (request.flags & request_hold) != 0 ? Container::held : Container::running;
+  c.pid = static_cast<int>(pid);
+  c.pidfd = pidfd;
+  c.exit_socket = fds[0];
+  c.console = -1;
+  c.log = -1;
+  c.slave = -1;
+  c.cgroups = request.cgroups;
+  c.v2 = request.v2;
+  c.memory = request.memory;
+  ++live_count;
+
+  record.kind = RecordKind::cloned;
+  record.pid = static_cast<int32_t>(pid);
+  long e = send_record(c.exit_socket, record, pidfd);
+  const EpollEvent event{epollin, tag_child + request.live};
+  if (e == 0) e = call(__NR_epoll_ctl, fd_epoll, epoll_add, pidfd, &event);
+  if (e < 0) {
+    // Out of watches or memory, or nobody is there: a container that we cannot watch must not live.
+    kill_container(request.live);
+    c.state = Container::running;
+    SigInfo info{};
+    call(__NR_waitid, p_pidfd, pidfd, &info, wexited | wall, 0L);
+    record.kind = RecordKind::exited;
+    record.error = static_cast<int32_t>(-e);
+    record.code = info.code;
+    record.status = info.status;
+    close(pidfd);
+    c.pidfd = -1;
+    finish(request.live, record);
+  }
+}
+
+}  // namespace condroid::zygote

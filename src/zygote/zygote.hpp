@@ -1,0 +1,121 @@
+// What the parts of the zygote share: its calls, its table of containers, and what each part does
+// for the others. Freestanding, one thread.
+#pragma once
+
+#include "program/format.hpp"
+#include "program/interpreter.hpp"
+#include "program/kernel.hpp"
+#include "program/syscall.hpp"
+
+extern "C" {
+void* memcpy(void* to, const void* from, size_t n);
+void* memset(void* to, int c, size_t n);
+}
+
+namespace condroid::zygote {
+
+using namespace condroid::kernel;
+using namespace condroid::program;
+
+template <class... A>
+long call(long nr, A... a) {
+  [[maybe_unused]] const auto raw = [](auto v) {
+    if constexpr (requires { static_cast<long>(v); })
+      return static_cast<long>(v);
+    else
+      return reinterpret_cast<long>(v);
+  };
+  return RealSystem{}(nr, raw(a)...);
+}
+
+[[noreturn]] inline void leave(int status) {
+  for (;;) call(__NR_exit_group, status);
+}
+
+struct EpollEvent {
+  uint32_t events;
+#if defined(__x86_64__)
+  uint64_t data;
+} __attribute__((packed));
+#else
+  uint64_t data;
+};
+#endif
+constexpr uint32_t epollin = 1;
+constexpr int epoll_add = 1, epoll_del = 2;
+constexpr uint64_t tag_control = 1, tag_host = 2, tag_child = 1U << 16U, tag_console = 1U << 20U;
+
+/// What the zygote itself knows of a container; the shared LiveEntry is for others.
+struct Container {
+  enum State : uint8_t { unused, running, held, draining };
+  State state;
+  bool detached;
+  bool unwatched;  // ended while held: epoll would only spin on it
+  uint8_t retries;
+  int pid;
+  int pidfd;
+  int exit_socket;
+  int console;  // of a detached container: its master, drained into log
+  int log;
+  int slave;  // of that terminal
+  uint64_t cgroups;
+  uint64_t v2;
+  uint64_t memory;
+};
+
+extern Container containers[max_live];  // zero pages until used
+extern unsigned live_count, draining_count, detached_count;
+extern bool host_gone;
+extern char* arena;
+extern int parents[max_hierarchies];  // directories below which the runtime's cgroups are
+extern bool parent_v2[max_hierarchies];
+extern bool adopted[max_hierarchies];
+extern Rlimit64 caller_nofile;
+
+inline LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena + arena_live)[i]; }
+inline ResultPage& page(uint32_t i) {
+  return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096);
+}
+inline ArenaHeader& header() { return *reinterpret_cast<ArenaHeader*>(arena); }
+
+inline void close(int fd) {
+  if (fd >= 0) call(__NR_close, fd);
+}
+
+// ---- cgroups.cpp: what containers leave
+// -----------------------------------------------------------
+
+/// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs
+/// there.
+long remove_tree(int parent, const char* name, bool v2, bool kill, int depth);
+/// How often the kernel killed something of a container for its memory limit.
+uint64_t oom_kills(uint32_t i);
+/// Removes what is left of a container's cgroups. 0 when nothing is left; else `where` is the
+/// hierarchy of the first error.
+long undo_cgroups(uint32_t i, uint32_t* where);
+
+// ---- containers.cpp: life and death
+// -----------------------------------------------------------------
+
+/// 0, or why it could not be sent.
+long send_record(int socket, const Record& record, int fd);
+/// Undoes, tells the host, forgets; later, when something of it still runs.
+void finish(uint32_t i, Record& record);
+void reap(uint32_t i);
+void retry_draining();
+void kill_container(uint32_t i);
+void kill_all();
+/// The terminal of a detached container must be read, or its writers stop; what it says goes to the
+/// log. Whether there was something.
+bool on_console(uint32_t i);
+void on_detach(const Request& request, int* fds, unsigned count);
+void on_release(const Request& request);
+
+// ---- clone.cpp
+// --------------------------------------------------------------------------------------
+
+/// Keeps what children run in out of the memory of those that get a copy of ours. An error, or 0.
+long wipe_rooms_on_fork();
+void on_clone(const Request& request, const int* fds, unsigned count);
+
+}  // namespace condroid::zygote
