@@ -4,6 +4,7 @@
 //   #include <condroid/condroid.hpp>
 #pragma once
 
+#include "condroid/attach.hpp"
 #include "condroid/builder.hpp"
 #include "condroid/container.hpp"
 #include "condroid/error.hpp"

@@ -28,6 +28,10 @@ struct RuntimeCore;
 }  // namespace detail
 
 class ContainerBuilder;
+class Attaching;
+class Task;
+struct Attach;
+struct LaunchOptions;
 
 /// When each op of the plan began, counted from the start of the launch.
 struct Timeline {
@@ -149,6 +153,18 @@ class Container {
   [[nodiscard]] std::vector<FdView> ttys() const;
   /// The last console output that step() has read, at most Terminal::ring.
   [[nodiscard]] std::string console_output() const;
+
+  /// Runs a further process in it and waits until that was executed: about a millisecond. It is
+  /// entered by its pidfd, so that it is never somebody else; nothing of this program's memory or
+  /// descriptors can be reached from inside. Needs attach.hpp, as the next two.
+  /// @errors ESRCH when it has ended; Step::compile; those of a launch.
+  [[nodiscard]] Result<Task> attach(const Attach& what) const;
+  [[nodiscard]] Result<Task> attach(const Attach& what, LaunchOptions options) const;
+  /// The same for somebody's event loop. Never blocks.
+  [[nodiscard]] Result<Attaching> start_attach(const Attach& what, LaunchOptions options) const;
+  /// The environment that later attached processes get, "NAME=value" each: these come on top of
+  /// what there is; "NAME" alone takes one away.
+  void update_env(const std::vector<std::string>& env);
 
   /// How the launch went, step by step; empty without LaunchOptions::trace.
   [[nodiscard]] const Timeline& timeline() const;

@@ -101,6 +101,7 @@ class Launch {
   [[nodiscard]] Pid pid() const;
 
  private:
+  friend class Container;
   friend class Runtime;
   explicit Launch(std::unique_ptr<detail::LaunchEngine> engine);
   std::unique_ptr<detail::LaunchEngine> engine_;

@@ -20,6 +20,19 @@
 namespace condroid {
 inline namespace v0 {
 
+/// What a process that joins a running container takes over from it; Attach (attach.hpp).
+struct Inside {
+  Flags<Namespace> namespaces = {};  ///< Those that are not this program's.
+  /// The ids of the container's root: 0, or the first that are mapped.
+  Uid root_uid = {};
+  Gid root_gid = {};
+  std::vector<std::string> env = {};  ///< "NAME=value" each.
+  CapabilitySet capabilities = {};
+  bool ambient = false;
+  bool no_new_privs = true;
+  bool operator==(const Inside&) const = default;
+};
+
 /// A flat list of ops in the order in which they are carried out. An op's index is its name for
 /// stop_before, for the timeline and in messages. Plain data; a Plan may be launched any number of
 /// times, from any thread.
@@ -34,6 +47,7 @@ struct Plan {
   Bytes capture_limit = {};
   Terminal terminal = {};
   bool init = false;
+  Inside inside = {};
   bool operator==(const Plan&) const = default;
 
   /// The index of the first op that `what` names: a number ("12"), or a step ("pivot root",

@@ -25,6 +25,10 @@
 namespace condroid {
 inline namespace v0 {
 
+struct Attach;
+class Attaching;
+class Task;
+
 struct RuntimeOptions {
   /// Where the state of running containers is kept. Empty: /run/condroid for a root that may write
   /// there, else $XDG_RUNTIME_DIR/condroid, else condroid-<uid> in /tmp. Made when missing, mode
@@ -65,6 +69,17 @@ class Runtime {
                                          LaunchOptions options = {}) const;
   /// compile() and launch() in one; the errors of both.
   [[nodiscard]] Result<Container> launch(const Spec& spec, LaunchOptions options = {}) const;
+
+  /// Runs a process in a container that somebody else launched: in the namespaces, the root
+  /// directory and the cgroups that process `pid` has, with its bounding set of capabilities and
+  /// its environment where they can be read. Needs attach.hpp.
+  /// @errors ESRCH when there is no such process, or it ends meanwhile; EPERM for one in a user
+  /// namespace that this user has no rights in.
+  [[nodiscard]] Result<Task> attach(Pid pid, const Attach& what, LaunchOptions options = {}) const;
+  /// The same for somebody's event loop, and for a process that is held already: `pidfd` is
+  /// borrowed, and who it stands for is the one that is entered.
+  [[nodiscard]] Result<Attaching> start_attach(Pid pid, FdView pidfd, const Attach& what,
+                                               LaunchOptions options = {}) const;
 
   /// The zygote's process now; 0 when there is none. For tests and tools.
   [[nodiscard]] Pid zygote_pid() const;

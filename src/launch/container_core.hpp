@@ -11,6 +11,7 @@
 
 #include "condroid/container.hpp"
 #include "condroid/launch.hpp"
+#include "condroid/plan.hpp"
 #include "condroid/spec.hpp"
 #include "condroid/sys/fd.hpp"
 #include "launch/zygote.hpp"
@@ -75,7 +76,7 @@ class ContainerCore {
   std::optional<int> init_status;  ///< The command's wait status, from the small init.
   std::optional<Exit> exit;
   std::vector<std::string> late;
-  std::shared_ptr<const Plan> plan;
+  Inside inside;  ///< For what is attached later.
   Timeline timeline;
   std::function<Result<void>(const LaunchEvent&)> on_event;
 };

@@ -74,7 +74,7 @@ int LaunchEngine::timeout() const {
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
 }
 
-Result<void> LaunchEngine::prepare() {
+Result<void> LaunchEngine::prepare(std::string_view within) {
   if (!zygote_->take_places(live_, page_))
     return fail(EAGAIN, Step::clone,
                 fmt::format("{} containers alive or {} launches on their way", program::max_live,
@@ -86,7 +86,8 @@ Result<void> LaunchEngine::prepare() {
     if (!console_log_.valid())
       return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
   }
-  unique_name_ = fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id());
+  unique_name_ = within.empty() ? fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id())
+                                : fmt::format("{}/attach.{}", within, zygote_->next_id());
   return {};
 }
 
@@ -648,6 +649,7 @@ void LaunchEngine::finish() {
   core->pidfd = std::move(pidfd_);
   core->exit_socket = std::move(exit_);
   core->has_init = plan_.init;
+  core->inside = plan_.inside;
   if (plan_.init) core->status_socket = std::move(sync_);
   core->live = live_;
   core->parents = std::move(made_.parents);

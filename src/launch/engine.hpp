@@ -67,8 +67,9 @@ class LaunchEngine {
   [[nodiscard]] bool stopped() const { return stop_host_ || state_ == State::stopped; }
   [[nodiscard]] Pid pid() const;
 
-  /// Everything before the clone. Called once by Runtime::start.
-  [[nodiscard]] Result<void> prepare();
+  /// Everything before the clone. Called once by Runtime::start. `within`: the cgroup's name of the
+  /// container that it is attached to, below the Runtime's; empty for one of its own.
+  [[nodiscard]] Result<void> prepare(std::string_view within = {});
 
  private:
   using State = protocol::State;
@@ -106,6 +107,8 @@ class LaunchEngine {
 
   [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
+  [[nodiscard]] Result<void> do_op(const op::OpenCgroup& o);
+  [[nodiscard]] Result<void> do_op(const op::EnterProcess& o);
   [[nodiscard]] Result<void> do_op(const op::OpenDescriptor& o);
   [[nodiscard]] Result<void> do_op(const op::PinRootfs& o);
   [[nodiscard]] Result<bool> do_op(const op::WriteIdMap& o);

@@ -17,6 +17,7 @@
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "program/kernel.hpp"
+#include "program/kernel_bits.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
@@ -164,6 +165,12 @@ Result<int> LaunchEngine::group_dir(std::size_t hierarchy) const {
               fmt::format("hierarchy {} without a cgroup", hierarchy));
 }
 
+std::string runtime_group(const RuntimeCore& runtime, const HostFacts& facts,
+                          const CgroupHierarchy& h) {
+  const std::string& parent = runtime.options.cgroup_parent;
+  return parent.empty() && !facts.privileged() ? h.own_path : parent;
+}
+
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   auto facts = runtime_->get_facts();
   if (!facts) return fail(facts);
@@ -173,8 +180,7 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
                 fmt::format("this machine has no hierarchy {}", o.hierarchy),
                 "the plan was made for another machine");
   const CgroupHierarchy& h = list[o.hierarchy];
-  std::string parent = runtime_->options.cgroup_parent;
-  if (parent.empty() && !(*facts)->privileged()) parent = h.own_path;
+  const std::string parent = runtime_group(*runtime_, **facts, h);
   auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, parent, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
   const std::string path =
@@ -239,6 +245,52 @@ Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
                        fmt::format("'{}' to '{}' of cgroup '{}'", o.value, o.file, unique_name_));
   if (!ok && o.optional) return {};
   return ok;
+}
+
+Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
+  Fd dir(::open(o.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}'", o.path));
+  // cgroups(7), "no internal processes": one that has switched controllers on for those below it
+  // takes none itself.
+  bool below = o.below;
+  if (o.v2 && !below) {
+    char text[256];
+    const Fd on(::openat(dir.get(), "cgroup.subtree_control", O_RDONLY | O_CLOEXEC));
+    below = on.valid() && ::read(on.get(), text, sizeof text) > 1;
+  }
+  if (below) {
+    // Named as the zygote knows us, below the container's: it removes what it finds there.
+    const auto slash = unique_name_.find('/');
+    if (slash == std::string::npos)
+      return fail(EBUSY, Step::enter_cgroup, fmt::format("'{}'", o.path));
+    const std::string name = unique_name_.substr(slash + 1);
+    const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
+    made_.hierarchies |= bit;
+    if (o.v2) made_.v2 |= bit;
+    if (::mkdirat(dir.get(), name.c_str(), 0755) < 0)
+      return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
+    Fd made(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!made.valid())
+      return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
+    dir = std::move(made);
+  }
+  if (o.v2) {
+    made_.cgroup = dir.get();
+    made_.owned.push_back(std::move(dir));
+    return {};
+  }
+  Fd tasks(::openat(dir.get(), "tasks", O_WRONLY | O_CLOEXEC));
+  if (!tasks.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}/tasks'", o.path));
+  give(o.tasks, std::move(tasks));
+  return {};
+}
+
+Result<void> LaunchEngine::do_op(const op::EnterProcess& o) {
+  if (wait_for_fd(o.pidfd.number, POLLIN, 0) > 0)
+    return fail(ESRCH, Step::join_namespace, fmt::format("process {} has ended", o.pid.value));
+  made_.joins.push_back(o.pidfd.number);
+  request_.join_flags = clone_bits(o.namespaces);
+  return {};
 }
 
 // ---- descriptors --------------------------------------------------------------------------------
@@ -324,6 +376,13 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       } else {
         give(o.to, std::move(fd));
       }
+      return {};
+    }
+    case op::OpenDescriptor::root_of_pid: {
+      const std::string path = fmt::format("/proc/{}/root", o.number);
+      Fd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+      give(o.to, std::move(fd));
       return {};
     }
     case op::OpenDescriptor::tree: {

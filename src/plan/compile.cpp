@@ -97,6 +97,13 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
   d.plan.terminal = spec.terminal;
   d.plan.terminal.console = shape.console;
   d.plan.init = spec.process.init;
+  d.plan.inside = {.namespaces = shape.fresh | shape.joined,
+                   .root_uid = shape.ids.first_uid,
+                   .root_gid = shape.ids.first_gid,
+                   .env = spec.process.env,
+                   .capabilities = spec.security.capabilities,
+                   .ambient = spec.security.ambient,
+                   .no_new_privs = spec.security.no_new_privs};
   if (!shape.ids.note.empty()) d.note(shape.ids.note);
 
   const auto joins = open_host_side(d);

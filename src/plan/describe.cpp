@@ -121,6 +121,16 @@ struct Describe {
   std::string operator()(const op::WriteCgroup& o) const {
     return fmt::format("{} = {}{}", o.file, quoted(o.value), o.optional ? " (optional)" : "");
   }
+  std::string operator()(const op::OpenCgroup& o) const {
+    return fmt::format("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),
+                       o.v2 ? "v2" : "v1");
+  }
+  std::string operator()(const op::EnterProcess& o) const {
+    return fmt::format("{} of process {}, joined before the clone", namespaces_text(o.namespaces),
+                       o.pid.value);
+  }
+  std::string operator()(const op::EnterRoot& /*o*/) const { return "root of the process"; }
+  std::string operator()(const op::OpenDevpts& /*o*/) const { return "'/dev/pts'"; }
   std::string operator()(const op::OpenDescriptor& o) const {
     const std::string_view joins = o.before_clone ? ", joined before the clone" : "";
     switch (o.kind) {
@@ -135,6 +145,8 @@ struct Describe {
       case op::OpenDescriptor::tree:
         return fmt::format("mount of descriptor {}{}", o.fd.number,
                            o.recursive ? ", recursive" : "");
+      case op::OpenDescriptor::root_of_pid:
+        return fmt::format("root of process {}", o.number);
     }
     return {};
   }
@@ -206,7 +218,7 @@ struct Describe {
                        o.node.minor, o.node.mode.value);
   }
   std::string operator()(const op::OpenPty& o) const {
-    return fmt::format("pty {}{}", quoted(o.path),
+    return fmt::format("pty{}{}", o.path.empty() ? "" : " " + quoted(o.path),
                        o.link_from.empty() ? "" : fmt::format(", also {}", quoted(o.link_from)));
   }
   std::string operator()(const op::SendPtys& o) const {

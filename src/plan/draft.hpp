@@ -51,6 +51,8 @@ struct Draft {
 /// The ops of one idea each, in the file of that name.
 /// Gives the namespaces that the child has to join.
 std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& draft);
+void open_streams(Draft& draft);
+void take_descriptors(Draft& draft);
 void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it
 void make_root(Draft& draft);            // root.cpp
 void make_mounts(Draft& draft);          // mounts.cpp, with /dev in its place

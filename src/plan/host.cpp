@@ -8,17 +8,6 @@ namespace condroid::inline v0::detail {
 
 namespace {
 
-void open_streams(Draft& d) {
-  const Stdio& stdio = d.spec.process.stdio;
-  const Stream* const streams[] = {&stdio.in, &stdio.out, &stdio.err};
-  for (int number = 0; number < 3; ++number) {
-    const Stream& s = *streams[number];
-    if (s.kind == Stream::pty) continue;  // the console's slave, once there is one
-    d.add(op::OpenDescriptor{
-        .kind = op::OpenDescriptor::stdio, .number = number, .stream = s, .to = {number}});
-  }
-}
-
 /// Whether the container's root is to make cgroups below its own.
 bool delegates(const Draft& d) {
   if (!d.shape.ids.own || !d.shape.host_is_root) return false;
@@ -108,14 +97,6 @@ void open_sources(Draft& d) {
   }
 }
 
-void take_descriptors(Draft& d) {
-  for (const PassedFd& fd : d.spec.process.descriptors) {
-    const op::Slot to = d.slot();
-    d.placed.push_back({.from = to, .number = fd.number});
-    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed, .fd = fd.host, .to = to});
-  }
-}
-
 void pin(Draft& d) {
   const Root& root = d.spec.root;
   // Only a container with the real CAP_SYS_ADMIN could remount the host's file system.
@@ -158,6 +139,25 @@ void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
 }
 
 }  // namespace
+
+void open_streams(Draft& d) {
+  const Stdio& stdio = d.spec.process.stdio;
+  const Stream* const streams[] = {&stdio.in, &stdio.out, &stdio.err};
+  for (int number = 0; number < 3; ++number) {
+    const Stream& s = *streams[number];
+    if (s.kind == Stream::pty) continue;  // the console's slave, once there is one
+    d.add(op::OpenDescriptor{
+        .kind = op::OpenDescriptor::stdio, .number = number, .stream = s, .to = {number}});
+  }
+}
+
+void take_descriptors(Draft& d) {
+  for (const PassedFd& fd : d.spec.process.descriptors) {
+    const op::Slot to = d.slot();
+    d.placed.push_back({.from = to, .number = fd.number});
+    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed, .fd = fd.host, .to = to});
+  }
+}
 
 std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d) {
   open_streams(d);

@@ -105,6 +105,8 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.r[0] = reg(x.ns);
             r.n[0] = clone_bits(x.kind);
           },
+          [&](const op::EnterRoot& x) { add(Code::enter_root, index).r[0] = reg(x.root); },
+          [&](const op::OpenDevpts& x) { add(Code::open_devpts, index).r[0] = reg(x.to); },
           [&](const op::SetTimeOffsets& x) {
             const auto line = [](std::string_view clock, std::chrono::nanoseconds t) {
               auto seconds = std::chrono::floor<std::chrono::seconds>(t);

@@ -61,11 +61,13 @@ enum class Code : uint16_t {
   start_init,
   // s0 paths (NUL separated), s1 argv, s2 envp, s3 room for pointers, n0 argc, n1 envc, n2 paths
   exec,
-  set_owner,   // r0 base, s0 path, n0 uid | gid << 32
-  send_slots,  // s0 list of int16 registers: sent up with message trees
-  end,         // leave with status 0: a throwaway helper
+  set_owner,    // r0 base, s0 path, n0 uid | gid << 32
+  send_slots,   // s0 list of int16 registers: sent up with message trees
+  end,          // leave with status 0: a throwaway helper
+  enter_root,   // r0 root
+  open_devpts,  // r0 out
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::end) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::open_devpts) + 1;
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -247,6 +249,9 @@ struct Request {
   uint64_t memory;  ///< Bit of the hierarchy that counts out-of-memory kills.
   uint32_t program_size;
   uint32_t reserved;
+  /// CLONE_NEW* bits: the one descriptor of `joins` is a pidfd, whose namespaces of these kinds are
+  /// joined.
+  uint64_t join_flags;
   char name[96];
 };
 

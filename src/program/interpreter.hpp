@@ -330,6 +330,10 @@ class Interpreter {
                     at_symlink_nofollow);
       case Code::send_slots:
         return send_slots(x);
+      case Code::enter_root:
+        return enter_root(x);
+      case Code::open_devpts:
+        return open_devpts(x);
       case Code::end:
         return 0;
     }
@@ -847,7 +851,9 @@ class Interpreter {
 
   long open_pty(const Rec& x) {
     if (pty_count_ >= max_ptys) return -e_proto;
-    const long master = call(__NR_openat, reg(x, 0), "ptmx", o_rdwr | o_noctty | o_cloexec);
+    // A file of devpts itself, whatever lies on it.
+    const long master = open_how(reg(x, 0), "ptmx", static_cast<uint64_t>(o_rdwr | o_noctty),
+                                 resolve_beneath | resolve_no_xdev | resolve_no_magiclinks);
     if (master < 0) return at(Part::terminal, master);
     masters_[pty_count_++] = static_cast<int>(master);
     const int unlocked = 0;
@@ -862,7 +868,8 @@ class Interpreter {
       return at(Part::terminal, e);
     if (const long e = call(__NR_fchown, slave, x.n[0] & 0xffffffffU, x.n[0] >> 32U); e < 0)
       return at(Part::terminal, e);
-    if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 0)); e < 0) return e;
+    if (x.s[0].size > 0)
+      if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 0)); e < 0) return e;
     if (x.s[1].size > 0) {
       if (x.n[2] != 0) {
         if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 1)); e < 0) return e;
@@ -1038,6 +1045,22 @@ class Interpreter {
     if (const long e = call(__NR_statx, at_fdcwd, "..", 0, statx_mount, &above); e < 0)
       return at(Part::verify, e);
     return root.mount == above.mount ? 0 : at(Part::verify, -e_busy);
+  }
+
+  long enter_root(const Rec& x) {
+    if (const long e = call(__NR_fchdir, reg(x, 0)); e < 0) return e;
+    if (const long e = call(__NR_chroot, "."); e < 0) return e;
+    return call(__NR_chdir, "/");
+  }
+
+  /// Somebody else made that mount, and may have put anything there.
+  long open_devpts(const Rec& x) {
+    const long dir = resolve(at_fdcwd, "/dev/pts", false);
+    if (dir < 0) return at(Part::resolve_target, dir);
+    set_reg(x, 0, dir);
+    uint64_t fs[15] = {};  // struct statfs begins with the type
+    if (const long e = call(__NR_fstatfs, dir, fs); e < 0) return at(Part::verify, e);
+    return fs[0] == devpts_magic ? 0 : at(Part::verify, -e_nodev);
   }
 
   long raise_loopback() {

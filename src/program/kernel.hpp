@@ -31,6 +31,8 @@ struct OpenHow {
 };
 inline constexpr uint64_t resolve_no_xdev = 1, resolve_no_magiclinks = 2, resolve_no_symlinks = 4,
                           resolve_beneath = 8, resolve_in_root = 16;
+// close_range(2), Linux 5.9
+inline constexpr unsigned close_range_unshare = 2;
 inline constexpr int at_fdcwd = -100, at_empty_path = 0x1000, at_symlink_nofollow = 0x100,
                      at_removedir = 0x200, at_recursive = 0x8000, at_no_automount = 0x800;
 inline constexpr int o_rdonly = 0, o_wronly = 1, o_rdwr = 2, o_creat = 0100, o_excl = 0200,
@@ -78,6 +80,7 @@ struct Statx {
 static_assert(sizeof(Statx) == 256);
 inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff,
                           statx_mount = 0x1000;
+inline constexpr uint64_t devpts_magic = 0x1cd1;  // linux/magic.h, DEVPTS_SUPER_MAGIC
 // inode of /proc/PID/ns/user; linux/nsfs.h, USER_NS_INIT_INO
 inline constexpr uint64_t initial_user_namespace = 0xEFFFFFFD;
 inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000,

@@ -59,21 +59,47 @@ struct CloneJob {
   CloneArgs args;
   const int* joins;
   unsigned join_count;
+  uint64_t join_flags;  // the one of joins is a pidfd
   ChildContext* context;
 };
+
+/// In a process that is about to enter a place where others live: leaves it a descriptor table of
+/// its own, with nothing but what the child was promised and what the clone takes.
+long keep_own_descriptors(const CloneJob& job) {
+  int next = 0;
+  long e = 0;
+  unsigned flags = close_range_unshare;
+  const auto keep = [&](int fd) {
+    if (fd > next && e == 0) e = call(__NR_close_range, next, fd - 1, flags), flags = 0;
+    next = fd + 1;
+  };
+  keep(fd_self);
+  const bool into_cgroup = (job.args.flags & clone_into_cgroup) != 0;
+  if (into_cgroup) keep(static_cast<int>(job.args.cgroup));
+  keep(job.joins[0]);
+  keep(job.context->sync);
+  for (unsigned i = 0; i < job.context->passed_count; ++i) keep(job.context->passed[i]);
+  return e < 0 ? e : call(__NR_close_range, next, 0xffffffffL, flags);
+}
 
 /// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide
 /// how the child is cloned, and clones it as the zygote's own child. Not in the zygote's memory:
 /// who shares that with others may not join a time namespace (EUSERS).
 [[noreturn]] void join_and_clone(CloneJob& job) {
   auto& result = header().join_result;
+  if (job.join_flags != 0) {
+    result = keep_own_descriptors(job);
+    if (result < 0) leave(1);
+    // A pidfd would be opened in our table: the zygote opens its own.
+    job.args.flags &= ~clone_pidfd;
+  }
   for (unsigned i = 0; i < job.join_count; ++i) {
-    result = call(__NR_setns, job.joins[i], 0);
+    result = call(__NR_setns, job.joins[i], job.join_flags);
     if (result < 0) leave(1);
   }
   job.args.flags |= clone_parent;
   job.args.exit_signal = 0;
-  job.args.pidfd = reinterpret_cast<uint64_t>(&header().join_pidfd);
+  job.args.pidfd = job.join_flags != 0 ? 0 : reinterpret_cast<uint64_t>(&header().join_pidfd);
   const long pid = call(__NR_clone3, &job.args, sizeof job.args);
   if (pid == 0) run_child(*job.context);
   result = pid;
@@ -109,8 +135,19 @@ long clone_now(CloneJob& job) {
   if (pid == 0) join_and_clone(job);
   if (pid < 0) return pid;
   call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
+  const long child = header().join_result;
+  if (child > 0 && job.join_flags != 0) {
+    // It is ours and was not waited for: the number is still its own.
+    const long pidfd = call(__NR_pidfd_open, child, 0);
+    if (pidfd < 0) {
+      call(__NR_kill, child, sig_kill);
+      call(__NR_waitid, p_pid, child, 0L, wexited | wall, 0L);
+      return pidfd;
+    }
+    header().join_pidfd = static_cast<int32_t>(pidfd);
+  }
   *reinterpret_cast<int*>(job.args.pidfd) = header().join_pidfd;
-  return header().join_result;
+  return child;
 }
 
 /// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of
@@ -191,8 +228,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
   };
   if (request.live >= max_live || request.page >= max_pages || request.joins > 8 ||
-      count < before_sync + 1 || count - before_sync - 1 > max_passed ||
-      containers[request.live].state != Container::unused)
+      (request.join_flags != 0 && request.joins != 1) || count < before_sync + 1 ||
+      count - before_sync - 1 > max_passed || containers[request.live].state != Container::unused)
     return refuse(-e_proto);
 
   ChildContext context;
@@ -227,6 +264,7 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
   job.joins = fds + 1 + (into_cgroup ? 1 : 0);
   job.join_count = request.joins;
+  job.join_flags = request.join_flags;
   job.context = &context;
   job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
                      request.program_size <= sizeof rooms.list[0].program;

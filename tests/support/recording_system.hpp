@@ -57,6 +57,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_fsconfig, "fsconfig", "fnss"},
       {__NR_fsmount, "fsmount", "fxx"},
       {__NR_fsopen, "fsopen", "sx"},
+      {__NR_fstatfs, "fstatfs", "f"},
       {__NR_getcwd, "getcwd", ""},
       {__NR_ioctl, "ioctl", "fx"},
       {__NR_keyctl, "keyctl", "n"},
@@ -343,6 +344,9 @@ class RecordingSystem {
       case __NR_ioctl:
         if (static_cast<unsigned long>(b) == kernel::tiocgptpeer)
           return opened({.what = "slave", .type = kernel::s_ifchr});
+        return 0;
+      case __NR_fstatfs:
+        store(call.arguments[1], kernel::devpts_magic);
         return 0;
       case __NR_statx: {
         kernel::Statx st{};

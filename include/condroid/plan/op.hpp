@@ -61,6 +61,30 @@ struct WriteCgroup {
   bool operator==(const WriteCgroup&) const = default;
 };
 
+/// Opens the cgroup that a process which joins a container is to be in.
+struct OpenCgroup {
+  static constexpr Step step = Step::enter_cgroup;
+  static constexpr Actor actor = Actor::host;
+  std::size_t hierarchy = 0;  ///< Index in HostFacts::cgroups.
+  bool v2 = false;
+  std::string path = {};  ///< As this program sees it: "/sys/fs/cgroup/pids/a/b".
+  /// A new one below that, of this process alone; undone by removing it.
+  bool below = false;
+  Slot tasks = {};  ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
+  bool operator==(const OpenCgroup&) const = default;
+};
+
+/// The namespaces of a running process: the zygote joins them before it clones, all at once.
+/// setns(2) of a pidfd, Linux 5.8.
+struct EnterProcess {
+  static constexpr Step step = Step::join_namespace;
+  static constexpr Actor actor = Actor::host;
+  Pid pid = {};
+  HostFd pidfd = {};  ///< Borrowed; says which process is meant, whatever becomes of the number.
+  Flags<Namespace> namespaces = {};
+  bool operator==(const EnterProcess&) const = default;
+};
+
 /// Opens or takes what the child is to inherit.
 struct OpenDescriptor {
   static constexpr Step step = Step::open_descriptor;
@@ -72,6 +96,7 @@ struct OpenDescriptor {
     ns_of_path,  ///< The namespace at `path`.
     /// A detached copy of the mount of descriptor `fd` (open_tree(2)); recursive if `recursive`.
     tree,
+    root_of_pid,  ///< The root directory of process `number`.
   };
   Kind kind = stdio;
   int number = -1;
@@ -194,6 +219,22 @@ struct JoinNamespace {
   bool operator==(const JoinNamespace&) const = default;
 };
 
+/// Goes to a directory of the mount namespace that was joined and makes it the root: chroot(2).
+struct EnterRoot {
+  static constexpr Step step = Step::open_rootfs;
+  static constexpr Actor actor = Actor::child;
+  Slot root = {};
+  bool operator==(const EnterRoot&) const = default;
+};
+
+/// Opens the devpts of the container that was joined, at /dev/pts, and makes sure that it is one.
+struct OpenDevpts {
+  static constexpr Step step = Step::open_console;
+  static constexpr Actor actor = Actor::child;
+  Slot to = {};
+  bool operator==(const OpenDevpts&) const = default;
+};
+
 /// Makes and enters a time namespace with these offsets.
 struct SetTimeOffsets {
   static constexpr Step step = Step::set_time_offsets;
@@ -300,8 +341,8 @@ struct MakeNode {
   bool operator==(const MakeNode&) const = default;
 };
 
-/// Allocates a pty from the container's devpts, binds its slave at `path` below `dev`, sends the
-/// master to the host.
+/// Allocates a pty from the container's devpts, binds its slave at `path` below `dev` (nowhere,
+/// when that is empty), sends the master to the host.
 struct OpenPty {
   static constexpr Step step = Step::open_console;
   static constexpr Actor actor = Actor::child;
@@ -509,12 +550,13 @@ struct Exec {
 
 /// Every kind of op.
 using Op =
-    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenDescriptor, op::PinRootfs,
-                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal,
-                 op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets, op::Sync,
-                 op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
-                 op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags,
-                 op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
+    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
+                 op::OpenDevpts, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
+                 op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
+                 op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot,
+                 op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty,
+                 op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
+                 op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
                  op::NoNewPrivs, op::StartInit, op::Exec>;

@@ -172,6 +172,10 @@ struct Slots {
 struct SlotsOf {
   Slots operator()(const op::CreateCgroup& o) const { return {{}, some({o.tasks})}; }
   Slots operator()(const op::WriteCgroup&) const { return {}; }
+  Slots operator()(const op::OpenCgroup& o) const { return {{}, some({o.tasks})}; }
+  Slots operator()(const op::EnterProcess&) const { return {}; }
+  Slots operator()(const op::EnterRoot& o) const { return {{o.root}, {}}; }
+  Slots operator()(const op::OpenDevpts& o) const { return {{}, {o.to}}; }
   Slots operator()(const op::OpenDescriptor& o) const {
     return {{}, o.before_clone ? some({o.to}) : all({o.to})};
   }
@@ -202,7 +206,9 @@ struct SlotsOf {
   }
   Slots operator()(const op::MakeEntry& o) const { return {{o.base}, {}}; }
   Slots operator()(const op::MakeNode& o) const { return {{o.base}, {}}; }
-  Slots operator()(const op::OpenPty& o) const { return {{o.devpts, o.dev}, some({o.slave})}; }
+  Slots operator()(const op::OpenPty& o) const {
+    return {some({o.devpts, o.dev}), some({o.slave})};
+  }
   Slots operator()(const op::SendPtys&) const { return {}; }
   Slots operator()(const op::MaskPath& o) const {
     Slots s{some({o.null}), {}};

@@ -84,7 +84,8 @@ std::string_view why_tolerated(const Place& p, int errnum) {
   if (const auto* node = std::get_if<op::MakeNode>(p.op))
     if (!node->bind && (nr == __NR_mknodat || nr == __NR_fchownat) && errnum == EPERM)
       return "the host's node is bound instead";
-  if (std::holds_alternative<op::OpenPty>(*p.op) && nr == __NR_openat2 && errnum == ENOENT)
+  if (std::holds_alternative<op::OpenPty>(*p.op) && nr == __NR_openat2 && p.in_op > 0 &&
+      errnum == ENOENT)
     return "the file below the terminal is made";
   return {};
 }

@@ -483,10 +483,7 @@ TEST_CASE("a terminal's slave is had by its master and bound in place", "[progra
   REQUIRE(child.executed);
   std::size_t masters = 0;
   for (const Call& c : child.system.calls) {
-    if (c.nr == __NR_openat) {
-      ++masters;
-      CHECK(c.names[1] == "ptmx");
-    }
+    if (c.nr == __NR_openat2 && c.names[1] == "ptmx") ++masters;
     // Never by the name of a slave.
     for (const std::string& name : c.names) CHECK(name.find("pts/0") == std::string::npos);
   }
@@ -768,6 +765,44 @@ TEST_CASE("the command's process dies with the small init", "[program]") {
   CHECK(text.back() == "prctl(1, 9, 0)");
 }
 
+// ---- joining what is there already
+// -----------------------------------------------------------------------------------
+
+TEST_CASE("a container's devpts is believed to be one when the kernel says so", "[program]") {
+  const Plan plan = small_plan({op::OpenDevpts{.to = {9}}, op::OpenPty{.devpts = {9}}});
+  for (const std::uint64_t type : {kernel::devpts_magic, std::uint64_t{0x01021994}}) {
+    ChildRun child(plan);
+    child.system.before = [&](const Call& c) -> std::optional<long> {
+      if (c.nr != __NR_fstatfs) return {};
+      *reinterpret_cast<std::uint64_t*>(c.arguments[1]) = type;
+      return 0;
+    };
+    child.run();
+    const bool real = type == kernel::devpts_magic;
+    CHECK((child.page->state == ChildState::failed) == !real);
+    CHECK((child.page->error == ENODEV) == !real);
+    const auto text = lines(child.system.calls);
+    INFO(fmt::format("{} {}", child.page->error, fmt::join(text, "\n")));
+    CHECK(std::ranges::any_of(text, [](const std::string& l) {
+            return l.find("\"ptmx\"") != std::string::npos;
+          }) == real);
+  }
+}
+
+TEST_CASE("the root of a process that was joined is entered by its descriptor", "[program]") {
+  Plan plan = small_plan({op::EnterRoot{.root = {9}}});
+  plan.ops.insert(plan.ops.begin(),
+                  op::OpenDescriptor{.kind = op::OpenDescriptor::root_of_pid, .to = {9}});
+  ChildRun child(plan);
+  child.run();
+  const auto text = lines(child.system.calls);
+  INFO(lines_of(child.system.calls));
+  const auto at = std::ranges::find(text, "chroot(\".\")");
+  REQUIRE(at != text.end());
+  CHECK(std::prev(at)->starts_with("fchdir("));
+  CHECK(*std::next(at) == "chdir(\"/\")");
+}
+
 // ---- all of it
 // -----------------------------------------------------------------------------------
 
@@ -782,7 +817,8 @@ TEST_CASE("the plans of the tests have every instruction", "[program]") {
   }
   // Of helpers, and those that no plan of today needs but the tests above have.
   using program::Code;
-  for (const Code c : {Code::end, Code::set_owner, Code::send_slots, Code::make_file})
+  for (const Code c : {Code::end, Code::set_owner, Code::send_slots, Code::make_file,
+                       Code::enter_root, Code::open_devpts})
     seen.insert(static_cast<unsigned>(c));
   for (unsigned c = 1; c < program::code_count; ++c) {
     INFO("code " << c);

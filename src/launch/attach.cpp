@@ -1,0 +1,252 @@
+// Attaching: what is known of the container becomes an AttachTarget, the rest is a launch.
+#include "condroid/attach.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "condroid/runtime.hpp"
+#include "launch/container_core.hpp"
+#include "launch/engine.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace detail {
+namespace {
+
+/// A file of procfs whole, or what can be had of it.
+Result<std::string> read_proc(Pid pid, const char* name) {
+  const std::string path = fmt::format("/proc/{}/{}", pid.value, name);
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  // ENOENT: the whole directory is gone with the process.
+  if (!file.valid())
+    return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor, fmt::format("'{}'", path));
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(file.get(), buffer, sizeof buffer);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+    if (n == 0) return text;
+    text.append(buffer, static_cast<std::size_t>(n));
+  }
+}
+
+struct NamespaceName {
+  Namespace kind;
+  const char* file;
+};
+constexpr NamespaceName namespace_names[] = {
+    {Namespace::mount, "mnt"},     {Namespace::pid, "pid"},  {Namespace::uts, "uts"},
+    {Namespace::ipc, "ipc"},       {Namespace::net, "net"},  {Namespace::user, "user"},
+    {Namespace::cgroup, "cgroup"}, {Namespace::time, "time"}};
+
+/// Those in which the process and this program are apart.
+Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
+  Flags<Namespace> out = {};
+  for (const auto& [kind, file] : namespace_names) {
+    struct stat ours {
+    }, theirs{};
+    if (::stat(fmt::format("/proc/self/ns/{}", file).c_str(), &ours) < 0) continue;
+    const std::string path = fmt::format("/proc/{}/ns/{}", pid.value, file);
+    if (::stat(path.c_str(), &theirs) < 0)
+      return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor,
+                  fmt::format("'{}'", path));
+    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) out |= kind;
+  }
+  return out;
+}
+
+/// The line of a "Key:\tvalue" file.
+std::string_view value_of(std::string_view text, std::string_view key) {
+  const std::size_t at = text.find(key);
+  if (at == std::string_view::npos) return {};
+  text.remove_prefix(at + key.size());
+  text = text.substr(0, text.find('\n'));
+  const std::size_t first = text.find_first_not_of(" \t");
+  return first == std::string_view::npos ? std::string_view{} : text.substr(first);
+}
+
+/// The first id of the map inside.
+std::uint32_t first_id(std::string_view map) {
+  const std::size_t at = map.find_first_not_of(' ');
+  std::uint32_t id = 0;
+  if (at != std::string_view::npos)
+    (void)std::from_chars(map.data() + at, map.data() + map.size(), id);
+  return id;
+}
+
+/// Where the process is in the hierarchies that this program can put others in.
+std::vector<AttachTarget::Group> groups_of(std::string_view text, const HostFacts& facts) {
+  std::vector<AttachTarget::Group> out;
+  for (std::size_t i = 0; i < facts.cgroups.size(); ++i) {
+    const CgroupHierarchy& h = facts.cgroups[i];
+    for (std::string_view rest = text; !rest.empty();) {
+      const std::string_view line = rest.substr(0, rest.find('\n'));
+      rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+      const std::size_t first = line.find(':');
+      const std::size_t second = line.find(':', first + 1);
+      if (second == std::string_view::npos) continue;
+      const std::string_view names = line.substr(first + 1, second - first - 1);
+      std::string_view path = line.substr(second + 1);
+      bool here = h.v2 && names.empty();
+      for (std::string_view list = names; !h.v2 && !list.empty();) {
+        const std::string_view name = list.substr(0, list.find(','));
+        list.remove_prefix(std::min(name.size() + 1, list.size()));
+        here = here || std::ranges::find(h.controllers, name) != h.controllers.end();
+      }
+      // Nothing to enter where this program is itself.
+      if (!here || path == h.own_path || path.starts_with("/..")) continue;
+      if (h.mount_root != "/" && path.starts_with(h.mount_root))
+        path.remove_prefix(h.mount_root.size());
+      out.push_back({.hierarchy = i, .path = h.mount_point + std::string(path)});
+    }
+  }
+  return out;
+}
+
+Result<AttachTarget> target_of(Pid pid, int pidfd, const HostFacts& facts) {
+  AttachTarget t{.name = fmt::format("process-{}", pid.value), .pid = pid, .pidfd = {pidfd}};
+  auto namespaces = foreign_namespaces(pid);
+  if (!namespaces) return fail(namespaces);
+  t.inside.namespaces = *namespaces;
+  auto status = read_proc(pid, "status");
+  if (!status) return fail(status);
+  auto cgroup = read_proc(pid, "cgroup");
+  if (!cgroup) return fail(cgroup);
+  std::uint64_t caps = 0;
+  const std::string_view bounding = value_of(*status, "\nCapBnd:");
+  (void)std::from_chars(bounding.data(), bounding.data() + bounding.size(), caps, 16);
+  // What this program may not give it keeps to itself.
+  t.inside.capabilities = CapabilitySet::from_bits(caps & CapabilitySet::all().bits());
+  t.inside.no_new_privs = value_of(*status, "\nNoNewPrivs:") == "1";
+  if (namespaces->has(Namespace::user)) {
+    auto uids = read_proc(pid, "uid_map");
+    auto gids = read_proc(pid, "gid_map");
+    if (!uids) return fail(uids);
+    if (!gids) return fail(gids);
+    t.inside.root_uid = Uid{first_id(*uids)};
+    t.inside.root_gid = Gid{first_id(*gids)};
+  }
+  // Another user's is not ours to read; the process has its namespaces all the same.
+  if (auto env = read_proc(pid, "environ")) {
+    for (std::string_view rest = *env; !rest.empty();) {
+      const std::string_view word = rest.substr(0, rest.find('\0'));
+      rest.remove_prefix(std::min(word.size() + 1, rest.size()));
+      if (word.find('=') != std::string_view::npos && word.front() != '=')
+        t.inside.env.emplace_back(word);
+    }
+  }
+  t.groups = groups_of(*cgroup, facts);
+  // All of that was this process's, if it has not ended yet.
+  if (wait_for_fd(pidfd, POLLIN, 0) > 0)
+    return fail(ESRCH, Step::join_namespace, fmt::format("process {} has ended", pid.value));
+  return t;
+}
+
+}  // namespace
+}  // namespace detail
+
+Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions options) const {
+  if (!core_)
+    return fail(ESRCH, Step::join_namespace, "the container of a handle that was moved from");
+  if (auto ok = core_->check_owner(); !ok) return fail(ok);
+  const auto& c = *core_;
+  if (c.exit || detail::wait_for_fd(c.pidfd.get(), POLLIN, 0) > 0)
+    return fail(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", c.name));
+  auto facts = c.runtime->get_facts();
+  if (!facts) return fail(facts);
+  AttachTarget target{.name = c.name,
+                      .pid = c.pid,
+                      .pidfd = {c.pidfd.get()},
+                      .inside = c.inside,
+                      .launched_here = true};
+  for (const auto& [hierarchy, dir] : c.parents) {
+    const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
+    target.groups.push_back({.hierarchy = hierarchy,
+                             .path = h.mount_point + detail::runtime_group(*c.runtime, **facts, h) +
+                                     "/" + c.zygote->runtime_name() + "/" + c.unique_name});
+  }
+  auto plan = compile(what, target, **facts);
+  if (!plan) return fail(plan);
+  auto engine = std::make_unique<detail::LaunchEngine>(
+      c.runtime, c.zygote, std::make_shared<const Plan>(std::move(*plan)), std::move(options));
+  if (auto ok = engine->prepare(c.unique_name); !ok) return fail(ok);
+  return Attaching(Launch(std::move(engine)));
+}
+
+Result<Task> Container::attach(const Attach& what) const { return attach(what, {}); }
+
+Result<Task> Container::attach(const Attach& what, LaunchOptions options) const {
+  auto attaching = start_attach(what, std::move(options));
+  if (!attaching) return fail(attaching);
+  return attaching->finish();
+}
+
+void Container::update_env(const std::vector<std::string>& env) {
+  if (!core_) return;
+  auto& now = core_->inside.env;
+  for (const std::string& word : env) {
+    const std::string_view name = std::string_view(word).substr(0, word.find('='));
+    std::erase_if(now, [&](std::string_view w) { return w.substr(0, w.find('=')) == name; });
+    if (word.find('=') != std::string::npos) now.push_back(word);
+  }
+}
+
+Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& what,
+                                        LaunchOptions options) const {
+  auto facts = core_->get_facts();
+  if (!facts) return fail(facts);
+  auto zygote = core_->get_zygote();
+  if (!zygote) return fail(zygote);
+  auto target = detail::target_of(pid, pidfd.get(), **facts);
+  if (!target) return fail(target);
+  auto plan = compile(what, *target, **facts);
+  if (!plan) return fail(plan);
+  auto engine = std::make_unique<detail::LaunchEngine>(
+      core_, std::move(*zygote), std::make_shared<const Plan>(std::move(*plan)),
+      std::move(options));
+  if (auto ok = engine->prepare(); !ok) return fail(ok);
+  return Attaching(Launch(std::move(engine)));
+}
+
+Result<Task> Runtime::attach(Pid pid, const Attach& what, LaunchOptions options) const {
+  const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
+  if (!pidfd.valid())
+    return fail(errno, Step::join_namespace, fmt::format("process {}", pid.value));
+  auto attaching = start_attach(pid, pidfd, what, std::move(options));
+  if (!attaching) return fail(attaching);
+  return attaching->finish();
+}
+
+Result<std::optional<Task>> Attaching::step() {
+  auto done = Launch::step();
+  if (!done) return fail(done);
+  if (!*done) return std::optional<Task>{};
+  return std::optional<Task>(Task(std::move(**done)));
+}
+
+Result<Task> Attaching::finish() {
+  for (;;) {
+    auto done = step();
+    if (!done) return fail(done);
+    if (*done) return std::move(**done);
+    const auto [fd, events] = interest();
+    if (const int e = detail::wait_for_fd(fd.get(), events, timeout()); e < 0)
+      return fail(-e, Step::wait, "poll");
+  }
+}
+
+}  // namespace v0
+}  // namespace condroid

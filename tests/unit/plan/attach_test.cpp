@@ -1,0 +1,95 @@
+// What attaching will do, for any machine.
+#include "condroid/attach.hpp"
+
+#include <algorithm>
+#include <string>
+
+#include "catch.hpp"
+#include "facts.hpp"
+#include "sys_matchers.hpp"
+
+using condroid::Attach;
+using condroid::AttachCgroup;
+using condroid::AttachTarget;
+using condroid::Errc;
+using condroid::HostFacts;
+using condroid::Namespace;
+using condroid::Plan;
+using condroid::Spec;
+using condroid::Stdio;
+using condroid::test::need;
+
+namespace {
+
+AttachTarget target() {
+  AttachTarget t{.name = "box", .pid = {4711}, .pidfd = {9}, .launched_here = true};
+  t.inside.namespaces = Spec::default_namespaces;
+  t.inside.capabilities = {condroid::Capability::chown};
+  t.inside.env = {"TERM=linux", "HOME=/"};
+  return t;
+}
+
+/// The text of the steps, without the first columns.
+std::string steps(const Plan& plan) {
+  std::string text;
+  for (const auto& o : plan.ops) {
+    text += condroid::to_string(condroid::step_of(o));
+    const std::string what = condroid::describe(o);
+    if (!what.empty()) text += ": " + what;
+    text += '\n';
+  }
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("attaching joins at once, and does to the process what a launch does", "[plan]") {
+  Attach what{.process = {.argv = {"/bin/sh"}, .env = {"HOME=/root"}, .stdio = Stdio::null}};
+  const Plan plan = need(compile(what, target(), condroid::test::root_on_hybrid()));
+  CHECK(steps(plan) ==
+        "open descriptor: stdin: /dev/null\n"
+        "open descriptor: stdout: /dev/null\n"
+        "open descriptor: stderr: /dev/null\n"
+        "join namespace: mount pid uts ipc net cgroup of process 4711, joined before the clone\n"
+        "clone: a process\n"
+        "arm death signal: SIGKILL when the zygote dies\n"
+        "join keyring: new and empty\n"
+        "new session: without a terminal\n"
+        "set stdio: descriptors 0 1 2; all others closed\n"
+        "change directory: '/'\n"
+        "set ids: uid 0, gid 0, capabilities chown\n"
+        "set no_new_privs: no set-id, no file capabilities\n"
+        "exec: '/bin/sh'\n");
+}
+
+TEST_CASE("an attached process is put where the container's processes are", "[plan]") {
+  AttachTarget box = target();
+  const HostFacts facts = condroid::test::root_on_hybrid();
+  for (std::size_t i = 0; i < facts.cgroups.size(); ++i)
+    box.groups.push_back({.hierarchy = i, .path = facts.cgroups[i].mount_point + "/box"});
+  Attach what;
+  const std::string text = steps(need(compile(what, box, facts)));
+  CHECK(text.find("clone: a process, into its cgroup\n") != std::string::npos);
+  std::size_t v1 = 0;
+  for (const auto& h : facts.cgroups) v1 += h.v2 ? 0 : 1;
+  std::size_t entered = 0;
+  for (std::size_t at = text.find("enter cgroup: in "); at != std::string::npos;
+       at = text.find("enter cgroup: in ", at + 1))
+    ++entered;
+  CHECK(entered == v1);
+  what.cgroup = AttachCgroup::own;
+  CHECK(steps(need(compile(what, box, facts))).find("cgroup: ") == std::string::npos);
+}
+
+TEST_CASE("a plan to attach says all that is wrong with it at once", "[plan]") {
+  Attach what;
+  what.process.argv = {};
+  what.process.init = true;
+  what.namespaces = condroid::Flags<Namespace>(Namespace::time);
+  what.process.stdio = Stdio::pty;
+  what.cgroup = AttachCgroup::below;
+  const auto plan = compile(what, target(), condroid::test::root_on_v2());
+  REQUIRE_FALSE(plan);
+  CHECK(plan.error().is(Errc::bad_spec));
+  CHECK(plan.error().also.size() == 4);
+}
