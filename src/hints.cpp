@@ -31,8 +31,8 @@ constexpr auto table = std::to_array<Row>({
     {Step::unshare, EPERM, "root is needed, or a user namespace: IdMap, --userns"},
     {Step::unshare, ENOSPC, "a limit of /proc/sys/user/max_*_namespaces is reached"},
     {Step::enter_cgroup, EBUSY,
-     "it has switched controllers on for those below it, which leaves no room for processes of its "
-     "own: AttachCgroup::own leaves the container's cgroups out"},
+     "a v2 cgroup that gives controllers to others takes no process itself; AttachCgroup::own "
+     "leaves it out"},
     {Step::join_namespace, ESRCH, "it has ended: look before, or launch it again"},
     {Step::join_namespace, EINVAL, "is that descriptor a namespace of this kind?"},
     {Step::join_namespace, EPERM, "CAP_SYS_ADMIN is needed in the user namespace that owns it"},

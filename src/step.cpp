@@ -78,6 +78,7 @@ std::string_view to_string(Step step) noexcept {
       "load seccomp",
       "check state",
       "start init",
+      "park",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

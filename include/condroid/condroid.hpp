@@ -10,5 +10,7 @@
 #include "condroid/error.hpp"
 #include "condroid/launch.hpp"
 #include "condroid/plan.hpp"
+#include "condroid/pool.hpp"
+#include "condroid/run.hpp"
 #include "condroid/runtime.hpp"
 #include "condroid/spec.hpp"

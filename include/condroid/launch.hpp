@@ -102,6 +102,7 @@ class Launch {
 
  private:
   friend class Container;
+  friend class Pool;
   friend class Runtime;
   explicit Launch(std::unique_ptr<detail::LaunchEngine> engine);
   std::unique_ptr<detail::LaunchEngine> engine_;

@@ -86,6 +86,7 @@ class Runtime {
 
  private:
   friend class Launch;
+  friend class Pool;
   explicit Runtime(std::shared_ptr<detail::RuntimeCore> core) : core_(std::move(core)) {}
   std::shared_ptr<detail::RuntimeCore> core_;
 };

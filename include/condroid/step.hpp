@@ -81,6 +81,7 @@ enum class Step : std::uint8_t {
   load_seccomp,
   check_state,
   start_init,
+  park,
   exec,
   count_,  ///< Not a step: how many there are.
 };

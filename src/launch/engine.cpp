@@ -28,16 +28,69 @@ LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr
                            std::shared_ptr<const Plan> plan, LaunchOptions options)
     : runtime_(std::move(runtime)),
       zygote_(std::move(zygote)),
-      shared_plan_(std::move(plan)),
-      plan_(*shared_plan_),
-      options_(std::move(options)),
-      began_(Clock::now()),
-      // What is further away than the clock can tell is none.
-      until_(options_.deadline.count() > 0 && options_.deadline < std::chrono::hours(24 * 365)
-                 ? began_ + options_.deadline
-                 : Clock::time_point::max()) {
-  for (host_end_ = 0; host_end_ < plan_.ops.size(); ++host_end_)
-    if (actor_of(plan_.ops[host_end_]) != op::Actor::host) break;
+      plan_(std::move(plan)),
+      parks_(!plan_->ops.empty() && std::holds_alternative<op::Park>(plan_->ops.back())),
+      options_(std::move(options)) {
+  start_clock();
+  for (host_end_ = 0; host_end_ < plan_->ops.size(); ++host_end_)
+    if (actor_of(plan_->ops[host_end_]) != op::Actor::host) break;
+}
+
+void LaunchEngine::start_clock() {
+  began_ = Clock::now();
+  // What is further away than the clock can tell is none.
+  until_ = options_.deadline.count() > 0 && options_.deadline < std::chrono::hours(24 * 365)
+               ? began_ + options_.deadline
+               : Clock::time_point::max();
+}
+
+void LaunchEngine::take(std::shared_ptr<const Plan> plan, LaunchOptions options) {
+  options_.deadline = options.deadline;
+  start_clock();
+  taking_ = Taking{std::move(plan), std::move(options)};
+}
+
+/// Hands a parked child the rest of its plan.
+Result<void> LaunchEngine::go_on() {
+  part_ = plan().ops.size();
+  plan_ = std::move(taking_->plan);
+  options_ = std::move(taking_->options);
+  taking_.reset();
+  parks_ = false;
+  made_.passed.clear();
+  made_.slots.clear();
+  made_.owned.clear();
+  made_.null = -1;
+  Encoder encoder;
+  std::size_t i = part_;
+  for (; i < plan().ops.size() && actor_of(plan().ops[i]) == op::Actor::host; ++i) {
+    last_op_ = i;
+    if (options_.trace) host_stamps_.emplace_back(i, Clock::now().time_since_epoch());
+    if (auto done = run_host_op(i); !done) return fail(done);
+  }
+  for (const op::Slot slot : made_.slots) encoder.pass(slot);
+  encode_child_ops(encoder, i);
+  auto program = encoder.finish(program::no_op);
+  if (!program) return fail(program);
+  program_ = std::move(*program);
+  program_sent_ = 0;
+  const program::SyncMessage m{program::SyncKind::resume,
+                               static_cast<std::uint32_t>(program_.size)};
+  const int e = send_message(sync_.get(), &m, sizeof m, made_.passed);
+  made_.owned.clear();
+  // A child that is gone has left why, and the end of the socket tells of it.
+  if (e != 0 && e != EPIPE && e != ECONNRESET)
+    return fail(e, Step::sync, fmt::format("taking '{}'", plan().name));
+  return {};
+}
+
+/// What the kernel or the zygote says of one that nothing is asked of.
+void LaunchEngine::look_for_end() {
+  while (parked() && pump_exit()) {
+  }
+  if (parked() && !zygote_->alive())
+    feed_error(Event::zygote_lost,
+               make_error(Errc::zygote_lost, Step::park, "the zygote of a parked container died"));
 }
 
 LaunchEngine::~LaunchEngine() {
@@ -80,20 +133,21 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
                 fmt::format("{} containers alive or {} launches on their way", program::max_live,
                             program::max_pages));
   has_live_ = has_page_ = true;
-  if (const Terminal& t = plan_.terminal; t.console && !t.log.empty()) {
+  if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
     console_log_ = Fd(::open(
         t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
     if (!console_log_.valid())
       return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
   }
-  unique_name_ = within.empty() ? fmt::format("{}.{}", plan_.name.substr(0, 64), zygote_->next_id())
-                                : fmt::format("{}/attach.{}", within, zygote_->next_id());
+  unique_name_ = within.empty()
+                     ? fmt::format("{}.{}", plan().name.substr(0, 64), zygote_->next_id())
+                     : fmt::format("{}/attach.{}", within, zygote_->next_id());
   return {};
 }
 
 Result<std::optional<Container>> LaunchEngine::step() {
   if (runtime_->owner != ::getpid())
-    return fail(Errc::in_forked_child, Step::clone, fmt::format("launch of '{}'", plan_.name));
+    return fail(Errc::in_forked_child, Step::clone, fmt::format("launch of '{}'", plan().name));
   for (;;) {
     while (pump()) {
     }
@@ -105,22 +159,22 @@ Result<std::optional<Container>> LaunchEngine::step() {
     if (state_ == State::failed) {
       Error e = error_ ? *error_
                        : make_error(Errc::protocol, Step::sync,
-                                    fmt::format("launch of '{}'", plan_.name));
+                                    fmt::format("launch of '{}'", plan().name));
       for (auto& late : late_errors_) e.also.push_back(to_string(late));
       late_errors_.clear();
       return fail(std::move(e));
     }
     if (cancel_asked_) {
       cancel_asked_ = false;
-      feed_error(Event::cancel, make_error(Errc::cancelled, step_of(plan_.ops[current_op()]),
-                                           fmt::format("launch of '{}'", plan_.name)));
+      feed_error(Event::cancel, make_error(Errc::cancelled, step_of(plan().ops[current_op()]),
+                                           fmt::format("launch of '{}'", plan().name)));
       continue;
     }
     if (!timed_out_ && Clock::now() >= until_) {
       timed_out_ = true;
-      const Op& at = plan_.ops[current_op()];
+      const Op& at = plan().ops[current_op()];
       feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
-                                             fmt::format("launch of '{}' at op {}: {}", plan_.name,
+                                             fmt::format("launch of '{}' at op {}: {}", plan().name,
                                                          current_op(), describe(at))));
       continue;
     }
@@ -142,9 +196,9 @@ void LaunchEngine::resume() {
 std::size_t LaunchEngine::current_op() const {
   if (request_sent_ && state_ != State::configuring && state_ != State::limiting) {
     const std::uint32_t at = zygote_->page(page_).op;
-    if (at < plan_.ops.size()) return at;
+    if (at < plan().ops.size()) return at;
   }
-  return std::min(last_op_, plan_.ops.size() - 1);
+  return std::min(last_op_, plan().ops.size() - 1);
 }
 
 void LaunchEngine::feed_error(Event event, Error error) {
@@ -165,7 +219,7 @@ void LaunchEngine::feed(Event event) {
   state_ = t.state;
   const auto tell = [&](LaunchEvent::Kind kind) {
     if (!options_.on_event) return;
-    const LaunchEvent what{kind, plan_.name, pid()};
+    const LaunchEvent what{kind, plan().name, pid()};
     if (auto ok = options_.on_event(what); !ok) feed_error(Event::op_failed, std::move(ok).error());
   };
   if (t.actions.has(Action::do_configure) || t.actions.has(Action::do_limits)) begin_host_ops();
@@ -177,7 +231,12 @@ void LaunchEngine::feed(Event event) {
     tell(LaunchEvent::set_up);
     if (state_ == State::setting_up) answer(program::SyncKind::post_cgroup);
   }
-  if (t.actions.has(Action::send_resume)) answer(program::SyncKind::resume);
+  if (t.actions.has(Action::send_resume)) {
+    if (!taking_)
+      answer(program::SyncKind::resume);
+    else if (auto ok = go_on(); !ok)
+      feed_error(Event::op_failed, std::move(ok).error());
+  }
   if (t.actions.has(Action::kill)) kill_child();
   if (t.actions.has(Action::undo)) undo();
 }
@@ -234,7 +293,9 @@ bool LaunchEngine::pump() {
       return pump_send() ||
              (early_map_ && program_sent_ == program_.size ? pump_early_map() : pump_sync());
     case State::stopped:
-      return pump_sync();
+      if (!taking_) return pump_sync();
+      feed(Event::resume);
+      return true;
     case State::executing:
       if (!pidfd_.valid()) return pump_exit() || look_again();
       finish();
@@ -285,7 +346,7 @@ bool LaunchEngine::pump_send() {
     exit_zygote_.reset();
     made_.owned.clear();
     made_.groups.clear();
-    if (dev_ops_) runtime_->spare_dev.refill(plan_, *dev_ops_);  // we have nothing else to do now
+    if (dev_ops_) runtime_->spare_dev.refill(plan(), *dev_ops_);  // we have nothing else to do now
     return true;
   }
   return program_sent_ < program_.size ? false : true;
@@ -306,7 +367,7 @@ bool LaunchEngine::pump_early_map() {
   }
   written_map_ = index;
   const bool all =
-      index + 1 < plan_.ops.size() && actor_of(plan_.ops[index + 1]) != op::Actor::host;
+      index + 1 < plan().ops.size() && actor_of(plan().ops[index + 1]) != op::Actor::host;
   if (all && !options_.on_event) answer_configure();
   return true;
 }
@@ -367,7 +428,7 @@ bool LaunchEngine::look_again() {
     bool ended = state == program::ChildState::failed ||
                  (pid <= 1 && state != program::ChildState::idle) ||
                  (pid > 1 && ::kill(pid, 0) < 0 && errno == ESRCH);
-    if (!ended && pid > 1 && state == program::ChildState::exec && !plan_.init) {
+    if (!ended && pid > 1 && state == program::ChildState::exec && !plan().init) {
       // exec gives a process another name; procfs tells it to everybody.
       char name[32] = {};
       const Fd file(::open(fmt::format("/proc/{}/comm", pid).c_str(), O_RDONLY | O_CLOEXEC));
@@ -449,7 +510,7 @@ void LaunchEngine::on_closed() {
   program::ResultPage copy{};
   std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)),
               offsetof(program::ResultPage, ticks));
-  if (copy.state == program::ChildState::exec && copy.error == 0 && !plan_.init) {
+  if (copy.state == program::ChildState::exec && copy.error == 0 && !plan().init) {
     feed(Event::closed_by_exec);
   } else if (copy.state == program::ChildState::failed) {
     feed_error(Event::closed_failed, child_error(copy));
@@ -485,10 +546,10 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
       return;
     case program::RecordKind::failed: {
       std::size_t clone = 0;
-      while (clone + 1 < plan_.ops.size() && !std::holds_alternative<op::Clone>(plan_.ops[clone]))
+      while (clone + 1 < plan().ops.size() && !std::holds_alternative<op::Clone>(plan().ops[clone]))
         ++clone;
       vanished_ = false;
-      Error e = sys_error(record.error, Step::clone, describe(plan_.ops[clone]));
+      Error e = sys_error(record.error, Step::clone, describe(plan().ops[clone]));
       request_sent_ = false;  // there is no child, and nothing of it for the zygote to undo
       if (!error_ || error_->is(Errc::child_vanished)) error_ = std::move(e);
       feed(Event::refused);
@@ -525,27 +586,27 @@ Error LaunchEngine::vanished_error() const {
       how = fmt::format("it was killed by signal {}", exit_record_->status);
   }
   std::string hint;
-  const bool limited = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& op) {
+  const bool limited = std::any_of(plan().ops.begin(), plan().ops.end(), [](const Op& op) {
     const auto* write = std::get_if<op::WriteCgroup>(&op);
     return write != nullptr && write->file.starts_with("memory.");
   });
   if (limited && exit_record_ && exit_record_->code != CLD_EXITED &&
       exit_record_->status == SIGKILL)
     hint = "the limit of memory is too small even to set the container up: some MiB are needed";
-  return make_error(Errc::child_vanished, step_of(plan_.ops[at]),
-                    fmt::format("{} at op {} ({})", how, at, describe(plan_.ops[at])),
+  return make_error(Errc::child_vanished, step_of(plan().ops[at]),
+                    fmt::format("{} at op {} ({})", how, at, describe(plan().ops[at])),
                     std::move(hint));
 }
 
 Error LaunchEngine::child_error(const program::ResultPage& page) const {
   using program::Part;
-  if (page.part == Part::descriptors && page.op >= plan_.ops.size())
+  if (page.part == Part::descriptors && page.op >= plan().ops.size())
     return sys_error(page.error, Step::read_program, "close_range of what the child must not have");
-  if (page.op >= plan_.ops.size())
+  if (page.op >= plan().ops.size())
     return page.error == EPROTO ? make_error(Errc::protocol, Step::read_program,
                                              "the program did not arrive in one piece")
                                 : sys_error(page.error, Step::read_program, "the child's program");
-  const Op& op = plan_.ops[page.op];
+  const Op& op = plan().ops[page.op];
   Step step = step_of(op);
   std::string subject = describe(op);
   const bool mount = std::holds_alternative<op::MountOp>(op) && step != Step::mount_root;
@@ -607,15 +668,15 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
 
 Timeline LaunchEngine::make_timeline() const {
   Timeline t;
-  t.name = plan_.name;
+  t.name = plan().name;
   const auto origin = began_.time_since_epoch();
   const auto* page = &zygote_->page(page_);
   const std::uint32_t stamps =
       std::min<std::uint32_t>(page->stamps, sizeof page->ticks / sizeof page->ticks[0]);
   const auto done = now_ns();
   const auto add = [&](std::size_t op, std::chrono::nanoseconds at, std::chrono::nanoseconds end) {
-    if (op >= plan_.ops.size()) return;
-    const Op& o = plan_.ops[op];
+    if (op >= plan().ops.size() || op < part_) return;  // of a taken one: what taking consisted of
+    const Op& o = plan().ops[op];
     static constexpr const char* actors[] = {"host", "zygote", "child"};
     // The child's counter and our clock agree to some microseconds only.
     at = std::clamp(at, origin, done);
@@ -643,19 +704,19 @@ void LaunchEngine::finish() {
   core->owner = runtime_->owner;
   core->runtime = runtime_;
   core->zygote = zygote_;
-  core->name = plan_.name;
+  core->name = plan().name;
   core->unique_name = unique_name_;
   core->pid = pid_;
   core->pidfd = std::move(pidfd_);
   core->exit_socket = std::move(exit_);
-  core->has_init = plan_.init;
-  core->inside = plan_.inside;
-  if (plan_.init) core->status_socket = std::move(sync_);
+  core->has_init = plan().init;
+  core->inside = plan().inside;
+  if (plan().init) core->status_socket = std::move(sync_);
   core->live = live_;
   core->parents = std::move(made_.parents);
   core->pin = std::move(made_.pin);
   core->stdin_write = std::move(made_.stdin_write);
-  const auto limit = static_cast<std::size_t>(plan_.capture_limit.value);
+  const auto limit = static_cast<std::size_t>(plan().capture_limit.value);
   if (made_.capture_out) {
     core->out.fd = std::move(made_.stdout_read);
     core->out.limit = limit;
@@ -669,11 +730,11 @@ void LaunchEngine::finish() {
     core->stderr_read = std::move(made_.stderr_read);
   }
   std::size_t first_tty = 0;
-  if (plan_.terminal.console && !ptys_.empty()) {
+  if (plan().terminal.console && !ptys_.empty()) {
     core->console.fd = std::move(ptys_[0]);
     first_tty = 1;
     core->console.ring = true;
-    core->console.limit = static_cast<std::size_t>(plan_.terminal.ring.value);
+    core->console.limit = static_cast<std::size_t>(plan().terminal.ring.value);
     const int flags = ::fcntl(core->console.fd.get(), F_GETFL);
     (void)::fcntl(core->console.fd.get(), F_SETFL, flags | O_NONBLOCK);
     core->console.log = std::move(console_log_);
@@ -683,7 +744,7 @@ void LaunchEngine::finish() {
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
   if (options_.on_event) {
-    const LaunchEvent event{LaunchEvent::started, plan_.name, pid_};
+    const LaunchEvent event{LaunchEvent::started, plan().name, pid_};
     if (auto ok = options_.on_event(event); !ok) late_errors_.push_back(std::move(ok).error());
     core->on_event = std::move(options_.on_event);
   }

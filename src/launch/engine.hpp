@@ -67,6 +67,17 @@ class LaunchEngine {
   [[nodiscard]] bool stopped() const { return stop_host_ || state_ == State::stopped; }
   [[nodiscard]] Pid pid() const;
 
+  /// Of one whose plan ends with op::Park: what comes after that, as soon as it is parked. `plan`
+  /// is the engine's own with more ops behind it. From now on the deadline is that of `options`.
+  void take(std::shared_ptr<const Plan> plan, LaunchOptions options);
+  /// Waits to be taken.
+  [[nodiscard]] bool parked() const { return parks_ && state_ == State::stopped && !taking_; }
+  /// Readable when a parked one has ended, once this has seen its clone; the zygote's pidfd, too,
+  /// tells of ends.
+  [[nodiscard]] int end_fd() const noexcept { return exit_.get(); }
+  /// Looks for the end of a parked one: step() fails then.
+  void look_for_end();
+
   /// Everything before the clone. Called once by Runtime::start. `within`: the cgroup's name of the
   /// container that it is attached to, below the Runtime's; empty for one of its own.
   [[nodiscard]] Result<void> prepare(std::string_view within = {});
@@ -75,6 +86,9 @@ class LaunchEngine {
   using State = protocol::State;
   using Event = protocol::Event;
 
+  [[nodiscard]] const Plan& plan() const noexcept { return *plan_; }
+  [[nodiscard]] Result<void> go_on();
+  void start_clock();
   void feed(Event event);
   void feed_error(Event event, Error error);
   bool pump();  // one thing that can be done now; false when there is nothing
@@ -92,6 +106,7 @@ class LaunchEngine {
   [[nodiscard]] Result<void> prepare_clone();
   [[nodiscard]] Result<bool> open_trees_ahead();
   [[nodiscard]] bool may_make_nodes() const;
+  void encode_child_ops(Encoder& encoder, std::size_t first) const;
   [[nodiscard]] const Op& as_encoded(std::size_t index, Op& replaced) const;
   bool answer(program::SyncKind kind, std::span<const int> fds = {}, bool may_wait = false);
   void answer_configure();
@@ -116,7 +131,7 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
   [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
   [[nodiscard]] Result<int> user_namespace();
-  [[nodiscard]] Result<int> group_dir(std::size_t hierarchy) const;
+  [[nodiscard]] Result<int> group_dir(std::size_t hierarchy);
   struct TreeWanted {
     bool recursive = false;
     bool slave = false;
@@ -132,8 +147,14 @@ class LaunchEngine {
   std::shared_ptr<RuntimeCore> runtime_;
   std::shared_ptr<Zygote> zygote_;
   Fd console_log_;
-  std::shared_ptr<const Plan> shared_plan_;
-  const Plan& plan_;
+  std::shared_ptr<const Plan> plan_;
+  std::size_t part_ = 0;  ///< Where the part of the plan begins that is being carried out.
+  bool parks_ = false;    ///< The child waits to be taken, or will.
+  struct Taking {
+    std::shared_ptr<const Plan> plan;
+    LaunchOptions options;
+  };
+  std::optional<Taking> taking_;  ///< As soon as it is parked.
   LaunchOptions options_;
   Clock::time_point began_;
   Clock::time_point until_;

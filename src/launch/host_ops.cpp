@@ -76,11 +76,11 @@ void LaunchEngine::give(op::Slot slot, Fd fd) {
 void LaunchEngine::begin_host_ops() {
   const auto ask = state_ == State::configuring ? op::Sync::configure : op::Sync::cgroup;
   host_next_ = host_end_ = 0;
-  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
-    const auto* sync = std::get_if<op::Sync>(&plan_.ops[i]);
+  for (std::size_t i = 0; i < plan().ops.size(); ++i) {
+    const auto* sync = std::get_if<op::Sync>(&plan().ops[i]);
     if (sync == nullptr || sync->ask != ask) continue;
     host_next_ = host_end_ = i + 1;
-    while (host_end_ < plan_.ops.size() && actor_of(plan_.ops[host_end_]) == op::Actor::host)
+    while (host_end_ < plan().ops.size() && actor_of(plan().ops[host_end_]) == op::Actor::host)
       ++host_end_;
     if (written_map_ == host_next_) ++host_next_;
     return;
@@ -153,14 +153,23 @@ Result<bool> LaunchEngine::run_host_op(std::size_t index) {
           return true;
         }
       },
-      plan_.ops[index]);
+      plan().ops[index]);
 }
 
 // ---- cgroups ------------------------------------------------------------------------------------
 
-Result<int> LaunchEngine::group_dir(std::size_t hierarchy) const {
+Result<int> LaunchEngine::group_dir(std::size_t hierarchy) {
   for (const auto& [h, dir] : made_.groups)
     if (h == hierarchy) return dir.get();
+  // Of a container that is there already they are closed.
+  for (const auto& [h, parent] : made_.parents) {
+    if (h != hierarchy) continue;
+    Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir.valid())
+      return fail(errno, Step::write_cgroup, fmt::format("cgroup '{}'", unique_name_));
+    made_.groups.emplace_back(h, std::move(dir));
+    return made_.groups.back().second.get();
+  }
   return fail(Errc::bad_spec, Step::write_cgroup,
               fmt::format("hierarchy {} without a cgroup", hierarchy));
 }
@@ -296,7 +305,7 @@ Result<void> LaunchEngine::do_op(const op::EnterProcess& o) {
 // ---- descriptors --------------------------------------------------------------------------------
 
 Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
-  const auto name = [&] { return fmt::format("stream {} of '{}'", o.number, plan_.name); };
+  const auto name = [&] { return fmt::format("stream {} of '{}'", o.number, plan().name); };
   switch (o.stream.kind) {
     case Stream::inherit:
     case Stream::descriptor: {
@@ -553,7 +562,7 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     if (!ns) return fail(ns);
     // Whose files the upper directories are: the host's name for the container's root.
     std::uint32_t uid = 0, gid = 0;
-    for (const Op& other : plan_.ops)
+    for (const Op& other : plan().ops)
       if (const auto* map = std::get_if<op::WriteIdMap>(&other)) {
         for (const auto& r : map->uids)
           if (r.inside == 0) uid = r.outside;

@@ -21,7 +21,8 @@ namespace {
 /// anyway.
 class Callbacks {
  public:
-  Callbacks(const Plan& plan, bool wanted) : plan_(plan), configure_(wanted), set_up_(wanted) {
+  Callbacks(const Plan& plan, bool wanted, bool from_the_start)
+      : plan_(plan), configure_(wanted && from_the_start), set_up_(wanted) {
     for (const Op& o : plan.ops) {
       const auto* sync = std::get_if<op::Sync>(&o);
       if (sync == nullptr) continue;
@@ -63,14 +64,14 @@ class Callbacks {
 bool LaunchEngine::may_make_nodes() const {
   if (made_.has_dev && dev_ops_) {
     const auto end =
-        plan_.ops.begin() + static_cast<std::ptrdiff_t>(dev_ops_->first + dev_ops_->count);
-    return std::none_of(end, plan_.ops.end(),
+        plan().ops.begin() + static_cast<std::ptrdiff_t>(dev_ops_->first + dev_ops_->count);
+    return std::none_of(end, plan().ops.end(),
                         [](const Op& o) { return std::holds_alternative<op::MakeNode>(o); });
   }
-  const bool wants = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+  const bool wants = std::any_of(plan().ops.begin(), plan().ops.end(), [](const Op& o) {
     return std::holds_alternative<op::MakeNode>(o);
   });
-  const bool limited = std::any_of(plan_.ops.begin(), plan_.ops.end(), [](const Op& o) {
+  const bool limited = std::any_of(plan().ops.begin(), plan().ops.end(), [](const Op& o) {
     const auto* write = std::get_if<op::WriteCgroup>(&o);
     return write != nullptr && write->file.starts_with("devices.");
   });
@@ -80,12 +81,12 @@ bool LaunchEngine::may_make_nodes() const {
 /// What the child would copy by path is copied here, so that it needs none of the host's mounts.
 /// False when it needs some.
 Result<bool> LaunchEngine::open_trees_ahead() {
-  if (!made_.by_path.empty() || !needs_no_host_mounts(plan_) || !may_make_nodes() ||
+  if (!made_.by_path.empty() || !needs_no_host_mounts(plan()) || !may_make_nodes() ||
       !runtime_->host_mounts.same_view())
     return false;
   std::vector<std::pair<std::size_t, Fd>> trees;
-  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
-    const auto* m = std::get_if<op::MountOp>(&plan_.ops[i]);
+  for (std::size_t i = 0; i < plan().ops.size(); ++i) {
+    const auto* m = std::get_if<op::MountOp>(&plan().ops[i]);
     if (m == nullptr || m->source != op::MountOp::tree) continue;
     // Made private here unless the child does so with the whole of it: what was shared once would
     // stay so, with the host.
@@ -101,14 +102,14 @@ Result<bool> LaunchEngine::open_trees_ahead() {
     if (tree.error().is_errno(EPERM)) return false;
     if (m->optional) continue;  // the child does not find it either, and passes over it
     Error e = std::move(tree).error();
-    const Step step = step_of(plan_.ops[i]);
+    const Step step = step_of(plan().ops[i]);
     e.step = step == Step::mount ? e.step : step;
-    e.subject = describe(plan_.ops[i]);
+    e.subject = describe(plan().ops[i]);
     return fail(std::move(e));
   }
   // Registers from above: a plan counts from below, and not more than one for each of its ops and
   // the standard streams.
-  if (plan_.ops.size() + 3 + trees.size() > program::slot_count) return false;
+  if (plan().ops.size() + 3 + trees.size() > program::slot_count) return false;
   int number = op::slot_count;
   for (auto& [index, tree] : trees) {
     const op::Slot slot{--number};
@@ -121,7 +122,7 @@ Result<bool> LaunchEngine::open_trees_ahead() {
 /// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
 /// plan says.
 const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
-  const Op& o = plan_.ops[index];
+  const Op& o = plan().ops[index];
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
   for (const auto& [slot, path] : made_.by_path)
@@ -149,12 +150,25 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   return o;
 }
 
+/// The child's ops from `first` on, with the barriers that callbacks need.
+void LaunchEngine::encode_child_ops(Encoder& encoder, std::size_t first) const {
+  // Of a taken one only the end is left.
+  Callbacks callbacks(plan(), static_cast<bool>(options_.on_event), first == 0);
+  Op replaced;
+  for (std::size_t i = first; i < plan().ops.size(); ++i) {
+    if (const auto ask = callbacks.due_before(i))
+      encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
+    if (made_.has_dev && i > dev_ops_->first && i < dev_ops_->first + dev_ops_->count) continue;
+    encoder.add(as_encoded(i, replaced), static_cast<std::uint32_t>(i));
+  }
+}
+
 Result<void> LaunchEngine::prepare_clone() {
   // Not where somebody wants to stand before one of its ops, or looks on.
-  if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan_);
+  if (!options_.stop_before && !options_.on_event && !options_.trace) dev_ops_ = find_dev(plan());
   if (dev_ops_) {
-    if (Fd dev = runtime_->spare_dev.take(plan_, *dev_ops_); dev.valid()) {
-      give(std::get<op::MountOp>(plan_.ops[dev_ops_->first]).to, std::move(dev));
+    if (Fd dev = runtime_->spare_dev.take(plan(), *dev_ops_); dev.valid()) {
+      give(std::get<op::MountOp>(plan().ops[dev_ops_->first]).to, std::move(dev));
       made_.has_dev = true;
     }
   }
@@ -163,20 +177,14 @@ Result<void> LaunchEngine::prepare_clone() {
   if (*bare) request_.flags |= program::request_bare_mounts;
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
-  bool holds = false;
+  const bool holds = std::ranges::any_of(
+      plan().ops, [](const Op& o) { return std::holds_alternative<op::WriteIdMap>(o); });
   const op::Clone* clone = nullptr;
-  Callbacks callbacks(plan_, static_cast<bool>(options_.on_event));
-  Op replaced;
-  for (std::size_t i = 0; i < plan_.ops.size(); ++i) {
-    if (const auto ask = callbacks.due_before(i))
-      encoder.add(op::Sync{.ask = *ask}, static_cast<std::uint32_t>(i));
-    if (made_.has_dev && i > dev_ops_->first && i < dev_ops_->first + dev_ops_->count) continue;
-    encoder.add(as_encoded(i, replaced), static_cast<std::uint32_t>(i));
-    holds = holds || std::holds_alternative<op::WriteIdMap>(plan_.ops[i]);
-    if (const auto* c = std::get_if<op::Clone>(&plan_.ops[i])) clone = c;
-  }
+  for (const Op& o : plan().ops)
+    if (const auto* c = std::get_if<op::Clone>(&o)) clone = c;
+  encode_child_ops(encoder, 0);
   if (clone == nullptr) return fail(Errc::bad_spec, Step::clone, "a plan without a clone");
-  if (!options_.stop_before) early_map_ = early_map(plan_);
+  if (!options_.stop_before) early_map_ = early_map(plan());
   auto program = encoder.finish(
       options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
   if (!program) return fail(program);
@@ -203,7 +211,7 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.memory = made_.memory;
   if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
   if (holds) request_.flags |= program::request_hold;
-  if (may_share_memory(plan_, made_.memory != 0, static_cast<bool>(options_.on_event)) &&
+  if (may_share_memory(plan(), made_.memory != 0, static_cast<bool>(options_.on_event)) &&
       !options_.stop_before)
     request_.flags |= program::request_share_memory;
   request_.program_size = static_cast<std::uint32_t>(program_.size);

@@ -14,8 +14,8 @@ bool may_share_memory(const Plan& plan, bool memory_cgroup, bool callbacks) {
     if (const auto* w = std::get_if<op::WriteSetting>(&o))
       return w->path.find("oom_") != std::string::npos;
     if (const auto* d = std::get_if<op::OpenDescriptor>(&o)) return d->before_clone;
-    return std::holds_alternative<op::EnterProcess>(o) || std::holds_alternative<op::Sync>(o) ||
-           std::holds_alternative<op::StartInit>(o) ||
+    return std::holds_alternative<op::EnterProcess>(o) || std::holds_alternative<op::Park>(o) ||
+           std::holds_alternative<op::Sync>(o) || std::holds_alternative<op::StartInit>(o) ||
            std::holds_alternative<op::JoinNamespace>(o) ||
            std::holds_alternative<op::SetTimeOffsets>(o);
   });

@@ -1,5 +1,5 @@
 // What attaching a process to a running container will do.
-#include "condroid/attach.hpp"
+#include "condroid/plan/attach.hpp"
 
 #include <algorithm>
 #include <string_view>
@@ -14,31 +14,13 @@ namespace condroid::inline v0 {
 namespace detail {
 namespace {
 
-/// The container's environment with `more` on top: a later word replaces an earlier one of its
-/// name.
-std::vector<std::string> merged(const std::vector<std::string>& base,
-                                const std::vector<std::string>& more) {
-  std::vector<std::string> out;
-  const auto name = [](std::string_view word) { return word.substr(0, word.find('=')); };
-  for (const auto* list : {&base, &more})
-    for (const std::string& word : *list) {
-      const auto same =
-          std::ranges::find_if(out, [&](const auto& o) { return name(o) == name(word); });
-      if (same == out.end())
-        out.push_back(word);
-      else
-        *same = word;
-    }
-  return out;
-}
-
 /// A Spec of the process alone, in a container that is there already.
 Spec spec_of(const Attach& attach, const AttachTarget& target) {
   Spec spec;
   spec.name = target.name;
   spec.namespaces = {};
   spec.process = attach.process;
-  if (!attach.clear_env) spec.process.env = merged(target.inside.env, attach.process.env);
+  if (!attach.clear_env) spec.process.env = merged_env(target.inside.env, attach.process.env);
   spec.security.capabilities = attach.capabilities.value_or(target.inside.capabilities);
   spec.security.ambient = attach.ambient.value_or(target.inside.ambient);
   spec.security.no_new_privs = attach.no_new_privs.value_or(target.inside.no_new_privs);
@@ -134,11 +116,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
   if (!refusals.empty()) return fail(refusals.take());
 
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
-  d.plan.name = spec.name;
-  d.plan.stdio = spec.process.stdio;
-  d.plan.capture_limit = spec.process.capture_limit;
-  d.plan.terminal = spec.terminal;
-  d.plan.terminal.console = shape.console;
+  describe_host_side(d);
 
   open_streams(d);
   open_cgroups(d, attach, target);

@@ -81,6 +81,58 @@ void apply_settings(Draft& d) {
 }
 
 }  // namespace
+
+void describe_host_side(Draft& d) {
+  const Spec& spec = d.spec;
+  d.plan.name = spec.name;
+  d.plan.stdio = spec.process.stdio;
+  d.plan.capture_limit = spec.process.capture_limit;
+  d.plan.terminal = spec.terminal;
+  d.plan.terminal.console = d.shape.console;
+  d.plan.init = spec.process.init;
+  d.plan.inside = {.namespaces = d.shape.fresh | d.shape.joined,
+                   .root_uid = d.shape.ids.first_uid,
+                   .root_gid = d.shape.ids.first_gid,
+                   .env = spec.process.env,
+                   .capabilities = spec.security.capabilities,
+                   .ambient = spec.security.ambient,
+                   .no_new_privs = spec.security.no_new_privs};
+}
+
+void set_up_container(Draft& d, bool parked) {
+  describe_host_side(d);
+  if (!d.shape.ids.note.empty()) d.note(d.shape.ids.note);
+  const auto joins = open_host_side(d, parked);
+  clone(d);
+  d.add(op::ArmDeathSignal{.dumpable = d.shape.ids.own && !d.facts.privileged()});
+  for (const auto& [tasks, mount_point] : d.tasks)
+    d.add(op::EnterCgroup{.tasks = tasks, .mount_point = mount_point});
+  enter_namespaces(d, joins);
+  configure_from_host(d);
+  become_root(d);
+  if (d.shape.own_root()) d.add(op::ContainPropagation{.slave = wants_slaves(d.spec)});
+  apply_settings(d);
+  if (d.shape.own_root()) {
+    make_root(d);
+    make_mounts(d);
+    open_terminals(d);
+    hide_kernel(d);
+    finish_root(d);
+  }
+}
+
+void check_room(const Draft& d) {
+  if (d.next_slot > op::slot_count)
+    d.refusals.bad("spec",
+                   fmt::format("needs {} descriptors during the launch; at most {} can be had",
+                               d.next_slot, op::slot_count),
+                   "use fewer mounts, terminals and descriptors");
+  if (d.plan.ops.size() > most_ops)
+    d.refusals.bad(
+        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
+        "use fewer mounts and settings");
+}
+
 }  // namespace detail
 
 Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
@@ -91,49 +143,9 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
   if (!refusals.empty()) return fail(refusals.take());
 
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
-  d.plan.name = spec.name;
-  d.plan.stdio = spec.process.stdio;
-  d.plan.capture_limit = spec.process.capture_limit;
-  d.plan.terminal = spec.terminal;
-  d.plan.terminal.console = shape.console;
-  d.plan.init = spec.process.init;
-  d.plan.inside = {.namespaces = shape.fresh | shape.joined,
-                   .root_uid = shape.ids.first_uid,
-                   .root_gid = shape.ids.first_gid,
-                   .env = spec.process.env,
-                   .capabilities = spec.security.capabilities,
-                   .ambient = spec.security.ambient,
-                   .no_new_privs = spec.security.no_new_privs};
-  if (!shape.ids.note.empty()) d.note(shape.ids.note);
-
-  const auto joins = open_host_side(d);
-  clone(d);
-  d.add(op::ArmDeathSignal{.dumpable = shape.ids.own && !facts.privileged()});
-  for (const auto& [tasks, mount_point] : d.tasks)
-    d.add(op::EnterCgroup{.tasks = tasks, .mount_point = mount_point});
-  enter_namespaces(d, joins);
-  configure_from_host(d);
-  become_root(d);
-  if (shape.own_root()) d.add(op::ContainPropagation{.slave = wants_slaves(spec)});
-  apply_settings(d);
-  if (shape.own_root()) {
-    make_root(d);
-    make_mounts(d);
-    open_terminals(d);
-    hide_kernel(d);
-    finish_root(d);
-  }
+  set_up_container(d, false);
   settle_process(d);
-
-  if (d.next_slot > op::slot_count)
-    refusals.bad("spec",
-                 fmt::format("needs {} descriptors during the launch; at most {} can be had",
-                             d.next_slot, op::slot_count),
-                 "use fewer mounts, terminals and descriptors");
-  if (d.plan.ops.size() > most_ops)
-    refusals.bad("spec",
-                 fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
-                 "use fewer mounts and settings");
+  check_room(d);
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);
 }

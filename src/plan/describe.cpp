@@ -130,6 +130,7 @@ struct Describe {
                        o.pid.value);
   }
   std::string operator()(const op::EnterRoot& /*o*/) const { return "root of the process"; }
+  std::string operator()(const op::Park& /*o*/) const { return "until it is taken"; }
   std::string operator()(const op::OpenDevpts& /*o*/) const { return "'/dev/pts'"; }
   std::string operator()(const op::OpenDescriptor& o) const {
     const std::string_view joins = o.before_clone ? ", joined before the clone" : "";

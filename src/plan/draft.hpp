@@ -50,7 +50,19 @@ struct Draft {
 
 /// The ops of one idea each, in the file of that name.
 /// Gives the namespaces that the child has to join.
-std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& draft);
+std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& draft, bool parked);
+/// Everything up to the process itself. `parked`: what it is to run comes later, and with it what
+/// it is to inherit.
+void set_up_container(Draft& draft, bool parked);  // compile.cpp
+/// What the host has to know beside the ops.
+void describe_host_side(Draft& draft);  // compile.cpp
+/// Refuses what a program has no room for.
+void check_room(const Draft& draft);  // compile.cpp
+/// Values for a cgroup of the container.
+void write_values(Draft& draft, const Group& group);  // host.cpp
+/// `base` with `more` on top: a later word replaces an earlier one of its name.
+[[nodiscard]] std::vector<std::string> merged_env(const std::vector<std::string>& base,
+                                                  const std::vector<std::string>& more);
 void open_streams(Draft& draft);
 void take_descriptors(Draft& draft);
 void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it

@@ -43,9 +43,7 @@ void make_cgroups(Draft& d) {
       create.gid = Gid{outside(d.shape.ids.gids, 0)};
     }
     d.add(std::move(create));
-    for (const auto& v : g.values)
-      d.add(op::WriteCgroup{
-          .hierarchy = g.hierarchy, .file = v.file, .value = v.value, .optional = v.optional});
+    write_values(d, g);
   }
 }
 
@@ -140,6 +138,12 @@ void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
 
 }  // namespace
 
+void write_values(Draft& d, const Group& g) {
+  for (const auto& v : g.values)
+    d.add(op::WriteCgroup{
+        .hierarchy = g.hierarchy, .file = v.file, .value = v.value, .optional = v.optional});
+}
+
 void open_streams(Draft& d) {
   const Stdio& stdio = d.spec.process.stdio;
   const Stream* const streams[] = {&stdio.in, &stdio.out, &stdio.err};
@@ -159,12 +163,12 @@ void take_descriptors(Draft& d) {
   }
 }
 
-std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d) {
-  open_streams(d);
+std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d, bool parked) {
+  if (!parked) open_streams(d);
   make_cgroups(d);
   auto joins = open_joins(d);
   open_sources(d);
-  take_descriptors(d);
+  if (!parked) take_descriptors(d);
   pin(d);
   return joins;
 }

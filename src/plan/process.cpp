@@ -48,6 +48,22 @@ void place_descriptors(Draft& d) {
 
 }  // namespace
 
+std::vector<std::string> merged_env(const std::vector<std::string>& base,
+                                    const std::vector<std::string>& more) {
+  std::vector<std::string> out;
+  const auto name = [](std::string_view word) { return word.substr(0, word.find('=')); };
+  for (const auto* list : {&base, &more})
+    for (const std::string& word : *list) {
+      const auto same =
+          std::ranges::find_if(out, [&](const auto& o) { return name(o) == name(word); });
+      if (same == out.end())
+        out.push_back(word);
+      else
+        *same = word;
+    }
+  return out;
+}
+
 void settle_process(Draft& d) {
   const Process& p = d.spec.process;
   const Security& security = d.spec.security;

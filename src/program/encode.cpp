@@ -273,6 +273,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[3] = static_cast<std::uint64_t>(x.death_signal.value);
           },
           [&](const op::NoNewPrivs&) { add(Code::no_new_privs, index); },
+          [&](const op::Park&) { add(Code::park, index); },
           [&](const op::StartInit&) { add(Code::start_init, index); },
           [&](const op::Exec& x) {
             Rec& r = add(Code::exec, index);

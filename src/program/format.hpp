@@ -66,8 +66,9 @@ enum class Code : uint16_t {
   end,          // leave with status 0: a throwaway helper
   enter_root,   // r0 root
   open_devpts,  // r0 out
+  park,         // goes on with the program that comes
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::open_devpts) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::park) + 1;
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -212,7 +213,9 @@ enum class SyncKind : uint32_t {
   error,
   ptys,     ///< Pty masters ride with it.
   trees,    ///< Detached mounts ride with it.
-  stopped,  ///< Reached stop_before.
+  stopped,  ///< Reached stop_before, or parks.
+  /// To one that parks: value is the size of the program that follows, whose descriptors ride with
+  /// it.
   resume,
   started,  ///< From the small init: the command was executed. Without init, end-of-file says so.
   ended,    ///< From the small init: value is the command's wait status.

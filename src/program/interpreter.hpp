@@ -233,6 +233,12 @@ class Interpreter {
         cx_.page->state = ChildState::done;
         return 0;
       }
+      if (x.code == Code::park) {
+        if (const long e = park(x.index); e < 0) return failed(x.index, e);
+        recs = reinterpret_cast<const Rec*>(program_ + 1);
+        i = ~uint32_t{0};  // the first of the new program is next
+        continue;
+      }
       const long e = step(x);
       if (e < 0) return failed(x.index, e);
     }
@@ -245,6 +251,23 @@ class Interpreter {
     if (const long e = expect(SyncKind::resume, nullptr, 0); e < 0) return e;
     cx_.page->state = ChildState::running;
     return 0;
+  }
+
+  /// Waits, then goes on with another program. What the registers hold stays.
+  long park(uint32_t index) {
+    cx_.page->state = ChildState::stopped;
+    if (const long e = send(SyncKind::stopped, index, nullptr, 0); e < 0) return e;
+    SyncMessage message{};
+    unsigned got = 0;
+    if (const long e = receive(message, received_, max_passed, got); e < 0) return e;
+    if (message.kind != SyncKind::resume) return -e_proto;
+    cx_.program_size = message.value;
+    cx_.room = nullptr;
+    cx_.passed_count = got;
+    for (unsigned i = 0; i < got; ++i) cx_.passed[i] = received_[i];
+    if (const long e = read_program(); e < 0) return e;
+    cx_.page->state = ChildState::running;
+    return still_wanted();
   }
 
   long step(const Rec& x) {
@@ -334,6 +357,7 @@ class Interpreter {
         return enter_root(x);
       case Code::open_devpts:
         return open_devpts(x);
+      case Code::park:
       case Code::end:
         return 0;
     }
@@ -363,10 +387,8 @@ class Interpreter {
     }
   }
 
-  /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is
-  /// the end.
-  long expect(SyncKind kind, int* fds, unsigned count) {
-    SyncMessage message{};
+  /// One message, with at most `room` descriptors; more than that are closed, and an error.
+  long receive(SyncMessage& message, int* fds, unsigned room, unsigned& got) {
     IoVec iov{&message, sizeof message};
     alignas(8) char control[sizeof(CmsgHdr) + sizeof(int) * (max_passed + 2)];
     long n = 0;
@@ -377,21 +399,31 @@ class Interpreter {
     } while (n == -e_intr);
     if (n < 0) return n;
     if (n == 0) return -e_pipe;
-    unsigned got = 0;
+    got = 0;
     if (m.control_size >= sizeof(CmsgHdr)) {
       const auto* c = reinterpret_cast<const CmsgHdr*>(control);
       if (c->level == sol_socket && c->type == scm_rights && c->size >= sizeof(CmsgHdr)) {
         const int* list = reinterpret_cast<const int*>(c + 1);
         got = static_cast<unsigned>((c->size - sizeof(CmsgHdr)) / sizeof(int));
         for (unsigned i = 0; i < got; ++i) {
-          if (i < count)
+          if (i < room)
             fds[i] = list[i];
           else
             close(list[i]);
         }
       }
     }
-    if (n != sizeof message || message.kind != kind || got != count || (m.flags & msg_ctrunc) != 0)
+    return n == sizeof message && got <= room && (m.flags & msg_ctrunc) == 0 ? 0 : -e_proto;
+  }
+
+  /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is
+  /// the end.
+  long expect(SyncKind kind, int* fds, unsigned count) {
+    SyncMessage message{};
+    unsigned got = 0;
+    const long e = receive(message, fds, count, got);
+    if (e < 0 && e != -e_proto) return e;
+    if (e < 0 || message.kind != kind || got != count)
       return message.kind == SyncKind::error ? -e_canceled : -e_proto;
     return 0;
   }

@@ -147,6 +147,7 @@ class RecordingSystem {
   struct Answer {
     program::SyncKind kind;
     unsigned descriptors = 0;
+    std::uint32_t value = 0;
   };
 
   explicit RecordingSystem(const program::ResultPage& page) : page_(page) {}
@@ -442,7 +443,7 @@ class RecordingSystem {
         const Answer answer = answers.front();
         answers.pop_front();
         auto& m = *reinterpret_cast<kernel::MsgHdr*>(b);
-        const program::SyncMessage message{answer.kind, 0};
+        const program::SyncMessage message{answer.kind, answer.value};
         store(reinterpret_cast<long>(m.iov->base), message);
         m.control_size = 0;
         if (answer.descriptors > 0) {

@@ -535,6 +535,13 @@ struct StartInit {
   bool operator==(const StartInit&) const = default;
 };
 
+/// Waits until it is taken: a further program comes with what it is to run; pool.hpp.
+struct Park {
+  static constexpr Step step = Step::park;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const Park&) const = default;
+};
+
 /// Marks `exec`, checks for the last time that somebody still wants it, and executes the command.
 struct Exec {
   static constexpr Step step = Step::exec;
@@ -559,7 +566,7 @@ using Op =
                  op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-                 op::NoNewPrivs, op::StartInit, op::Exec>;
+                 op::NoNewPrivs, op::StartInit, op::Park, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

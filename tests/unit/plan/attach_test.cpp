@@ -1,5 +1,5 @@
 // What attaching will do, for any machine.
-#include "condroid/attach.hpp"
+#include "condroid/plan/attach.hpp"
 
 #include <algorithm>
 #include <string>

@@ -236,6 +236,7 @@ struct SlotsOf {
   Slots operator()(const op::SetCredentials&) const { return {}; }
   Slots operator()(const op::NoNewPrivs&) const { return {}; }
   Slots operator()(const op::StartInit&) const { return {}; }
+  Slots operator()(const op::Park&) const { return {}; }
   Slots operator()(const op::Exec&) const { return {}; }
 
  private:

@@ -803,6 +803,66 @@ TEST_CASE("the root of a process that was joined is entered by its descriptor", 
   CHECK(*std::next(at) == "chdir(\"/\")");
 }
 
+TEST_CASE("who parks goes on with the program that comes", "[program]") {
+  const auto first = [] {
+    detail::Encoder e;
+    e.add(op::SetHostname{.name = "before"}, 1);
+    e.add(op::Park{}, 2);
+    return e.finish(program::no_op).value();
+  }();
+  const auto second = [] {
+    detail::Encoder e;
+    e.pass({9});
+    e.add(op::EnterRoot{.root = {9}}, 3);
+    e.add(op::Exec{.paths = {"/bin/true"}, .argv = {"true"}}, 4);
+    return e.finish(program::no_op).value();
+  }();
+  ChildRun child(first, 0);
+  SECTION("with what it brings") {
+    child.system.incoming.append(second.data(), second.size);
+    child.system.answers.push_back({SyncKind::resume, 1, static_cast<std::uint32_t>(second.size)});
+    child.run();
+    INFO(lines_of(child.system.calls));
+    REQUIRE(child.executed);
+    CHECK(child.page->op == 4);
+    REQUIRE(child.system.sent.size() == 1);
+    CHECK(child.system.sent[0].kind == SyncKind::stopped);
+    CHECK(child.system.sent[0].value == 2);
+  }
+  SECTION("and with nothing else") {
+    const auto ended = [&](int error) {
+      child.run();
+      CHECK_FALSE(child.executed);
+      CHECK(child.page->state == ChildState::failed);
+      CHECK(child.page->op == 2);
+      CHECK(child.page->error == error);
+    };
+    SECTION("the host is gone") { ended(EPIPE); }
+    SECTION("another message") {
+      child.system.answers.push_back({SyncKind::post_cgroup});
+      ended(EPROTO);
+    }
+    SECTION("a descriptor too few") {
+      child.system.incoming.append(second.data(), second.size);
+      child.system.answers.push_back(
+          {SyncKind::resume, 0, static_cast<std::uint32_t>(second.size)});
+      ended(EPROTO);
+    }
+    SECTION("a size that no program has") {
+      child.system.answers.push_back({SyncKind::resume, 0, 12});
+      ended(EPROTO);
+    }
+    SECTION("a program that is none") {
+      std::string broken(second.data(), second.size);
+      broken[sizeof(program::Header) + 1] = '\x7f';
+      child.system.incoming += broken;
+      child.system.answers.push_back(
+          {SyncKind::resume, 1, static_cast<std::uint32_t>(second.size)});
+      ended(EPROTO);
+    }
+  }
+}
+
 // ---- all of it
 // -----------------------------------------------------------------------------------
 
@@ -818,7 +878,7 @@ TEST_CASE("the plans of the tests have every instruction", "[program]") {
   // Of helpers, and those that no plan of today needs but the tests above have.
   using program::Code;
   for (const Code c : {Code::end, Code::set_owner, Code::send_slots, Code::make_file,
-                       Code::enter_root, Code::open_devpts})
+                       Code::enter_root, Code::open_devpts, Code::park})
     seen.insert(static_cast<unsigned>(c));
   for (unsigned c = 1; c < program::code_count; ++c) {
     INFO("code " << c);

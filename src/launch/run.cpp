@@ -1,0 +1,82 @@
+#include "condroid/run.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+namespace condroid {
+inline namespace v0 {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Result<void> check(std::chrono::milliseconds deadline) {
+  if (deadline.count() > 0) return {};
+  return fail(Errc::bad_spec, Step::wait, fmt::format("a deadline of {} ms", deadline.count()),
+              "give it the time that the command may take");
+}
+
+/// What nobody sees is not printed; what is asked for is.
+Stdio captured(Stdio stdio) {
+  if (stdio.in.kind == Stream::inherit) stdio.in = Stream::null;
+  if (stdio.out.kind == Stream::inherit) stdio.out = Stream::capture;
+  if (stdio.err.kind == Stream::inherit) stdio.err = Stream::capture;
+  return stdio;
+}
+
+Result<RunResult> finish(Result<Container> box, Clock::time_point began,
+                         std::chrono::milliseconds deadline) {
+  if (!box) return fail(box);
+  RunResult result;
+  const auto started = Clock::now();
+  result.launch_time = started - began;
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(began + deadline - started);
+  auto ended = box->wait_for(std::max(left, std::chrono::milliseconds{0}));
+  if (!ended) return fail(ended);
+  result.timed_out = !*ended;
+  if (result.timed_out) {
+    if (auto ok = box->kill(); !ok) return fail(ok);
+    auto killed = box->wait();
+    if (!killed) return fail(killed);
+    result.exit = std::move(*killed);
+  } else {
+    result.exit = std::move(**ended);
+  }
+  result.run_time = Clock::now() - started;
+  return result;
+}
+
+}  // namespace
+
+Result<RunResult> run(const Runtime& runtime, const Spec& spec,
+                      std::chrono::milliseconds deadline) {
+  if (auto ok = check(deadline); !ok) return fail(ok);
+  const auto began = Clock::now();
+  auto facts = runtime.facts();
+  if (!facts) return fail(facts);
+  Spec silent = spec;
+  silent.process.stdio = captured(spec.process.stdio);
+  auto plan = compile(silent, *facts);
+  if (!plan) return fail(plan);
+  return finish(runtime.launch(std::move(*plan), {.deadline = deadline}), began, deadline);
+}
+
+Result<RunResult> run(Pool& pool, const Take& what, std::chrono::milliseconds deadline) {
+  if (auto ok = check(deadline); !ok) return fail(ok);
+  const auto began = Clock::now();
+  Take silent = what;
+  silent.stdio = captured(what.stdio.value_or(Stdio{}));
+  return finish(pool.take(silent, {.deadline = deadline}), began, deadline);
+}
+
+std::string to_string(const RunResult& r) {
+  const double ms = std::chrono::duration<double, std::milli>(r.launch_time + r.run_time).count();
+  return r.timed_out ? fmt::format("timed out after {:.1f} ms: {}", ms, r.exit)
+                     : fmt::format("{} after {:.1f} ms", r.exit, ms);
+}
+
+}  // namespace v0
+}  // namespace condroid

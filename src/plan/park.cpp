@@ -1,0 +1,151 @@
+// The two halves of a container of a pool: set up and parked; taken.
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "condroid/plan/take.hpp"
+#include "plan/checks.hpp"
+#include "plan/draft.hpp"
+#include "plan/paths.hpp"
+#include "plan/shape.hpp"
+#include "plan/words.hpp"
+
+namespace condroid::inline v0 {
+
+namespace detail {
+namespace {
+
+/// Kept by one overlay at a time: overlayfs calls a second user's outcome undefined.
+void refuse_shared_uppers(const Spec& spec, Refusals& refusals) {
+  constexpr std::string_view why = "is one directory, and a pool has several containers at once";
+  constexpr const char* instead = "leave it out: changes go to memory then, each container's own";
+  if (!spec.root.upper.empty()) refusals.bad("root.upper", why, instead);
+  for (std::size_t i = 0; i < spec.mounts.size(); ++i)
+    if (const auto* overlay = std::get_if<Overlay>(&spec.mounts[i]);
+        overlay != nullptr && !overlay->upper.empty())
+      refusals.bad(nth("mounts", i),
+                   fmt::format("the upper layer {} {}", quoted(overlay->upper.str()), why),
+                   instead);
+}
+
+Spec taken(const Spec& spec, const Take& take) {
+  Spec out = spec;
+  Process& p = out.process;
+  if (!take.argv.empty()) p.argv = take.argv;
+  p.env = take.clear_env ? take.env : merged_env(spec.process.env, take.env);
+  if (take.cwd) p.cwd = *take.cwd;
+  if (take.stdio) p.stdio = *take.stdio;
+  p.descriptors.insert(p.descriptors.end(), take.descriptors.begin(), take.descriptors.end());
+  return out;
+}
+
+bool has_console(const Stdio& stdio) {
+  return stdio.in.kind == Stream::pty || stdio.out.kind == Stream::pty ||
+         stdio.err.kind == Stream::pty;
+}
+
+void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
+  if (take.resources == Resources{}) return;
+  Spec limits;
+  limits.name = d.spec.name;
+  limits.resources = take.resources;
+  limits.resources.cgroup = CgroupMode::automatic;
+  limits.namespaces = d.spec.namespaces;
+  for (const Group& g : decide_cgroups(limits, d.facts, d.shape, d.refusals)) {
+    const auto has = [&](const Op& o) {
+      const auto* create = std::get_if<op::CreateCgroup>(&o);
+      if (create == nullptr || create->hierarchy != g.hierarchy) return false;
+      return std::ranges::all_of(g.controllers, [&](const std::string& c) {
+        return std::ranges::find(create->controllers, c) != create->controllers.end();
+      });
+    };
+    if (g.values.empty()) continue;
+    if (std::ranges::none_of(parked.plan.ops, has))
+      d.refusals.bad("resources",
+                     fmt::format("{} is of a controller that the parked container is not under",
+                                 quoted(g.values.front().file)),
+                     "set a limit of that kind in the Spec of the pool, too");
+    write_values(d, g);
+  }
+}
+
+void attach_mounts(Draft& d, const Take& take, std::vector<op::MountOp>& later) {
+  if (!take.mounts.empty() && !d.root.valid())
+    d.refusals.bad("mounts", "the containers of this pool share the host's mounts",
+                   "add mount to the namespaces of its Spec");
+  for (std::size_t i = 0; i < take.mounts.size(); ++i) {
+    const TakeMount& m = take.mounts[i];
+    const Checks checks{.spec = d.spec, .facts = d.facts, .shape = d.shape, .refusals = d.refusals};
+    const std::string field = nth("mounts", i);
+    checks.guest_path(field + ".target", m.target);
+    if (!m.mount.valid())
+      d.refusals.bad(field, fmt::format("{} is no descriptor", m.mount.number),
+                     "give one of a detached mount");
+    const op::Slot from = d.slot();
+    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed, .fd = m.mount, .to = from});
+    later.push_back({.source = op::MountOp::slot,
+                     .what = fmt::format("descriptor {}", m.mount.number),
+                     .from = from,
+                     .base = d.root,
+                     .target = normalized(m.target.str()),
+                     .create = m.create});
+  }
+}
+
+}  // namespace
+}  // namespace detail
+
+Result<ParkedPlan> compile_parked(const Spec& spec, const HostFacts& facts) {
+  using namespace detail;
+  Refusals refusals;
+  const Shape shape = decide(spec, facts, refusals);
+  validate(spec, facts, shape, refusals);
+  refuse_shared_uppers(spec, refusals);
+  if (!refusals.empty()) return fail(refusals.take());
+
+  Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
+  set_up_container(d, true);
+  d.add(op::Park{});
+  check_room(d);
+  if (!refusals.empty()) return fail(refusals.take());
+  return ParkedPlan{.plan = std::move(d.plan),
+                    .next_slot = d.next_slot,
+                    .root = shape.own_root() ? d.root : op::Slot{},
+                    .console = d.console};
+}
+
+Result<Plan> compile_take(const Spec& given, const Take& take, const ParkedPlan& parked,
+                          const HostFacts& facts) {
+  using namespace detail;
+  Refusals refusals;
+  const Spec spec = taken(given, take);
+  Shape shape = decide(spec, facts, refusals);
+  Checks{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals}.process();
+  if (has_console(spec.process.stdio) && !parked.console.valid())
+    refusals.bad("stdio", "the parked container has no terminal",
+                 "set terminal.console = true in the Spec of the pool");
+  shape.console = parked.console.valid();
+
+  Draft d{.spec = spec,
+          .facts = facts,
+          .shape = shape,
+          .refusals = refusals,
+          .plan = parked.plan,
+          .next_slot = parked.next_slot,
+          .root = parked.root,
+          .console = parked.console};
+  describe_host_side(d);
+  std::vector<op::MountOp> mounts;
+  open_streams(d);
+  take_descriptors(d);
+  attach_mounts(d, take, mounts);
+  write_limits(d, take, parked);
+  for (auto& m : mounts) d.add(std::move(m));
+  settle_process(d);
+  check_room(d);
+  if (!refusals.empty()) return fail(refusals.take());
+  return std::move(d.plan);
+}
+
+}  // namespace condroid::inline v0

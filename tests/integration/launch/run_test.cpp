@@ -1,0 +1,81 @@
+// run(): one call for a whole life.
+#include "condroid/run.hpp"
+
+#include <chrono>
+#include <string>
+
+#include "containers.hpp"
+
+using condroid::Bytes;
+using condroid::Errc;
+using condroid::Pool;
+using condroid::run;
+using condroid::Spec;
+using condroid::Stdio;
+using condroid::Step;
+using condroid::test::FailsWith;
+using condroid::test::failure_of;
+using condroid::test::need;
+using condroid::test::own_cgroups;
+using condroid::test::payload;
+using condroid::test::runtime;
+using condroid::test::Surroundings;
+using condroid::test::TempRoot;
+using namespace std::chrono_literals;
+
+TEST_CASE("a command is run from nothing to its result", "[run][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"say", "5", "1"});
+  spec.process.stdio = Stdio{};
+  const auto r = need(run(runtime(), spec, 10s));
+  CHECK(r.success());
+  CHECK(r.exit.out.starts_with("01234"));
+  CHECK(r.launch_time > 0ns);
+  CHECK(r.run_time > 0ns);
+  CHECK(to_string(r).starts_with("exited with status 0 after "));
+  spec.process.argv = {"/bin/payload", "exit", "3"};
+  CHECK_FALSE(need(run(runtime(), spec, 10s)).success());
+  CHECK(need(run(runtime(), spec, 10s)).exit.code == 3);
+}
+
+TEST_CASE("what a command prints is kept up to the limit", "[run][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"say", "3000000", "1"});
+  spec.process.stdio = Stdio{};
+  spec.process.capture_limit = Bytes{1000};
+  const auto r = need(run(runtime(), spec, 20s));
+  CHECK(r.exit.out.size() == 1000);
+  CHECK(r.exit.dropped == 2999000);
+}
+
+TEST_CASE("at the deadline everything is gone, and the result says so", "[run][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"stubborn"});
+  const Surroundings before = Surroundings::quiet();
+  const auto began = std::chrono::steady_clock::now();
+  const auto r = need(run(runtime(), spec, 300ms));
+  const auto took = std::chrono::steady_clock::now() - began;
+  CHECK(r.timed_out);
+  CHECK_FALSE(r.success());
+  CHECK(took >= 300ms);
+  CHECK(to_string(r).starts_with("timed out after 3"));
+  CHECK(to_string(r).find("killed by signal 9 (SIGKILL)") != std::string::npos);
+  CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("a deadline that is over in the launch is the launch's", "[run][.root]") {
+  const TempRoot root;
+  CHECK_THAT(failure_of(run(runtime(), payload(root, {"exit"}), 0ms)),
+             FailsWith(Errc::bad_spec, Step::wait, "a deadline of 0 ms"));
+  CHECK_THAT(failure_of(run(runtime(), payload(root, {"exit"}), -5ms)),
+             FailsWith(Errc::bad_spec, Step::wait, "a deadline of -5 ms"));
+}
+
+TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.userns]") {
+  const TempRoot root;
+  Pool pool = need(Pool::open(runtime(), payload(root, {"pause"}), {.size = 2}));
+  const auto r = need(run(pool, {.argv = {"/bin/payload", "say", "3", "1"}}, 10s));
+  CHECK(r.exit.out.starts_with("012"));
+  CHECK(need(run(pool, {}, 100ms)).timed_out);
+  CHECK_FALSE(run(pool, {}, 0ms));
+}
