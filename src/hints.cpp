@@ -33,6 +33,13 @@ constexpr auto table = std::to_array<Row>({
     {Step::enter_cgroup, EBUSY,
      "a v2 cgroup that gives controllers to others takes no process itself; AttachCgroup::own "
      "leaves it out"},
+    {Step::remove_entry, EINVAL, "nothing is mounted there"},
+    {Step::remove_entry, ENOENT, "there is nothing of that name in the container"},
+    {Step::move_interface, ENODEV, "there is no interface of that name there; see ip link"},
+    {Step::move_interface, EEXIST, "there is one of that name already: give it another one"},
+    {Step::move_interface, EPERM, "CAP_NET_ADMIN is needed in both network namespaces"},
+    {Step::move_interface, EINVAL,
+     "some interfaces belong to their namespace: lo, a bridge with a local part"},
     {Step::join_namespace, ESRCH, "it has ended: look before, or launch it again"},
     {Step::join_namespace, EINVAL, "is that descriptor a namespace of this kind?"},
     {Step::join_namespace, EPERM, "CAP_SYS_ADMIN is needed in the user namespace that owns it"},

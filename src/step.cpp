@@ -79,6 +79,10 @@ std::string_view to_string(Step step) noexcept {
       "check state",
       "start init",
       "park",
+      "remove entry",
+      "open netlink",
+      "move interface",
+      "resize terminal",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

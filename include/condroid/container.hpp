@@ -15,7 +15,12 @@
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "condroid/flags.hpp"
+#include "condroid/spec/devices.hpp"
+#include "condroid/spec/mount.hpp"
+#include "condroid/spec/security.hpp"
 #include "condroid/sys/fd.hpp"
+#include "condroid/sys/pty.hpp"
 #include "condroid/units.hpp"
 
 namespace condroid {
@@ -165,6 +170,38 @@ class Container {
   /// The environment that later attached processes get, "NAME=value" each: these come on top of
   /// what there is; "NAME" alone takes one away.
   void update_env(const std::vector<std::string>& env);
+
+  // ---- changes while it runs; each blocks for about a millisecond ----
+
+  /// Moves a detached mount into its place in the container. What it shows there is what it was
+  /// made of: to the container's user namespace its owners are those of the host unless it is an
+  /// idmapped one (MountChange, mount_setattr(2)).
+  /// @errors ESRCH when it has ended; Step::resolve_target, Step::attach_mount;
+  /// Errc::unsupported where the container shares the host's mounts.
+  [[nodiscard]] Result<void> add_mount(const PassedMount& what) const;
+  /// Takes away the topmost mount at `target`, with all that lies below it; who is inside keeps it.
+  /// umount2(2), MNT_DETACH. Files made for a target stay.
+  /// @errors Step::remove_entry: EINVAL when nothing is mounted there, ENOENT.
+  [[nodiscard]] Result<void> remove_mount(const GuestPath& target) const;
+  /// One more node in its /dev: a new one, or, where the container has a user namespace, the host's
+  /// bound, with the owner and the mode that it has there. What may be done with it cgroups and
+  /// capabilities say. Opens the container towards the host: refused without Allow::devices.
+  [[nodiscard]] Result<void> add_device(const DeviceNode& node, Flags<Allow> allow) const;
+  /// Takes it away again. Who has it open keeps it.
+  [[nodiscard]] Result<void> remove_device(const std::string& name) const;
+  /// Tells the console (0) or /dev/ttyN (N) another size: who runs on it gets SIGWINCH.
+  /// tty_ioctl(4)
+  /// @errors ENODEV without that terminal.
+  [[nodiscard]] Result<void> resize(const WindowSize& size, unsigned tty = 0) const;
+  /// Moves a network interface of this program's namespace into the container's, as `as` if that is
+  /// not empty. It is down there, without addresses. Physical ones come back when the container's
+  /// namespace ends, others end with it; network_namespaces(7).
+  /// @errors Step::move_interface: ENODEV, EEXIST; Errc::unsupported where the network is shared.
+  [[nodiscard]] Result<void> move_interface_in(const std::string& name,
+                                               const std::string& as = {}) const;
+  /// The way back.
+  [[nodiscard]] Result<void> move_interface_out(const std::string& name,
+                                                const std::string& as = {}) const;
 
   /// How the launch went, step by step; empty without LaunchOptions::trace.
   [[nodiscard]] const Timeline& timeline() const;

@@ -82,6 +82,10 @@ enum class Step : std::uint8_t {
   check_state,
   start_init,
   park,
+  remove_entry,
+  open_netlink,
+  move_interface,
+  resize_terminal,
   exec,
   count_,  ///< Not a step: how many there are.
 };

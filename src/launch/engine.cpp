@@ -84,6 +84,8 @@ Result<void> LaunchEngine::go_on() {
   return {};
 }
 
+std::vector<Fd> LaunchEngine::take_sent(Container& made) { return std::move(made.core_->ttys); }
+
 /// What the kernel or the zygote says of one that nothing is asked of.
 void LaunchEngine::look_for_end() {
   while (parked() && pump_exit()) {
@@ -510,7 +512,9 @@ void LaunchEngine::on_closed() {
   program::ResultPage copy{};
   std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)),
               offsetof(program::ResultPage, ticks));
-  if (copy.state == program::ChildState::exec && copy.error == 0 && !plan().init) {
+  if ((copy.state == program::ChildState::exec && copy.error == 0 && !plan().init) ||
+      (copy.state == program::ChildState::done &&
+       std::holds_alternative<op::End>(plan().ops.back()))) {
     feed(Event::closed_by_exec);
   } else if (copy.state == program::ChildState::failed) {
     feed_error(Event::closed_failed, child_error(copy));

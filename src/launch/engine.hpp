@@ -75,6 +75,8 @@ class LaunchEngine {
   /// Readable when a parked one has ended, once this has seen its clone; the zygote's pidfd, too,
   /// tells of ends.
   [[nodiscard]] int end_fd() const noexcept { return exit_.get(); }
+  /// The descriptors that its process sent up.
+  [[nodiscard]] static std::vector<Fd> take_sent(Container& made);
   /// Looks for the end of a parked one: step() fails then.
   void look_for_end();
 

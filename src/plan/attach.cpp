@@ -91,7 +91,7 @@ void open_terminal(Draft& d) {
   if (!d.shape.console) return;
   d.devpts = d.slot();
   d.console = d.slot();
-  d.add(op::OpenDevpts{.to = d.devpts});
+  d.add(op::OpenInside{.path = "/dev/pts", .devpts = true, .to = d.devpts});
   d.add(op::OpenPty{.devpts = d.devpts,
                     .console = true,
                     .rows = d.spec.terminal.rows,

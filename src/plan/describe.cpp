@@ -131,7 +131,14 @@ struct Describe {
   }
   std::string operator()(const op::EnterRoot& /*o*/) const { return "root of the process"; }
   std::string operator()(const op::Park& /*o*/) const { return "until it is taken"; }
-  std::string operator()(const op::OpenDevpts& /*o*/) const { return "'/dev/pts'"; }
+  std::string operator()(const op::OpenInside& o) const {
+    return quoted(o.path) + (o.devpts ? " (devpts)" : "");
+  }
+  std::string operator()(const op::RemoveEntry& o) const {
+    return fmt::format("{}{}", o.node ? "node " : "mount at ", quoted(o.path));
+  }
+  std::string operator()(const op::OpenNetlink& /*o*/) const { return "of its network"; }
+  std::string operator()(const op::End& /*o*/) const { return "no command"; }
   std::string operator()(const op::OpenDescriptor& o) const {
     const std::string_view joins = o.before_clone ? ", joined before the clone" : "";
     switch (o.kind) {

@@ -75,7 +75,7 @@ void attach_mounts(Draft& d, const Take& take, std::vector<op::MountOp>& later) 
     d.refusals.bad("mounts", "the containers of this pool share the host's mounts",
                    "add mount to the namespaces of its Spec");
   for (std::size_t i = 0; i < take.mounts.size(); ++i) {
-    const TakeMount& m = take.mounts[i];
+    const PassedMount& m = take.mounts[i];
     const Checks checks{.spec = d.spec, .facts = d.facts, .shape = d.shape, .refusals = d.refusals};
     const std::string field = nth("mounts", i);
     checks.guest_path(field + ".target", m.target);

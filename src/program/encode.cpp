@@ -106,7 +106,22 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = clone_bits(x.kind);
           },
           [&](const op::EnterRoot& x) { add(Code::enter_root, index).r[0] = reg(x.root); },
-          [&](const op::OpenDevpts& x) { add(Code::open_devpts, index).r[0] = reg(x.to); },
+          [&](const op::OpenInside& x) {
+            Rec& r = add(Code::open_inside, index);
+            r.r[0] = reg(x.to);
+            r.r[1] = reg(x.base);
+            r.s[0] = text(x.path);
+            r.n[0] = x.devpts ? kernel::devpts_magic : 0;
+          },
+          [&](const op::RemoveEntry& x) {
+            Rec& r = add(Code::remove_entry, index);
+            r.r[0] = reg(x.base);
+            r.s[0] = text(x.path);
+            r.n[0] = x.mounted ? 1 : 0;
+            r.n[1] = x.node ? 1 : 0;
+          },
+          [&](const op::OpenNetlink&) { add(Code::open_netlink, index); },
+          [&](const op::End&) { add(Code::end, index); },
           [&](const op::SetTimeOffsets& x) {
             const auto line = [](std::string_view clock, std::chrono::nanoseconds t) {
               auto seconds = std::chrono::floor<std::chrono::seconds>(t);

@@ -61,14 +61,16 @@ enum class Code : uint16_t {
   start_init,
   // s0 paths (NUL separated), s1 argv, s2 envp, s3 room for pointers, n0 argc, n1 envc, n2 paths
   exec,
-  set_owner,    // r0 base, s0 path, n0 uid | gid << 32
-  send_slots,   // s0 list of int16 registers: sent up with message trees
-  end,          // leave with status 0: a throwaway helper
-  enter_root,   // r0 root
-  open_devpts,  // r0 out
-  park,         // goes on with the program that comes
+  set_owner,     // r0 base, s0 path, n0 uid | gid << 32
+  send_slots,    // s0 list of int16 registers: sent up with message trees
+  end,           // leave with status 0: a throwaway helper
+  enter_root,    // r0 root
+  open_inside,   // r0 out, r1 base, s0 path, n0 the file system's magic number, or 0
+  park,          // goes on with the program that comes
+  remove_entry,  // r0 base, s0 path, n0 what is mounted there, n1 the entry itself
+  open_netlink,
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::park) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::open_netlink) + 1;
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd

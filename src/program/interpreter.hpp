@@ -355,8 +355,12 @@ class Interpreter {
         return send_slots(x);
       case Code::enter_root:
         return enter_root(x);
-      case Code::open_devpts:
-        return open_devpts(x);
+      case Code::open_inside:
+        return open_inside(x);
+      case Code::remove_entry:
+        return remove_entry(x);
+      case Code::open_netlink:
+        return open_netlink();
       case Code::park:
       case Code::end:
         return 0;
@@ -789,7 +793,7 @@ class Interpreter {
   }
 
   /// The directory that holds the last name of `path`, and that name. `*opened` is to be closed.
-  long parent_of(int base, char* path, char** name, long* opened) {
+  long parent_of(int base, char* path, char** name, long* opened, bool make = true) {
     size_t slash = 0;
     const size_t size = length(path);
     bool found = false;
@@ -801,7 +805,7 @@ class Interpreter {
     *name = path + slash + 1;
     if (slash == 0) return base;
     path[slash] = 0;
-    *opened = make_path(base, path, true, 0755, false);
+    *opened = make ? make_path(base, path, true, 0755, false) : resolve(base, path, false);
     path[slash] = '/';
     return *opened;
   }
@@ -1085,14 +1089,40 @@ class Interpreter {
     return call(__NR_chdir, "/");
   }
 
-  /// Somebody else made that mount, and may have put anything there.
-  long open_devpts(const Rec& x) {
-    const long dir = resolve(at_fdcwd, "/dev/pts", false);
-    if (dir < 0) return at(Part::resolve_target, dir);
-    set_reg(x, 0, dir);
+  /// Somebody else may have put anything there.
+  long open_inside(const Rec& x) {
+    const long fd = resolve(x.r[1] < 0 ? at_fdcwd : reg(x, 1), str(x, 0), false);
+    if (fd < 0) return at(Part::resolve_target, fd);
+    set_reg(x, 0, fd);
+    if (x.n[0] == 0) return 0;
     uint64_t fs[15] = {};  // struct statfs begins with the type
-    if (const long e = call(__NR_fstatfs, dir, fs); e < 0) return at(Part::verify, e);
-    return fs[0] == devpts_magic ? 0 : at(Part::verify, -e_nodev);
+    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return at(Part::verify, e);
+    return fs[0] == x.n[0] ? 0 : at(Part::verify, -e_nodev);
+  }
+
+  /// By the name in a directory that is held: where it is, nobody can change.
+  long remove_entry(const Rec& x) {
+    char* name = nullptr;
+    long opened = -1;
+    const long dir = parent_of(reg(x, 0), str(x, 0), &name, &opened, false);
+    if (dir < 0) return at(Part::resolve_target, dir);
+    long e = call(__NR_fchdir, dir);
+    cwd_ = -1;
+    if (e == 0 && x.n[0] != 0) {
+      e = call(__NR_umount2, name, mnt_detach | umount_nofollow);
+      if (e == -e_inval && x.n[1] != 0) e = 0;  // a node of its own, on which nothing lies
+    }
+    if (e == 0 && x.n[1] != 0) e = at(Part::make_target, call(__NR_unlinkat, dir, name, 0));
+    close(opened);
+    return e;
+  }
+
+  long open_netlink() {
+    if (pty_count_ >= max_ptys) return -e_proto;
+    const long s = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
+    if (s < 0) return s;
+    masters_[pty_count_++] = static_cast<int>(s);
+    return 0;
   }
 
   long raise_loopback() {

@@ -59,7 +59,7 @@ inline constexpr uint64_t attr_rdonly = 1, attr_nosuid = 2, attr_nodev = 4, attr
                           attr_nosymfollow = 0x200000;
 inline constexpr uint64_t ms_rec = 0x4000, ms_unbindable = 1 << 17, ms_private = 1 << 18,
                           ms_slave = 1 << 19, ms_shared = 1 << 20;
-inline constexpr int mnt_detach = 2;
+inline constexpr int mnt_detach = 2, umount_nofollow = 8;
 
 // statx(2), Linux 4.11
 struct Statx {
@@ -120,9 +120,9 @@ struct Timespec {
 };
 
 // Sockets
-inline constexpr int af_unix = 1, sock_dgram = 2, sock_cloexec = o_cloexec, sol_socket = 1,
-                     scm_rights = 1, msg_dontwait = 0x40, msg_nosignal = 0x4000,
-                     msg_cmsg_cloexec = 0x40000000, msg_ctrunc = 8;
+inline constexpr int af_unix = 1, af_netlink = 16, sock_dgram = 2, sock_raw = 3, netlink_route = 0,
+                     sock_cloexec = o_cloexec, sol_socket = 1, scm_rights = 1, msg_dontwait = 0x40,
+                     msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000, msg_ctrunc = 8;
 struct IoVec {
   void* base;
   size_t size;

@@ -227,12 +227,34 @@ struct EnterRoot {
   bool operator==(const EnterRoot&) const = default;
 };
 
-/// Opens the devpts of the container that was joined, at /dev/pts, and makes sure that it is one.
-struct OpenDevpts {
-  static constexpr Step step = Step::open_console;
+/// Opens something in a root that others may change meanwhile.
+struct OpenInside {
+  static constexpr Step step = Step::resolve_target;
   static constexpr Actor actor = Actor::child;
+  Slot base = {};  ///< None: the process's own root.
+  std::string path = {};
+  bool devpts = false;  ///< It must be one.
   Slot to = {};
-  bool operator==(const OpenDevpts&) const = default;
+  bool operator==(const OpenInside&) const = default;
+};
+
+/// Takes away what is mounted there, or the entry of a directory, or both: umount2(2), unlink(2).
+struct RemoveEntry {
+  static constexpr Step step = Step::remove_entry;
+  static constexpr Actor actor = Actor::child;
+  Slot base = {};
+  std::string path = {};
+  bool mounted = true;  ///< What is mounted on it goes.
+  bool node = false;    ///< The device node, or the file that one was bound on, goes.
+  bool operator==(const RemoveEntry&) const = default;
+};
+
+/// Opens a socket of the network namespace that was joined, to be sent up with SendPtys: what is
+/// said on it is about that namespace, whoever says it. rtnetlink(7).
+struct OpenNetlink {
+  static constexpr Step step = Step::open_netlink;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const OpenNetlink&) const = default;
 };
 
 /// Makes and enters a time namespace with these offsets.
@@ -360,7 +382,7 @@ struct OpenPty {
   bool operator==(const OpenPty&) const = default;
 };
 
-/// Sends the pty masters gathered so far to the host, in order.
+/// Sends the pty masters (and sockets) gathered so far to the host, in order.
 struct SendPtys {
   static constexpr Step step = Step::open_console;
   static constexpr Actor actor = Actor::child;
@@ -542,6 +564,13 @@ struct Park {
   bool operator==(const Park&) const = default;
 };
 
+/// The end of a process that had no command to execute: status 0.
+struct End {
+  static constexpr Step step = Step::wait;
+  static constexpr Actor actor = Actor::child;
+  bool operator==(const End&) const = default;
+};
+
 /// Marks `exec`, checks for the last time that somebody still wants it, and executes the command.
 struct Exec {
   static constexpr Step step = Step::exec;
@@ -556,17 +585,16 @@ struct Exec {
 }  // namespace op
 
 /// Every kind of op.
-using Op =
-    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
-                 op::OpenDevpts, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-                 op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
-                 op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot,
-                 op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty,
-                 op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
-                 op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
-                 op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
-                 op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-                 op::NoNewPrivs, op::StartInit, op::Park, op::Exec>;
+using Op = std::variant<
+    op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
+    op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
+    op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
+    op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation,
+    op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
+    op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback,
+    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
+    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
+    op::NoNewPrivs, op::StartInit, op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

@@ -13,16 +13,6 @@
 namespace condroid {
 inline namespace v0 {
 
-/// A detached mount (open_tree(2), fsmount(2)) for a container that is taken. Moved into its place
-/// there; the descriptor is borrowed until the take is done, and of no further use.
-struct TakeMount {
-  HostFd mount = {};
-  GuestPath target = {};  ///< Looked up in the container's root, never through a link.
-  /// Made when it is missing, if the root can be written to.
-  bool create = true;
-  bool operator==(const TakeMount&) const = default;
-};
-
 /// What one container of a Pool is to run. What is not set is as the Spec of the Pool says.
 struct Take {
   std::vector<std::string> argv = {};
@@ -32,7 +22,7 @@ struct Take {
   std::optional<GuestPath> cwd = {};
   std::optional<Stdio> stdio = {};
   std::vector<PassedFd> descriptors = {};
-  std::vector<TakeMount> mounts = {};
+  std::vector<PassedMount> mounts = {};
   /// Written over what the Spec says, in cgroups that the container has.
   Resources resources = {};
   bool operator==(const Take&) const = default;

@@ -144,5 +144,15 @@ struct Root {
   bool operator==(const Root&) const = default;
 };
 
+/// A detached mount (open_tree(2), fsmount(2)) for a container that is set up already. It is moved
+/// into its place there; the descriptor is borrowed until that is done, and of no further use.
+struct PassedMount {
+  HostFd mount = {};
+  GuestPath target = {};  ///< Looked up in the container's root, never through a link.
+  /// Made when it is missing, if the root can be written to.
+  bool create = true;
+  bool operator==(const PassedMount&) const = default;
+};
+
 }  // namespace v0
 }  // namespace condroid

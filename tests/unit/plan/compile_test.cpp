@@ -175,7 +175,10 @@ struct SlotsOf {
   Slots operator()(const op::OpenCgroup& o) const { return {{}, some({o.tasks})}; }
   Slots operator()(const op::EnterProcess&) const { return {}; }
   Slots operator()(const op::EnterRoot& o) const { return {{o.root}, {}}; }
-  Slots operator()(const op::OpenDevpts& o) const { return {{}, {o.to}}; }
+  Slots operator()(const op::OpenInside& o) const { return {some({o.base}), {o.to}}; }
+  Slots operator()(const op::RemoveEntry& o) const { return {{o.base}, {}}; }
+  Slots operator()(const op::OpenNetlink&) const { return {}; }
+  Slots operator()(const op::End&) const { return {}; }
   Slots operator()(const op::OpenDescriptor& o) const {
     return {{}, o.before_clone ? some({o.to}) : all({o.to})};
   }

@@ -769,7 +769,8 @@ TEST_CASE("the command's process dies with the small init", "[program]") {
 // -----------------------------------------------------------------------------------
 
 TEST_CASE("a container's devpts is believed to be one when the kernel says so", "[program]") {
-  const Plan plan = small_plan({op::OpenDevpts{.to = {9}}, op::OpenPty{.devpts = {9}}});
+  const Plan plan = small_plan(
+      {op::OpenInside{.path = "/dev/pts", .devpts = true, .to = {9}}, op::OpenPty{.devpts = {9}}});
   for (const std::uint64_t type : {kernel::devpts_magic, std::uint64_t{0x01021994}}) {
     ChildRun child(plan);
     child.system.before = [&](const Call& c) -> std::optional<long> {
@@ -877,8 +878,9 @@ TEST_CASE("the plans of the tests have every instruction", "[program]") {
   }
   // Of helpers, and those that no plan of today needs but the tests above have.
   using program::Code;
-  for (const Code c : {Code::end, Code::set_owner, Code::send_slots, Code::make_file,
-                       Code::enter_root, Code::open_devpts, Code::park})
+  for (const Code c :
+       {Code::end, Code::set_owner, Code::send_slots, Code::make_file, Code::enter_root,
+        Code::open_inside, Code::park, Code::remove_entry, Code::open_netlink})
     seen.insert(static_cast<unsigned>(c));
   for (unsigned c = 1; c < program::code_count; ++c) {
     INFO("code " << c);

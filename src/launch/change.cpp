@@ -1,0 +1,243 @@
+// Changing a container that runs: what has to be done inside is a launch without a command,
+// attached to it.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "condroid/container.hpp"
+#include "condroid/sys/mount.hpp"
+#include "launch/container_core.hpp"
+#include "launch/engine.hpp"
+#include "plan/paths.hpp"
+#include "sys/netlink.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace detail {
+namespace {
+
+constexpr op::Slot root_slot{3};
+constexpr op::Slot passed_slot{4};
+constexpr op::Slot dir_slot{5};
+
+Error ended(const ContainerCore& c) {
+  return sys_error(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", c.name));
+}
+
+Result<void> check_alive(const ContainerCore* c) {
+  if (c == nullptr)
+    return fail(ESRCH, Step::join_namespace, "the container of a handle that was moved from");
+  if (auto ok = c->check_owner(); !ok) return ok;
+  if (c->exit || wait_for_fd(c->pidfd.get(), POLLIN, 0) > 0) return fail(ended(*c));
+  return {};
+}
+
+/// Such a process, and what it sent up.
+Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
+                               std::vector<Op> by_host, std::vector<Op> by_child) {
+  Plan plan{.name = c.name};
+  plan.ops = std::move(by_host);
+  if (joined.has(Namespace::mount))
+    plan.ops.emplace_back(op::OpenDescriptor{
+        .kind = op::OpenDescriptor::root_of_pid, .number = c.pid.value, .to = root_slot});
+  plan.ops.emplace_back(
+      op::EnterProcess{.pid = c.pid, .pidfd = {c.pidfd.get()}, .namespaces = joined});
+  plan.ops.emplace_back(op::Clone{});
+  plan.ops.emplace_back(op::ArmDeathSignal{});
+  if (joined.has(Namespace::user))
+    plan.ops.emplace_back(op::BecomeRoot{
+        .uid = c.inside.root_uid, .gid = c.inside.root_gid, .groups_may_stay = true});
+  for (Op& o : by_child) plan.ops.push_back(std::move(o));
+  plan.ops.emplace_back(op::End{});
+  LaunchEngine engine(c.runtime, c.zygote, std::make_shared<const Plan>(std::move(plan)), {});
+  if (auto ok = engine.prepare(c.unique_name); !ok) return fail(ok);
+  for (;;) {
+    auto done = engine.step();
+    if (!done) return fail(done);
+    if (*done) {
+      auto fds = engine.take_sent(**done);
+      if (auto exit = (*done)->wait(); !exit) return fail(exit);
+      return fds;
+    }
+    const auto [fd, events] = engine.interest();
+    if (const int e = wait_for_fd(fd.get(), events, engine.timeout()); e < 0)
+      return fail(-e, Step::wait, "poll");
+  }
+}
+
+/// Those that a change of files needs.
+Result<Flags<Namespace>> mounts_of(const ContainerCore& c) {
+  if (!c.inside.namespaces.has(Namespace::mount))
+    return fail(Errc::unsupported, Step::join_namespace,
+                fmt::format("container '{}' shares the host's mounts", c.name),
+                "change those of the host");
+  return c.inside.namespaces & (Namespace::mount | Flags<Namespace>(Namespace::user));
+}
+
+Result<std::string> checked(const GuestPath& path, Step step) {
+  const std::string_view text = path.str();
+  if (text.empty() || text.front() != '/' || text.find('\0') != std::string_view::npos ||
+      goes_up(text) || normalized(text) == "/")
+    return fail(Errc::bad_spec, step, fmt::format("guest path '{}'", text),
+                "an absolute path below '/', without '..'");
+  return normalized(text);
+}
+
+Result<std::string> checked_node(const std::string& name, Step step) {
+  if (name.empty() || name.front() == '/' || name.back() == '/')
+    return fail(Errc::bad_spec, step, fmt::format("device '{}'", name),
+                "a name below /dev: fuse, net/tun");
+  return checked(GuestPath("/dev/" + name), step);
+}
+
+}  // namespace
+}  // namespace detail
+
+using detail::check_alive;
+
+Result<void> Container::add_mount(const PassedMount& what) const {
+  if (auto ok = check_alive(core_.get()); !ok) return ok;
+  auto joined = detail::mounts_of(*core_);
+  if (!joined) return fail(joined);
+  auto target = detail::checked(what.target, Step::resolve_target);
+  if (!target) return fail(target);
+  auto done = detail::inside(
+      *core_, *joined,
+      {op::OpenDescriptor{
+          .kind = op::OpenDescriptor::borrowed, .fd = what.mount, .to = detail::passed_slot}},
+      {op::MountOp{.source = op::MountOp::slot,
+                   .what = fmt::format("descriptor {}", what.mount.number),
+                   .from = detail::passed_slot,
+                   .base = detail::root_slot,
+                   .target = std::move(*target),
+                   .create = what.create}});
+  if (!done) return fail(done);
+  return {};
+}
+
+Result<void> Container::remove_mount(const GuestPath& target) const {
+  if (auto ok = check_alive(core_.get()); !ok) return ok;
+  auto joined = detail::mounts_of(*core_);
+  if (!joined) return fail(joined);
+  auto path = detail::checked(target, Step::remove_entry);
+  if (!path) return fail(path);
+  auto done = detail::inside(
+      *core_, *joined, {}, {op::RemoveEntry{.base = detail::root_slot, .path = std::move(*path)}});
+  if (!done) return fail(done);
+  return {};
+}
+
+Result<void> Container::add_device(const DeviceNode& node, Flags<Allow> allow) const {
+  if (auto ok = check_alive(core_.get()); !ok) return ok;
+  if (!allow.has(Allow::devices))
+    return fail(Errc::bad_spec, Step::make_node, fmt::format("device '{}'", node.name),
+                "this opens the container towards the host: Allow::devices says that it is meant");
+  auto joined = detail::mounts_of(*core_);
+  if (!joined) return fail(joined);
+  auto path = detail::checked_node(node.name, Step::make_node);
+  if (!path) return fail(path);
+  Result<std::vector<Fd>> done;
+  if (!joined->has(Namespace::user)) {
+    done = detail::inside(
+        *core_, *joined, {},
+        {op::OpenInside{.base = detail::root_slot, .path = "/dev", .to = detail::dir_slot},
+         op::MakeNode{.base = detail::dir_slot, .node = node, .host_path = "/dev/" + node.name}});
+  } else {
+    // A node made in a user namespace cannot be opened; the host's, bound, can.
+    auto mount = DetachedMount::clone_tree(HostPath(*path));
+    if (!mount) return fail(mount);
+    struct stat st {};
+    if (::fstat(mount->fd().get(), &st) < 0)
+      return fail(errno, Step::make_node, fmt::format("'{}'", *path));
+    const mode_t kind = node.kind == DeviceNode::block ? S_IFBLK : S_IFCHR;
+    if ((st.st_mode & S_IFMT) != kind || major(st.st_rdev) != node.major ||
+        minor(st.st_rdev) != node.minor)
+      return fail(ENODEV, Step::make_node,
+                  fmt::format("'{}' of the host has another type or number", *path));
+    return add_mount({.mount = {mount->fd().get()}, .target = GuestPath(*path)});
+  }
+  if (!done) return fail(done);
+  return {};
+}
+
+Result<void> Container::remove_device(const std::string& name) const {
+  if (auto ok = check_alive(core_.get()); !ok) return ok;
+  auto joined = detail::mounts_of(*core_);
+  if (!joined) return fail(joined);
+  auto path = detail::checked_node(name, Step::remove_entry);
+  if (!path) return fail(path);
+  auto done = detail::inside(
+      *core_, *joined, {},
+      {op::RemoveEntry{.base = detail::root_slot, .path = std::move(*path), .node = true}});
+  if (!done) return fail(done);
+  return {};
+}
+
+Result<void> Container::resize(const WindowSize& size, unsigned tty) const {
+  if (!core_) return fail(ESRCH, Step::resize_terminal, "a handle that was moved from");
+  const std::string what = tty == 0 ? fmt::format("console of '{}'", core_->name)
+                                    : fmt::format("tty{} of '{}'", tty, core_->name);
+  const bool there = tty == 0 ? core_->console.fd.valid() : tty <= core_->ttys.size();
+  if (!there) return fail(ENODEV, Step::resize_terminal, what);
+  const int fd = tty == 0 ? core_->console.fd.get() : core_->ttys[tty - 1].get();
+  const winsize native{size.rows, size.columns, size.width, size.height};
+  if (::ioctl(fd, TIOCSWINSZ, &native) < 0) return fail(errno, Step::resize_terminal, what);
+  return {};
+}
+
+namespace {
+
+Result<void> move_between(const detail::ContainerCore* core, const std::string& name,
+                          const std::string& as, bool in) {
+  if (auto ok = check_alive(core); !ok) return ok;
+  const std::string what = fmt::format("'{}' {} container '{}'{}", name, in ? "into" : "out of",
+                                       core->name, as.empty() ? "" : fmt::format(" as '{}'", as));
+  if (!core->inside.namespaces.has(Namespace::net))
+    return fail(Errc::unsupported, Step::move_interface, what,
+                "it shares this program's network: there is nothing to move");
+  const std::string path = in ? fmt::format("/proc/{}/ns/net", core->pid.value)
+                              : std::string("/proc/thread-self/ns/net");
+  const Fd to(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!to.valid()) return fail(errno, Step::move_interface, what);
+  int error = 0;
+  const Fd here = detail::open_netlink(error);
+  if (error != 0) return fail(error, Step::move_interface, what);
+  // A socket of the container's namespace, opened with our rights where we have any: the kernel
+  // asks for them in both, as of who opened it. That this works proves that the path was its own,
+  // too.
+  auto facts = core->runtime->get_facts();
+  if (!facts) return fail(facts);
+  Flags<Namespace> joined = Namespace::net;
+  if (!(*facts)->privileged() && core->inside.namespaces.has(Namespace::user))
+    joined |= Namespace::user;
+  auto sent = detail::inside(*core, joined, {}, {op::OpenNetlink{}, op::SendPtys{.count = 1}});
+  if (!sent) return fail(sent);
+  if (sent->size() != 1) return fail(Errc::protocol, Step::move_interface, what);
+  const Fd& there = sent->front();
+  if (const int e = detail::move_interface(in ? here : there, in ? there : here, to, name, as);
+      e != 0)
+    return fail(e, Step::move_interface, what);
+  return {};
+}
+
+}  // namespace
+
+Result<void> Container::move_interface_in(const std::string& name, const std::string& as) const {
+  return move_between(core_.get(), name, as, true);
+}
+Result<void> Container::move_interface_out(const std::string& name, const std::string& as) const {
+  return move_between(core_.get(), name, as, false);
+}
+
+}  // namespace v0
+}  // namespace condroid
