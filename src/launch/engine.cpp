@@ -554,6 +554,14 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
         ++clone;
       vanished_ = false;
       Error e = sys_error(record.error, Step::clone, describe(plan().ops[clone]));
+      for (const Op& o : plan().ops) {
+        const auto* entered = std::get_if<op::EnterProcess>(&o);
+        if (entered == nullptr) continue;
+        // A pid namespace whose first process has ended takes nobody: ENOMEM, pid_namespaces(7).
+        const bool ended = wait_for_fd(entered->pidfd.number, POLLIN, 0) > 0;
+        if (ended || record.error == EPERM || record.error == EINVAL || record.error == ESRCH)
+          e = sys_error(ended ? ESRCH : record.error, Step::join_namespace, describe(o));
+      }
       request_sent_ = false;  // there is no child, and nothing of it for the zygote to undo
       if (!error_ || error_->is(Errc::child_vanished)) error_ = std::move(e);
       feed(Event::refused);

@@ -256,9 +256,32 @@ Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
   return ok;
 }
 
+namespace {
+
+/// Stands still, or is about to.
+bool is_frozen(int dir, bool v2) {
+  const auto says = [dir](const char* name, std::string_view word) {
+    const Fd file(::openat(dir, name, O_RDONLY | O_CLOEXEC));
+    char text[128];
+    const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
+    return n > 0 &&
+           std::string_view(text, static_cast<std::size_t>(n)).find(word) != std::string_view::npos;
+  };
+  // On v2 one says what was asked of it, the other what comes of one above.
+  return v2 ? says("cgroup.freeze", "1") || says("cgroup.events", "frozen 1")
+            : says("freezer.state", "FR");
+}
+
+}  // namespace
+
 Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   Fd dir(::open(o.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}'", o.path));
+  if (is_frozen(dir.get(), o.v2)) {
+    Error e = sys_error(EBUSY, Step::enter_cgroup, fmt::format("'{}' is frozen", o.path));
+    e.hint = "who enters it would stand still, too: thaw it first";
+    return fail(std::move(e));
+  }
   // cgroups(7), "no internal processes": one that has switched controllers on for those below it
   // takes none itself.
   bool below = o.below;

@@ -391,6 +391,18 @@ TEST_CASE("a container that somebody else launched is entered by pid", "[attach]
 
 TEST_CASE("who cannot be entered is named", "[attach][.root]") {
   const TempRoot root;
+  SECTION("a container that is frozen") {
+    Spec spec = payload(root, {"pause"});
+    spec.resources.cgroup = CgroupMode::always;
+    const Container box = launch(spec);
+    for (const std::string& path : own_cgroups())
+      for (const auto& [file, value] :
+           {std::pair{"/cgroup.freeze", "1"}, {"/freezer.state", "FROZEN"}})
+        if (const Fd fd(::open((path + file).c_str(), O_WRONLY | O_CLOEXEC)); fd.valid())
+          condroid::test::write_to(fd, value);
+    CHECK_THAT(failure_of(box.attach(verb({"pause"}))),
+               FailsWith(EBUSY, Step::enter_cgroup, "is frozen"));
+  }
   SECTION("a process that has ended") {
     Forked gone([] { return 0; });
     const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, gone.pid(), 0)));

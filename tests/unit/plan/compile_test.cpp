@@ -1,5 +1,6 @@
 // What is true of every plan, whatever the Spec and the machine.
 #include "condroid/plan.hpp"
+#include "condroid/plan/take.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -299,6 +300,36 @@ TEST_CASE("what an op uses was made by an earlier one", "[plan]") {
       }
     }
   });
+}
+
+TEST_CASE("a container that is parked and taken goes through what a launched one does", "[plan]") {
+  std::size_t compared = 0;
+  for_plans([&](const Case& c) {
+    const auto parked = compile_parked(c.spec, c.facts);
+    if (!parked) {
+      CHECK(to_string(parked.error()).find("a pool has several containers") != std::string::npos);
+      return;
+    }
+    CHECK(std::holds_alternative<op::Park>(parked->plan.ops.back()));
+    CHECK(all_of<op::Exec>(parked->plan).empty());
+    CHECK(all_of<op::SetCredentials>(parked->plan).empty());
+    const auto taken = compile_take(c.spec, {}, *parked, c.facts);
+    REQUIRE(taken);
+    // Further descriptors are opened later, so that registers have other numbers then.
+    if (!c.spec.process.descriptors.empty()) return;
+    const auto by_child = [](const Plan& p) {
+      std::vector<std::string> list;
+      for (const Op& o : p.ops)
+        if (actor_of(o) == op::Actor::child && !std::holds_alternative<op::Park>(o))
+          list.push_back(fmt::format("{} {}", to_string(step_of(o)), describe(o)));
+      return list;
+    };
+    CHECK(by_child(*taken) == by_child(c.plan));
+    CHECK(taken->inside == c.plan.inside);
+    CHECK(taken->stdio == c.plan.stdio);
+    ++compared;
+  });
+  CHECK(compared > 10);
 }
 
 TEST_CASE("a plan has one clone, and ends with exec", "[plan]") {
