@@ -116,6 +116,28 @@ std::vector<AttachTarget::Group> groups_of(std::string_view text, const HostFact
   return out;
 }
 
+/// What a security module says of a process, as the file for it takes it; proc(5), attr.
+Result<void> find_label(AttachTarget& t) {
+  const bool apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0;
+  auto text = read_proc(t.pid, apparmor ? "attr/apparmor/current" : "attr/current");
+  if (!text) {
+    // EINVAL: no module that has labels.
+    return text.error().is_errno(EINVAL) ? Result<void>{} : Result<void>(fail(text));
+  }
+  t.lsm_file = apparmor ? "self/attr/apparmor/exec" : "self/attr/exec";
+  std::string_view label = *text;
+  label = label.substr(0, label.find_first_of(std::string_view("\n\0", 2)));
+  if (apparmor) {
+    if (const auto mode = label.rfind(" ("); mode != std::string_view::npos)
+      label = label.substr(0, mode);  // "profile (enforce)"
+    if (label == "unconfined") return {};
+    t.lsm_label = fmt::format("exec {}", label);
+  } else {
+    t.lsm_label = label;
+  }
+  return {};
+}
+
 Result<AttachTarget> target_of(Pid pid, int pidfd, const HostFacts& facts) {
   AttachTarget t{.name = fmt::format("process-{}", pid.value), .pid = pid, .pidfd = {pidfd}};
   auto namespaces = foreign_namespaces(pid);
@@ -178,6 +200,8 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
                              .path = h.mount_point + detail::runtime_group(*c.runtime, **facts, h) +
                                      "/" + c.zygote->runtime_name() + "/" + c.unique_name});
   }
+  if (what.lsm_label)
+    if (auto ok = detail::find_label(target); !ok) return fail(ok);
   auto plan = compile(what, target, **facts);
   if (!plan) return fail(plan);
   auto engine = std::make_unique<detail::LaunchEngine>(
@@ -212,6 +236,8 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   if (!zygote) return fail(zygote);
   auto target = detail::target_of(pid, pidfd.get(), **facts);
   if (!target) return fail(target);
+  if (what.lsm_label)
+    if (auto ok = detail::find_label(*target); !ok) return fail(ok);
   auto plan = compile(what, *target, **facts);
   if (!plan) return fail(plan);
   auto engine = std::make_unique<detail::LaunchEngine>(

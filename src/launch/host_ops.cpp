@@ -410,8 +410,10 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       }
       return {};
     }
+    case op::OpenDescriptor::directory:
     case op::OpenDescriptor::root_of_pid: {
-      const std::string path = fmt::format("/proc/{}/root", o.number);
+      const std::string path =
+          o.kind == op::OpenDescriptor::directory ? o.path : fmt::format("/proc/{}/root", o.number);
       Fd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
       if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
       give(o.to, std::move(fd));

@@ -62,6 +62,9 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   if ((checks.spec.security.capabilities.bits() & ~CapabilitySet::all().bits()) != 0)
     refusals.bad("capabilities", "has bits that stand for no capability",
                  "use the names that this version's headers have");
+  if (attach.lsm_label && target.lsm_file.empty())
+    refusals.unsupported("lsm_label", "no security module gives processes a label here",
+                         "see /sys/kernel/security/lsm");
   if (attach.cgroup == AttachCgroup::below && !target.launched_here)
     refusals.unsupported("cgroup", "'below' needs a container of this Runtime",
                          "use 'container': the cgroups of the process");
@@ -130,6 +133,12 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
     d.add(op::OpenDescriptor{
         .kind = op::OpenDescriptor::root_of_pid, .number = target.pid.value, .to = root});
   }
+  // The host's own procfs, opened before anybody's mounts are in the way; "self" is whoever asks.
+  const bool labels = attach.lsm_label && !target.lsm_label.empty();
+  if (labels) {
+    d.proc = d.slot();
+    d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::directory, .path = "/proc", .to = d.proc});
+  }
   take_descriptors(d);
   const bool into_cgroup =
       attach.cgroup != AttachCgroup::own && std::ranges::any_of(target.groups, [&](const auto& g) {
@@ -144,6 +153,8 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
     d.add(op::BecomeRoot{
         .uid = shape.ids.first_uid, .gid = shape.ids.first_gid, .groups_may_stay = true});
   open_terminal(d);
+  if (labels)
+    d.add(op::WriteSetting{.proc = d.proc, .path = target.lsm_file, .value = target.lsm_label});
   settle_process(d);
   return std::move(d.plan);
 }

@@ -155,6 +155,8 @@ struct Describe {
                            o.recursive ? ", recursive" : "");
       case op::OpenDescriptor::root_of_pid:
         return fmt::format("root of process {}", o.number);
+      case op::OpenDescriptor::directory:
+        return fmt::format("host directory {}", quoted(o.path));
     }
     return {};
   }

@@ -38,6 +38,9 @@ struct Attach {
   std::optional<CapabilitySet> capabilities = {};
   std::optional<bool> ambient = {};
   std::optional<bool> no_new_privs = {};
+  /// Take over the label that a security module gave to the container's first process; for the
+  /// program that is executed, AppArmor or SELinux. Refused where processes have no labels.
+  bool lsm_label = false;
   /// Of the terminal that Stdio::pty is, from the container's own devpts.
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;
@@ -56,7 +59,11 @@ struct AttachTarget {
     bool operator==(const Group&) const = default;
   };
   std::vector<Group> groups = {};  ///< Ordered by hierarchy.
-  bool launched_here = false;      ///< By this Runtime: cgroups below its own are undone.
+  /// With Attach::lsm_label: what the first process has, and where it is written, below /proc:
+  /// "self/attr/apparmor/exec". Empty: processes have no labels here.
+  std::string lsm_label = {};
+  std::string lsm_file = {};
+  bool launched_here = false;  ///< By this Runtime: cgroups below its own are undone.
   bool operator==(const AttachTarget&) const = default;
 };
 

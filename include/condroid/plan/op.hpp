@@ -97,6 +97,7 @@ struct OpenDescriptor {
     /// A detached copy of the mount of descriptor `fd` (open_tree(2)); recursive if `recursive`.
     tree,
     root_of_pid,  ///< The root directory of process `number`.
+    directory,    ///< The host's directory `path`, O_PATH.
   };
   Kind kind = stdio;
   int number = -1;

@@ -389,6 +389,26 @@ TEST_CASE("a container that somebody else launched is entered by pid", "[attach]
   CHECK(ended(runtime().attach(Pid{other.pid()}, what)).out == "elsewhere\n");
 }
 
+TEST_CASE("a label is taken over, or refused where there is none", "[attach][.root][v2]") {
+  Attach what;
+  what.process.argv = {"/bin/cat", "/proc/self/attr/current"};
+  what.process.stdio = Stdio::capture;
+  what.lsm_label = true;
+  char own[256];
+  const Fd attr(::open("/proc/self/attr/current", O_RDONLY | O_CLOEXEC));
+  const bool labels = attr.valid() && ::read(attr.get(), own, sizeof own) > 0;
+  const Forked other([] {
+    for (;;) ::pause();
+  });
+  if (!labels) {
+    CHECK_THAT(failure_of(runtime().attach(Pid{other.pid()}, what)),
+               FailsWith(Errc::unsupported, Step::compile, "lsm_label"));
+    return;
+  }
+  CHECK(ended(runtime().attach(Pid{other.pid()}, what)).out ==
+        read_file(fmt::format("/proc/{}/attr/current", other.pid())));
+}
+
 TEST_CASE("who cannot be entered is named", "[attach][.root]") {
   const TempRoot root;
   SECTION("a container that is frozen") {
