@@ -244,6 +244,24 @@ TEST_CASE("a pool leaves nothing behind", "[pool][.root][.userns]") {
   CHECK(Surroundings::settled(before) == before);
 }
 
+TEST_CASE("a pool outlives its zygote", "[pool][.root]") {
+  const TempRoot root;
+  const Runtime own = need(Runtime::open(
+      {.state_dir = condroid::HostPath(fmt::format("/tmp/test-pool-{}", ::getpid()))}));
+  Pool pool = need(Pool::open(own, payload(root, {"pause"}), {.size = 2}));
+  need(pool.fill());
+  const pid_t zygote = own.zygote_pid().value;
+  const auto parked = children_of(zygote);
+  REQUIRE(parked.size() == 2);
+  ::kill(zygote, SIGKILL);
+  pollfd waiter{pool.poll_fd().get(), POLLIN, 0};
+  REQUIRE(::poll(&waiter, 1, 10000) == 1);
+  need(pool.fill());
+  CHECK(pool.ready() == 2);
+  for (const pid_t p : parked) CHECK_FALSE(is_alive(p));
+  CHECK(ended(pool.take(verb({"exit", "6"}))).code == 6);
+}
+
 TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
   const TempRoot root;
   int told[2];
