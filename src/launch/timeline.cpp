@@ -6,10 +6,13 @@
 #include <iterator>
 
 #include "condroid/container.hpp"
+#include "launch/json.hpp"
 
 namespace condroid::inline v0 {
 
 namespace {
+
+using detail::json_text;
 
 constexpr std::array<std::string_view, 3> actors = {"host", "zygote", "child"};
 
@@ -19,24 +22,6 @@ std::size_t row_of(std::string_view actor) {
 }
 
 double micros(std::chrono::nanoseconds t) { return static_cast<double>(t.count()) / 1000.0; }
-
-/// Text as it stands between the quotes of a JSON string. Bytes that are no ASCII become '?': paths
-/// need not be UTF-8.
-std::string json_text(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (byte < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
-    } else {
-      out += byte < 0x7f ? c : '?';
-    }
-  }
-  return out;
-}
 
 std::string xml_text(std::string_view text) {
   std::string out;

@@ -19,6 +19,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "launch/embedded.hpp"
 #include "program/kernel.hpp"
 #include "program/syscall.hpp"
 #include "sys/wire.hpp"
@@ -28,13 +29,6 @@ extern const unsigned char condroid_zygote_begin[];
 extern const unsigned char condroid_zygote_end[];
 }
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010U  // Linux 6.3
-#endif
-#ifndef F_SEAL_EXEC
-#define F_SEAL_EXEC 0x0020  // Linux 6.3
-#endif
-
 namespace condroid::inline v0::detail {
 
 namespace {
@@ -43,44 +37,6 @@ std::chrono::nanoseconds monotonic_now() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
   return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
-}
-
-/// The embedded program as an executable file without a name, sealed.
-Result<Fd> zygote_program() {
-  const auto* begin = condroid_zygote_begin;
-  const auto size = static_cast<std::size_t>(condroid_zygote_end - condroid_zygote_begin);
-  const auto write_all = [&](int fd) {
-    for (std::size_t done = 0; done < size;) {
-      const ssize_t n = ::write(fd, begin + done, size - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) return false;
-      done += static_cast<std::size_t>(n);
-    }
-    return true;
-  };
-  Fd memory(::memfd_create("condroid-zygote", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC));
-  if (!memory.valid() && errno == EINVAL)  // before 6.3 there is no such flag
-    memory = Fd(::memfd_create("condroid-zygote", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (memory.valid()) {
-    if (!write_all(memory.get()))
-      return fail(errno, Step::start_zygote, "writing its program to a memfd");
-    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
-    if (::fcntl(memory.get(), F_ADD_SEALS, seals | F_SEAL_EXEC) < 0 &&
-        ::fcntl(memory.get(), F_ADD_SEALS, seals) < 0)
-      return fail(errno, Step::start_zygote, "sealing its program");
-    return memory;
-  }
-  const int first = errno;
-  // Where memfds may not be executed (vm.memfd_noexec): a file without a name, opened again so that
-  // nobody can write it.
-  for (const char* dir : {"/run", "/dev/shm", "/var/tmp", "/tmp"}) {
-    Fd writable(::open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0700));
-    if (!writable.valid() || !write_all(writable.get())) continue;
-    Fd readable(
-        ::open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
-    if (readable.valid()) return readable;
-  }
-  return fail(first, Step::start_zygote, "memfd_create");
 }
 
 struct SpawnJob {
@@ -191,7 +147,8 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
 
   state_dir_ = state_dir;
   remove_state_dir_ = remove_state_dir;
-  auto executable = zygote_program();
+  auto executable = embedded_program({condroid_zygote_begin, condroid_zygote_end},
+                                     "condroid-zygote", Step::start_zygote);
   if (!executable) return fail(executable);
   Fd theirs;
   if (const int e = socket_pair(control_, theirs); e != 0)
