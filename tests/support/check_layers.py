@@ -24,10 +24,11 @@ ARROWS = {
     "program": {"base", "spec", "plan"},
     # Shares headers of the program with the library, nothing else: it is freestanding.
     "zygote": {"program"},
+    "probe": {"program"},
     # The running handle: its header knows nothing of launching; the other way round a launch hands one out.
     "container": {"base", "sys", "spec"},
     "builder": {"base", "spec"},
-    "launch": {"base", "sys", "spec", "plan", "program", "container", "builder"},
+    "launch": {"base", "sys", "spec", "plan", "program", "container", "builder", "probe/format.hpp"},
     "control": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config"},
     "umbrella": {"base", "sys", "spec", "config", "android", "plan", "launch", "container", "builder", "control"},
 }
@@ -40,6 +41,8 @@ TOP = {
     "attach": "launch",
     "pool": "launch",
     "run": "launch",
+    "host": "launch",
+    "registry": "launch",
     "launch": "launch",
     "container": "container",
     "builder": "builder",
@@ -48,7 +51,7 @@ TOP = {
 
 # What the freestanding headers of the program and the zygote may take from outside.
 FREESTANDING = re.compile(r"std(int|def|arg|bool)\.h|type_traits|cstdint|cstddef|asm/unistd\.h|linux/[a-z0-9_/]+\.h")
-FREESTANDING_FILES = ("src/zygote/", "src/program/format.hpp", "src/program/interpreter.hpp")
+FREESTANDING_FILES = ("src/zygote/", "src/probe/", "src/program/format.hpp", "src/program/interpreter.hpp")
 # The C++ library (its headers have neither a folder nor a suffix), fmt and tl::expected.
 PUBLIC = re.compile(r"[a-z_0-9]+|fmt/[a-z]+\.h|tl/expected\.hpp")
 
@@ -130,7 +133,7 @@ class Checker:
             listed = set(re.findall(r"^\s*'([^']+)',$", (self.root / listing).read_text(), re.M))
             for path in sorted((self.root / folder).rglob("*" + suffix)):
                 inside = str(path.relative_to(self.root / folder))
-                if inside not in listed and not inside.startswith("zygote/"):
+                if inside not in listed and not inside.startswith(("zygote/", "probe/")):
                     self.wrong.append(f"{folder}/{inside}: not in {listing}")
 
 
