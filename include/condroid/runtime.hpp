@@ -28,6 +28,7 @@ inline namespace v0 {
 struct Attach;
 class Attaching;
 class Task;
+class Host;
 
 struct RuntimeOptions {
   /// Where the state of running containers is kept. Empty: /run/condroid for a root that may write
@@ -87,6 +88,7 @@ class Runtime {
  private:
   friend class Launch;
   friend class Pool;
+  friend class Host;
   explicit Runtime(std::shared_ptr<detail::RuntimeCore> core) : core_(std::move(core)) {}
   std::shared_ptr<detail::RuntimeCore> core_;
 };
