@@ -33,6 +33,7 @@ std::string_view to_string(Step step) noexcept {
       "read output",
       "detach",
       "sweep",
+      "find container",
       "read program",
       "arm death signal",
       "enter cgroup",

@@ -35,6 +35,7 @@ enum class Step : std::uint8_t {
   read_output,
   detach,
   sweep,
+  find_container,
   // The container's own process, roughly in the order of a launch.
   read_program,
   arm_death_signal,

@@ -11,15 +11,14 @@
 
 #include "condroid/builder.hpp"
 #include "launch/engine.hpp"
+#include "launch/state_file.hpp"
 #include "launch/zygote.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {
 
-namespace {
-
-std::string default_state_dir() {
+std::string detail::default_state_dir() {
   const bool root = ::geteuid() == 0;
   if (root && ::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0) return "/run/condroid";
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
@@ -32,12 +31,11 @@ std::string default_state_dir() {
                                                 : "/tmp/condroid-0";
 }
 
-}  // namespace
-
 Result<Runtime> Runtime::open(RuntimeOptions options) {
   auto core = std::make_shared<detail::RuntimeCore>();
   core->owner = ::getpid();
-  core->state_dir = options.state_dir.empty() ? default_state_dir() : options.state_dir.str();
+  core->state_dir =
+      options.state_dir.empty() ? detail::default_state_dir() : options.state_dir.str();
   while (core->state_dir.size() > 1 && core->state_dir.back() == '/') core->state_dir.pop_back();
   if (core->state_dir[0] != '/')
     return fail(Errc::bad_spec, Step::open_runtime,
