@@ -29,6 +29,7 @@
 
 #include "options.hpp"
 #include "processes.hpp"
+#include "running.hpp"
 #include "terminal.hpp"
 
 using namespace condroid;
@@ -84,7 +85,7 @@ class Run {
     if (!box)
       return box.error().is(Errc::cancelled) && asked_ != 0 ? 128 + asked_ : report(box.error());
     if (!options_.trace.empty() && !write_trace(box->timeline())) return failed;
-    return attend(*box);
+    return options_.detach ? leave(*box) : attend(*box);
   }
 
  private:
@@ -169,6 +170,12 @@ class Run {
   void enter_raw() {
     if (ours_.number() < 0) return;
     if (auto raw = RawMode::enter(FdView(ours_.number()))) raw_.emplace(std::move(*raw));
+  }
+
+  [[nodiscard]] int leave(Container& box) const {
+    if (auto ok = box.detach(); !ok) return report(ok.error());
+    fmt::print("{} {}\n", options_.spec.name, box.pid().value);
+    return 0;
   }
 
   int attend(Container& box) {
@@ -373,6 +380,8 @@ int main(int argc, char** argv) {
   int status = 0;
   auto options = read_options(argc, argv, status);
   if (!options) return status;
+  if (options->ps) return list_running();
+  if (!options->stop.empty()) return stop_running(options->stop);
   if (options->print_spec) {
     fmt::print("{}", print_spec(options->spec));
     return 0;

@@ -348,6 +348,15 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
                  "Ends it after this time (5, 1.5s, 200ms, 2m); exit status 124")
       ->type_name("TIME");
 
+  app.add_flag("--detach", options.detach,
+               "Starts it and leaves it running; prints its name and process");
+
+  app.option_defaults()->group("Running containers");
+  app.add_flag("--ps", options.ps, "Lists those of this user, and ends");
+  app.add_option("--stop", options.stop,
+                 "Ends one: SIGTERM, after ten seconds SIGKILL; a name, an id or a\nprocess")
+      ->type_name("NAME|PID");
+
   app.option_defaults()->group("Isolation");
   app.add_option("--name", name, "Name (default: condroid)")->type_name("NAME");
   app.add_option("--hostname", hostname, "Host name (default: the name)")->type_name("NAME");
@@ -396,6 +405,16 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     else if (!command.empty() && command.front().starts_with('-'))
       throw Mistake(fmt::format("no option '{}'; --help lists what there is", command.front()));
 
+    if (options.ps || !options.stop.empty()) {
+      if (options.ps && !options.stop.empty()) throw Mistake("--ps and --stop do not go together");
+      if (!command.empty()) throw Mistake("--ps and --stop run no command");
+      return options;
+    }
+    if (options.detach && options.tty)
+      throw Mistake("--detach: nobody would be at the terminal of --tty");
+    if (options.detach && !timeout.empty())
+      throw Mistake("--detach: nobody would be there to end it after --timeout");
+
     Spec& spec = options.spec;
     spec.name = "condroid";
     if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text(spec_file));
@@ -431,6 +450,12 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);
     if (!command.empty()) spec.process.argv = command;
     add_environment(spec, env);
+    if (options.detach) {
+      // Whoever reads our output waits for its end, which would be the container's.
+      for (Stream* stream :
+           {&spec.process.stdio.in, &spec.process.stdio.out, &spec.process.stdio.err})
+        if (stream->kind == Stream::inherit) *stream = Stream::null;
+    }
     if (options.tty) {
       spec.terminal.console = true;
       if (const char* term = std::getenv("TERM"); term != nullptr && term[0] != 0)

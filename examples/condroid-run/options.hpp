@@ -11,6 +11,9 @@ struct Options {
   bool tty = false;
   bool dry_run = false;
   bool print_spec = false;
+  bool detach = false;
+  bool ps = false;                       ///< Lists what runs, and ends.
+  std::string stop;                      ///< Ends a container by name, id or pid; empty: none.
   std::chrono::milliseconds timeout{0};  ///< Of the whole run; 0: none.
   std::string stop_before;               ///< An op, as Plan::find takes it; empty: none.
   std::string trace;                     ///< File; empty: none.

@@ -135,3 +135,13 @@ pid_t command_below(pid_t init) {
   }
   return 0;
 }
+
+std::vector<pid_t> tree_below(pid_t first) {
+  const auto all = all_processes();
+  std::vector<pid_t> tree{first};
+  // One that is added is looked at in its turn.
+  for (std::size_t i = 0; i < tree.size(); ++i)
+    for (const auto& [pid, process] : all)
+      if (process.parent == tree[i] && pid != first) tree.push_back(pid);
+  return tree;
+}

@@ -32,3 +32,6 @@ class Sleep {
 
 /// The command below a container's small init: its process 2; 0 if there is none any more.
 [[nodiscard]] pid_t command_below(pid_t init);
+
+/// A process and all that descend from it, as /proc shows them now.
+[[nodiscard]] std::vector<pid_t> tree_below(pid_t first);

@@ -216,6 +216,13 @@ class Statuses(Case):
             (["--set", "nonsense", "--", "true"], "line 1: nonsense"),
             (["--spec", "/etc/passwd", "--", "true"], " more lines"),
             (["--spec", "/etc", "--", "true"], "cannot read '/etc'"),
+            (["--stop", "nobody-of-that-name"], "find container: 'nobody-of-that-name'"),
+            (["--stop", ""], "--stop: is empty"),
+            (["--stop", "a", "--ps"], "--ps and --stop"),
+            (["--ps", "--", "true"], "run no command"),
+            (["--detach", "--tty", "--", "true"], "--tty"),
+            (["--detach", "--timeout", "1", "--", "true"], "--timeout"),
+            (["--detach", "--rootfs", "/no/such/dir", "--", "true"], "/no/such/dir"),
         ]:
             with self.subTest(args):
                 status, out, err = run(*args)
@@ -868,6 +875,57 @@ class Debian(Case):
                                "--", "/bin/sh", "-c", "touch /etc/x && stat -c %u:%g /etc/x /etc/passwd && cat /proc/self/uid_map")
         self.assertEqual((status, out.split()), (0, ["0:0", "0:0", "0", "100000", "65536"]), err)
         self.assertEqual(before, self.fingerprint(self.root))
+
+
+class Running(unittest.TestCase):
+    """Containers that nobody waits for."""
+
+    def detached(self, name, *command):
+        status, out, err = run("--detach", "--name", name, "--", *command)
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, rf"^{name} [0-9]+\n$")
+        pid = int(out.split()[1])
+        self.addCleanup(lambda: os.path.exists(f"/proc/{pid}") and run("--stop", str(pid)))
+        return pid
+
+    def listed(self, name):
+        status, out, err = run("--ps")
+        self.assertEqual((status, err), (0, ""))
+        lines = out.splitlines()
+        self.assertRegex(lines[0], r"^NAME +PID +AGE +STATE +MEMORY +COMMAND$")
+        return [line.split(maxsplit=5) for line in lines[1:] if line.split()[0] == name]
+
+    def test_one_is_left_listed_and_stopped(self):
+        name = f"left-{os.getpid()}"
+        pid = self.detached(name, "/bin/sleep", "1000")
+        [row] = self.listed(name)
+        self.assertEqual((row[1], row[3], row[5]), (str(pid), "running", "/bin/sleep 1000"))
+        self.assertRegex(row[2], r"^[0-9]+s$")
+        self.assertRegex(row[4], r"^[0-9.]+[KM]$")
+        self.assertEqual(run("--stop", name), (0, "", ""))
+        self.assertEqual(self.listed(name), [])
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+
+    def test_of_two_of_one_name_none_is_stopped(self):
+        name = f"twin-{os.getpid()}"
+        pids = [self.detached(name, "/bin/sleep", "1000") for _ in range(2)]
+        self.assertEqual([row[1] for row in self.listed(name)], [str(p) for p in pids])
+        status, out, err = run("--stop", name)
+        self.assertEqual((status, out), (125, ""))
+        for pid in pids:
+            self.assertIn(f"(process {pid})", err)
+        self.assertEqual(run("--stop", str(pids[0])), (0, "", ""))
+        self.assertEqual(run("--stop", name), (0, "", ""))
+        self.assertEqual(self.listed(name), [])
+
+    def test_one_that_is_waited_for_is_listed_too(self):
+        name = f"waited-{os.getpid()}"
+        with subprocess.Popen([RUN, "--name", name, "--", "/bin/sh", "-c", "trap 'exit 7' TERM; echo ready; sleep 1000 & wait"],
+                              stdout=subprocess.PIPE, text=True) as program:
+            self.assertEqual(program.stdout.readline(), "ready\n")
+            self.assertEqual(len(self.listed(name)), 1)
+            self.assertEqual(run("--stop", name), (0, "", ""))
+            self.assertEqual(program.wait(timeout=20), 7)
 
 
 class ZNothing(unittest.TestCase):
