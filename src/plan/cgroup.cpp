@@ -169,6 +169,17 @@ void set_raw(Groups& groups, const Resources& r, Refusals& refusals) {
   }
 }
 
+/// Where something is counted, as far as this user may.
+void need_counting(Groups& groups, const HostFacts& facts) {
+  const auto may = [&](std::optional<std::size_t> hierarchy) {
+    return hierarchy && facts.cgroups[*hierarchy].writable;
+  };
+  for (const std::string_view controller : {"cpu", "cpuacct", "memory", "io", "blkio", "pids"})
+    if (may(groups.find(controller))) groups.need(controller, "resources.cgroup");
+  // Pressure, and what happens to a cgroup, are there without a controller.
+  if (const auto v2 = groups.v2(); may(v2)) groups.need(*v2, "resources.cgroup");
+}
+
 }  // namespace
 
 std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, const Shape& shape,
@@ -183,6 +194,8 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
   set_processors(groups, r);
   set_raw(groups, r, refusals);
 
+  if (r.cgroup == CgroupMode::measured) need_counting(groups, facts);
+
   const bool mounted = std::ranges::any_of(
       spec.mounts, [](const Mount& m) { return std::holds_alternative<CgroupMount>(m); });
   if (mounted)
@@ -194,9 +207,9 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
   // With a pid namespace of its own, the end of pid 1 is the end of all; otherwise only a cgroup
   // knows who belongs to it.
   const bool for_kill = !shape.own(Namespace::pid);
-  if ((r.cgroup == CgroupMode::always || for_kill) && groups.empty()) {
-    const std::string_view field =
-        for_kill && r.cgroup != CgroupMode::always ? "namespaces" : "resources.cgroup";
+  const bool asked = r.cgroup == CgroupMode::always || r.cgroup == CgroupMode::measured;
+  if ((asked || for_kill) && groups.empty()) {
+    const std::string_view field = for_kill && !asked ? "namespaces" : "resources.cgroup";
     auto any = groups.v2();
     for (std::size_t i = 0; !any && i < facts.cgroups.size(); ++i)
       if (facts.cgroups[i].writable) any = i;

@@ -181,6 +181,7 @@ struct EnumNames<CgroupMode> {
   static constexpr auto table = std::to_array<EnumName<CgroupMode>>({
       {automatic, "automatic"},
       {always, "always"},
+      {measured, "measured"},
       {never, "never"},
   });
 };

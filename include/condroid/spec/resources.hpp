@@ -24,6 +24,8 @@ struct CgroupSetting {
 enum class CgroupMode : std::uint8_t {
   automatic,  ///< When a limit, a cgroup mount or a shared pid namespace needs one.
   always,
+  measured,  ///< One in each hierarchy that counts something; what this user may not have is left
+             ///< out.
   never,
 };
 

@@ -82,6 +82,7 @@ const std::vector<std::function<void(Spec&)>>& changes() {
         s.resources.settings = {{"cgroup.max.depth", "3", true}};
       },
       [](Spec& s) { s.resources.cgroup = CgroupMode::always; },
+      [](Spec& s) { s.resources.cgroup = CgroupMode::measured; },
       [](Spec& s) { s.security.capabilities = CapabilitySet::all(); },
       [](Spec& s) {
         s.security.sysctls = {{"net.ipv4.ip_forward", "1"}};
@@ -374,6 +375,41 @@ TEST_CASE("rights are given up after all that needs them", "[plan]") {
       CHECK(all_of<op::MountOp>(p).size() <= 1);  // the procfs for settings, attached to nothing
     }
   });
+}
+
+TEST_CASE("measured is a cgroup wherever something is counted", "[plan]") {
+  Spec s;
+  s.process.argv = {"true"};
+  s.resources.cgroup = CgroupMode::measured;
+  const auto made = [&](const HostFacts& facts) {
+    std::vector<std::string> list;
+    const auto plan = compile(s, facts);
+    REQUIRE(plan);
+    for (const auto* c : all_of<op::CreateCgroup>(*plan)) {
+      std::string line = facts.cgroups[c->hierarchy].mount_point;
+      if (c->v2)
+        for (const std::string& controller : c->controllers) line += " " + controller;
+      list.push_back(line);
+    }
+    return list;
+  };
+  using List = std::vector<std::string>;
+  CHECK(made(condroid::test::root_on_v2()) == List{"/sys/fs/cgroup cpu memory io pids"});
+  CHECK(made(condroid::test::root_on_hybrid()) ==
+        List{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids",
+             "/sys/fs/cgroup/unified"});
+  SECTION("what this user may not have is left out") {
+    HostFacts facts = condroid::test::root_on_hybrid();
+    for (auto& h : facts.cgroups) h.writable = h.v2;
+    CHECK(made(facts) == List{"/sys/fs/cgroup/unified"});
+  }
+  SECTION("nothing at all is a refusal") {
+    HostFacts facts = condroid::test::root_on_hybrid();
+    for (auto& h : facts.cgroups) h.writable = false;
+    const auto refused = compile(s, facts);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().subject.find("resources.cgroup") != std::string::npos);
+  }
 }
 
 TEST_CASE("every cgroup that is made is filled, entered and removed", "[plan]") {
