@@ -30,6 +30,7 @@ std::string_view to_string(Step step) noexcept {
       "kill",
       "signal",
       "freeze",
+      "measure",
       "read output",
       "detach",
       "sweep",

@@ -19,6 +19,7 @@
 #include "condroid/spec/devices.hpp"
 #include "condroid/spec/mount.hpp"
 #include "condroid/spec/security.hpp"
+#include "condroid/stats.hpp"
 #include "condroid/sys/fd.hpp"
 #include "condroid/sys/pty.hpp"
 #include "condroid/units.hpp"
@@ -202,6 +203,12 @@ class Container {
   /// The way back.
   [[nodiscard]] Result<void> move_interface_out(const std::string& name,
                                                 const std::string& as = {}) const;
+
+  /// What it uses now. For more than one look stats_reader() is cheaper.
+  /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::measured has all
+  /// of them; ESRCH when it has ended: what it used is in the Exit.
+  [[nodiscard]] Result<Stats> stats() const;
+  [[nodiscard]] Result<StatsReader> stats_reader() const;
 
   /// How the launch went, step by step; empty without LaunchOptions::trace.
   [[nodiscard]] const Timeline& timeline() const;

@@ -32,6 +32,7 @@ enum class Step : std::uint8_t {
   kill,
   signal,
   freeze,
+  measure,
   read_output,
   detach,
   sweep,

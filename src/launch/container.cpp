@@ -474,6 +474,20 @@ std::vector<FdView> Container::ttys() const {
 std::string Container::console_output() const {
   return core_ ? core_->console.text : std::string{};
 }
+Result<StatsReader> Container::stats_reader() const {
+  if (!core_) return moved_away(Step::measure);
+  return core_->stats_reader();
+}
+Result<Stats> Container::stats() const {
+  auto reader = stats_reader();
+  if (!reader) return fail(reader);
+  Stats now;
+  const auto there = reader->read(now);
+  if (there && !*there)
+    return fail(ESRCH, Step::measure, fmt::format("container '{}' has ended", core_->name));
+  if (!there) return fail(Result<bool>(there));
+  return now;
+}
 const Timeline& Container::timeline() const {
   static const Timeline none;
   return core_ ? core_->timeline : none;

@@ -47,6 +47,7 @@ class ContainerCore {
   /// Sends the signal; whether the first process is one that never gets it.
   [[nodiscard]] bool signal_and_look(int number, int& error);
   void end(Exit exit);
+  [[nodiscard]] Result<StatsReader> stats_reader() const;
 
   pid_t owner = 0;
   std::shared_ptr<RuntimeCore> runtime;
@@ -58,7 +59,7 @@ class ContainerCore {
   Fd exit_socket;
   Fd status_socket;  ///< Of the small init.
   std::uint32_t live = 0;
-  std::vector<std::pair<std::size_t, int>> parents;  ///< For when the zygote is lost.
+  std::vector<std::pair<std::size_t, int>> parents;  ///< Where its cgroups are, by hierarchy.
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;

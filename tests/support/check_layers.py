@@ -45,6 +45,7 @@ TOP = {
     "registry": "launch",
     "launch": "launch",
     "container": "container",
+    "stats": "container",
     "builder": "builder",
     "condroid": "umbrella",
 }
