@@ -70,10 +70,19 @@ struct Exit {
   int code = 0;
   Signal signal = {};
   bool core_dumped = false;
-  bool out_of_memory = false;  ///< The kernel killed something in it for its memory limit.
+  bool out_of_memory = false;         ///< The kernel killed something in it for lack of memory.
+  std::uint64_t oom_kills = 0;        ///< How often it did.
+  std::uint64_t pids_limit_hits = 0;  ///< How often a fork was refused for Resources::pids_max.
   std::chrono::microseconds user_time{0};
   std::chrono::microseconds system_time{0};
-  Bytes peak_rss = {};                           ///< Of its largest process that was waited for.
+  Bytes peak_rss = {};  ///< Of its largest process that was waited for.
+  /// Of everything that was in it, as its cgroups counted; unset where none did. docs/measures.md
+  std::optional<CpuTime> cpu_time = {};
+  std::optional<Bytes> peak_memory = {};
+  std::optional<std::uint64_t> peak_pids = {};
+  std::chrono::nanoseconds launch_time{0};       ///< From Runtime::start or launch to the command.
+  std::chrono::nanoseconds run_time{0};          ///< From then to its end.
+  Timeline timeline = {};                        ///< As Container::timeline().
   std::string out = {};                          ///< Captured standard output.
   std::string err = {};                          ///< Captured standard error.
   std::uint64_t dropped = 0;                     ///< Captured bytes beyond the limit.
@@ -86,7 +95,7 @@ struct Exit {
   }
 };
 
-/// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory".
+/// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory, pids limit hit 3 times".
 [[nodiscard]] std::string to_string(const Exit& exit);
 
 /// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked

@@ -138,6 +138,8 @@ void ContainerCore::end(Exit e) {
   e.cleanup_errors.insert(e.cleanup_errors.end(), late.begin(), late.end());
   pin.reset();
   if (zygote->alive()) zygote->give_back_live(live);
+  e.launch_time = executed - began;
+  e.timeline = timeline;
   exit = std::move(e);
 }
 
@@ -177,6 +179,7 @@ Result<std::optional<Exit>> ContainerCore::step() {
     (void)wait_for_fd(pidfd.get(), POLLIN, 5000);
     e.kind = Exit::lost;
     e.signal = Signal{SIGKILL};
+    take_figures_ourselves(e);
     for (const auto& [hierarchy, dir] : parents)
       if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
         e.cleanup_errors.push_back(
@@ -218,7 +221,9 @@ Result<std::optional<Exit>> ContainerCore::step() {
   e.user_time = micros(usage.ru_utime);
   e.system_time = micros(usage.ru_stime);
   e.peak_rss = Bytes{static_cast<std::uint64_t>(usage.ru_maxrss) << 10U};
-  e.out_of_memory = record.oom_kills > 0;
+  take_figures(record.figures, e);
+  e.run_time =
+      std::max(std::chrono::nanoseconds(record.ended) - executed, std::chrono::nanoseconds{0});
   if (record.error != 0)
     e.cleanup_errors.push_back(to_string(sys_error(
         record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
@@ -345,6 +350,10 @@ std::string to_string(const Exit& e) {
       break;
   }
   if (e.out_of_memory) text += ", out of memory";
+  if (e.pids_limit_hits == 1)
+    text += ", pids limit hit once";
+  else if (e.pids_limit_hits > 1)
+    text += fmt::format(", pids limit hit {} times", e.pids_limit_hits);
   for (const auto& c : e.cleanup_errors) text += "; also: " + c;
   return text;
 }

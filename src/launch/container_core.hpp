@@ -1,6 +1,7 @@
 // What a Container holds. Private.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -47,6 +48,10 @@ class ContainerCore {
   /// Sends the signal; whether the first process is one that never gets it.
   [[nodiscard]] bool signal_and_look(int number, int& error);
   void end(Exit exit);
+  /// Into `exit` and `final_figures`.
+  void take_figures(const program::Figures& figures, Exit& exit);
+  /// The cgroups of a container whose zygote did not say what they count.
+  void take_figures_ourselves(Exit& exit);
   [[nodiscard]] Result<StatsReader> stats_reader() const;
 
   pid_t owner = 0;
@@ -76,6 +81,9 @@ class ContainerCore {
   bool detached = false;
   std::optional<int> init_status;  ///< The command's wait status, from the small init.
   std::optional<Exit> exit;
+  program::Figures final_figures{};      ///< What the end said.
+  std::chrono::nanoseconds began{0};     ///< Of the launch; steady_clock.
+  std::chrono::nanoseconds executed{0};  ///< When the host knew of the command's execution.
   std::vector<std::string> late;
   Inside inside;  ///< For what is attached later.
   Timeline timeline;

@@ -752,6 +752,8 @@ void LaunchEngine::finish() {
     core->console.log = std::move(console_log_);
   }
   for (std::size_t i = first_tty; i < ptys_.size(); ++i) core->ttys.push_back(std::move(ptys_[i]));
+  core->began = began_.time_since_epoch();
+  core->executed = now_ns();
   if (options_.trace) core->timeline = make_timeline();
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;

@@ -32,6 +32,8 @@ struct Made {
   std::uint64_t hierarchies = 0;  // bit per hierarchy with a cgroup of ours
   std::uint64_t v2 = 0;
   std::uint64_t memory = 0;
+  std::uint64_t pids = 0;
+  std::uint64_t cpuacct = 0;
   // hierarchy, descriptor of the runtime's cgroup in it
   std::vector<std::pair<std::size_t, int>> parents;
   // hierarchy, descriptor of the container's cgroup

@@ -209,6 +209,8 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     return std::find(names.begin(), names.end(), c) != names.end();
   };
   if (has("memory")) made_.memory |= bit;
+  if (has("pids")) made_.pids |= bit;
+  if (has("cpuacct")) made_.cpuacct |= bit;
   if (!h.v2 && has("cpuset")) {
     // A v1 cpuset starts without processors and memory nodes, and nothing may enter it.
     for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {

@@ -209,6 +209,9 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.cgroups = made_.hierarchies;
   request_.v2 = made_.v2;
   request_.memory = made_.memory;
+  request_.pids = made_.pids;
+  // Every cgroup of v2 counts it, with or without a controller.
+  request_.cpu = made_.v2 != 0 ? made_.v2 : made_.cpuacct;
   if (made_.cgroup >= 0) request_.flags |= program::request_into_cgroup;
   if (holds) request_.flags |= program::request_hold;
   if (may_share_memory(plan(), made_.memory != 0, static_cast<bool>(options_.on_event)) &&

@@ -1,4 +1,4 @@
-// Reading what counts.
+// Reading what counts, and the figures of an Exit.
 #include "condroid/stats.hpp"
 
 #include <fcntl.h>
@@ -114,6 +114,45 @@ Result<StatsReader> ContainerCore::stats_reader() const {
     }
   if (reader.files_.empty()) return fail(nothing_counted(subject + " is in no cgroup that counts"));
   return reader;
+}
+
+void ContainerCore::take_figures(const program::Figures& figures, Exit& e) {
+  using program::Figure;
+  final_figures = figures;
+  e.oom_kills = figures.get(Figure::oom_kills);
+  e.out_of_memory = e.oom_kills > 0;
+  e.pids_limit_hits = figures.get(Figure::pids_limit_hits);
+  if (figures.has(Figure::peak_memory)) e.peak_memory = Bytes{figures.get(Figure::peak_memory)};
+  if (figures.has(Figure::peak_pids)) e.peak_pids = figures.get(Figure::peak_pids);
+  const auto time = [&](Figure f) {
+    return std::chrono::microseconds(static_cast<std::int64_t>(figures.get(f)));
+  };
+  if (figures.has(Figure::cpu_total))
+    e.cpu_time = CpuTime{time(Figure::cpu_total), time(Figure::cpu_user), time(Figure::cpu_system)};
+}
+
+void ContainerCore::take_figures_ourselves(Exit& e) {
+  using program::Figure;
+  program::Figures figures{};
+  Stats now;
+  if (const auto reader = parents.empty() ? Result<StatsReader>{} : stats_reader();
+      reader && reader->read(now).value_or(false)) {
+    const auto micros = [](std::chrono::microseconds t) {
+      return static_cast<std::uint64_t>(t.count());
+    };
+    if (now.cpu) {
+      figures.raise(Figure::cpu_total, micros(now.cpu->total));
+      figures.raise(Figure::cpu_user, micros(now.cpu->user));
+      figures.raise(Figure::cpu_system, micros(now.cpu->system));
+    }
+    if (now.memory && now.memory->peak) figures.raise(Figure::peak_memory, now.memory->peak->value);
+    if (now.memory && now.memory->oom_kills)
+      figures.raise(Figure::oom_kills, *now.memory->oom_kills);
+    if (now.pids && now.pids->peak) figures.raise(Figure::peak_pids, *now.pids->peak);
+    if (now.pids && now.pids->limit_hits)
+      figures.raise(Figure::pids_limit_hits, *now.pids->limit_hits);
+  }
+  take_figures(figures, e);
 }
 
 }  // namespace detail

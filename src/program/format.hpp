@@ -250,8 +250,11 @@ struct Request {
   uint32_t joins;  ///< How many namespaces a helper joins before it clones.
   /// clone: bit per hierarchy with a cgroup to be removed; adopt: the hierarchy's index.
   uint64_t cgroups;
-  uint64_t v2;      ///< Bit per hierarchy; adopt: 1 if it is v2.
-  uint64_t memory;  ///< Bit of the hierarchy that counts out-of-memory kills.
+  uint64_t v2;  ///< Bit per hierarchy; adopt: 1 if it is v2.
+  /// Bits of the hierarchies that count memory, tasks, processor time.
+  uint64_t memory;
+  uint64_t pids;
+  uint64_t cpu;
   uint32_t program_size;
   uint32_t reserved;
   /// CLONE_NEW* bits: the one descriptor of `joins` is a pidfd, whose namespaces of these kinds are
@@ -271,6 +274,33 @@ enum class StartPart : int32_t {
   state_file,  ///< Making, sizing, locking or mapping the file.
 };
 
+/// What cgroups say of a container at its end.
+enum class Figure : uint32_t {
+  oom_kills,
+  memory_low,
+  memory_high,
+  memory_max,
+  pids_limit_hits,
+  peak_memory,  ///< Bytes.
+  peak_pids,
+  cpu_total,  ///< Microseconds, as the next two.
+  cpu_user,
+  cpu_system,
+  count_,
+};
+struct Figures {
+  uint64_t known;  ///< A bit per Figure.
+  uint64_t values[static_cast<unsigned>(Figure::count_)];
+
+  [[nodiscard]] bool has(Figure f) const { return ((known >> static_cast<unsigned>(f)) & 1U) != 0; }
+  [[nodiscard]] uint64_t get(Figure f) const { return values[static_cast<unsigned>(f)]; }
+  /// None of them falls. Of two looks the later may find less: a cgroup that is gone.
+  void raise(Figure f, uint64_t value) {
+    known |= uint64_t{1} << static_cast<unsigned>(f);
+    if (values[static_cast<unsigned>(f)] < value) values[static_cast<unsigned>(f)] = value;
+  }
+};
+
 /// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`,
 /// when the host let go and only detached containers are left. The others on a launch's exit
 /// socket.
@@ -284,7 +314,8 @@ struct Record {
   int32_t status;      ///< exited: exit code or signal.
   int32_t undo_error;  ///< exited: errno of the first cgroup that could not be removed.
   uint32_t undo_hierarchy;
-  uint64_t oom_kills;
+  Figures figures;
+  uint64_t ended;       ///< exited: when, in nanoseconds of CLOCK_MONOTONIC.
   uint64_t rusage[18];  ///< The kernel's struct rusage.
 };
 

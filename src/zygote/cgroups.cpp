@@ -112,28 +112,59 @@ void remove_deep(int top, bool kill) {
   close(static_cast<int>(at));
 }
 
+/// What one small file of a cgroup says, ended by 0; nothing when there is none.
+struct Text {
+  char bytes[512];
+  Text(int dir, const char* file) {
+    const long fd = call(__NR_openat, dir, file, o_rdonly | o_cloexec);
+    const long n = fd < 0 ? 0 : call(__NR_read, fd, bytes, sizeof bytes - 1);
+    if (fd >= 0) close(static_cast<int>(fd));
+    bytes[n > 0 ? n : 0] = 0;
+  }
+};
+
+/// A number at `p`, into the figure; nothing where there is none.
+void take_number(const char* p, Figures& figures, Figure figure, uint64_t divisor = 1) {
+  if (*p < '0' || *p > '9') return;
+  uint64_t value = 0;
+  for (; *p >= '0' && *p <= '9'; ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
+  figures.raise(figure, value / divisor);
+}
+
 /// The number after `key` in a flat keyed file like memory.events.
-uint64_t read_key(int dir, const char* file, const char* key) {
-  const long fd = call(__NR_openat, dir, file, o_rdonly | o_cloexec);
-  if (fd < 0) return 0;
-  char text[512];
-  const long n = call(__NR_read, fd, text, sizeof text - 1);
-  close(static_cast<int>(fd));
-  if (n <= 0) return 0;
-  text[n] = 0;
-  for (char* line = text; *line != 0;) {
+void take_key(const Text& text, const char* key, Figures& figures, Figure figure) {
+  for (const char* line = text.bytes; *line != 0;) {
     const char* k = key;
-    char* p = line;
+    const char* p = line;
     while (*k != 0 && *p == *k) ++p, ++k;
-    if (*k == 0 && *p == ' ') {
-      uint64_t value = 0;
-      for (++p; *p >= '0' && *p <= '9'; ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
-      return value;
-    }
+    if (*k == 0 && *p == ' ') return take_number(p + 1, figures, figure);
     while (*line != 0 && *line != '\n') ++line;
     if (*line != 0) ++line;
   }
-  return 0;
+}
+
+void take_memory(int dir, bool v2, Figures& f) {
+  const Text events(dir, v2 ? "memory.events" : "memory.oom_control");
+  take_key(events, "oom_kill", f, Figure::oom_kills);
+  take_number(Text(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes").bytes, f,
+              Figure::peak_memory);
+  if (!v2) return;
+  take_key(events, "low", f, Figure::memory_low);
+  take_key(events, "high", f, Figure::memory_high);
+  take_key(events, "max", f, Figure::memory_max);
+}
+
+void take_cpu(int dir, bool v2, Figures& f) {
+  if (v2) {
+    const Text stat(dir, "cpu.stat");
+    take_key(stat, "usage_usec", f, Figure::cpu_total);
+    take_key(stat, "user_usec", f, Figure::cpu_user);
+    take_key(stat, "system_usec", f, Figure::cpu_system);
+  } else {
+    take_number(Text(dir, "cpuacct.usage").bytes, f, Figure::cpu_total, 1000);
+    take_number(Text(dir, "cpuacct.usage_user").bytes, f, Figure::cpu_user, 1000);
+    take_number(Text(dir, "cpuacct.usage_sys").bytes, f, Figure::cpu_system, 1000);
+  }
 }
 }  // namespace
 
@@ -163,18 +194,23 @@ long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
   return again == -e_noent ? 0 : again;
 }
 
-uint64_t oom_kills(uint32_t i) {
+void take_figures(uint32_t i, Figures& figures) {
   const Container& c = containers[i];
-  for (unsigned h = 0; h < max_hierarchies; ++h) {
-    if (((c.memory >> h) & 1U) == 0 || !adopted[h]) continue;
+  const uint64_t counting = (c.memory | c.pids | c.cpu) & c.cgroups;
+  for (unsigned h = 0; h < max_hierarchies && (counting >> h) != 0; ++h) {
+    if (((counting >> h) & 1U) == 0 || !adopted[h]) continue;
     Path path;
-    path.add(header().runtime)
-        .add("/")
-        .add(live(i).name)
-        .add(parent_v2[h] ? "/memory.events" : "/memory.oom_control");
-    return read_key(parents[h], path.text, "oom_kill");
+    path.add(header().runtime).add("/").add(live(i).name);
+    const int dir = static_cast<int>(call(__NR_openat, parents[h], path.text, open_directory));
+    if (dir < 0) continue;
+    if (((c.memory >> h) & 1U) != 0) take_memory(dir, parent_v2[h], figures);
+    if (((c.pids >> h) & 1U) != 0) {
+      take_key(Text(dir, "pids.events"), "max", figures, Figure::pids_limit_hits);
+      take_number(Text(dir, "pids.peak").bytes, figures, Figure::peak_pids);
+    }
+    if (((c.cpu >> h) & 1U) != 0) take_cpu(dir, parent_v2[h], figures);
+    close(dir);
   }
-  return 0;
 }
 
 long undo_cgroups(uint32_t i, uint32_t* where) {

@@ -289,6 +289,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   c.cgroups = request.cgroups;
   c.v2 = request.v2;
   c.memory = request.memory;
+  c.pids = request.pids;
+  c.cpu = request.cpu;
   ++live_count;
 
   record.kind = RecordKind::cloned;

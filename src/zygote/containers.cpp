@@ -61,6 +61,8 @@ Pending pending[64];
 }  // namespace
 
 void finish(uint32_t i, Record& record) {
+  // Of what outlives the first process, too: again at each try.
+  take_figures(i, record.figures);
   uint32_t where = 0;
   const long e = undo_cgroups(i, &where);
   Container& c = containers[i];
@@ -108,7 +110,9 @@ void reap(uint32_t i) {
   if (e < 0) record.error = static_cast<int32_t>(-e);
   record.code = info.code;
   record.status = info.status;
-  if (c.memory != 0) record.oom_kills = oom_kills(i);
+  Timespec now{};
+  call(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &now);
+  record.ended = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);
   const int pidfd = c.pidfd;
   c.pidfd = -1;
   finish(i, record);  // first: somebody waits for it

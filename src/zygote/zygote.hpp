@@ -61,6 +61,8 @@ struct Container {
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
+  uint64_t pids;
+  uint64_t cpu;
 };
 
 extern Container containers[max_live];  // zero pages until used
@@ -88,8 +90,8 @@ inline void close(int fd) {
 /// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs
 /// there.
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth);
-/// How often the kernel killed something of a container for its memory limit.
-uint64_t oom_kills(uint32_t i);
+/// What the cgroups that a container still has say of it.
+void take_figures(uint32_t i, Figures& figures);
 /// Removes what is left of a container's cgroups. 0 when nothing is left; else `where` is the
 /// hierarchy of the first error.
 long undo_cgroups(uint32_t i, uint32_t* where);

@@ -19,6 +19,14 @@ TEST_CASE("an exit tells code, signal, core dump and memory apart", "[launch]") 
         "killed by signal 11 (SIGSEGV), core dumped");
   CHECK(to_string(Exit{.kind = Exit::signaled, .signal = {40}}) == "killed by signal 40");
   CHECK(to_string(Exit{.kind = Exit::lost}) == "lost with its zygote");
+  CHECK(to_string(Exit{.kind = Exit::signaled,
+                       .signal = {SIGKILL},
+                       .out_of_memory = true,
+                       .oom_kills = 2,
+                       .pids_limit_hits = 3}) ==
+        "killed by signal 9 (SIGKILL), out of memory, pids limit hit 3 times");
+  CHECK(to_string(Exit{.code = 1, .pids_limit_hits = 1}) ==
+        "exited with status 1, pids limit hit once");
   // Something in it was killed for its memory, and the command made the best of it.
   CHECK(to_string(Exit{.code = 1, .out_of_memory = true}) == "exited with status 1, out of memory");
   CHECK(to_string(Exit{.cleanup_errors = {"remove cgroup: x", "y"}}) ==
