@@ -80,6 +80,10 @@ constexpr auto table = std::to_array<Row>({
      "a cgroup of this user's own is needed: RuntimeOptions::cgroup_parent"},
     {Step::create_cgroup, EBUSY,
      "a v2 cgroup with processes of its own cannot give controllers to its children"},
+    {Step::watch, EINVAL,
+     "a window is 0.5 to 10 s and not shorter than the stall; without CAP_SYS_RESOURCE a multiple "
+     "of 2 s"},
+    {Step::watch, EAGAIN, "as many triggers as fs.aio-max-nr allows are there"},
     {Step::open_console, ENOENT, "does the directory of the console's log exist?"},
     {Step::write_cgroup, EINVAL, "that controller does not take such a value"},
     {Step::write_cgroup, ENOENT, "this kernel's controller has no such file"},

@@ -31,6 +31,7 @@ std::string_view to_string(Step step) noexcept {
       "signal",
       "freeze",
       "measure",
+      "watch",
       "read output",
       "detach",
       "sweep",

@@ -294,6 +294,7 @@ stage_vm() {
   ok 'a machine with nothing but cgroup v2, and our files' in_vm sh -c     'test -e /sys/fs/cgroup/cgroup.controllers && test "$(grep -c . /proc/self/cgroup)" = 1 && test -x "$1" && test -r "$2"'     sh "$integration" "$PWD/tests/run.sh" || return
   ok 'vm: cgroups' in_vm "$integration" '[cgroup]'
   ok 'vm: containers in cgroups' in_vm "$integration" --filenames-as-tags '[#cgroups_test][root]'
+  ok 'vm: measures and events' in_vm "$integration" '[measures]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
   ok 'vm: deaths' in_vm "$python" "$PWD/tests/integration/deaths/deaths.py" "$condroid_run" "$build/tests/faults/deaths-host"     --slow 10 --every 23 --no-ephemeral

@@ -23,6 +23,7 @@
 #include "condroid/sys/fd.hpp"
 #include "condroid/sys/pty.hpp"
 #include "condroid/units.hpp"
+#include "condroid/watch.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -218,6 +219,10 @@ class Container {
   /// of them; ESRCH when it has ended: what it used is in the Exit.
   [[nodiscard]] Result<Stats> stats() const;
   [[nodiscard]] Result<StatsReader> stats_reader() const;
+  /// What happens to it. One that has ended, too, for what its Exit says.
+  /// @errors Errc::unsupported without a cgroup; for a pressure trigger: where there is none of
+  /// that resource, EINVAL for a window out of range.
+  [[nodiscard]] Result<Watch> watch(const WatchOptions& options = {}) const;
 
   /// How the launch went, step by step; empty without LaunchOptions::trace.
   [[nodiscard]] const Timeline& timeline() const;

@@ -33,6 +33,7 @@ enum class Step : std::uint8_t {
   signal,
   freeze,
   measure,
+  watch,
   read_output,
   detach,
   sweep,

@@ -163,6 +163,8 @@ Result<std::optional<Exit>> ContainerCore::step() {
     }
   }
   program::Record record{};
+  std::unique_lock<std::mutex> taking;
+  if (note) taking = std::unique_lock(note->mutex);
   Received r = receive_message(exit_socket.get(), &record, sizeof record);
   if (r.error == EAGAIN && zygote->alive()) return std::optional<Exit>{};
   Exit e;
@@ -187,6 +189,7 @@ Result<std::optional<Exit>> ContainerCore::step() {
                                 fmt::format("'{}' in hierarchy {}", unique_name, hierarchy))));
     (void)wait_for_fd(zygote->pidfd(), POLLIN, 1000);
     zygote->bury();
+    if (taking.owns_lock()) taking.unlock();
     end(std::move(e));
     return exit;
   }
@@ -222,6 +225,7 @@ Result<std::optional<Exit>> ContainerCore::step() {
   e.system_time = micros(usage.ru_stime);
   e.peak_rss = Bytes{static_cast<std::uint64_t>(usage.ru_maxrss) << 10U};
   take_figures(record.figures, e);
+  if (taking.owns_lock()) taking.unlock();
   e.run_time =
       std::max(std::chrono::nanoseconds(record.ended) - executed, std::chrono::nanoseconds{0});
   if (record.error != 0)
@@ -496,6 +500,10 @@ Result<Stats> Container::stats() const {
     return fail(ESRCH, Step::measure, fmt::format("container '{}' has ended", core_->name));
   if (!there) return fail(Result<bool>(there));
   return now;
+}
+Result<Watch> Container::watch(const WatchOptions& options) const {
+  if (!core_) return moved_away(Step::watch);
+  return core_->watch(options);
 }
 const Timeline& Container::timeline() const {
   static const Timeline none;

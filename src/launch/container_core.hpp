@@ -6,6 +6,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -32,6 +33,15 @@ struct Gather {
   bool drain();
 };
 
+/// The end, for those who watch the container while its handle may take the record before they see
+/// it.
+struct EndNote {
+  std::mutex mutex;  ///< Held from the taking of the record until `figures` are here.
+  bool ended = false;
+  program::Figures figures{};
+  Fd told;  ///< eventfd: readable from the end on.
+};
+
 class ContainerCore {
  public:
   ~ContainerCore();
@@ -53,6 +63,7 @@ class ContainerCore {
   /// The cgroups of a container whose zygote did not say what they count.
   void take_figures_ourselves(Exit& exit);
   [[nodiscard]] Result<StatsReader> stats_reader() const;
+  [[nodiscard]] Result<Watch> watch(const WatchOptions& options);
 
   pid_t owner = 0;
   std::shared_ptr<RuntimeCore> runtime;
@@ -82,6 +93,7 @@ class ContainerCore {
   std::optional<int> init_status;  ///< The command's wait status, from the small init.
   std::optional<Exit> exit;
   program::Figures final_figures{};      ///< What the end said.
+  std::shared_ptr<EndNote> note;         ///< Once somebody watches.
   std::chrono::nanoseconds began{0};     ///< Of the launch; steady_clock.
   std::chrono::nanoseconds executed{0};  ///< When the host knew of the command's execution.
   std::vector<std::string> late;

@@ -46,6 +46,7 @@ TOP = {
     "launch": "launch",
     "container": "container",
     "stats": "container",
+    "watch": "container",
     "builder": "builder",
     "condroid": "umbrella",
 }

@@ -494,12 +494,16 @@ int do_eat(int argc, char** argv) {
   return 0;
 }
 
-/// A child is killed for memory, the command itself lives.
+/// A child is killed for memory, the command itself lives; with a further argument it stays.
 int do_feed(int argc, char** argv) {
   const pid_t child = fork();
   if (child == 0) _exit(do_eat(argc, argv));
   int status = 0;
   waitpid(child, &status, 0);
+  if (argc > 3) {
+    say("ready\n");
+    rest();
+  }
   return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL ? 7 : 8;
 }
 
@@ -509,6 +513,23 @@ int do_spin(int argc, char** argv) {
   while (static_cast<double>(clock()) / CLOCKS_PER_SEC < most)
     for (int i = 0; i < 10000; ++i) x = x + 1;
   return 0;
+}
+
+/// Holds so much memory, uses so many seconds of a processor, and stays.
+int do_use(int argc, char** argv) {
+  if (argc < 4 || do_eat(argc, argv) != 0) return 91;
+  do_spin(argc - 1, argv + 1);
+  say("ready\n");
+  rest();
+}
+
+/// So many children that want a processor all the time, until they are killed.
+int do_burn(int argc, char** argv) {
+  for (int i = argc > 2 ? std::atoi(argv[2]) : 2; i > 0; --i)
+    if (fork() == 0)
+      for (volatile unsigned x = 0;;) x = x + 1;
+  say("ready\n");
+  rest();
 }
 
 /// So many bytes of "0123456789..." to descriptor `fd`.
@@ -685,7 +706,7 @@ int do_reopen(int argc, char** argv) {
   return 0;
 }
 
-/// How many children it may have, of so many.
+/// How many children it may have, of so many; with a further argument all of them stay.
 int do_forks(int argc, char** argv) {
   int made = 0;
   for (int i = argc > 2 ? std::atoi(argv[2]) : 5; i > 0; --i) {
@@ -694,6 +715,10 @@ int do_forks(int argc, char** argv) {
     if (child > 0) ++made;
   }
   std::printf("forks=%d\n", made);
+  if (argc > 3) {
+    std::fflush(stdout);
+    rest();
+  }
   return 0;
 }
 
@@ -781,7 +806,7 @@ constexpr struct {
              {"peek", do_peek},       {"owner", do_owner},     {"fill", do_fill},
              {"remount", do_remount}, {"clock", do_clock},     {"list", do_list},
              {"read", do_read},       {"write", do_write},     {"escalate", do_escalate},
-             {"window", do_window}};
+             {"window", do_window},   {"use", do_use},         {"burn", do_burn}};
 
 }  // namespace
 

@@ -15,6 +15,7 @@
 
 #include "catch.hpp"
 #include "condroid/sys/cgroup.hpp"
+#include "condroid/watch.hpp"
 
 using condroid::CgroupDir;
 using condroid::CgroupHierarchy;
@@ -291,4 +292,13 @@ TEST_CASE("a number is found by the whole of its key", "[launch]") {
   CHECK(number_of("oom 1\noom_kill 2\n", "oom_kill") == 2U);
   CHECK_FALSE(number_of("oom_kill 2\n", "oom"));
   CHECK_FALSE(number_of("", "oom"));
+}
+
+TEST_CASE("each event has words of its own", "[launch]") {
+  using condroid::WatchEvent;
+  std::map<std::string_view, int> words;
+  for (int k = 0; k <= WatchEvent::ended; ++k) ++words[to_string(static_cast<WatchEvent::Kind>(k))];
+  CHECK(words.size() == WatchEvent::ended + 1);
+  CHECK_FALSE(words.contains("?"));
+  CHECK(to_string(static_cast<WatchEvent::Kind>(99)) == "?");
 }
