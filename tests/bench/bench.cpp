@@ -18,6 +18,7 @@
 #include "container_facts.hpp"
 #include "count_calls.hpp"
 #include "launcher.hpp"
+#include "measures.hpp"
 #include "process_info.hpp"
 #include "report.hpp"
 #include "scratch.hpp"
@@ -115,6 +116,7 @@ class Bench {
   void command_section();
   void command_rows(bool net, Worker* host, const std::string& host_error, Pace pace);
   void live_section();
+  void measures_section();
   void calls_section();
   void many_section();
   void add_latency(const char* section, const Series& series, const std::string& condition,
@@ -616,6 +618,41 @@ void Bench::live_section() {
   add(rows[6], static_cast<double>(left), "processes", 0);
 }
 
+void Bench::measures_section() {
+  const char* const section = "measures";
+  pid_t helper = 0;
+  std::string error;
+  const std::unique_ptr<Worker> host = start_host(0, &helper, &error);
+  Request request;
+  Reply reply;
+  request.kind = Request::spawn;
+  request.count = 1;
+  request.work = default_work(scratch_, false);
+  request.work.cgroup = CgroupUse::measured;
+  copy_text(request.work.command, "/pause");
+  if (host != nullptr && !host->call(request, &reply)) error = host->error();
+  const std::vector<pid_t> inits = error.empty() ? children_of(helper) : std::vector<pid_t>{};
+  std::vector<Snapshot> snapshots;
+  if (error.empty() && inits.size() != 1) error = "the container was not found";
+  if (error.empty()) snapshots = time_snapshots(inits.front(), options_.quick ? 500 : 5000, &error);
+  request.kind = Request::stop_all;
+  if (error.empty() && !host->call(request, &reply)) error = host->error();
+  if (!error.empty()) {
+    report_.missing(section, "a snapshot", "a measured container", error);
+    return;
+  }
+  for (const Snapshot& s : snapshots) {
+    Row row;
+    row.section = section;
+    row.name = "a snapshot, " + s.hierarchy;
+    row.condition = std::to_string(s.files) + " files";
+    row.value = s.microseconds;
+    row.unit = "us";
+    if (s.one_hierarchy) Report::judge(&row, s.microseconds, "<=", 20);
+    report_.add(std::move(row));
+  }
+}
+
 void Bench::calls_section() {
   const char* const section = "system calls per launch";
   for (const bool net : {false, true}) {
@@ -737,12 +774,13 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 8> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 9> sections = {{{"same", &Bench::same_section},
                                             {"launch", &Bench::launch_section},
                                             {"host", &Bench::host_section},
                                             {"rate", &Bench::rate_section},
                                             {"commands", &Bench::command_section},
                                             {"live", &Bench::live_section},
+                                            {"measures", &Bench::measures_section},
                                             {"calls", &Bench::calls_section},
                                             {"many", &Bench::many_section}}};
   milliseconds left = options_.patience;

@@ -25,7 +25,7 @@ constexpr const char* usage =
     "300)\n"
     "  --section NAME     only this section; may be repeated: same, launch, host, rate, commands, "
     "live, "
-    "calls, many\n"
+    "measures, calls, many\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
     "  --payload PATH     condroid-bench-true, -pause (default: beside this program)\n"
     "  --condroid-run PATH                            (default: $CONDROID_RUN)\n"
