@@ -19,7 +19,7 @@ int main() {
   auto box = ContainerBuilder{"hog"}
                  .exec({"/bin/sh", "-c", "tail /dev/zero; echo the shell lives on; exit 3"})
                  .memory_max(64_MiB)
-                 .cgroup(CgroupMode::measured)
+                 .cgroup(CgroupMode::everywhere)
                  .launch(*runtime);
   if (!box) {
     fmt::print(stderr, "{}\n", box.error());

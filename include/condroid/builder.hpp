@@ -344,32 +344,34 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& cgroup(CgroupMode mode) && { return std::move(cgroup(mode)); }
-  ContainerBuilder& memory_max(Bytes most) & {
+  ContainerBuilder& memory_max(Limit<Bytes> most) & {
     spec_.resources.memory_max = most;
     return *this;
   }
-  ContainerBuilder&& memory_max(Bytes most) && { return std::move(memory_max(most)); }
-  ContainerBuilder& memory_high(Bytes high) & {
+  ContainerBuilder&& memory_max(Limit<Bytes> most) && { return std::move(memory_max(most)); }
+  ContainerBuilder& memory_high(Limit<Bytes> high) & {
     spec_.resources.memory_high = high;
     return *this;
   }
-  ContainerBuilder&& memory_high(Bytes high) && { return std::move(memory_high(high)); }
-  ContainerBuilder& memory_swap_max(Bytes most) & {
+  ContainerBuilder&& memory_high(Limit<Bytes> high) && { return std::move(memory_high(high)); }
+  ContainerBuilder& memory_swap_max(Limit<Bytes> most) & {
     spec_.resources.memory_swap_max = most;
     return *this;
   }
-  ContainerBuilder&& memory_swap_max(Bytes most) && { return std::move(memory_swap_max(most)); }
-  ContainerBuilder& pids_max(std::uint64_t most) & {
+  ContainerBuilder&& memory_swap_max(Limit<Bytes> most) && {
+    return std::move(memory_swap_max(most));
+  }
+  ContainerBuilder& pids_max(Limit<std::uint64_t> most) & {
     spec_.resources.pids_max = most;
     return *this;
   }
-  ContainerBuilder&& pids_max(std::uint64_t most) && { return std::move(pids_max(most)); }
+  ContainerBuilder&& pids_max(Limit<std::uint64_t> most) && { return std::move(pids_max(most)); }
   /// Processor time: 0.5 is half of one.
-  ContainerBuilder& cpus(double processors) & {
+  ContainerBuilder& cpus(Limit<double> processors) & {
     spec_.resources.cpus = processors;
     return *this;
   }
-  ContainerBuilder&& cpus(double processors) && { return std::move(cpus(processors)); }
+  ContainerBuilder&& cpus(Limit<double> processors) && { return std::move(cpus(processors)); }
   ContainerBuilder& cpu_weight(std::uint32_t weight) & {
     spec_.resources.cpu_weight = weight;
     return *this;
@@ -382,6 +384,33 @@ class ContainerBuilder {
   }
   ContainerBuilder&& cpuset(std::string cpus, std::string mems = {}) && {
     return std::move(cpuset(std::move(cpus), std::move(mems)));
+  }
+  ContainerBuilder& io_weight(std::uint32_t weight) & {
+    spec_.resources.io_weight = weight;
+    return *this;
+  }
+  ContainerBuilder&& io_weight(std::uint32_t weight) && { return std::move(io_weight(weight)); }
+  /// Rates of one more device: io({.device = "/srv"_host, .write_bytes = 10_MiB}).
+  ContainerBuilder& io(IoLimit device) & {
+    spec_.resources.io.push_back(std::move(device));
+    return *this;
+  }
+  ContainerBuilder&& io(IoLimit device) && { return std::move(io(std::move(device))); }
+  /// Huge pages of one more size.
+  ContainerBuilder& hugetlb(Bytes page_size, Limit<Bytes> most) & {
+    spec_.resources.hugetlb.push_back({.page_size = page_size, .most = most});
+    return *this;
+  }
+  ContainerBuilder&& hugetlb(Bytes page_size, Limit<Bytes> most) && {
+    return std::move(hugetlb(page_size, most));
+  }
+  /// Limits that are left out, and reported, where they cannot be had.
+  ContainerBuilder& optional_limits(Flags<ResourceField> fields) & {
+    spec_.resources.optional |= fields;
+    return *this;
+  }
+  ContainerBuilder&& optional_limits(Flags<ResourceField> fields) && {
+    return std::move(optional_limits(fields));
   }
   /// A value for a file of its cgroup: set("memory.high", "64M").
   ContainerBuilder& set(std::string file, std::string value) & {

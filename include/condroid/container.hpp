@@ -215,7 +215,7 @@ class Container {
                                                 const std::string& as = {}) const;
 
   /// What it uses now. For more than one look stats_reader() is cheaper.
-  /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::measured has all
+  /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has all
   /// of them; ESRCH when it has ended: what it used is in the Exit.
   [[nodiscard]] Result<Stats> stats() const;
   [[nodiscard]] Result<StatsReader> stats_reader() const;

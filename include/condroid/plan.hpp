@@ -42,6 +42,9 @@ struct Plan {
   /// What a reader of a dry run should know: which directory got what, and why.
   std::vector<std::string> notes = {};
 
+  /// Limits marked optional that this machine or user cannot have.
+  std::vector<LeftOut> left_out = {};
+
   // What the host side needs to know beyond the ops.
   Stdio stdio = {};
   Bytes capture_limit = {};

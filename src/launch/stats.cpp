@@ -28,7 +28,7 @@ bool same_measure(detail::Counter a, detail::Counter b) noexcept {
 
 Error nothing_counted(std::string subject) {
   return make_error(Errc::unsupported, Step::measure, std::move(subject),
-                    "resources.cgroup = measured gives it cgroups that count");
+                    "resources.cgroup = everywhere gives it cgroups that count");
 }
 
 }  // namespace

@@ -459,7 +459,7 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
   if (parents.empty())
     return fail(
         Errc::unsupported, Step::watch, subject + " has no cgroup",
-        "resources.cgroup = always gives it one, measured one wherever something is counted");
+        "resources.cgroup = always gives it one, everywhere one in every hierarchy");
   auto facts = runtime->get_facts();
   if (!facts) return fail(facts);
   if (!note) {
@@ -494,7 +494,7 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
     if (e == 0 && !options.pressure.empty() && !gone) {
       if (!v2_dir)
         return fail(Errc::unsupported, Step::watch, subject + " is in no cgroup of v2",
-                    "pressure is told by cgroup v2 only: resources.cgroup = measured, where it is "
+                    "pressure is told by cgroup v2 only: resources.cgroup = everywhere, where it is "
                     "mounted");
       if (auto ok = core->add_triggers(v2_dir.get(), options.pressure); !ok) return fail(ok);
     }

@@ -102,6 +102,9 @@ void describe_host_side(Draft& d) {
 void set_up_container(Draft& d, bool parked) {
   describe_host_side(d);
   if (!d.shape.ids.note.empty()) d.note(d.shape.ids.note);
+  for (const LeftOut& l : d.shape.left_out)
+    d.note(fmt::format("{} is left out: {}", l.field, l.why));
+  d.plan.left_out = d.shape.left_out;
   const auto joins = open_host_side(d, parked);
   clone(d);
   d.add(op::ArmDeathSignal{.dumpable = d.shape.ids.own && !d.facts.privileged()});

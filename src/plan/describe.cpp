@@ -119,7 +119,10 @@ struct Describe {
     return text;
   }
   std::string operator()(const op::WriteCgroup& o) const {
-    return fmt::format("{} = {}{}", o.file, quoted(o.value), o.optional ? " (optional)" : "");
+    std::string text = fmt::format("{} = {}", o.file, quoted(o.value));
+    if (!o.device.empty()) text += fmt::format(" for the device of {}", quoted(o.device));
+    if (!o.or_file.empty()) text += fmt::format(", or {} = {}", o.or_file, quoted(o.or_value));
+    return o.optional ? text + " (optional)" : text;
   }
   std::string operator()(const op::OpenCgroup& o) const {
     return fmt::format("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),

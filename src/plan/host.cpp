@@ -139,9 +139,10 @@ void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
 }  // namespace
 
 void write_values(Draft& d, const Group& g) {
-  for (const auto& v : g.values)
-    d.add(op::WriteCgroup{
-        .hierarchy = g.hierarchy, .file = v.file, .value = v.value, .optional = v.optional});
+  for (op::WriteCgroup value : g.values) {
+    value.hierarchy = g.hierarchy;
+    d.add(std::move(value));
+  }
 }
 
 void open_streams(Draft& d) {

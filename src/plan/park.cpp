@@ -7,6 +7,7 @@
 #include "condroid/plan/take.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
+#include "plan/limits.hpp"
 #include "plan/paths.hpp"
 #include "plan/shape.hpp"
 #include "plan/words.hpp"
@@ -52,7 +53,8 @@ void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
   limits.resources = take.resources;
   limits.resources.cgroup = CgroupMode::automatic;
   limits.namespaces = d.spec.namespaces;
-  for (const Group& g : decide_cgroups(limits, d.facts, d.shape, d.refusals)) {
+  check_limits(take.resources, d.refusals);
+  for (const Group& g : decide_cgroups(limits, d.facts, d.shape, d.refusals, d.plan.left_out)) {
     const auto has = [&](const Op& o) {
       const auto* create = std::get_if<op::CreateCgroup>(&o);
       if (create == nullptr || create->hierarchy != g.hierarchy) return false;

@@ -15,7 +15,7 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
               stdio.out.kind == Stream::pty || stdio.err.kind == Stream::pty;
   s.proc_early = !spec.security.sysctls.empty() || spec.process.oom_score_adj.has_value() ||
                  s.fresh.has(Namespace::time);
-  s.groups = decide_cgroups(spec, facts, s, refusals);
+  s.groups = decide_cgroups(spec, facts, s, refusals, s.left_out);
   return s;
 }
 

@@ -44,12 +44,7 @@ struct Ids {
 struct Group {
   std::size_t hierarchy = 0;
   std::vector<std::string> controllers = {};  ///< v2: to be switched on.
-  struct Value {
-    std::string file = {};
-    std::string value = {};
-    bool optional = false;
-  };
-  std::vector<Value> values = {};
+  std::vector<op::WriteCgroup> values = {};   ///< In the order in which they are written.
 };
 
 struct Shape {
@@ -57,6 +52,7 @@ struct Shape {
   Flags<Namespace> joined = {};
   Ids ids = {};
   std::vector<Group> groups = {};  ///< Ordered by hierarchy.
+  std::vector<LeftOut> left_out = {};
   bool console = false;
   bool confined =
       false;  ///< In a user namespace, new or the host's own: locked mounts, no nodes of devices.
@@ -83,7 +79,8 @@ inline constexpr Flags<Namespace> all_namespaces =
 /// ids.cpp, cgroup.cpp: their parts of it.
 [[nodiscard]] Ids decide_ids(const Spec& spec, const HostFacts& facts, Refusals& refusals);
 [[nodiscard]] std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts,
-                                                const Shape& shape, Refusals& refusals);
+                                                const Shape& shape, Refusals& refusals,
+                                                std::vector<LeftOut>& left_out);
 
 /// Refuses what cannot be.
 void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refusals& refusals);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "plan/checks.hpp"
+#include "plan/limits.hpp"
 #include "plan/paths.hpp"
 #include "plan/words.hpp"
 
@@ -16,42 +17,13 @@ namespace condroid::inline v0::detail {
 
 namespace {
 
-constexpr std::size_t longest_path = 4095;      // PATH_MAX without the NUL
-constexpr std::size_t longest_hostname = 64;    // __NEW_UTS_LEN
-constexpr std::size_t most_map_entries = 340;   // UID_GID_MAP_MAX_EXTENTS, Linux 4.15
-constexpr std::uint64_t most_pids = 4U << 20U;  // PID_MAX_LIMIT
-constexpr double most_processors = 8192;        // the largest NR_CPUS
+constexpr std::size_t longest_path = 4095;     // PATH_MAX without the NUL
+constexpr std::size_t longest_hostname = 64;   // __NEW_UTS_LEN
+constexpr std::size_t most_map_entries = 340;  // UID_GID_MAP_MAX_EXTENTS, Linux 4.15
 
 bool name_character(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
          c == '.' || c == '-';
-}
-
-/// "0-2,5" of a cpuset: what is wrong with it; empty when nothing is.
-std::string number_list_error(std::string_view text, unsigned long most) {
-  const auto number = [&](std::string_view digits, unsigned long& out) {
-    out = 0;
-    if (digits.empty() || digits.size() > 6) return false;
-    for (const char c : digits) {
-      if (c < '0' || c > '9') return false;
-      out = out * 10 + static_cast<unsigned long>(c - '0');
-    }
-    return true;
-  };
-  for (;;) {
-    const std::size_t comma = text.find(',');
-    const std::string_view item = text.substr(0, comma);
-    const std::size_t dash = item.find('-');
-    unsigned long first = 0, last = 0;
-    const bool fine = number(item.substr(0, dash), first) &&
-                      (dash == std::string_view::npos || number(item.substr(dash + 1), last));
-    if (!fine) return fmt::format("{} is no number and no range", quoted(item));
-    if (dash == std::string_view::npos) last = first;
-    if (last < first) return fmt::format("{} goes backwards", quoted(item));
-    if (last > most) return fmt::format("{} is beyond {}, the last there can be", last, most);
-    if (comma == std::string_view::npos) return {};
-    text.remove_prefix(comma + 1);
-  }
 }
 
 /// Whether an unprivileged user may map these host ids: his own, and his ranges of /etc/subuid.
@@ -313,47 +285,13 @@ void Checks::resources() const {
     contradicts(r.cpu_weight.has_value(), "resources.cpu_weight");
     contradicts(!r.cpuset_cpus.empty(), "resources.cpuset_cpus");
     contradicts(!r.cpuset_mems.empty(), "resources.cpuset_mems");
+    contradicts(r.io_weight.has_value(), "resources.io_weight");
+    contradicts(!r.io.empty(), "resources.io");
+    contradicts(!r.hugetlb.empty(), "resources.hugetlb");
     contradicts(!r.settings.empty(), "resources.settings");
   }
-  for (const auto& [field, value] :
-       {std::pair<std::string_view, std::optional<Bytes>>{"resources.memory_max", r.memory_max},
-        {"resources.memory_high", r.memory_high}})
-    if (value && value->value == 0)
-      refusals.bad(field, "nothing runs in no memory at all", "some MiB, or leave it out");
-  if (r.memory_max && r.memory_swap_max &&
-      r.memory_swap_max->value > std::numeric_limits<std::uint64_t>::max() - r.memory_max->value)
-    refusals.bad("resources.memory_swap_max", "together with resources.memory_max it overflows",
-                 "lower one of them, or leave it out for no limit");
-  if (r.pids_max && (*r.pids_max == 0 || *r.pids_max > most_pids))
-    refusals.bad("resources.pids_max",
-                 fmt::format("{} is not among 1 to {}", *r.pids_max, most_pids),
-                 "leave it out for no limit");
-  if (r.cpus && !(*r.cpus > 0 && *r.cpus <= most_processors))  // a NaN is neither
-    refusals.bad("resources.cpus",
-                 fmt::format("{} is not above 0 and up to {}", *r.cpus,
-                             static_cast<unsigned>(most_processors)),
-                 "0.5 is half of one processor; leave it out for no limit");
-  if (r.cpu_weight && (*r.cpu_weight < 1 || *r.cpu_weight > 10000))
-    refusals.bad("resources.cpu_weight", fmt::format("{} is not among 1 to 10000", *r.cpu_weight),
-                 "100 is usual");
-  if (!r.cpuset_cpus.empty())
-    if (const std::string why = number_list_error(r.cpuset_cpus, 8191); !why.empty())
-      refusals.bad("resources.cpuset_cpus", why, "for instance 0-2,5");
-  if (!r.cpuset_mems.empty())
-    if (const std::string why = number_list_error(r.cpuset_mems, 1023); !why.empty())
-      refusals.bad("resources.cpuset_mems", why, "for instance 0-1");
-  for (std::size_t i = 0; i < r.settings.size(); ++i) {
-    const CgroupSetting& s = r.settings[i];
-    const std::string field = nth("resources.settings", i);
-    if (!text(field, s.file) || !text(field, s.value)) continue;
-    // Who is in it, and whether that runs, is the launch's own business: a frozen child never gets
-    // to its command.
-    for (const std::string_view own : {"cgroup.procs", "cgroup.threads", "cgroup.kill",
-                                       "cgroup.freeze", "cgroup.type", "freezer.state"})
-      if (s.file == own)
-        refusals.bad(field, fmt::format("'{}' is not for a spec to write", own),
-                     "leave it out: the launch sees to it");
-  }
+  check_limits(r, refusals);
+  known("resources.optional", r.optional);
   if (!facts.kernel_at_least(5, 7) && std::ranges::any_of(shape.groups, [&](const Group& g) {
         return facts.cgroups[g.hierarchy].v2;
       }))

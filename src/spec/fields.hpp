@@ -176,6 +176,23 @@ void fields(V& v, Like<CgroupSetting> auto& setting) {
 }
 
 template <class V>
+void fields(V& v, Like<IoLimit> auto& io) {
+  auto& [device, read_bytes, write_bytes, read_operations, write_operations] = io;
+  v.first("device", device);
+  v("read_bytes", read_bytes);
+  v("write_bytes", write_bytes);
+  v("read_operations", read_operations);
+  v("write_operations", write_operations);
+}
+
+template <class V>
+void fields(V& v, Like<HugetlbLimit> auto& hugetlb) {
+  auto& [page_size, most] = hugetlb;
+  v.first("page_size", page_size);
+  v.first("most", most);
+}
+
+template <class V>
 void fields(V& v, Like<Sysctl> auto& sysctl) {
   auto& [name, value] = sysctl;
   v.first("name", name);
@@ -287,7 +304,7 @@ void fields(V& v, Like<Network> auto& network) {
 template <class V>
 void fields(V& v, Like<Resources> auto& resources) {
   auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
-         cpuset_mems, settings] = resources;
+         cpuset_mems, io_weight, io, hugetlb, settings, optional] = resources;
   v("cgroup", cgroup);
   v("memory_max", memory_max);
   v("memory_high", memory_high);
@@ -297,7 +314,11 @@ void fields(V& v, Like<Resources> auto& resources) {
   v("cpu_weight", cpu_weight);
   v("cpuset_cpus", cpuset_cpus);
   v("cpuset_mems", cpuset_mems);
+  v("io_weight", io_weight);
+  v.records("io", io);
+  v.records("hugetlb", hugetlb);
   v.records("settings", settings);
+  v("optional", optional);
 }
 
 template <class V>

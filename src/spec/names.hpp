@@ -181,8 +181,27 @@ struct EnumNames<CgroupMode> {
   static constexpr auto table = std::to_array<EnumName<CgroupMode>>({
       {automatic, "automatic"},
       {always, "always"},
-      {measured, "measured"},
+      {everywhere, "everywhere"},
       {never, "never"},
+  });
+};
+
+template <>
+struct EnumNames<ResourceField> {
+  using enum ResourceField;
+  static constexpr std::string_view what = "limit";
+  static constexpr auto table = std::to_array<EnumName<ResourceField>>({
+      {memory_max, "memory_max"},
+      {memory_high, "memory_high"},
+      {memory_swap_max, "memory_swap_max"},
+      {pids_max, "pids_max"},
+      {cpus, "cpus"},
+      {cpu_weight, "cpu_weight"},
+      {cpuset_cpus, "cpuset_cpus"},
+      {cpuset_mems, "cpuset_mems"},
+      {io_weight, "io_weight"},
+      {io, "io"},
+      {hugetlb, "hugetlb"},
   });
 };
 

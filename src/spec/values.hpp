@@ -378,6 +378,47 @@ struct Codec<std::variant<Pid, HostPath, HostFd>> {
   }
 };
 
+/// A limit has a word for there being none.
+template <class T>
+struct Codec<Limit<T>> {
+  static std::string print(Limit<T> value) {
+    return value.limited() ? Codec<T>::print(value.most()) : "max";
+  }
+  static std::string parse(std::string_view word, Limit<T>& out) {
+    out = unlimited;
+    if (word == "max") return {};
+    T most{};
+    std::string wrong = Codec<T>::parse(word, most);
+    if (!wrong.empty()) return wrong + "; max is no limit";
+    out = most;
+    return {};
+  }
+};
+
+/// "8:16", or a path: an absolute one as it is, another one after "path:".
+template <>
+struct Codec<std::variant<HostPath, DeviceNumber>> {
+  using Device = std::variant<HostPath, DeviceNumber>;
+  static std::string print(const Device& value) {
+    if (const auto* number = std::get_if<DeviceNumber>(&value))
+      return fmt::format("{}:{}", number->major, number->minor);
+    const auto& path = *std::get_if<HostPath>(&value);
+    return path.is_absolute() ? path.str() : "path:" + path.str();
+  }
+  static std::string parse(std::string_view word, Device& out) {
+    const bool tagged = word.starts_with("path:");
+    if (tagged || word.starts_with('/'))
+      return Codec<HostPath>::parse(word.substr(tagged ? 5 : 0), out.emplace<HostPath>());
+    auto& number = out.emplace<DeviceNumber>();
+    const auto colon = word.find(':');
+    if (colon != std::string_view::npos &&
+        parse_number(word.substr(0, colon), number.major) == std::errc{} &&
+        parse_number(word.substr(colon + 1), number.minor) == std::errc{})
+      return {};
+    return "expected major:minor like 8:0, or an absolute path like /dev/sda";
+  }
+};
+
 /// A value of RlimitSetting, which has a word for "no limit".
 struct RlimitCodec {
   static std::string print(std::uint64_t value) {

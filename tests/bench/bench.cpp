@@ -628,7 +628,7 @@ void Bench::measures_section() {
   request.kind = Request::spawn;
   request.count = 1;
   request.work = default_work(scratch_, false);
-  request.work.cgroup = CgroupUse::measured;
+  request.work.cgroup = CgroupUse::everywhere;
   copy_text(request.work.command, "/pause");
   if (host != nullptr && !host->call(request, &reply)) error = host->error();
   const std::vector<pid_t> inits = error.empty() ? children_of(helper) : std::vector<pid_t>{};

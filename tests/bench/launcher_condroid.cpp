@@ -36,7 +36,7 @@ Spec spec_of(const Work& work) {
     spec.idmap.gids = {{0, work.id_base, 65536}};
   }
   spec.resources.cgroup = work.cgroup == CgroupUse::none ? CgroupMode::never : CgroupMode::always;
-  if (work.cgroup == CgroupUse::measured) spec.resources.cgroup = CgroupMode::measured;
+  if (work.cgroup == CgroupUse::everywhere) spec.resources.cgroup = CgroupMode::everywhere;
   if (work.cgroup == CgroupUse::limits) {
     spec.resources.memory_max = 512_MiB;
     spec.resources.pids_max = 256;

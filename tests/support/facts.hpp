@@ -147,6 +147,20 @@ inline std::vector<CgroupHierarchy> hybrid(bool writable) {
            .writable = writable}};
 }
 
+/// Nothing but version 1, with every controller that has limits.
+inline std::vector<CgroupHierarchy> v1_only(bool writable) {
+  std::vector<CgroupHierarchy> list = hybrid(writable);
+  list.pop_back();
+  for (const char* name : {"blkio", "hugetlb"})
+    list.push_back({.v2 = false,
+                    .mount_point = std::string("/sys/fs/cgroup/") + name,
+                    .mount_root = "/",
+                    .controllers = {name},
+                    .own_path = "/",
+                    .writable = writable});
+  return list;
+}
+
 inline HostFacts root_on(std::vector<CgroupHierarchy> cgroups) {
   HostFacts f = some_host();
   f.user_name = "root";
@@ -158,6 +172,7 @@ inline HostFacts root_on(std::vector<CgroupHierarchy> cgroups) {
 }
 inline HostFacts root_on_v2() { return root_on(v2_only(true)); }
 inline HostFacts root_on_hybrid() { return root_on(hybrid(true)); }
+inline HostFacts root_on_v1() { return root_on(v1_only(true)); }
 
 /// A user with subordinate ids, newuidmap and newgidmap.
 inline HostFacts user_with_subids() {
@@ -211,6 +226,7 @@ struct NamedHost {
 inline std::vector<NamedHost> all_hosts() {
   return {{"root on v2", root_on_v2()},
           {"root on hybrid", root_on_hybrid()},
+          {"root on v1", root_on_v1()},
           {"root on 5.15", root_on_5_15()},
           {"user with subids", user_with_subids()},
           {"user alone", user_alone()}};

@@ -169,6 +169,14 @@ TEST_CASE("each call about limits sets its member", "[builder]") {
   SETS(memory_swap_max(0_B), { s.resources.memory_swap_max = 0_B; });
   SETS(pids_max(5), { s.resources.pids_max = 5; });
   SETS(cpus(1.5), { s.resources.cpus = 1.5; });
+  SETS(memory_max(unlimited), { s.resources.memory_max = unlimited; });
+  SETS(cpus(unlimited), { s.resources.cpus = unlimited; });
+  SETS(io_weight(50), { s.resources.io_weight = 50; });
+  SETS(io({.device = "/d"_host, .read_bytes = 1_MiB}),
+       { s.resources.io = {{.device = "/d"_host, .read_bytes = 1_MiB}}; });
+  SETS(hugetlb(2_MiB, 8_MiB), { s.resources.hugetlb = {{.page_size = 2_MiB, .most = 8_MiB}}; });
+  SETS(optional_limits(ResourceField::io_weight | ResourceField::memory_high),
+       { s.resources.optional = ResourceField::io_weight | ResourceField::memory_high; });
   SETS(cpu_weight(50), { s.resources.cpu_weight = 50; });
   SETS(cpuset("0-2"), { s.resources.cpuset_cpus = "0-2"; });
   SETS(cpuset("0-2", "1"), {

@@ -57,7 +57,13 @@ struct WriteCgroup {
   std::size_t hierarchy = 0;
   std::string file = {};
   std::string value = {};
-  bool optional = false;
+  bool optional = false;   ///< Where it cannot be done it is reported, and no failure.
+  std::string field = {};  ///< Of the Spec: "resources.memory_max".
+  /// A path of the host: the number of its block device goes in front of the value.
+  std::string device = {};
+  /// What is written instead where there is no `file`.
+  std::string or_file = {};
+  std::string or_value = {};
   bool operator==(const WriteCgroup&) const = default;
 };
 

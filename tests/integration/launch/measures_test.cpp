@@ -121,7 +121,7 @@ TEST_CASE("a running container is measured", "[launch][measures][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Spec spec = piped(payload(root, {"use", "16000000", "0.3"}));
-  spec.resources.cgroup = CgroupMode::measured;
+  spec.resources.cgroup = CgroupMode::everywhere;
   Container box = launch(spec);
   (void)read_until(box.take_stdout(), "ready\n");
   const auto reader = need(box.stats_reader());
@@ -183,7 +183,7 @@ TEST_CASE("a container that ended by itself is at its end for a reader, too",
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Spec spec = payload(root, {"spin", "0.05"});
-  spec.resources.cgroup = CgroupMode::measured;
+  spec.resources.cgroup = CgroupMode::everywhere;
   Container box = launch(spec);
   const auto reader = need(box.stats_reader());
   // Its handle is not asked meanwhile: the zygote alone removes what is read here.

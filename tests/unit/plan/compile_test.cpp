@@ -82,7 +82,7 @@ const std::vector<std::function<void(Spec&)>>& changes() {
         s.resources.settings = {{"cgroup.max.depth", "3", true}};
       },
       [](Spec& s) { s.resources.cgroup = CgroupMode::always; },
-      [](Spec& s) { s.resources.cgroup = CgroupMode::measured; },
+      [](Spec& s) { s.resources.cgroup = CgroupMode::everywhere; },
       [](Spec& s) { s.security.capabilities = CapabilitySet::all(); },
       [](Spec& s) {
         s.security.sysctls = {{"net.ipv4.ip_forward", "1"}};
@@ -380,7 +380,7 @@ TEST_CASE("rights are given up after all that needs them", "[plan]") {
 TEST_CASE("measured is a cgroup wherever something is counted", "[plan]") {
   Spec s;
   s.process.argv = {"true"};
-  s.resources.cgroup = CgroupMode::measured;
+  s.resources.cgroup = CgroupMode::everywhere;
   const auto made = [&](const HostFacts& facts) {
     std::vector<std::string> list;
     const auto plan = compile(s, facts);

@@ -41,6 +41,7 @@ TEST_CASE("every enumerator has a word of its own that leads back to it", "[spec
   check_table<SchedPolicy>();
   check_table<Personality>();
   check_table<CgroupMode>();
+  check_table<ResourceField>();
   check_table<Capability>();
   check_table<Allow>();
 }

@@ -144,7 +144,16 @@ inline Spec full_spec() {
                     .cpu_weight = 50,
                     .cpuset_cpus = "0-2,5",
                     .cpuset_mems = "0",
-                    .settings = {{"memory.oom.group", "1"}, {"io.max", "8:0 rbps=1048576", true}}},
+                    .io_weight = 20,
+                    .io = {{.device = "/dev/sda"_host, .read_bytes = 1_MiB},
+                           {.device = DeviceNumber{8, 16},
+                            .write_bytes = unlimited,
+                            .read_operations = 100,
+                            .write_operations = 50}},
+                    .hugetlb = {{.page_size = 2_MiB, .most = 8_MiB},
+                                {.page_size = 1_GiB, .most = unlimited}},
+                    .settings = {{"memory.oom.group", "1"}, {"io.max", "8:0 rbps=1048576", true}},
+                    .optional = ResourceField::io_weight | ResourceField::hugetlb},
       .security = {.capabilities = CapabilitySet::small().add(Capability::net_admin),
                    .ambient = true,
                    .no_new_privs = false,
@@ -372,6 +381,24 @@ class Random {
     auto& [file, value, optional] = s;
     some(file, value, optional);
   }
+  template <class T>
+  void fill(Limit<T>& l) {
+    T most{};
+    fill(most);
+    l = below(3) == 0 ? Limit<T>(unlimited) : Limit<T>(most);
+  }
+  void fill(DeviceNumber& d) {
+    auto& [major, minor] = d;
+    some(major, minor);
+  }
+  void fill(IoLimit& i) {
+    auto& [device, read_bytes, write_bytes, read_operations, write_operations] = i;
+    some(device, read_bytes, write_bytes, read_operations, write_operations);
+  }
+  void fill(HugetlbLimit& h) {
+    auto& [page_size, most] = h;
+    some(page_size, most);
+  }
   void fill(Sysctl& s) {
     auto& [name, value] = s;
     some(name, value);
@@ -418,9 +445,9 @@ class Random {
   }
   void fill(Resources& r) {
     auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight,
-           cpuset_cpus, cpuset_mems, settings] = r;
+           cpuset_cpus, cpuset_mems, io_weight, io, hugetlb, settings, optional] = r;
     some(cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
-         cpuset_mems, settings);
+         cpuset_mems, io_weight, io, hugetlb, settings, optional);
   }
   void fill(Security& s) {
     auto& [capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
