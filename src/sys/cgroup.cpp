@@ -144,19 +144,36 @@ Result<void> CgroupDir::enable(const std::vector<std::string>& controllers) cons
   return detail::enable_controllers(fd_.get(), path_, controllers);
 }
 
+namespace {
+
+/// Why a v2 cgroup takes no process: it gives controllers to cgroups below. At the end of a
+/// message.
+std::string gives_controllers(int error, int dir) {
+  std::string text;
+  if (error != EBUSY || detail::read_cgroup_file(dir, "cgroup.subtree_control", text) != 0)
+    return {};
+  text.resize(text.find_last_not_of('\n') + 1);
+  return text.empty() ? text : fmt::format(", which gives controllers to those below ({})", text);
+}
+
+}  // namespace
+
 Result<void> CgroupDir::add(Pid process) const {
   if (process.value < 1)
     return fail(EINVAL, Step::enter_cgroup, fmt::format("process {}", process.value));
   if (const int e =
           detail::write_cgroup_file(fd_.get(), "cgroup.procs", std::to_string(process.value));
       e != 0)
-    return fail(e, Step::enter_cgroup, fmt::format("process {} into '{}'", process.value, path_));
+    return fail(e, Step::enter_cgroup,
+                fmt::format("process {} into '{}'{}", process.value, path_,
+                            gives_controllers(e, fd_.get())));
   return {};
 }
 
 Result<void> CgroupDir::enter() const {
   if (const int e = detail::write_cgroup_file(fd_.get(), "cgroup.procs", "0"); e != 0)
-    return fail(e, Step::enter_cgroup, fmt::format("'{}'", path_));
+    return fail(e, Step::enter_cgroup,
+                fmt::format("'{}'{}", path_, gives_controllers(e, fd_.get())));
   return {};
 }
 
@@ -309,7 +326,8 @@ Result<void> CgroupDir::remove(milliseconds limit) const {
     const int e = detail::remove_empty_cgroup(parent.get(), name.c_str());
     if (e == 0) return {};
     if (e != EBUSY || left_of(limit, began).count() == 0)
-      return fail(e, Step::remove_cgroup, fmt::format("'{}'", path_));
+      return fail(e, Step::remove_cgroup,
+                  fmt::format("'{}'{}", path_, detail::in_the_way(e, fd_.get(), ".")));
     (void)::poll(nullptr, 0, 2);
   }
 }

@@ -59,10 +59,22 @@ Result<void> enable_controllers(int dir, const std::string& path,
   if (const int e = read_cgroup_file(dir, "cgroup.subtree_control", now); e != 0)
     return fail(e, Step::create_cgroup, fmt::format("controllers of '{}'", path));
   std::replace(now.begin(), now.end(), '\n', ' ');
+  bool looked = false;
   for (const auto& c : controllers) {
     if ((" " + now + " ").find(" " + c + " ") != std::string::npos) continue;
-    if (const int e = write_cgroup_file(dir, "cgroup.subtree_control", "+" + c); e != 0)
-      return fail(e, Step::create_cgroup, fmt::format("controller '{}' of '{}'", c, path));
+    if (!std::exchange(looked, true)) {
+      // Some controllers the kernel would switch on all the same, and make this cgroup one of
+      // threads: nothing could be launched below it then. The top one, which has no type, may.
+      std::vector<int> here;
+      if (list_cgroup(dir, here) == 0 && !here.empty() &&
+          ::faccessat(dir, "cgroup.type", F_OK, 0) == 0)
+        return fail(EBUSY, Step::create_cgroup,
+                    fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(EBUSY, dir, ".")));
+    }
+    const int e = write_cgroup_file(dir, "cgroup.subtree_control", "+" + c);
+    if (e != 0)
+      return fail(e, Step::create_cgroup,
+                  fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(e, dir, ".")));
   }
   return {};
 }
@@ -138,6 +150,77 @@ std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
     if (child) list.emplace_back(std::move(name), std::move(child));
   }
   return list;
+}
+
+namespace {
+
+/// Adds the processes of a cgroup and of those below it, as many as are worth reading.
+void gather_inhabitants(int dir, int depth, std::vector<int>& pids) {
+  constexpr std::size_t enough = 1000;
+  constexpr int deepest = 32;
+  std::vector<int> here;
+  if (list_cgroup(dir, here) == 0) pids.insert(pids.end(), here.begin(), here.end());
+  if (depth == deepest) return;
+  for (const auto& child : child_cgroups(dir)) {
+    if (pids.size() > enough) return;
+    gather_inhabitants(child.second.get(), depth + 1, pids);
+  }
+}
+
+std::string name_of_process(int pid) {
+  if (pid == 0) return "one outside of this pid namespace";
+  const Fd proc(::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  std::string name;
+  if (!proc || read_cgroup_file(proc.get(), "comm", name) != 0) return fmt::format("{}", pid);
+  name.resize(name.find_last_not_of('\n') + 1);
+  // Anything may be in there, and this is for a terminal.
+  for (char& c : name)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
+  return fmt::format("{} ({})", pid, name);
+}
+
+}  // namespace
+
+std::string inhabitants(int dir) {
+  std::vector<int> pids;
+  gather_inhabitants(dir, 0, pids);
+  if (pids.empty()) return {};
+  constexpr std::size_t most = 3;
+  std::string text = pids.size() == 1 ? "process " : "processes ";
+  for (std::size_t i = 0; i < std::min(most, pids.size()); ++i)
+    text += (i == 0 ? "" : ", ") + name_of_process(pids[i]);
+  if (pids.size() > most) text += fmt::format(" and {} more", pids.size() - most);
+  return text;
+}
+
+std::string in_the_way(int error, int parent, const std::string& name) {
+  if (error != EBUSY && error != EEXIST) return {};
+  const Fd dir(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  const std::string who = dir ? inhabitants(dir.get()) : std::string();
+  if (who.empty()) return {};
+  return fmt::format(", where {} {}", who, who.starts_with("processes") ? "are" : "is");
+}
+
+std::string frozen_above(int dir, bool v2) {
+  std::string text;
+  // Whether anything is: one look at most launches.
+  const char* const state = v2 ? "cgroup.events" : "freezer.state";
+  if (read_cgroup_file(dir, state, text) != 0) return {};
+  if (v2 ? text.find("frozen 1") == std::string::npos : text == "THAWED\n") return {};
+  constexpr int deepest = 256;
+  Fd at(::openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  for (int depth = 0; depth < deepest && at; ++depth) {
+    if (read_cgroup_file(at.get(), v2 ? "cgroup.freeze" : "freezer.self_freezing", text) != 0)
+      return {};
+    if (text == "1\n") {
+      char path[4096];
+      const ssize_t n =
+          ::readlink(fmt::format("/proc/self/fd/{}", at.get()).c_str(), path, sizeof path);
+      return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "a cgroup above";
+    }
+    at = Fd(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  }
+  return {};
 }
 
 namespace {

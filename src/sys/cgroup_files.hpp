@@ -30,6 +30,15 @@ namespace condroid::inline v0::detail {
 /// The cgroups directly below, opened.
 [[nodiscard]] std::vector<std::pair<std::string, Fd>> child_cgroups(int dir);
 
+/// Who is in a cgroup or below it, for a message: "process 12 (sh)", "processes 12 (sh), 13 (cat)
+/// and 4 more". Empty: nobody.
+[[nodiscard]] std::string inhabitants(int dir);
+/// The same as the end of a message about the cgroup `name` below `parent`, when `error` is one
+/// that they are the reason of: ", where process 12 (sh) is".
+[[nodiscard]] std::string in_the_way(int error, int parent, const std::string& name);
+/// The cgroup above this one, or itself, that keeps everything here from running; empty: none.
+[[nodiscard]] std::string frozen_above(int dir, bool v2);
+
 /// Removes a cgroup and those below it, once. EBUSY if there is something in it.
 [[nodiscard]] int remove_empty_cgroup(int parent, const char* name);
 /// Kills what is in a cgroup and below, and removes it; waits up to two seconds for the end of what
