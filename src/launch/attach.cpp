@@ -197,8 +197,8 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
   for (const auto& [hierarchy, dir] : c.parents) {
     const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
     target.groups.push_back({.hierarchy = hierarchy,
-                             .path = h.mount_point + detail::runtime_group(*c.runtime, **facts, h) +
-                                     "/" + c.zygote->runtime_name() + "/" + c.unique_name});
+                             .path = fmt::format("{}{}/{}/{}", h.mount_point, h.parent,
+                                                 c.zygote->runtime_name(), c.unique_name)});
   }
   if (what.lsm_label)
     if (auto ok = detail::find_label(target); !ok) return fail(ok);

@@ -174,12 +174,6 @@ Result<int> LaunchEngine::group_dir(std::size_t hierarchy) {
               fmt::format("hierarchy {} without a cgroup", hierarchy));
 }
 
-std::string runtime_group(const RuntimeCore& runtime, const HostFacts& facts,
-                          const CgroupHierarchy& h) {
-  const std::string& parent = runtime.options.cgroup_parent;
-  return parent.empty() && !facts.privileged() ? h.own_path : parent;
-}
-
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   auto facts = runtime_->get_facts();
   if (!facts) return fail(facts);
@@ -189,11 +183,10 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
                 fmt::format("this machine has no hierarchy {}", o.hierarchy),
                 "the plan was made for another machine");
   const CgroupHierarchy& h = list[o.hierarchy];
-  const std::string parent = runtime_group(*runtime_, **facts, h);
-  auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, parent, o.controllers);
+  auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, h.parent, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
   const std::string path =
-      fmt::format("{}{}/{}/{}", h.mount_point, parent, zygote_->runtime_name(), unique_name_);
+      fmt::format("{}{}/{}/{}", h.mount_point, h.parent, zygote_->runtime_name(), unique_name_);
   // before it is made: undone whatever happens next
   made_.parents.emplace_back(o.hierarchy, *runtime_dir);
   if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0)

@@ -22,6 +22,7 @@
 #include "launch/embedded.hpp"
 #include "program/kernel.hpp"
 #include "program/syscall.hpp"
+#include "sys/cgroup_parents.hpp"
 #include "sys/wire.hpp"
 
 extern "C" {
@@ -356,6 +357,7 @@ Result<const HostFacts*> RuntimeCore::get_facts() {
     auto probed = probe_host();
     if (!probed) return fail(probed);
     probed->state_dir = state_dir;
+    if (!options.cgroup_parent.empty()) choose_cgroup_parents(*probed, options.cgroup_parent);
     facts = std::make_unique<HostFacts>(std::move(*probed));
   }
   return facts.get();

@@ -126,9 +126,6 @@ struct RuntimeCore {
   [[nodiscard]] Result<void> check_owner() const;
 };
 
-/// In which cgroup of a hierarchy, counted from its mount point, the Runtime's own is.
-[[nodiscard]] std::string runtime_group(const RuntimeCore& runtime, const HostFacts& facts,
-                                        const CgroupHierarchy& h);
 /// Whether process `pid` was born when the entry says: pids come again. Open its pidfd first.
 [[nodiscard]] bool is_the_one(const program::LiveEntry& entry, int pid);
 /// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.

@@ -25,6 +25,7 @@
 
 #include "condroid/sys/fd.hpp"
 #include "program/kernel.hpp"
+#include "sys/cgroup_parents.hpp"
 #include "sys/mountinfo.hpp"
 
 namespace condroid {
@@ -218,20 +219,10 @@ Result<HostFacts> probe_host() {
   probe_kernel(f, reader);
   f.mounts = detail::parse_mountinfo(mountinfo);
   f.cgroups = detail::find_hierarchies(f.mounts, reader.read_all("/proc/self/cgroup"));
-  for (auto& h : f.cgroups) {
-    if (h.v2) {
-      const std::string text = reader.read_all((h.mount_point + "/cgroup.controllers").c_str());
-      for (std::size_t at = 0; at < text.size();) {
-        const std::size_t end = std::min(text.find_first_of(" \n", at), text.size());
-        if (end > at) h.controllers.push_back(text.substr(at, end - at));
-        at = end + 1;
-      }
-      f.cgroup_kill = f.kernel_at_least(5, 14);
-    }
-    const std::string where =
-        f.privileged() ? h.mount_point : h.mount_point + (h.own_path == "/" ? "" : h.own_path);
-    h.writable = ::faccessat(AT_FDCWD, where.c_str(), W_OK, AT_EACCESS) == 0;
-  }
+  detail::choose_cgroup_parents(f, {});
+  f.cgroup_kill =
+      f.kernel_at_least(5, 14) && std::any_of(f.cgroups.begin(), f.cgroups.end(),
+                                              [](const CgroupHierarchy& h) { return h.v2; });
   f.root_entries = list_root(reader);
   f.proc_overmounted = overmounted(f.mounts, "/proc/");
   f.sys_overmounted = std::any_of(f.mounts.begin(), f.mounts.end(), [](const MountEntry& m) {

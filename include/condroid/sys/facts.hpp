@@ -39,11 +39,16 @@ struct CgroupHierarchy {
   std::string mount_point = {};  ///< "/sys/fs/cgroup/memory"
   /// The cgroup that is mounted there: "/" on a plain host.
   std::string mount_root = {};
-  /// v1: what is bound here ("cpu", "name=systemd"); v2: cgroup.controllers.
+  /// v1: what is bound here ("cpu", "name=systemd"); v2: cgroup.controllers, for others than root
+  /// those that `parent` may hand on.
   std::vector<std::string> controllers = {};
   /// The cgroup of this process in it, from the hierarchy's root.
   std::string own_path = {};
-  bool writable = false;  ///< This user may make cgroups where condroid would.
+  /// The cgroup that containers are put below, from what is mounted: empty is the top, for root;
+  /// for others on v1 the own one, on v2 the nearest from there up that has no process of its own
+  /// and is this user's (the delegated one).
+  std::string parent = {};
+  bool writable = false;  ///< This user may make cgroups there.
   bool operator==(const CgroupHierarchy&) const = default;
 };
 
