@@ -18,6 +18,7 @@
 #include "condroid/flags.hpp"
 #include "condroid/spec/devices.hpp"
 #include "condroid/spec/mount.hpp"
+#include "condroid/spec/resources.hpp"
 #include "condroid/spec/security.hpp"
 #include "condroid/stats.hpp"
 #include "condroid/sys/fd.hpp"
@@ -152,6 +153,18 @@ class Container {
   /// Process::init. What ignores the signal on purpose is given its time.
   [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
                                   Signal polite = {15});
+  /// Changes its limits while it runs; what is unset in `limits` stays as it is, `unlimited` lifts
+  /// a limit. The values become those of a launch, by the same table (docs/limits.md), one after
+  /// the other; when one is refused those before it are taken back. Resources::cgroup means nothing
+  /// here. Blocks for some microseconds, longer where the kernel frees memory first. A v2
+  /// memory_max below what is in use is not refused: the kernel frees what it can, and then kills.
+  /// @errors Step::write_cgroup; Errc::bad_spec and Errc::unsupported as of compile(), the latter
+  /// also for a container without a cgroup where that limit is; ESRCH when it has ended; EBUSY for
+  /// a v1 limit of memory that is below what is in use; any errno of the kernel's.
+  [[nodiscard]] Result<LimitsReport> set_limits(const Resources& limits);
+  /// The limits marked optional that are not in force since the launch. Changes do not alter it.
+  [[nodiscard]] const std::vector<LeftOut>& left_out() const noexcept;
+
   /// Lets go: it lives on when this handle and this program end. The zygote stays until then, holds
   /// the terminals (what the console says goes to the log), and cleans up.
   /// @errors ESRCH when it has ended.

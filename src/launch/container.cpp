@@ -186,7 +186,8 @@ Result<std::optional<Exit>> ContainerCore::step() {
       if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
         e.cleanup_errors.push_back(
             to_string(sys_error(undone, Step::remove_cgroup,
-                                fmt::format("'{}' in hierarchy {}", unique_name, hierarchy))));
+                                fmt::format("'{}' in hierarchy {}{}", unique_name, hierarchy,
+                                            in_the_way(undone, dir, unique_name)))));
     (void)wait_for_fd(zygote->pidfd(), POLLIN, 1000);
     zygote->bury();
     if (taking.owns_lock()) taking.unlock();

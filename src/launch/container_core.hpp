@@ -76,6 +76,7 @@ class ContainerCore {
   Fd status_socket;  ///< Of the small init.
   std::uint32_t live = 0;
   std::vector<std::pair<std::size_t, int>> parents;  ///< Where its cgroups are, by hierarchy.
+  std::vector<LeftOut> left_out;                     ///< Optional limits that are not in force.
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;

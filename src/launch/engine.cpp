@@ -276,8 +276,9 @@ void LaunchEngine::undo() {
   made_.groups.clear();
   for (const auto& [hierarchy, dir] : made_.parents)
     if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
-      late_errors_.push_back(sys_error(
-          e, Step::remove_cgroup, fmt::format("'{}' in hierarchy {}", unique_name_, hierarchy)));
+      late_errors_.push_back(sys_error(e, Step::remove_cgroup,
+                                       fmt::format("'{}' in hierarchy {}{}", unique_name_,
+                                                   hierarchy, in_the_way(e, dir, unique_name_))));
   made_.parents.clear();
 }
 
@@ -726,6 +727,8 @@ void LaunchEngine::finish() {
   if (plan().init) core->status_socket = std::move(sync_);
   core->live = live_;
   core->parents = std::move(made_.parents);
+  core->left_out = plan_->left_out;
+  core->left_out.insert(core->left_out.end(), left_out_.begin(), left_out_.end());
   core->pin = std::move(made_.pin);
   core->stdin_write = std::move(made_.stdin_write);
   const auto limit = static_cast<std::size_t>(plan().capture_limit.value);

@@ -31,7 +31,8 @@ struct Made {
   int cgroup = -1;                // v2 directory for CLONE_INTO_CGROUP
   std::uint64_t hierarchies = 0;  // bit per hierarchy with a cgroup of ours
   std::uint64_t v2 = 0;
-  std::uint64_t memory = 0;
+  std::uint64_t memory = 0;      // where memory is limited, or could be by a write
+  std::uint64_t counts_oom = 0;  // the same, and where the controller can be switched on later
   std::uint64_t pids = 0;
   std::uint64_t cpuacct = 0;
   // hierarchy, descriptor of the runtime's cgroup in it
@@ -200,6 +201,7 @@ class LaunchEngine {
   std::vector<Fd> ptys_;
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;
   std::vector<Error> late_errors_;
+  std::vector<LeftOut> left_out_;  // optional limits that are not in force
   std::optional<Container> done_;
 };
 

@@ -16,8 +16,10 @@
 #include "condroid/sys/namespace.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
+#include "launch/limits.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
+#include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
@@ -189,21 +191,36 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
       fmt::format("{}{}/{}/{}", h.mount_point, h.parent, zygote_->runtime_name(), unique_name_);
   // before it is made: undone whatever happens next
   made_.parents.emplace_back(o.hierarchy, *runtime_dir);
-  if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0)
-    return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
+  if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0) {
+    const int e = errno;
+    return fail(e, Step::create_cgroup,
+                fmt::format("'{}'{}", path, in_the_way(e, *runtime_dir, unique_name_)));
+  }
   Fd dir(::openat(*runtime_dir, unique_name_.c_str(),
                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
   const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
   made_.hierarchies |= bit;
   if (h.v2) made_.v2 |= bit;
-  const auto has = [&](std::string_view c) {
-    const auto& names = h.v2 ? o.controllers : h.controllers;
+  const auto contains = [](const std::vector<std::string>& names, std::string_view c) {
     return std::find(names.begin(), names.end(), c) != names.end();
+  };
+  const auto has = [&](std::string_view c) {
+    return contains(h.v2 ? o.controllers : h.controllers, c);
   };
   if (has("memory")) made_.memory |= bit;
   if (has("pids")) made_.pids |= bit;
   if (has("cpuacct")) made_.cpuacct |= bit;
+  if (contains(h.controllers, "memory")) made_.counts_oom |= bit;
+  // A child that is frozen from its birth would never answer.
+  const bool can_freeze = h.v2 || has("freezer");
+  if (const std::string by = can_freeze ? frozen_above(dir.get(), h.v2) : ""; !by.empty()) {
+    Error e = sys_error(EBUSY, Step::create_cgroup,
+                        fmt::format("nothing runs in '{}': '{}' is frozen", path, by));
+    e.hint = h.v2 ? "write 0 to its cgroup.freeze, or use another parent"
+                  : "write THAWED to its freezer.state, or use another parent";
+    return fail(std::move(e));
+  }
   if (!h.v2 && has("cpuset")) {
     // A v1 cpuset starts without processors and memory nodes, and nothing may enter it.
     for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
@@ -245,10 +262,7 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
 Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
   auto dir = group_dir(o.hierarchy);
   if (!dir) return fail(dir);
-  auto ok = write_text(*dir, o.file, o.value, Step::write_cgroup,
-                       fmt::format("'{}' to '{}' of cgroup '{}'", o.value, o.file, unique_name_));
-  if (!ok && o.optional) return {};
-  return ok;
+  return write_limit(*dir, o, unique_name_, left_out_);
 }
 
 namespace {

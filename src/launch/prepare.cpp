@@ -208,7 +208,7 @@ Result<void> LaunchEngine::prepare_clone() {
   request_.joins = static_cast<std::uint32_t>(made_.joins.size());
   request_.cgroups = made_.hierarchies;
   request_.v2 = made_.v2;
-  request_.memory = made_.memory;
+  request_.memory = made_.counts_oom;
   request_.pids = made_.pids;
   // Every cgroup of v2 counts it, with or without a controller.
   request_.cpu = made_.v2 != 0 ? made_.v2 : made_.cpuacct;

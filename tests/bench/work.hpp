@@ -38,7 +38,7 @@ enum class CgroupUse : std::uint8_t {
   plain,     ///< One, without limits: v2 where there is one, entered by CLONE_INTO_CGROUP.
   limits,    ///< Those that limits of memory, processes and processor time need, with the values
              ///< written.
-  measured,  ///< One wherever something is counted; the floor has no such.
+  everywhere,  ///< One wherever something is counted; the floor has no such.
 };
 
 /// A launch makes its own cgroup below `parent`, writes the values and removes it in the end. v1 is
