@@ -84,6 +84,8 @@ class Run {
     auto box = drive(*launch);
     if (!box)
       return box.error().is(Errc::cancelled) && asked_ != 0 ? 128 + asked_ : report(box.error());
+    for (const auto& l : box->left_out())
+      fmt::print(stderr, "condroid-run: {} is left out: {}\n", l.field, l.why);
     if (!options_.trace.empty() && !write_trace(box->timeline())) return failed;
     return options_.detach ? leave(*box) : attend(*box);
   }

@@ -300,6 +300,32 @@ Spec parse(const std::string& option, const std::string& text) {
   throw Mistake(fmt::format("{}: {}", option, spec.error()));
 }
 
+/// "memory.high = 64M": a file of the container's cgroup, by the controller that it begins with.
+/// Keys of a spec are others.
+std::optional<CgroupSetting> cgroup_file(const std::string& line) {
+  const std::size_t equals = line.find('=');
+  const std::string key = line.substr(0, line.find_first_of(" ="));
+  if (equals == std::string::npos) return {};
+  const std::string controller = key.substr(0, key.find('.'));
+  // "devices" is a part of a spec, too, with keys of its own.
+  static constexpr std::string_view all[] = {
+      "blkio",  "cgroup", "cpu",     "cpuacct",  "cpuset",     "hugetlb", "io",
+      "memory", "misc",   "net_cls", "net_prio", "perf_event", "pids",    "rdma"};
+  const bool known =
+      key == "devices.allow" || key == "devices.deny" ||
+      (controller != key && std::find(std::begin(all), std::end(all), controller) != std::end(all));
+  if (!known) return {};
+  const std::size_t begin = line.find_first_not_of(' ', equals + 1);
+  if (begin == std::string::npos) throw Mistake(fmt::format("--set: {}: a value is missing", key));
+  return CgroupSetting{.file = key, .value = line.substr(begin)};
+}
+
+/// One value for a file: the last.
+void set_file(std::vector<CgroupSetting>& settings, CgroupSetting setting) {
+  std::erase_if(settings, [&](const CgroupSetting& s) { return s.file == setting.file; });
+  settings.push_back(std::move(setting));
+}
+
 /// The text of a spec with one line instead of all lines of that key.
 std::string with_line(const std::string& text, const std::string& line) {
   const std::string key = line.substr(0, line.find_first_of(" ="));
@@ -313,7 +339,8 @@ std::string with_line(const std::string& text, const std::string& line) {
 
 std::optional<Options> read_options(int argc, char** argv, int& status) {
   Options options;
-  std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, pids;
+  std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, cpuset,
+      pids;
   std::vector<std::string> binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow, set,
       command;
   bool ephemeral = false, read_only = false, init = false;
@@ -374,12 +401,17 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("TOKEN");
   app.add_option("--memory", memory, "Most memory (64m, 1g)")->type_name("SIZE");
   app.add_option("--cpus", cpus, "Most processor time, in processors (0.5)")->type_name("N");
+  app.add_option("--cpuset", cpuset, "The processors that it may use (0-2,5)")->type_name("LIST");
   app.add_option("--pids", pids, "Most processes")->type_name("N");
 
   app.option_defaults()->group("Looking closer");
   app.add_option("--spec", spec_file, "Starts from a stored spec; other options change it")
       ->type_name("FILE");
-  app.add_option("--set", set, "One line of a spec: 'process.umask = 0077'")->type_name("LINE");
+  app.add_option(
+         "--set", set,
+         "One line of a spec: 'process.umask = 0077', or a value for a file of\nits cgroup: "
+         "memory.high=64M")
+      ->type_name("KEY=VALUE");
   app.add_flag("--print-spec", options.print_spec, "Prints the spec and ends");
   app.add_flag("--dry-run", options.dry_run, "Prints what would be done, step by step, and ends");
   app.add_option("--stop-before", options.stop_before,
@@ -448,6 +480,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);
+    if (!cpuset.empty()) spec.resources.cpuset_cpus = cpuset;
     if (!command.empty()) spec.process.argv = command;
     add_environment(spec, env);
     if (options.detach) {
@@ -464,6 +497,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     for (const auto& a : allow)
       spec.security.allow |= parse("--allow", "security.allow = " + a + "\n").security.allow;
     for (const auto& line : set) {
+      if (auto file = cgroup_file(line)) {
+        set_file(spec.resources.settings, std::move(*file));
+        continue;
+      }
       (void)parse("--set", line);  // alone, so that a mistake in it is in line 1
       spec = parse("--set", with_line(print_spec(spec), line));
     }

@@ -374,7 +374,25 @@ class Options(Case):
         status, _, err = run("--memory", "32m", "--init", "--", "sh", "-c", "x=$(head -c 200m /dev/zero | tr '\\0' x)")
         self.assertNotEqual(status, 0)
         self.assertIn("out of memory", err)
-        self.assertNotEqual(run("--pids", "3", "--", "sh", "-c", "sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait")[0], 0)
+        bomb = "sleep 1 & sleep 1 & sleep 1 & sleep 1 & wait"
+        self.assertNotEqual(run("--pids", "3", "--", "sh", "-c", bomb)[0], 0)
+        self.assertNotEqual(run("--set", "pids.max=3", "--", "sh", "-c", bomb)[0], 0)
+        allowed = run("--cpuset", "0", "--", "grep", "Cpus_allowed_list", "/proc/self/status")
+        self.assertEqual(allowed, (0, "Cpus_allowed_list:\t0\n", ""))
+
+    def test_files_of_a_cgroup_are_set_by_name(self):
+        text = run("--set", "memory.high=64M", "--set", "cpu.max = 1000 100000", "--set", "memory.high=32M", "--print-spec")[1]
+        self.assertEqual([line for line in text.splitlines() if line.startswith("resources")],
+                         ['resources.settings = cpu.max "1000 100000"', "resources.settings = memory.high 32M"])
+        for value in ["memory.high", "memory.high="]:
+            status, _, err = run("--set", value, "--", "true")
+            self.assertEqual((status, err.count("\n")), (125, 1), err)
+
+    def test_optional_limits_that_cannot_be_had_are_said(self):
+        optional = ["--set", "resources.hugetlb = 16GiB max", "--set", "resources.optional = hugetlb"]
+        status, _, err = run(*optional, "--", "true")
+        self.assertEqual(status, 0)
+        self.assertRegex(err, r"\Acondroid-run: resources\.hugetlb\[0\] is left out: .*\n\Z")
 
     def test_capabilities(self):
         def effective(*args):
