@@ -722,6 +722,73 @@ int do_forks(int argc, char** argv) {
   return 0;
 }
 
+/// As long as it takes: so many milliseconds of processor time, of one thread.
+double spin_for(double milliseconds) {
+  const clock_t begin = clock();
+  volatile unsigned x = 0;
+  while (static_cast<double>(clock() - begin) * 1000 / CLOCKS_PER_SEC < milliseconds)
+    for (int i = 0; i < 10000; ++i) x = x + 1;
+  return milliseconds;
+}
+
+int fork_and_count(int wanted) {
+  pid_t children[64];
+  int made = 0;
+  for (; wanted > 0; --wanted) {
+    const pid_t child = fork();
+    if (child == 0) rest();
+    if (child > 0 && made < 64) children[made++] = child;
+  }
+  for (int i = 0; i < made; ++i) {
+    kill(children[i], SIGKILL);
+    waitpid(children[i], nullptr, 0);
+  }
+  return made;
+}
+
+/// Past the page cache, so that whoever counts bytes knows whose they are.
+const char* write_direct(const char* path, size_t size) {
+  constexpr size_t block = 65536;
+  void* p = mmap(nullptr, block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  const int fd = open(path, O_WRONLY | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+  if (fd < 0 || p == MAP_FAILED) return strerrorname_np(errno);
+  const char* result = "ok";
+  for (size_t done = 0; done < size; done += block)
+    if (write(fd, p, block) != static_cast<ssize_t>(block)) result = strerrorname_np(errno);
+  close(fd);
+  munmap(p, block);
+  return result;
+}
+
+/// Does what standard input says, a line each, and answers with a line: "eat BYTES" (keeps them),
+/// "forks N", "spin MILLISECONDS" of processor time, "write FILE BYTES".
+int do_obey(int /*argc*/, char** /*argv*/) {
+  say("ready\n");
+  char line[256], path[200], answer[64];
+  for (;;) {
+    size_t used = 0;
+    for (char c = 0; c != '\n'; line[used++] = c)
+      if (used + 1 == sizeof line || read(0, &c, 1) != 1) return 0;
+    line[used] = 0;
+    unsigned long n = 0;
+    if (std::sscanf(line, "eat %lu", &n) == 1) {
+      char bytes[32];
+      std::snprintf(bytes, sizeof bytes, "%lu", n);
+      char* args[] = {nullptr, nullptr, bytes};
+      std::snprintf(answer, sizeof answer, "eat=%d\n", do_eat(3, args));
+    } else if (std::sscanf(line, "forks %lu", &n) == 1) {
+      std::snprintf(answer, sizeof answer, "forks=%d\n", fork_and_count(static_cast<int>(n)));
+    } else if (std::sscanf(line, "spin %lu", &n) == 1) {
+      std::snprintf(answer, sizeof answer, "spin=%.0f\n", spin_for(static_cast<double>(n)));
+    } else if (std::sscanf(line, "write %199s %lu", path, &n) == 2) {
+      std::snprintf(answer, sizeof answer, "write=%s\n", write_direct(path, n));
+    } else {
+      std::snprintf(answer, sizeof answer, "what?\n");
+    }
+    say(answer);
+  }
+}
+
 /// Tries to turn a whole file system read-only, for everybody who has it mounted.
 int do_remount(int argc, char** argv) {
   if (argc < 3) return 2;
@@ -806,7 +873,8 @@ constexpr struct {
              {"peek", do_peek},       {"owner", do_owner},     {"fill", do_fill},
              {"remount", do_remount}, {"clock", do_clock},     {"list", do_list},
              {"read", do_read},       {"write", do_write},     {"escalate", do_escalate},
-             {"window", do_window},   {"use", do_use},         {"burn", do_burn}};
+             {"window", do_window},   {"use", do_use},         {"burn", do_burn},
+             {"obey", do_obey}};
 
 }  // namespace
 
