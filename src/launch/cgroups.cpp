@@ -177,6 +177,12 @@ void sweep_one(int state_dir, const char* name) {
       (void)pidfd_signal(pidfd.get(), SIGKILL);
       dying.push_back(std::move(pidfd));
     }
+    for (const auto& parent : head.parents) {
+      if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;
+      const Fd dir(::open(fmt::format("{}/{}", parent, name).c_str(),
+                          O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (dir.valid()) thaw_below(dir.get());
+    }
     for (const auto& p : dying) (void)wait_for_fd(p.get(), POLLIN, 2000);
     for (const auto& parent : head.parents) {
       if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;

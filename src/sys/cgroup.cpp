@@ -82,6 +82,20 @@ Result<CgroupDir> CgroupDir::open(const CgroupHierarchy& hierarchy, std::string_
   return group;
 }
 
+Result<CgroupDir> CgroupDir::adopt(const CgroupHierarchy& hierarchy, Fd directory) {
+  if (!directory) return fail(EBADF, Step::open_descriptor, "no cgroup");
+  char path[4096];
+  const ssize_t n =
+      ::readlink(fmt::format("/proc/self/fd/{}", directory.get()).c_str(), path, sizeof path);
+  CgroupDir group(std::move(directory),
+                  n > 0 ? std::string(path, static_cast<std::size_t>(n)) : hierarchy.mount_point);
+  group.v2_ = hierarchy.v2;
+  group.cpuset_ = !hierarchy.v2 && has(hierarchy.controllers, "cpuset");
+  group.freezer_ = !hierarchy.v2 && has(hierarchy.controllers, "freezer");
+  group.top_ = group.path_ == hierarchy.mount_point;
+  return group;
+}
+
 Result<CgroupDir> CgroupDir::create(const CgroupHierarchy& hierarchy, std::string_view path) {
   while (path.ends_with('/')) path.remove_suffix(1);
   const std::size_t slash = path.rfind('/');
@@ -248,16 +262,29 @@ Result<void> CgroupDir::wait_frozen_v2(bool frozen, milliseconds limit) const {
 
 Result<void> CgroupDir::wait_frozen_v1(bool frozen, milliseconds limit) const {
   const auto began = Clock::now();
-  for (;;) {
+  for (timespec pause{0, 20000};;) {
     std::string state;
     if (const int e = detail::read_cgroup_file(fd_.get(), "freezer.state", state); e != 0)
       return fail(e, Step::freeze, fmt::format("'{}/freezer.state'", path_));
     if (state == (frozen ? "FROZEN\n" : "THAWED\n")) return {};
     if (left_of(limit, began).count() == 0)
       return fail(Errc::deadline, Step::freeze, fmt::format("'{}'", path_));
-    // Nothing tells; reading is what moves FREEZING on.
-    (void)::poll(nullptr, 0, 1);
+    // Nothing tells; reading is what moves FREEZING on. Most stand still within microseconds.
+    (void)::ppoll(nullptr, 0, &pause, nullptr);
+    pause.tv_nsec = std::min(pause.tv_nsec * 2, 1000000L);
   }
+}
+
+Result<bool> CgroupDir::frozen() const {
+  if (!fd_) return fail(EBADF, Step::freeze, "no cgroup");
+  if (!v2_ && !freezer_)
+    return fail(Errc::unsupported, Step::freeze,
+                fmt::format("'{}' is not in the freezer's hierarchy", path_));
+  const char* const file = v2_ ? "cgroup.events" : "freezer.state";
+  std::string text;
+  if (const int e = detail::read_cgroup_file(fd_.get(), file, text); e != 0)
+    return fail(e, Step::freeze, fmt::format("'{}/{}'", path_, file));
+  return v2_ ? is_set(text, "frozen") : text == "FROZEN\n";
 }
 
 Result<void> CgroupDir::kill() const {
@@ -298,7 +325,7 @@ Result<void> CgroupDir::kill_one_by_one() const {
     if (failed == 0) failed = e;
     if (!found) break;
   }
-  if (freezer_ && !top_) (void)detail::write_cgroup_file(fd_.get(), "freezer.state", "THAWED");
+  if (freezer_ && !top_) detail::thaw_below(fd_.get());
   if (failed != 0) return fail(failed, Step::kill, fmt::format("'{}'", path_));
   if (outside)
     return fail(Errc::unsupported, Step::kill,

@@ -143,6 +143,34 @@ std::vector<std::string> names_below(int dir) {
 
 }  // namespace
 
+void thaw_below(int dir) {
+  const auto thaw = [](int at) {
+    const int e = write_cgroup_file(at, "freezer.state", "THAWED");
+    return e != ENOENT && e != EACCES && e != EBADF;
+  };
+  Fd at(::openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!at || !thaw(at.get())) return;
+  // As deep as the container liked: neither the stack nor descriptors are its to use up.
+  std::vector<std::vector<std::string>> left;
+  left.push_back(names_below(at.get()));
+  while (!left.empty()) {
+    if (left.back().empty()) {
+      left.pop_back();
+      Fd above(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!above) return;
+      at = std::move(above);
+      continue;
+    }
+    const std::string name = std::move(left.back().back());
+    left.back().pop_back();
+    Fd child(::openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!child) continue;
+    at = std::move(child);
+    (void)thaw(at.get());
+    left.push_back(names_below(at.get()));
+  }
+}
+
 std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
   std::vector<std::pair<std::string, Fd>> list;
   for (std::string& name : names_below(dir)) {
@@ -227,8 +255,11 @@ namespace {
 
 void kill_in(int dir) {
   if (write_cgroup_file(dir, "cgroup.kill", "1") == 0) return;
+  // On v1 who is stopped meanwhile does not fork, and who was stopped before has to go on to die.
+  const bool stops = write_cgroup_file(dir, "freezer.state", "FROZEN") == 0;
   std::vector<int> pids;
   if (list_cgroup(dir, pids) == 0) (void)kill_listed(dir, pids);
+  if (stops) (void)write_cgroup_file(dir, "freezer.state", "THAWED");
 }
 
 /// What is below a cgroup, deepest first, as far as it goes. How deep it is nested was the

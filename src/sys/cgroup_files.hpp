@@ -27,6 +27,8 @@ namespace condroid::inline v0::detail {
 [[nodiscard]] int list_cgroup(int dir, std::vector<int>& pids);
 /// SIGKILL to those processes. Never to another one that got such a pid meanwhile.
 [[nodiscard]] int kill_listed(int dir, const std::vector<int>& pids);
+/// Thaws a cgroup of v1 and all below it, however deep. Nothing in a hierarchy without the freezer.
+void thaw_below(int dir);
 /// The cgroups directly below, opened.
 [[nodiscard]] std::vector<std::pair<std::string, Fd>> child_cgroups(int dir);
 

@@ -52,6 +52,14 @@ void kill_listed(int dir) {
   close(static_cast<int>(fd));
 }
 
+/// On v1 who is stopped meanwhile does not fork, and who was stopped before has to go on to die.
+void kill_in(int dir, bool v2) {
+  if (v2 && write_file(dir, "cgroup.kill", "1") >= 0) return;
+  const bool stops = !v2 && write_file(dir, "freezer.state", "FROZEN") >= 0;
+  kill_listed(dir);
+  if (stops) write_file(dir, "freezer.state", "THAWED");
+}
+
 struct DirEntry {
   uint64_t ino;
   int64_t off;
@@ -86,7 +94,7 @@ long first_full(int dir, unsigned* removed) {
 /// What is deeper than anybody nests but who means harm: down to one without subdirectories, up by
 /// "..", with one descriptor. Stops where something still runs, and after so many steps; it is
 /// tried again.
-void remove_deep(int top, bool kill) {
+void remove_deep(int top, bool v2, bool kill) {
   long at = call(__NR_openat, top, ".", open_directory);
   unsigned depth = 0;
   bool came_up = false;
@@ -94,7 +102,7 @@ void remove_deep(int top, bool kill) {
     unsigned removed = 0;
     long next = first_full(static_cast<int>(at), &removed);
     if (next >= 0 && came_up && removed == 0) {
-      if (kill) kill_listed(static_cast<int>(next));
+      if (kill) kill_in(static_cast<int>(next), v2);
       close(static_cast<int>(next));
       break;
     }
@@ -129,6 +137,23 @@ void take_number(const char* p, Figures& figures, Figure figure, uint64_t diviso
   uint64_t value = 0;
   for (; *p >= '0' && *p <= '9'; ++p) value = value * 10 + static_cast<uint64_t>(*p - '0');
   figures.raise(figure, value / divisor);
+}
+
+void thaw_tree(int parent, const char* name, int depth) {
+  const long dir = call(__NR_openat, parent, name, open_directory);
+  if (dir < 0) return;
+  alignas(8) char list[2048];
+  for (long n = write_file(static_cast<int>(dir), "freezer.state", "THAWED");
+       n >= 0 && depth < 32;) {
+    n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) break;
+    for (long i = 0; i < n;) {
+      const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
+      i += entry->size;
+      if (is_subdirectory(*entry)) thaw_tree(static_cast<int>(dir), entry->name, depth + 1);
+    }
+  }
+  close(static_cast<int>(dir));
 }
 
 /// The number after `key` in a flat keyed file like memory.events.
@@ -173,12 +198,9 @@ long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
   if (e == 0 || e == -e_noent) return 0;
   const long dir = call(__NR_openat, parent, name, open_directory);
   if (dir < 0) return dir == -e_noent ? 0 : dir;
-  if (kill) {
-    if (!v2 || write_file(static_cast<int>(dir), "cgroup.kill", "1") < 0)
-      kill_listed(static_cast<int>(dir));
-  }
+  if (kill) kill_in(static_cast<int>(dir), v2);
   alignas(8) char list[2048];
-  if (depth == 32) remove_deep(static_cast<int>(dir), kill);
+  if (depth == 32) remove_deep(static_cast<int>(dir), v2, kill);
   for (; depth < 32;) {
     const long n = call(__NR_getdents64, dir, list, sizeof list);
     if (n <= 0) break;
@@ -210,6 +232,16 @@ void take_figures(uint32_t i, Figures& figures) {
     }
     if (((c.cpu >> h) & 1U) != 0) take_cpu(dir, parent_v2[h], figures);
     close(dir);
+  }
+}
+
+void thaw_cgroups(uint32_t i) {
+  const Container& c = containers[i];
+  for (unsigned h = 0; h < max_hierarchies; ++h) {
+    if (((c.cgroups >> h) & 1U) == 0 || !adopted[h] || parent_v2[h]) continue;
+    Path path;
+    path.add(header().runtime).add("/").add(live(i).name);
+    thaw_tree(parents[h], path.text, 0);
   }
 }
 

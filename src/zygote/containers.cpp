@@ -131,7 +131,9 @@ void retry_draining() {
 
 void kill_container(uint32_t i) {
   Container& c = containers[i];
-  if (c.pidfd >= 0) call(__NR_pidfd_send_signal, c.pidfd, sig_kill, 0L, 0);
+  if (c.pidfd < 0) return;
+  call(__NR_pidfd_send_signal, c.pidfd, sig_kill, 0L, 0);
+  thaw_cgroups(i);
 }
 
 void kill_all() {

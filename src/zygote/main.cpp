@@ -308,8 +308,12 @@ void serve() {
   for (;;) {
     if (host_gone && live_count == 0) depart();
     if (host_gone && !told_staying && live_count == detached_count) tell_staying();
-    const long n = call(__NR_epoll_pwait, fd_epoll, events, 16, draining_count > 0 ? 4 : -1, 0L, 8);
+    // One that froze itself again between our signal and our thaw is killed once more.
+    const bool ending = host_gone && live_count > detached_count;
+    const long n = call(__NR_epoll_pwait, fd_epoll, events, 16,
+                        draining_count > 0 ? 4 : (ending ? 100 : -1), 0L, 8);
     if (draining_count > 0) retry_draining();
+    if (n == 0 && ending) kill_all();
     for (long i = 0; i < n; ++i) {
       const uint64_t tag = events[i].data;
       if (tag == tag_control) {

@@ -92,6 +92,8 @@ inline void close(int fd) {
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth);
 /// What the cgroups that a container still has say of it.
 void take_figures(uint32_t i, Figures& figures);
+/// Lets what is frozen in a container's cgroups of v1 go on: there nothing dies otherwise.
+void thaw_cgroups(uint32_t i);
 /// Removes what is left of a container's cgroups. 0 when nothing is left; else `where` is the
 /// hierarchy of the first error.
 long undo_cgroups(uint32_t i, uint32_t* where);

@@ -48,6 +48,8 @@ class CgroupDir {
   /// a limit, cgroup.max.depth.
   [[nodiscard]] static Result<CgroupDir> create(const CgroupHierarchy& hierarchy,
                                                 std::string_view path);
+  /// One that is open already. Takes a directory of that hierarchy; which one is read from /proc.
+  [[nodiscard]] static Result<CgroupDir> adopt(const CgroupHierarchy& hierarchy, Fd directory);
   /// The same directly below this one. A name has no '/'.
   [[nodiscard]] Result<CgroupDir> open_child(std::string_view name) const;
   [[nodiscard]] Result<CgroupDir> create_child(std::string_view name) const;
@@ -93,10 +95,16 @@ class CgroupDir {
   /// Lets it go on. With a cgroup above that is frozen it stays so, and Errc::deadline tells.
   [[nodiscard]] Result<void> thaw(std::chrono::milliseconds limit = std::chrono::seconds{2}) const;
 
+  /// Whether everything in it and below stands still now, whoever froze it.
+  /// @errors Errc::unsupported in another hierarchy of v1 than the freezer's; ENOENT, ENODEV when
+  /// it was removed.
+  [[nodiscard]] Result<bool> frozen() const;
+
   /// SIGKILL to everything in it and below, frozen or not. Does not wait for the end. v2:
   /// cgroup.kill, Linux 5.14, at once. Before that and on v1: process by process, until a look
   /// finds none that was not killed; where there is a freezer what is in it is stopped meanwhile,
-  /// elsewhere what forks faster may get away. A frozen cgroup of v1 is thawed.
+  /// elsewhere what forks faster may get away. What is frozen on v1, it or a cgroup below, is
+  /// thawed then.
   /// @errors EPERM; Errc::unsupported if a process there has no number in this pid namespace. The
   /// others were killed then.
   [[nodiscard]] Result<void> kill() const;
@@ -108,6 +116,8 @@ class CgroupDir {
                                         1}) const;
 
   [[nodiscard]] bool v2() const noexcept { return v2_; }
+  /// freeze() works here: v2, or the freezer's hierarchy.
+  [[nodiscard]] bool freezes() const noexcept { return v2_ || freezer_; }
   /// Where it was found: "/sys/fs/cgroup/memory/mine".
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// An O_PATH descriptor: for openat(2) and CLONE_INTO_CGROUP.
