@@ -214,6 +214,12 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& death_signal(Signal signal) && { return std::move(death_signal(signal)); }
+  /// How it is asked to end, whether it can be frozen, and when it is launched again.
+  ContainerBuilder& lifecycle(Lifecycle wanted) & {
+    spec_.lifecycle = wanted;
+    return *this;
+  }
+  ContainerBuilder&& lifecycle(Lifecycle wanted) && { return std::move(lifecycle(wanted)); }
   ContainerBuilder& new_session(bool on) & {
     spec_.process.new_session = on;
     return *this;

@@ -51,6 +51,7 @@ struct Plan {
   Terminal terminal = {};
   bool init = false;
   Inside inside = {};
+  Lifecycle lifecycle = {};
   bool operator==(const Plan&) const = default;
 
   /// The index of the first op that `what` names: a number ("12"), or a step ("pivot root",

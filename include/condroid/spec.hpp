@@ -15,6 +15,7 @@
 #include "condroid/error.hpp"
 #include "condroid/spec/devices.hpp"
 #include "condroid/spec/idmap.hpp"
+#include "condroid/spec/lifecycle.hpp"
 #include "condroid/spec/mount.hpp"
 #include "condroid/spec/network.hpp"
 #include "condroid/spec/process.hpp"
@@ -49,6 +50,7 @@ struct Spec {
   Network network = {};
   Resources resources = {};
   Security security = {};
+  Lifecycle lifecycle = {};
 
   static constexpr Flags<Namespace> default_namespaces = Namespace::mount | Namespace::pid |
                                                          Namespace::uts | Namespace::ipc |

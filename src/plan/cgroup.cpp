@@ -28,13 +28,22 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
     for (const std::string_view controller : {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"})
       if (groups.find(controller) == v2) groups.need(controller, {"resources.cgroup"});
 
+  if (spec.lifecycle.freezable) {
+    if (const auto freezer = groups.freezer())
+      groups.need(*freezer, {"lifecycle.freezable"});
+    else
+      refusals.unsupported("lifecycle.freezable", "no cgroup hierarchy of this machine can freeze",
+                           "mount cgroup v2, or the freezer of v1");
+  }
+
   // With a pid namespace of its own, the end of pid 1 is the end of all; otherwise only a cgroup
   // knows who belongs to it.
   const bool for_kill = !shape.own(Namespace::pid);
   const bool asked = r.cgroup == CgroupMode::always || r.cgroup == CgroupMode::everywhere;
   if ((asked || for_kill) && groups.empty()) {
     const std::string_view field = for_kill && !asked ? "namespaces" : "resources.cgroup";
-    auto any = groups.v2();
+    auto any = groups.freezer();  // what stands still does not run away from being killed
+    if (!any) any = groups.v2();
     for (std::size_t i = 0; !any && i < facts.cgroups.size(); ++i)
       if (facts.cgroups[i].writable) any = i;
     if (any)

@@ -60,6 +60,7 @@ struct Checks {
   void devices() const;    // check_mounts.cpp
   void security() const;   // check_security.cpp: tokens, capabilities, settings
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
+  void lifecycle() const;  // check_lifecycle.cpp
 
  private:
   void namespaces() const;

@@ -97,6 +97,7 @@ void describe_host_side(Draft& d) {
                    .capabilities = spec.security.capabilities,
                    .ambient = spec.security.ambient,
                    .no_new_privs = spec.security.no_new_privs};
+  d.plan.lifecycle = spec.lifecycle;
 }
 
 void set_up_container(Draft& d, bool parked) {

@@ -33,6 +33,12 @@ std::optional<std::size_t> Groups::v2() const {
   return std::nullopt;
 }
 
+std::optional<std::size_t> Groups::freezer() const {
+  const auto two = v2(), one = find("freezer");
+  if (two && (facts_.cgroups[*two].writable || !one || !facts_.cgroups[*one].writable)) return two;
+  return one;
+}
+
 void Groups::cannot(Field field, std::string_view what, std::string hint) {
   if (field.optional)
     left_out_.push_back({std::string(field.name), std::string(what)});

@@ -42,6 +42,8 @@ class Groups {
 
   [[nodiscard]] std::optional<std::size_t> find(std::string_view controller) const;
   [[nodiscard]] std::optional<std::size_t> v2() const;
+  /// Where what is in a cgroup can be made to stand still: v2, else the freezer's of v1.
+  [[nodiscard]] std::optional<std::size_t> freezer() const;
   /// The container's group where `controller` is; refused or left out when there is none to be had.
   Group* need(std::string_view controller, Field field);
   Group* need(std::size_t hierarchy, Field field);

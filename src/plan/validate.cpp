@@ -311,6 +311,7 @@ void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refu
   checks.resources();
   checks.security();
   checks.masks();
+  checks.lifecycle();
 }
 
 }  // namespace condroid::inline v0::detail

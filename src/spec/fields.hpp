@@ -336,9 +336,23 @@ void fields(V& v, Like<Security> auto& security) {
 }
 
 template <class V>
+void fields(V& v, Like<Lifecycle> auto& lifecycle) {
+  auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
+         restart_window] = lifecycle;
+  v("stop_signal", stop_signal);
+  v("halt_signal", halt_signal);
+  v("reboot_signal", reboot_signal);
+  v("stop_timeout", stop_timeout);
+  v("freezable", freezable);
+  v("restart", restart);
+  v("restart_limit", restart_limit);
+  v("restart_window", restart_window);
+}
+
+template <class V>
 void fields(V& v, Like<Spec> auto& spec) {
   auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
-         default_mounts, devices, network, resources, security] = spec;
+         default_mounts, devices, network, resources, security, lifecycle] = spec;
   v("name", name);
   v.group("root", root);
   v.group("process", process);
@@ -355,6 +369,7 @@ void fields(V& v, Like<Spec> auto& spec) {
   v.group("network", network);
   v.group("resources", resources);
   v.group("security", security);
+  v.group("lifecycle", lifecycle);
 }
 
 }  // namespace spec_text

@@ -56,6 +56,7 @@ constexpr bool whole() {
 
 static_assert(whole<Namespace>());
 static_assert(whole<IdMap::Kind>());
+static_assert(whole<Restart>());
 static_assert(whole<MountFlag>());
 static_assert(whole<Propagation>());
 static_assert(whole<DeviceNode::Kind>());

@@ -26,6 +26,7 @@
 #include "condroid/flags.hpp"
 #include "condroid/spec/devices.hpp"
 #include "condroid/spec/idmap.hpp"
+#include "condroid/spec/lifecycle.hpp"
 #include "condroid/spec/mount.hpp"
 #include "condroid/spec/process.hpp"
 #include "condroid/spec/resources.hpp"
@@ -73,6 +74,18 @@ struct EnumNames<IdMap::Kind> {
       {IdMap::subids, "subids"},
       {IdMap::single, "single"},
       {IdMap::ranges, "ranges"},
+  });
+};
+
+template <>
+struct EnumNames<Restart> {
+  using enum Restart;
+  static constexpr std::string_view what = "restart policy";
+  static constexpr auto table = std::to_array<EnumName<Restart>>({
+      {never, "never"},
+      {on_reboot, "on_reboot"},
+      {on_failure, "on_failure"},
+      {always, "always"},
   });
 };
 

@@ -112,6 +112,7 @@ TEST_CASE("each call about the command sets its member", "[builder]") {
   SETS(scheduling(Scheduling{.nice = 3}), { s.process.scheduling.nice = 3; });
   SETS(personality(Personality::linux32), { s.process.personality = Personality::linux32; });
   SETS(death_signal(Signal{15}), { s.process.death_signal = {15}; });
+  SETS(lifecycle(Lifecycle{.freezable = true}), { s.lifecycle.freezable = true; });
   SETS(new_session(false), { s.process.new_session = false; });
 }
 

@@ -326,6 +326,28 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
       {"process.oom_score_adj", "1001", [](Spec& s) { s.process.oom_score_adj = 1001; }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {0}; }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {65}; }},
+      {"lifecycle.stop_signal", "1 to 64", [](Spec& s) { s.lifecycle.stop_signal = {0}; }},
+      {"lifecycle.halt_signal", "1 to 64", [](Spec& s) { s.lifecycle.halt_signal = {65}; }},
+      {"lifecycle.reboot_signal", "1 to 64", [](Spec& s) { s.lifecycle.reboot_signal = {-1}; }},
+      {"lifecycle.stop_timeout", "less than nothing",
+       [](Spec& s) { s.lifecycle.stop_timeout = -1s; }},
+      {"lifecycle.freezable", "is a cgroup",
+       [](Spec& s) {
+         s.lifecycle.freezable = true;
+         s.resources.cgroup = CgroupMode::never;
+       }},
+      {"lifecycle.freezable", "can freeze", [](Spec& s) { s.lifecycle.freezable = true; },
+       [](HostFacts& f) { f.cgroups.clear(); }},
+      {"lifecycle.restart", "no policy 9",
+       [](Spec& s) { s.lifecycle.restart = static_cast<Restart>(9); }},
+      {"lifecycle.restart_window", "within some time",
+       [](Spec& s) { s.lifecycle = {.restart = Restart::always, .restart_window = 0s}; }},
+      {"lifecycle.restart", "none of its own",
+       [](Spec& s) {
+         s.lifecycle.restart = Restart::on_reboot;
+         s.namespaces -= Namespace::pid;
+         s.security.allow |= Allow::host_pids;
+       }},
       {"process.rlimits[0]", "above the hard", limit({Rlimit::nofile, 10, 9})},
       {"process.rlimits[1]", "twice",
        [](Spec& s) {

@@ -162,6 +162,14 @@ inline Spec full_spec() {
                    .read_only_paths = {"/proc/sys"_guest, "/proc/bus"_guest},
                    .sysctls = {{"net.ipv4.ip_forward", "1"}, {"kernel.msgmax", ""}},
                    .allow = Allow::capabilities | Allow::devices},
+      .lifecycle = {.stop_signal = {34},
+                    .halt_signal = {12},
+                    .reboot_signal = {1},
+                    .stop_timeout = 1500ms,
+                    .freezable = true,
+                    .restart = Restart::on_failure,
+                    .restart_limit = 0,
+                    .restart_window = 2h},
   };
 }
 
@@ -455,11 +463,17 @@ class Random {
     some(capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
          allow);
   }
+  void fill(Lifecycle& l) {
+    auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
+           restart_window] = l;
+    some(stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
+         restart_window);
+  }
   void fill(Spec& s) {
     auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname,
-           mounts, default_mounts, devices, network, resources, security] = s;
+           mounts, default_mounts, devices, network, resources, security, lifecycle] = s;
     some(name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
-         default_mounts, devices, network, resources, security);
+         default_mounts, devices, network, resources, security, lifecycle);
   }
 
   std::mt19937_64 engine_;
