@@ -231,11 +231,13 @@ struct Describe {
                        o.node.minor, o.node.mode.value);
   }
   std::string operator()(const op::OpenPty& o) const {
-    return fmt::format("pty{}{}", o.path.empty() ? "" : " " + quoted(o.path),
+    return fmt::format("{}{}{}", o.number < 0 ? "pty" : fmt::format("kept pty {}", o.number),
+                       o.path.empty() ? "" : " " + quoted(o.path),
                        o.link_from.empty() ? "" : fmt::format(", also {}", quoted(o.link_from)));
   }
   std::string operator()(const op::SendPtys& o) const {
-    return fmt::format("{} pty master{} to the host", o.count, o.count == 1 ? "" : "s");
+    return fmt::format("{} pty master{}{} to the host", o.count, o.count == 1 ? "" : "s",
+                       o.devpts.valid() ? " and their devpts" : "");
   }
   std::string operator()(const op::MaskPath& o) const { return quoted(o.path); }
   std::string operator()(const op::ProtectPath& o) const { return quoted(o.path); }

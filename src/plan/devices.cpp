@@ -88,7 +88,9 @@ void open_terminals(Draft& d) {
     else
       open(fmt::format("{}{}/tty{}", dir, t.tty_dir, i), fmt::format("{}tty{}", dir, i), false);
   }
-  d.add(op::SendPtys{.count = count});
+  op::SendPtys send{.count = count};
+  if (d.spec.lifecycle.restart != Restart::never) send.devpts = d.devpts;
+  d.add(send);
 }
 
 }  // namespace condroid::inline v0::detail

@@ -209,8 +209,13 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = pair(x.uid.value, x.gid.value);
             r.n[1] = x.rows | (static_cast<std::uint64_t>(x.columns) << 16U);
             r.n[2] = x.console ? 1 : 0;
+            if (x.number >= 0) r.s[2] = text(fmt::format("{}", x.number));
           },
-          [&](const op::SendPtys& x) { add(Code::send_ptys, index).n[0] = x.count; },
+          [&](const op::SendPtys& x) {
+            Rec& r = add(Code::send_ptys, index);
+            r.r[0] = reg(x.devpts);
+            r.n[0] = x.count;
+          },
           [&](const op::MaskPath& x) {
             Rec& r = add(Code::mask_path, index);
             hidden(r, x);

@@ -450,13 +450,21 @@ class Interpreter {
     return send(SyncKind::trees, count, received_, count);
   }
 
+  /// The masters, and behind them a copy of the mount of their devpts, if one is wanted.
   long send_ptys(const Rec& x) {
-    const unsigned count = static_cast<unsigned>(x.n[0]);
+    unsigned count = static_cast<unsigned>(x.n[0]);
     if (count != pty_count_) return -e_proto;
-    if (const long e = send(SyncKind::ptys, count, masters_, count); e < 0) return e;
+    if (x.r[0] >= 0) {
+      const long tree =
+          call(__NR_open_tree, reg(x, 0), "",
+               open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_empty_path));
+      if (tree < 0) return at(Part::open_source, tree);
+      masters_[count++] = static_cast<int>(tree);
+    }
+    const long e = send(SyncKind::ptys, count, masters_, count);
     for (unsigned i = 0; i < count; ++i) close(masters_[i]);
     pty_count_ = 0;
-    return 0;
+    return e;
   }
 
   /// Nobody to live for: the host closed its end, or the zygote is dead.
@@ -886,6 +894,12 @@ class Interpreter {
   }
 
   long open_pty(const Rec& x) {
+    if (x.s[2].size > 0) {
+      // Of a life before, by its number: the devpts is the one that it was made in.
+      const long kept = open_how(reg(x, 0), str(x, 2), static_cast<uint64_t>(o_rdwr | o_noctty),
+                                 resolve_beneath | resolve_no_xdev | resolve_no_magiclinks);
+      return kept < 0 ? at(Part::terminal, kept) : bind_pty(x, static_cast<int>(kept));
+    }
     if (pty_count_ >= max_ptys) return -e_proto;
     // A file of devpts itself, whatever lies on it.
     const long master = open_how(reg(x, 0), "ptmx", static_cast<uint64_t>(o_rdwr | o_noctty),
@@ -902,13 +916,17 @@ class Interpreter {
                        static_cast<uint16_t>(x.n[1] >> 16U), 0, 0};
     if (const long e = call(__NR_ioctl, master, tiocswinsz, &size); e < 0)
       return at(Part::terminal, e);
+    return bind_pty(x, static_cast<int>(slave));
+  }
+
+  long bind_pty(const Rec& x, int slave) {
     if (const long e = call(__NR_fchown, slave, x.n[0] & 0xffffffffU, x.n[0] >> 32U); e < 0)
       return at(Part::terminal, e);
     if (x.s[0].size > 0)
-      if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 0)); e < 0) return e;
+      if (const long e = bind_fd(slave, reg(x, 1), str(x, 0)); e < 0) return e;
     if (x.s[1].size > 0) {
       if (x.n[2] != 0) {
-        if (const long e = bind_fd(static_cast<int>(slave), reg(x, 1), str(x, 1)); e < 0) return e;
+        if (const long e = bind_fd(slave, reg(x, 1), str(x, 1)); e < 0) return e;
       } else {
         const long e = call(__NR_symlinkat, str(x, 0), reg(x, 1), str(x, 1));
         if (e < 0 && e != -e_exist) return at(Part::make_target, e);
@@ -1392,7 +1410,7 @@ class Interpreter {
   Header* program_ = nullptr;
   int regs_[slot_count];
   int received_[max_passed + 2] = {};
-  int masters_[max_ptys] = {};
+  int masters_[max_ptys + 1] = {};
   unsigned pty_count_ = 0;
   long empty_ = -1;           ///< A masked directory's cover, for the next ones.
   long null_ = -1;            ///< A masked file's.

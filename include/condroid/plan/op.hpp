@@ -386,6 +386,8 @@ struct OpenPty {
   Uid uid = {};
   Gid gid = {};
   Slot slave = {};  ///< Keeps the slave open.
+  /// Of a pty that is there already, in a devpts that was kept: it is bound, and no master is made.
+  int number = -1;
   bool operator==(const OpenPty&) const = default;
 };
 
@@ -394,6 +396,8 @@ struct SendPtys {
   static constexpr Step step = Step::open_console;
   static constexpr Actor actor = Actor::child;
   unsigned count = 0;
+  /// Behind them goes a copy of the mount of this devpts, for the container's next life.
+  Slot devpts = {};
   bool operator==(const SendPtys&) const = default;
 };
 

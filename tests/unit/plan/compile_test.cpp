@@ -214,7 +214,7 @@ struct SlotsOf {
   Slots operator()(const op::OpenPty& o) const {
     return {some({o.devpts, o.dev}), some({o.slave})};
   }
-  Slots operator()(const op::SendPtys&) const { return {}; }
+  Slots operator()(const op::SendPtys& o) const { return {some({o.devpts}), {}}; }
   Slots operator()(const op::MaskPath& o) const {
     Slots s{some({o.null}), {}};
     s.uses.push_back(o.base);
