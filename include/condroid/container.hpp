@@ -68,10 +68,20 @@ struct Exit {
     signaled,  ///< A signal ended it.
     lost,      ///< The zygote died with it; how it ended is not known.
   };
+  /// What reboot(2) in the container asked for. The kernel ends the first process of the pid
+  /// namespace as by a signal then, pid_namespaces(7), and `kind` and `signal` say that, too:
+  /// SIGHUP, SIGINT. No such signal from anywhere ends that process: so this is never one that was
+  /// sent. Always `nothing` without a pid namespace of its own, where there is no such call.
+  enum class Asked : std::uint8_t {
+    nothing,
+    restart,    ///< LINUX_REBOOT_CMD_RESTART, RESTART2
+    power_off,  ///< POWER_OFF or HALT: the kernel tells both alike.
+  };
   Kind kind = exited;
   int code = 0;
   Signal signal = {};
   bool core_dumped = false;
+  Asked asked = Asked::nothing;
   bool out_of_memory = false;         ///< The kernel killed something in it for lack of memory.
   std::uint64_t oom_kills = 0;        ///< How often it did.
   std::uint64_t pids_limit_hits = 0;  ///< How often a fork was refused for Resources::pids_max.
@@ -89,6 +99,10 @@ struct Exit {
   std::string err = {};                          ///< Captured standard error.
   std::uint64_t dropped = 0;                     ///< Captured bytes beyond the limit.
   std::vector<std::string> cleanup_errors = {};  ///< What could not be undone; empty.
+  unsigned restarts = 0;  ///< How often it was launched again before this end.
+  /// Why it was not launched again although Lifecycle::restart says so: the limit, or the error of
+  /// the launch. Empty otherwise.
+  std::string not_restarted = {};
 
   [[nodiscard]] bool success() const noexcept { return kind == exited && code == 0; }
   /// As a shell says it: the code, or 128 + signal; 128 for `lost`.
@@ -97,8 +111,16 @@ struct Exit {
   }
 };
 
-/// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory, pids limit hit 3 times".
+/// "exited with status 3", "killed by signal 9 (SIGKILL), out of memory, pids limit hit 3 times",
+/// "asked for a restart, reboot(2)".
 [[nodiscard]] std::string to_string(const Exit& exit);
+
+/// How Container::stop() asks.
+struct StopOptions {
+  std::optional<Signal> signal = {};  ///< Unset: Lifecycle::stop_signal.
+  /// Until everything is killed. Unset: Lifecycle::stop_timeout. Zero: at once.
+  std::optional<std::chrono::milliseconds> patience = {};
+};
 
 /// Movable, not thread-safe (several Containers may be used by several threads); inert in a forked
 /// child of the program. One that was moved from has no container: it can be assigned to and
@@ -108,8 +130,9 @@ struct Exit {
 /// Besides, one each for a captured stream; a pipe, until it is taken; the small init; the console,
 /// its log, and console() once it was called or when nobody in the container has the console open;
 /// each further terminal, and again once ttys() was called; the host's own "/" as root, when it is
-/// not ephemeral; poll_fd() once it was called, if there is a console, an init or something
-/// captured.
+/// not ephemeral; poll_fd() once it was called, and a timer for begin_stop(). With a
+/// Lifecycle::restart also what is kept: the network and user namespace, the terminals' devpts and
+/// one for each terminal, and every descriptor that its Spec names.
 class Container {
  public:
   using Builder = ContainerBuilder;
@@ -132,10 +155,16 @@ class Container {
   [[nodiscard]] Pid pid() const noexcept;
   [[nodiscard]] FdView pidfd() const noexcept;
 
-  /// Readable when there is something for step(): the end, output to be gathered.
+  /// Readable when there is something for step(): the end, output to be gathered, a time that is
+  /// over. The same descriptor through all lives of a container that is launched again.
   [[nodiscard]] FdView poll_fd() const noexcept;
   /// Gathers output without blocking; the Exit once it has ended, and again at every later call.
+  /// Where Lifecycle::restart says so it launches the container again instead, a piece at each
+  /// call; name() and the terminals stay, pid() and pidfd() are those of the new first process once
+  /// it runs.
   [[nodiscard]] Result<std::optional<Exit>> step();
+  /// How often it was launched again.
+  [[nodiscard]] unsigned restarts() const noexcept;
   /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls
   /// give the same Exit. Captured output and the console are gathered meanwhile; what is a pipe the
   /// caller reads, or a command that writes more than a pipe holds never ends.
@@ -145,14 +174,39 @@ class Container {
 
   /// A signal to the first process. pidfd_send_signal(2). ESRCH when it has ended.
   [[nodiscard]] Result<void> signal(Signal signal);
-  /// SIGKILL to everything in it. Does not wait. Nothing, when it has ended.
+  /// SIGKILL to everything in it, frozen or not: by cgroup.kill (Linux 5.14) where it has a cgroup
+  /// of v2, by the end of its pid namespace, else process by process through its cgroup. Does not
+  /// wait. It is not launched again. Nothing, when it has ended.
   [[nodiscard]] Result<void> kill();
-  /// SIGTERM (or `polite`), then after `patience` kill(); waits for the end. A process 1 never gets
-  /// a signal that it has no handler for, pid_namespaces(7): where /proc tells that it is such a
-  /// one it is killed at once. A shell or a plain program is ended by the signal itself only with
-  /// Process::init. What ignores the signal on purpose is given its time.
-  [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience = std::chrono::seconds{10},
-                                  Signal polite = {15});
+  /// Asks it to end, and kills it when it has not after some time; waits for the end. Thaws it
+  /// first. It is not launched again. A process 1 never gets a signal that it has no handler for,
+  /// pid_namespaces(7): where /proc tells that it is such a one it is killed at once. A shell or a
+  /// plain program is ended by the signal itself only with Process::init. What ignores the signal
+  /// on purpose is given its time.
+  /// @errors Errc::deadline: killed, and not gone within ten seconds; the hint says why, if it can
+  /// be told (a frozen cgroup of v1 above it). Everything in it dies as soon as it can.
+  [[nodiscard]] Result<Exit> stop(const StopOptions& options = {});
+  [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience);
+  [[nodiscard]] Result<Exit> stop(std::chrono::milliseconds patience, Signal polite);
+  /// The same for an event loop: asks and returns. step() kills it when the time is over, and
+  /// poll_fd() wakes for that.
+  [[nodiscard]] Result<void> begin_stop(const StopOptions& options = {});
+  /// Lifecycle::halt_signal or reboot_signal to the first process; what it does about it is its
+  /// own. ESRCH when it has ended.
+  [[nodiscard]] Result<void> halt();
+  [[nodiscard]] Result<void> reboot();
+
+  /// Stops everything in it and waits until it stands still: cgroup.freeze of v2, also on a machine
+  /// with both versions (Linux 5.2), else the freezer of v1. With `limit` zero it only begins to:
+  /// frozen() tells. Frozen, it can be killed, and stop() thaws it.
+  /// @errors Errc::unsupported without a cgroup for it (Lifecycle::freezable); Errc::deadline: it
+  /// is being frozen still, because something in it waits for the kernel; ESRCH when it has ended.
+  [[nodiscard]] Result<void> freeze(std::chrono::milliseconds limit = std::chrono::seconds{2});
+  /// Lets it go on. With `limit` zero it does not wait.
+  /// @errors as freeze(); Errc::deadline, too, when a cgroup above it is frozen.
+  [[nodiscard]] Result<void> thaw(std::chrono::milliseconds limit = std::chrono::seconds{2});
+  /// Whether everything in it stands still now, whoever froze it. Two calls.
+  [[nodiscard]] Result<bool> frozen() const;
   /// Changes its limits while it runs; what is unset in `limits` stays as it is, `unlimited` lifts
   /// a limit. The values become those of a launch, by the same table (docs/limits.md), one after
   /// the other; when one is refused those before it are taken back. Resources::cgroup means nothing
@@ -241,6 +295,7 @@ class Container {
   [[nodiscard]] const Timeline& timeline() const;
 
  private:
+  friend class detail::ContainerCore;
   friend class detail::LaunchEngine;
   explicit Container(std::unique_ptr<detail::ContainerCore> core);
   std::unique_ptr<detail::ContainerCore> core_;

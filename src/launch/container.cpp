@@ -7,7 +7,6 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,12 +14,12 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
-#include <span>
-#include <string_view>
+#include <string>
 
 #include "launch/container_core.hpp"
+#include "launch/engine.hpp"
+#include "launch/kept.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
@@ -75,21 +74,27 @@ Result<void> ContainerCore::check_owner() const {
 
 FdView ContainerCore::poll_fd() {
   if (poll.valid()) return poll;
-  const bool several =
-      out.fd.valid() || err.fd.valid() || console.fd.valid() || status_socket.valid();
-  if (!several || !ours()) return exit_socket;
+  if (!ours()) return exit_socket;
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  bool watched = poll.valid();
-  for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd, &console.fd}) {
-    if (!fd->valid() || !watched || (fd == &console.fd && console_deaf)) continue;
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.fd = fd->get();
-    watched = ::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd->get(), &event) == 0;
-  }
-  // Out of watches or of memory: who waits is woken all the time, for that is better than never.
-  if (!watched) poll = Fd(::eventfd(1, EFD_CLOEXEC));
+  for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
+  if (!console_deaf) watch(console.fd);
+  set_timer();
   return poll.valid() ? FdView(poll) : FdView(exit_socket);
+}
+
+void ContainerCore::watch(const Fd& fd) {
+  if (!poll.valid() || !fd.valid()) return;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd.get();
+  if (::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd.get(), &event) == 0 || errno == EEXIST) return;
+  wake_always();
+}
+
+/// Out of watches or of memory: who waits is woken all the time, for that is better than never.
+void ContainerCore::wake_always() {
+  if (const Fd always(::eventfd(1, EFD_CLOEXEC)); always.valid())
+    (void)::dup3(always.get(), poll.get(), O_CLOEXEC);
 }
 
 /// An ended stream would stay readable for ever.
@@ -126,8 +131,10 @@ void ContainerCore::end(Exit e) {
     unwatch(g->fd);
     g->fd.reset();
   }
-  console_slave.reset();
-  tty_slaves.clear();
+  if (!wants_again(e)) {
+    console_slave.reset();
+    tty_slaves.clear();
+  }
   e.out = std::move(out.text);
   e.err = std::move(err.text);
   e.dropped = out.dropped + err.dropped;
@@ -143,9 +150,7 @@ void ContainerCore::end(Exit e) {
   exit = std::move(e);
 }
 
-Result<std::optional<Exit>> ContainerCore::step() {
-  if (auto ok = check_owner(); !ok) return fail(ok);
-  if (exit) return exit;
+Result<std::optional<Exit>> ContainerCore::step_life() {
   for (Gather* g : {&out, &err})
     if (g->fd.valid() && !g->drain()) {
       unwatch(g->fd);
@@ -177,7 +182,7 @@ Result<std::optional<Exit>> ContainerCore::step() {
       record.kind != program::RecordKind::exited) {
     // The zygote is dead. Its death killed most containers; this one is killed here, and what it
     // would have undone too.
-    (void)pidfd_signal(pidfd.get(), SIGKILL);
+    (void)kill_everything();
     (void)wait_for_fd(pidfd.get(), POLLIN, 5000);
     e.kind = Exit::lost;
     e.signal = Signal{SIGKILL};
@@ -215,6 +220,10 @@ Result<std::optional<Exit>> ContainerCore::step() {
     e.kind = Exit::signaled;
     e.signal = Signal{record.status};
     e.core_dumped = record.code == CLD_DUMPED;
+    // Neither of these ends a first process, from wherever it is sent, unless it is in the code of
+    // its exit: zap_pid_ns_processes() in kernel/pid_namespace.c.
+    if (own_pids && record.status == SIGHUP) e.asked = Exit::Asked::restart;
+    if (own_pids && record.status == SIGINT) e.asked = Exit::Asked::power_off;
   }
   rusage usage{};
   static_assert(sizeof record.rusage >= sizeof usage);
@@ -241,7 +250,6 @@ Result<std::optional<Exit>> ContainerCore::step() {
 }
 
 Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
-  using Clock = std::chrono::steady_clock;
   const auto until = Clock::now() + std::chrono::milliseconds(milliseconds);
   for (;;) {
     auto done = step();
@@ -251,15 +259,22 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
       left = static_cast<int>(std::max<long long>(
           0, std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count()));
     }
+    const auto at_most = [&left](int most) { left = left < 0 ? most : std::min(left, most); };
     constexpr int slice = 100;
-    if (console_deaf && (left < 0 || left > slice)) left = slice;  // step() asks it
+    if (console_deaf || kill_again) at_most(slice);  // step() asks it, or makes sure
+    if (kill_at != Clock::time_point::max())
+      at_most(static_cast<int>(std::max<long long>(
+          0, std::chrono::ceil<std::chrono::milliseconds>(kill_at - Clock::now()).count())));
+    const Interest launching = next ? next->interest() : Interest{};
+    if (const int soon = next ? next->timeout() : -1; soon >= 0) at_most(soon);
     // poll(2) passes over what is negative.
-    std::array<pollfd, 6> waiting{{{exit_socket.get(), POLLIN, 0},
+    std::array<pollfd, 7> waiting{{{exit_socket.get(), POLLIN, 0},
                                    {zygote->pidfd(), POLLIN, 0},
                                    {status_socket.get(), POLLIN, 0},
                                    {out.fd.get(), POLLIN, 0},
                                    {err.fd.get(), POLLIN, 0},
-                                   {console_deaf ? -1 : console.fd.get(), POLLIN, 0}}};
+                                   {console_deaf ? -1 : console.fd.get(), POLLIN, 0},
+                                   {launching.fd.get(), launching.events, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR)
       return fail(errno, Step::wait, fmt::format("container '{}'", name));
@@ -267,68 +282,13 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
   }
 }
 
-namespace {
-
-struct Stance {
-  bool deaf = false;
-  std::string where = {};  ///< The system call that its main thread waits in, with its arguments.
-  bool operator==(const Stance&) const = default;
-};
-
-/// Whether the first process of a pid namespace would get this signal at all: one that it neither
-/// handles nor blocks is dropped when it is sent, pid_namespaces(7). False when that cannot be
-/// told.
-Stance stance_on(Pid pid, int signal) {
-  const auto read = [&](const char* name, std::span<char> text) -> std::string_view {
-    const Fd file(
-        ::open(fmt::format("/proc/{}/{}", pid.value, name).c_str(), O_RDONLY | O_CLOEXEC));
-    const ssize_t n = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
-    return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
-  };
-  char text[4096], call[256];
-  Stance s;
-  const std::string_view before = read("syscall", call);
-  // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked
-  // ones meanwhile: that of 64 bits, of 32 (177, or 421 with its newer time; what they are
-  // otherwise on 64 bits waits for nothing).
-  long number = 0;
-  if (std::sscanf(std::string(before).c_str(), "%ld", &number) != 1 ||
-      number == SYS_rt_sigtimedwait || number == 177 || number == 421)
-    return s;
-  s.where = before;
-  const std::string status = "\n" + std::string(read("status", text));
-  const auto line = [&](std::string_view key) -> std::string {
-    const std::size_t at = status.find(key);
-    if (at == std::string::npos) return {};
-    const std::size_t from = at + key.size();
-    return status.substr(from, status.find('\n', from) - from);
-  };
-  const std::string pids = line("\nNSpid:");
-  const std::size_t last = pids.find_last_of("\t ");
-  if (last == std::string::npos || pids.substr(last + 1) != "1") return s;
-  for (const std::string_view key :
-       {"\nSigCgt:", "\nSigBlk:", "\nSigIgn:", "\nSigPnd:", "\nShdPnd:"}) {
-    unsigned long long set = 0;
-    if (std::sscanf(line(key).c_str(), "%llx", &set) != 1 || ((set >> (signal - 1)) & 1U) != 0)
-      return s;
-  }
-  s.deaf = read("syscall", call) == s.where;
-  return s;
-}
-
-}  // namespace
-
-bool ContainerCore::signal_and_look(int number, int& error) {
-  const bool sensible = number > 0 && number < 65 && number != SIGKILL && number != SIGSTOP;
-  const Stance before = sensible ? stance_on(pid, number) : Stance{};
-  error = pidfd_signal(pidfd.get(), number);
-  // Unmoved: it did not handle the signal between the two looks either.
-  return before.deaf && error == 0 && stance_on(pid, number) == before;
-}
+ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
   if (!ours() || detached || exit) return;
-  (void)pidfd_signal(pidfd.get(), SIGKILL);
+  stay_down = true;
+  if (next) return;  // its own end undoes it
+  (void)kill_everything();
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
   // this time is stuck.
   (void)wait_until(30000);
@@ -343,6 +303,11 @@ std::string to_string(const Exit& e) {
       text = fmt::format("exited with status {}", e.code);
       break;
     case Exit::signaled: {
+      if (e.asked != Exit::Asked::nothing) {
+        text = fmt::format("asked for {}, reboot(2)",
+                           e.asked == Exit::Asked::restart ? "a restart" : "power off");
+        break;
+      }
       const char* abbreviation = ::sigabbrev_np(e.signal.value);
       text = abbreviation != nullptr
                  ? fmt::format("killed by signal {} (SIG{})", e.signal.value, abbreviation)
@@ -359,6 +324,9 @@ std::string to_string(const Exit& e) {
     text += ", pids limit hit once";
   else if (e.pids_limit_hits > 1)
     text += fmt::format(", pids limit hit {} times", e.pids_limit_hits);
+  if (e.restarts > 0)
+    text += fmt::format(", after {} restart{}", e.restarts, e.restarts == 1 ? "" : "s");
+  if (!e.not_restarted.empty()) text += "; not restarted: " + e.not_restarted;
   for (const auto& c : e.cleanup_errors) text += "; also: " + c;
   return text;
 }
@@ -368,14 +336,7 @@ Container::Container(Container&&) noexcept = default;
 Container& Container::operator=(Container&&) noexcept = default;
 Container::~Container() = default;
 
-namespace {
-
-/// What is asked of a handle that was moved from.
-tl::unexpected<Error> moved_away(Step step) {
-  return fail(ESRCH, step, "the container of a handle that was moved from");
-}
-
-}  // namespace
+using detail::moved_away;
 
 const std::string& Container::name() const noexcept {
   static const std::string none;
@@ -403,44 +364,12 @@ Result<std::optional<Exit>> Container::wait_for(std::chrono::milliseconds limit)
       static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
 }
 
-Result<void> Container::signal(Signal signal) {
-  if (!core_) return moved_away(Step::signal);
-  if (auto ok = core_->check_owner(); !ok) return ok;
-  if (const int e = detail::pidfd_signal(core_->pidfd.get(), signal.value); e != 0)
-    return fail(e, Step::signal,
-                fmt::format("signal {} to container '{}'", signal.value, core_->name));
-  return {};
-}
-
-Result<void> Container::kill() {
-  if (!core_) return moved_away(Step::kill);
-  if (auto ok = core_->check_owner(); !ok) return ok;
-  if (core_->exit) return {};
-  // The first process takes its pid namespace along; without one the zygote kills the cgroup when
-  // it is gone.
-  const int e = detail::pidfd_signal(core_->pidfd.get(), SIGKILL);
-  if (e != 0 && e != ESRCH) return fail(e, Step::kill, fmt::format("container '{}'", core_->name));
-  return {};
-}
-
-Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) {
-  if (!core_) return moved_away(Step::signal);
-  if (auto ok = core_->check_owner(); !ok) return fail(ok);
-  int e = 0;
-  const bool deaf = core_->signal_and_look(polite.value, e);
-  if (e != 0 && e != ESRCH)
-    return fail(e, Step::signal,
-                fmt::format("signal {} to container '{}'", polite.value, core_->name));
-  auto done = wait_for(deaf ? std::chrono::milliseconds{0} : patience);
-  if (!done) return fail(done);
-  if (*done) return std::move(**done);
-  if (auto ok = kill(); !ok) return fail(ok);
-  return wait();
-}
-
 Result<void> Container::detach() {
   if (!core_) return moved_away(Step::detach);
   if (auto ok = core_->check_owner(); !ok) return ok;
+  if (core_->next)
+    return fail(EAGAIN, Step::detach,
+                fmt::format("container '{}' is being launched again", core_->name));
   if (core_->exit)
     return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
   program::Request request{};
@@ -470,7 +399,7 @@ FdView Container::console() const noexcept {
 Fd Container::take_console() noexcept {
   if (!core_) return {};
   core_->unwatch(core_->console.fd);
-  core_->console_slave.reset();
+  if (!core_->kept) core_->console_slave.reset();  // else it ends with the last life only
   return std::move(core_->console.fd);
 }
 std::vector<FdView> Container::ttys() const {

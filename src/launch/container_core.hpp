@@ -1,6 +1,7 @@
 // What a Container holds. Private.
 #pragma once
 
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <deque>
@@ -15,6 +16,7 @@
 #include "condroid/launch.hpp"
 #include "condroid/plan.hpp"
 #include "condroid/spec.hpp"
+#include "condroid/sys/cgroup.hpp"
 #include "condroid/sys/fd.hpp"
 #include "launch/zygote.hpp"
 #include "program/format.hpp"
@@ -41,9 +43,17 @@ struct EndNote {
   program::Figures figures{};
   Fd told;  ///< eventfd: readable from the end on.
 };
+struct Kept;
+
+/// What is asked of a handle that was moved from.
+[[nodiscard]] inline tl::unexpected<Error> moved_away(Step step) {
+  return fail(ESRCH, step, "the container of a handle that was moved from");
+}
 
 class ContainerCore {
  public:
+  using Clock = std::chrono::steady_clock;
+  ContainerCore();
   ~ContainerCore();
   [[nodiscard]] Result<std::optional<Exit>> step();
   [[nodiscard]] Result<std::optional<Exit>> wait_until(int milliseconds);
@@ -51,7 +61,11 @@ class ContainerCore {
   [[nodiscard]] bool ours() const;
   /// For somebody's event loop; made at the first call. wait_until() does without.
   [[nodiscard]] FdView poll_fd();
+  void watch(const Fd& fd);
+  void wake_always();
   void unwatch(const Fd& fd);
+  /// Has poll_fd() wake for kill_at, and for what the next life waits for.
+  void set_timer();
   /// Keeps a terminal from being at its end until the container is.
   static void hold(const Fd& master, Fd& slave);
   void read_console();
@@ -64,6 +78,35 @@ class ContainerCore {
   void take_figures_ourselves(Exit& exit);
   [[nodiscard]] Result<StatsReader> stats_reader() const;
   [[nodiscard]] Result<Watch> watch(const WatchOptions& options);
+
+  // freeze.cpp: its cgroups
+  /// Those that it has, v2 first.
+  [[nodiscard]] Result<std::vector<CgroupDir>> cgroups() const;
+  /// The one in which it can be made to stand still.
+  [[nodiscard]] Result<CgroupDir> freezer() const;
+  [[nodiscard]] Result<void> change_freezer(bool freeze, std::chrono::milliseconds limit) const;
+  /// SIGKILL to all that is in it.
+  [[nodiscard]] Result<void> kill_everything();
+
+  // stop.cpp
+  [[nodiscard]] Result<void> send(Signal signal, const char* what) const;
+  [[nodiscard]] Result<void> begin_stop(const StopOptions& options);
+  [[nodiscard]] Result<Exit> stop(const StopOptions& options);
+
+  // restart.cpp: from one life to the next
+  /// One life: the Exit once its first process has ended.
+  [[nodiscard]] Result<std::optional<Exit>> step_life();
+  [[nodiscard]] bool wants_again(const Exit& e) const;
+  /// A slave of each kept terminal, so that none is at its end between two lives.
+  void hold_terminals();
+  /// After a life: whether it was the last, and why.
+  void conclude();
+  [[nodiscard]] Result<void> begin_again();
+  /// False while the next life is on its way.
+  [[nodiscard]] bool step_next();
+  void take_over(ContainerCore& next_life);
+  /// No next life; `why` is empty when nobody wants one any more.
+  void give_up(std::string why);
 
   pid_t owner = 0;
   std::shared_ptr<RuntimeCore> runtime;
@@ -101,6 +144,20 @@ class ContainerCore {
   Inside inside;  ///< For what is attached later.
   Timeline timeline;
   std::function<Result<void>(const LaunchEvent&)> on_event;
+
+  Lifecycle lifecycle;
+  bool has_console = false;
+  bool own_pids = false;   ///< Its first process is that of a pid namespace.
+  bool stay_down = false;  ///< Somebody wants its end.
+  bool killed = false;
+  bool kill_again = false;  ///< On v1 something may freeze itself between our signal and our thaw.
+  Clock::time_point kill_at = Clock::time_point::max();
+  Fd timer;
+  std::shared_ptr<Kept> kept;          ///< Only if it may be launched again.
+  std::unique_ptr<LaunchEngine> next;  ///< The next life, on its way.
+  std::optional<Exit> ended;           ///< The end before that.
+  unsigned restarts = 0;
+  std::deque<Clock::time_point> restarted_at;
 };
 
 }  // namespace condroid::inline v0::detail

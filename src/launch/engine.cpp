@@ -13,6 +13,7 @@
 #include <cstring>
 
 #include "launch/helper.hpp"
+#include "launch/kept.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
 
@@ -141,9 +142,10 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
     if (!console_log_.valid())
       return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
   }
-  unique_name_ = within.empty()
-                     ? fmt::format("{}.{}", plan().name.substr(0, 64), zygote_->next_id())
-                     : fmt::format("{}/attach.{}", within, zygote_->next_id());
+  if (!within.empty())
+    unique_name_ = fmt::format("{}/attach.{}", within, zygote_->next_id());
+  else if (unique_name_.empty())
+    unique_name_ = fmt::format("{}.{}", plan().name.substr(0, 64), zygote_->next_id());
   return {};
 }
 
@@ -460,7 +462,7 @@ bool LaunchEngine::look_again() {
 bool LaunchEngine::pump_sync() {
   if (sync_closed_) return false;
   program::SyncMessage m{};
-  std::array<Fd, program::max_ptys> fds;
+  std::array<Fd, program::max_ptys + 1> fds;
   const Received r = receive_message(sync_.get(), &m, sizeof m, fds);
   if (r.error == EAGAIN) {
     const bool unsent = request_sent_ && program_sent_ < program_.size;
@@ -713,7 +715,17 @@ Timeline LaunchEngine::make_timeline() const {
 }
 
 void LaunchEngine::finish() {
+  if (kept_)
+    kept_->take_terminals(plan(), ptys_);
+  else if (plan().lifecycle.restart != Restart::never && !ptys_.empty())
+    ptys_.pop_back();  // nobody keeps the devpts, as of one from a pool
   auto core = std::make_unique<ContainerCore>();
+  core->lifecycle = plan().lifecycle;
+  core->has_console = plan().terminal.console;
+  core->own_pids = std::ranges::any_of(plan().ops, [](const Op& o) {
+    const auto* clone = std::get_if<op::Clone>(&o);
+    return clone != nullptr && clone->namespaces.has(Namespace::pid);
+  });
   core->owner = runtime_->owner;
   core->runtime = runtime_;
   core->zygote = zygote_;
@@ -744,6 +756,12 @@ void LaunchEngine::finish() {
   } else {
     core->stderr_read = std::move(made_.stderr_read);
   }
+  if (kept_) {  // there from the first life on
+    core->kept = kept_;
+    if (kept_->stdin_write.valid()) core->stdin_write = std::move(kept_->stdin_write);
+    if (kept_->stdout_read.valid()) core->stdout_read = std::move(kept_->stdout_read);
+    if (kept_->stderr_read.valid()) core->stderr_read = std::move(kept_->stderr_read);
+  }
   std::size_t first_tty = 0;
   if (plan().terminal.console && !ptys_.empty()) {
     core->console.fd = std::move(ptys_[0]);
@@ -757,6 +775,7 @@ void LaunchEngine::finish() {
   for (std::size_t i = first_tty; i < ptys_.size(); ++i) core->ttys.push_back(std::move(ptys_[i]));
   core->began = began_.time_since_epoch();
   core->executed = now_ns();
+  if (kept_) core->hold_terminals();
   if (options_.trace) core->timeline = make_timeline();
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;

@@ -83,6 +83,12 @@ class LaunchEngine {
   /// Looks for the end of a parked one: step() fails then.
   void look_for_end();
 
+  /// Before prepare(): what this life keeps for the next, and the name of the one before (or
+  /// empty).
+  void keep(std::shared_ptr<Kept> kept, std::string unique_name) {
+    kept_ = std::move(kept);
+    unique_name_ = std::move(unique_name);
+  }
   /// Everything before the clone. Called once by Runtime::start. `within`: the cgroup's name of the
   /// container that it is attached to, below the Runtime's; empty for one of its own.
   [[nodiscard]] Result<void> prepare(std::string_view within = {});
@@ -202,6 +208,7 @@ class LaunchEngine {
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;
   std::vector<Error> late_errors_;
   std::vector<LeftOut> left_out_;  // optional limits that are not in force
+  std::shared_ptr<Kept> kept_;
   std::optional<Container> done_;
 };
 

@@ -11,6 +11,7 @@
 
 #include "condroid/builder.hpp"
 #include "launch/engine.hpp"
+#include "launch/kept.hpp"
 #include "launch/state_file.hpp"
 #include "launch/zygote.hpp"
 #include "sys/wire.hpp"
@@ -70,8 +71,17 @@ Result<Launch> Runtime::start(std::shared_ptr<const Plan> plan, LaunchOptions op
         fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
+  std::shared_ptr<detail::Kept> kept;
+  if (plan->lifecycle.restart != Restart::never) {
+    auto all = detail::keep(plan, options);
+    if (!all) return fail(all);
+    kept = std::move(*all);
+    plan = kept->plan;
+    options = detail::keeping(std::move(options), kept);
+  }
   auto engine = std::make_unique<detail::LaunchEngine>(core_, std::move(*zygote), std::move(plan),
                                                        std::move(options));
+  if (kept) engine->keep(std::move(kept), {});
   if (auto ok = engine->prepare(); !ok) return fail(ok);
   return Launch(std::move(engine));
 }

@@ -18,6 +18,8 @@
 #include <sys/mount.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -26,6 +28,7 @@
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -486,6 +489,207 @@ int do_stubborn(int argc, char** argv) {
   rest();
 }
 
+/// A dot each millisecond, for ever.
+int do_tick(int /*argc*/, char** /*argv*/) {
+  for (;;) {
+    say(".");
+    usleep(1000);
+  }
+}
+
+int reboot_as(const char* how) {
+  const int command = std::strcmp(how, "restart") == 0 ? RB_AUTOBOOT
+                      : std::strcmp(how, "halt") == 0  ? RB_HALT_SYSTEM
+                                                       : RB_POWER_OFF;
+  if (getpid() > 2) return 96;  // a pid of the machine's: not there
+  reboot(command);
+  std::printf("reboot=%s\n", strerrorname_np(errno));
+  return 95;
+}
+
+/// reboot(2) for "restart", "halt" or "power_off", when its input ends.
+int do_reboot(int argc, char** argv) {
+  char c;
+  while (read(0, &c, 1) > 0) {
+  }
+  return reboot_as(argc > 2 ? argv[2] : "restart");
+}
+
+/// Appends what it is to a file, also says it, and asks for a restart until the file has so many
+/// lines.
+int do_lives(int argc, char** argv) {
+  if (argc < 4) return 2;
+  char line[512], net[64] = {}, user[64] = {}, tty[64] = {};
+  (void)!readlink("/proc/self/ns/net", net, sizeof net - 1);
+  (void)!readlink("/proc/self/ns/user", user, sizeof user - 1);
+  if (ttyname_r(0, tty, sizeof tty) != 0) std::strcpy(tty, "none");
+  utsname host{};
+  uname(&host);
+  int lives = 1;
+  const Text& before = slurp(argv[2]);
+  for (size_t i = 0; i < before.size; ++i) lives += before.bytes[i] == '\n' ? 1 : 0;
+  std::snprintf(line, sizeof line, "life=%d pid=%d %s %s tty=%s host=%s\n", lives, getpid(), net,
+                user, tty, host.nodename);
+  const int fd = open(argv[2], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+  if (fd < 0 || write(fd, line, std::strlen(line)) < 0) return 91;
+  close(fd);
+  say(line);
+  if (argc > 4 && std::strcmp(argv[4], "echo") == 0) {
+    // A line from the terminal comes back, in the words of a terminal that is not raw.
+    char word[64] = {};
+    ssize_t n = read(0, word, sizeof word - 1);
+    if (n <= 0) return 92;
+    std::snprintf(line, sizeof line, "heard %s", word);
+    say(line);
+    // As a full-screen program leaves it.
+    termios raw{};
+    tcgetattr(0, &raw);
+    cfmakeraw(&raw);
+    tcsetattr(0, TCSANOW, &raw);
+  }
+  return lives < std::atoi(argv[3]) ? reboot_as("restart") : 7;
+}
+
+/// Children of one kind that is hard to be rid of; says "ready" when they are there.
+int do_beast(int argc, char** argv) {
+  const char* kind = argc > 2 ? argv[2] : "";
+  const auto is = [kind](const char* name) { return std::strcmp(kind, name) == 0; };
+  int there[2];
+  if (pipe(there) < 0) return 91;
+  const auto arrived = [&] { return write(there[1], ".", 1) == 1; };
+  const auto wait_for = [&] {
+    char c;
+    return read(there[0], &c, 1) == 1;
+  };
+  if (is("daemon")) {  // forked twice, in a session of its own, deaf
+    if (fork() == 0) {
+      setsid();
+      if (fork() == 0) {
+        defy();
+        arrived();
+        rest();
+      }
+      _exit(0);
+    }
+    if (!wait_for()) return 92;
+  } else if (is("stopped")) {
+    const pid_t child = fork();
+    if (child == 0) rest();
+    kill(child, SIGSTOP);
+    if (waitpid(child, nullptr, WUNTRACED) != child) return 92;
+  } else if (is("traced")) {  // stands in a stop of its tracer's, which ignores all
+    const pid_t tracer = fork();
+    if (tracer == 0) {
+      const pid_t child = fork();
+      if (child == 0) {
+        ptrace(PTRACE_TRACEME, 0, nullptr, nullptr);
+        raise(SIGSTOP);
+        rest();
+      }
+      waitpid(child, nullptr, 0);
+      ptrace(PTRACE_SETOPTIONS, child, nullptr, PTRACE_O_TRACEEXIT);
+      defy();
+      arrived();
+      rest();
+    }
+    if (!wait_for()) return 92;
+  } else if (is("nested")) {  // a pid namespace in the pid namespace, with a deaf first process
+    if (unshare(CLONE_NEWPID) < 0) return 93;
+    if (fork() == 0) {
+      defy();
+      if (fork() == 0) {
+        setsid();
+        arrived();
+        rest();
+      }
+      rest();
+    }
+    if (!wait_for()) return 92;
+  } else if (is("vfork")) {  // waits for a child that shares its memory and never executes
+    if (fork() == 0) {
+      arrived();
+      if (vfork() == 0)
+        for (;;) pause();
+      _exit(0);
+    }
+    if (!wait_for()) return 92;
+  } else {
+    return 2;
+  }
+  defy();
+  say("ready\n");
+  rest();
+}
+
+/// Ignores every signal, holds terminals open, and forks without end.
+int do_siege(int argc, char** argv) {
+  defy();
+  for (int i = 0; i < 4; ++i)
+    if (const int master = posix_openpt(O_RDWR | O_NOCTTY); master >= 0)
+      if (grantpt(master) == 0 && unlockpt(master) == 0) open(ptsname(master), O_RDWR | O_NOCTTY);
+  const int enough = argc > 2 ? std::atoi(argv[2]) : 50;
+  for (int made = 0;;) {
+    const pid_t child = fork();
+    if (child == 0) {
+      setsid();
+      if (made % 2 == 0) continue;  // forks on
+      usleep(20000);
+      _exit(0);
+    }
+    if (child < 0) usleep(1000);
+    while (waitpid(-1, nullptr, WNOHANG) > 0) {
+    }
+    if (++made == enough && getpid() == 1) say("ready\n");
+  }
+}
+
+/// A cgroup of its own making in `dir`, frozen, with a child in it. `dir` is its own cgroup's
+/// directory.
+int do_nest(int argc, char** argv) {
+  if (argc < 3) return 2;
+  char path[PATH_MAX];
+  const auto put = [&](const char* file, const char* text) {
+    std::snprintf(path, sizeof path, "%s/deep/deeper/%s", argv[2], file);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const bool good = fd >= 0 && write(fd, text, std::strlen(text)) > 0;
+    if (fd >= 0) close(fd);
+    return good;
+  };
+  std::snprintf(path, sizeof path, "%s/deep", argv[2]);
+  if (mkdir(path, 0755) < 0) return 91;
+  std::snprintf(path, sizeof path, "%s/deep/deeper", argv[2]);
+  if (mkdir(path, 0755) < 0) return 92;
+  int there[2];
+  if (pipe(there) < 0) return 93;
+  if (fork() == 0) {
+    defy();
+    const bool in = put("cgroup.procs", "0");
+    if (write(there[1], in ? "." : "!", 1) != 1) _exit(1);
+    for (;;) usleep(1000);
+  }
+  char c = 0;
+  if (read(there[0], &c, 1) != 1 || c != '.') return 94;
+  const bool v2 = put("cgroup.freeze", "1");
+  if (!v2 && !put("freezer.state", "FROZEN")) return 95;
+  std::snprintf(path, sizeof path, "%s/deep/deeper/%s", argv[2],
+                v2 ? "cgroup.events" : "freezer.state");
+  while (std::strstr(slurp(path).bytes, v2 ? "frozen 1" : "FROZEN") == nullptr) usleep(1000);
+  defy();
+  say("ready\n");
+  rest();
+}
+
+/// So many children that rest.
+int do_crowd(int argc, char** argv) {
+  for (int i = argc > 2 ? std::atoi(argv[2]) : 10; i > 0; --i) {
+    const pid_t child = fork();
+    if (child < 0) return 91;
+    if (child == 0) rest();
+  }
+  say("ready\n");
+  rest();
+}
+
 int do_eat(int argc, char** argv) {
   const size_t size = argc > 2 ? std::strtoull(argv[2], nullptr, 10) : 0;
   void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -874,7 +1078,9 @@ constexpr struct {
              {"remount", do_remount}, {"clock", do_clock},     {"list", do_list},
              {"read", do_read},       {"write", do_write},     {"escalate", do_escalate},
              {"window", do_window},   {"use", do_use},         {"burn", do_burn},
-             {"obey", do_obey}};
+             {"obey", do_obey},       {"tick", do_tick},       {"reboot", do_reboot},
+             {"lives", do_lives},     {"beast", do_beast},     {"siege", do_siege},
+             {"nest", do_nest},       {"crowd", do_crowd}};
 
 }  // namespace
 

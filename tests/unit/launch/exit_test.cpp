@@ -31,6 +31,17 @@ TEST_CASE("an exit tells code, signal, core dump and memory apart", "[launch]") 
   CHECK(to_string(Exit{.code = 1, .out_of_memory = true}) == "exited with status 1, out of memory");
   CHECK(to_string(Exit{.cleanup_errors = {"remove cgroup: x", "y"}}) ==
         "exited with status 0; also: remove cgroup: x; also: y");
+  CHECK(to_string(Exit{.kind = Exit::signaled, .signal = {SIGHUP}}) ==
+        "killed by signal 1 (SIGHUP)");
+  CHECK(
+      to_string(Exit{.kind = Exit::signaled, .signal = {SIGHUP}, .asked = Exit::Asked::restart}) ==
+      "asked for a restart, reboot(2)");
+  CHECK(to_string(
+            Exit{.kind = Exit::signaled, .signal = {SIGINT}, .asked = Exit::Asked::power_off}) ==
+        "asked for power off, reboot(2)");
+  CHECK(to_string(Exit{.restarts = 1}) == "exited with status 0, after 1 restart");
+  CHECK(to_string(Exit{.code = 1, .restarts = 2, .not_restarted = "why"}) ==
+        "exited with status 1, after 2 restarts; not restarted: why");
   CHECK(fmt::format("{}", Exit{.code = 3}) == "exited with status 3");
 }
 

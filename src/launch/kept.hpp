@@ -1,0 +1,54 @@
+// What a container that may be launched again keeps from life to life. Private.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/launch.hpp"
+#include "condroid/plan.hpp"
+#include "condroid/sys/fd.hpp"
+
+namespace condroid::inline v0::detail {
+
+struct Kept {
+  /// With descriptors of ours in place of the caller's, whose numbers may be something else by
+  /// then.
+  std::shared_ptr<const Plan> plan;
+  std::chrono::milliseconds deadline{0};
+  bool trace = false;
+  std::vector<Fd> held;  ///< What the plan names, and the container's ends of pipes.
+  Fd stdin_write, stdout_read, stderr_read;
+  Fd network;  ///< Its network namespace, if it has one of its own.
+  Fd users;    ///< Its user namespace: the network belongs to that.
+  Fd devpts;   ///< A detached mount, from which the terminals are opened again.
+  /// The terminals by their numbers in there, console first; -1: none.
+  std::vector<int> terminals;
+
+  /// Of a container that runs: takes what was sent up with its terminals out of `ptys`. Those that
+  /// are still there from before have none in the list afterwards.
+  void take_terminals(const Plan& plan, std::vector<Fd>& ptys);
+  /// A slave of each terminal; none of one that is gone.
+  [[nodiscard]] std::vector<Fd> open_terminals() const;
+  /// The child is in its namespaces, and not beyond: they are opened.
+  [[nodiscard]] Result<void> configured(Pid pid);
+};
+
+/// What launches by this plan will keep; takes copies of all descriptors that it names.
+[[nodiscard]] Result<std::shared_ptr<Kept>> keep(const std::shared_ptr<const Plan>& plan,
+                                                 const LaunchOptions& options);
+/// The options with a callback that takes the namespaces.
+[[nodiscard]] LaunchOptions keeping(LaunchOptions options, const std::shared_ptr<Kept>& kept);
+
+/// What the next life's plan takes from the one before, by descriptor; -1: nothing.
+struct Carried {
+  int network = -1;
+  int users = -1;
+  int devpts = -1;
+  std::vector<int> terminals = {};  ///< Numbers; -1: a new one is made.
+};
+/// The plan of the next life. Pure.
+[[nodiscard]] Plan next_life(const Plan& plan, const Carried& carried);
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,410 @@
+// One life of a container after the other: what is kept, when it is launched again, and how the
+// handle goes from one to the next.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <limits>
+#include <utility>
+#include <variant>
+
+#include "launch/container_core.hpp"
+#include "launch/engine.hpp"
+#include "launch/kept.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+bool has_own(const Plan& plan, Namespace ns) {
+  return std::ranges::any_of(plan.ops, [ns](const Op& o) {
+    if (const auto* clone = std::get_if<op::Clone>(&o)) return clone->namespaces.has(ns);
+    const auto* unshare = std::get_if<op::Unshare>(&o);
+    return unshare != nullptr && unshare->namespaces.has(ns);
+  });
+}
+
+/// The words and keys of a new terminal; what its last user made of it is over.
+void put_back(const Fd& slave) {
+  termios t{};
+  if (!slave.valid() || ::tcgetattr(slave.get(), &t) != 0) return;
+  t.c_iflag = ICRNL | IXON;
+  t.c_oflag = OPOST | ONLCR;
+  t.c_cflag = CS8 | CREAD | (t.c_cflag & CBAUD);
+  t.c_lflag = ISIG | ICANON | ECHO | ECHOE | ECHOK | ECHOCTL | ECHOKE | IEXTEN;
+  constexpr cc_t control = 0x1f;
+  t.c_cc[VINTR] = 'C' & control;
+  t.c_cc[VQUIT] = '\\' & control;
+  t.c_cc[VERASE] = 0x7f;
+  t.c_cc[VKILL] = 'U' & control;
+  t.c_cc[VEOF] = 'D' & control;
+  t.c_cc[VMIN] = 1;
+  t.c_cc[VTIME] = 0;
+  t.c_cc[VSTART] = 'Q' & control;
+  t.c_cc[VSTOP] = 'S' & control;
+  t.c_cc[VSUSP] = 'Z' & control;
+  t.c_cc[VREPRINT] = 'R' & control;
+  t.c_cc[VDISCARD] = 'O' & control;
+  t.c_cc[VWERASE] = 'W' & control;
+  t.c_cc[VLNEXT] = 'V' & control;
+  (void)::tcsetattr(slave.get(), TCSANOW, &t);
+}
+
+/// Replaces descriptors of the caller by copies of ours.
+class Holder {
+ public:
+  explicit Holder(Kept& kept) : kept_(kept) {}
+
+  void hold(HostFd& fd) {
+    if (!fd.valid()) return;
+    Fd copy(::fcntl(fd.number, F_DUPFD_CLOEXEC, 3));
+    if (!copy.valid()) {  // the launch says so, in its own words
+      full_ = full_ || errno != EBADF;
+      return;
+    }
+    fd.number = copy.get();
+    kept_.held.push_back(std::move(copy));
+  }
+  [[nodiscard]] Result<void> stream(op::OpenDescriptor& o) {
+    if (o.stream.kind == Stream::inherit) {
+      // One that is closed now may be anything later.
+      o.stream = ::fcntl(o.number, F_GETFD) >= 0 ? Stream(HostFd{o.number}) : Stream(Stream::null);
+    }
+    if (o.stream.kind == Stream::descriptor) hold(o.stream.fd);
+    if (o.stream.kind != Stream::pipe) return {};
+    int pair[2];
+    if (::pipe2(pair, O_CLOEXEC) < 0)
+      return fail(errno, Step::open_descriptor, fmt::format("pipe as stream {}", o.number));
+    Fd read_end(pair[0]), write_end(pair[1]);
+    Fd& theirs = o.number == 0 ? read_end : write_end;
+    o.stream = Stream(HostFd{theirs.get()});
+    kept_.held.push_back(std::move(theirs));
+    if (o.number == 0)
+      kept_.stdin_write = std::move(write_end);
+    else
+      (o.number == 1 ? kept_.stdout_read : kept_.stderr_read) = std::move(read_end);
+    return {};
+  }
+  /// The namespace of a process that may have ended by then.
+  void namespace_of(op::OpenDescriptor& o) {
+    static constexpr std::pair<Namespace, const char*> names[] = {
+        {Namespace::mount, "mnt"}, {Namespace::pid, "pid"},       {Namespace::uts, "uts"},
+        {Namespace::ipc, "ipc"},   {Namespace::net, "net"},       {Namespace::user, "user"},
+        {Namespace::time, "time"}, {Namespace::cgroup, "cgroup"},
+    };
+    for (const auto& [ns, file] : names) {
+      if (ns != o.ns) continue;
+      Fd fd(::open(fmt::format("/proc/{}/ns/{}", o.number, file).c_str(), O_RDONLY | O_CLOEXEC));
+      if (!fd.valid()) return;  // as above
+      o.kind = op::OpenDescriptor::borrowed;
+      o.fd = HostFd{fd.get()};
+      kept_.held.push_back(std::move(fd));
+    }
+  }
+  [[nodiscard]] bool full() const noexcept { return full_; }
+
+ private:
+  Kept& kept_;
+  bool full_ = false;
+};
+
+}  // namespace
+
+Result<std::shared_ptr<Kept>> keep(const std::shared_ptr<const Plan>& plan,
+                                   const LaunchOptions& options) {
+  auto kept = std::make_shared<Kept>();
+  kept->deadline = options.deadline;
+  kept->trace = options.trace;
+  Plan own = *plan;
+  Holder holder(*kept);
+  for (Op& o : own.ops) {
+    if (auto* tree = std::get_if<op::IdmapTree>(&o)) holder.hold(tree->fd);
+    auto* open = std::get_if<op::OpenDescriptor>(&o);
+    if (open == nullptr) continue;
+    if (open->kind == op::OpenDescriptor::stdio) {
+      if (auto ok = holder.stream(*open); !ok) return fail(ok);
+    } else if (open->kind == op::OpenDescriptor::ns_of_pid) {
+      holder.namespace_of(*open);
+    } else {
+      holder.hold(open->fd);
+      // One that is missing now, and may be, must not be somebody else's later.
+      if (open->optional && ::fcntl(open->fd.number, F_GETFD) < 0)
+        open->fd = HostFd{std::numeric_limits<int>::max()};
+    }
+  }
+  if (holder.full())
+    return fail(EMFILE, Step::open_descriptor, "keeping the descriptors that the Spec names");
+  kept->plan = std::make_shared<const Plan>(std::move(own));
+  return kept;
+}
+
+LaunchOptions keeping(LaunchOptions options, const std::shared_ptr<Kept>& kept) {
+  if (!has_own(*kept->plan, Namespace::net)) return options;
+  options.on_event = [kept, user = std::move(options.on_event)](const LaunchEvent& e) {
+    if (e.kind == LaunchEvent::configured)
+      if (auto ok = kept->configured(e.pid); !ok) return ok;
+    return user ? user(e) : Result<void>{};
+  };
+  return options;
+}
+
+Result<void> Kept::configured(Pid pid) {
+  const auto open = [&](const char* ns, Fd& to) -> Result<void> {
+    if (to.valid()) return {};
+    to = Fd(::open(fmt::format("/proc/{}/ns/{}", pid.value, ns).c_str(), O_RDONLY | O_CLOEXEC));
+    if (to.valid()) return {};
+    return fail(errno, Step::open_descriptor,
+                fmt::format("{} namespace of process {}, to be kept", ns, pid.value));
+  };
+  if (auto ok = open("net", network); !ok) return ok;
+  return has_own(*plan, Namespace::user) ? open("user", users) : Result<void>{};
+}
+
+void Kept::take_terminals(const Plan& made_by, std::vector<Fd>& ptys) {
+  const bool sent = std::ranges::any_of(made_by.ops, [](const Op& o) {
+    const auto* send = std::get_if<op::SendPtys>(&o);
+    return send != nullptr && send->devpts.valid();
+  });
+  if (!sent || ptys.empty()) return;
+  devpts = std::move(ptys.back());
+  ptys.pop_back();
+  std::vector<Fd> all;
+  std::size_t next = 0;
+  terminals.clear();
+  for (const Op& o : made_by.ops) {
+    const auto* pty = std::get_if<op::OpenPty>(&o);
+    if (pty == nullptr) continue;
+    int number = pty->number;
+    Fd master;
+    if (number < 0 && next < ptys.size()) {
+      master = std::move(ptys[next++]);
+      if (::ioctl(master.get(), TIOCGPTN, &number) < 0) number = -1;
+    }
+    terminals.push_back(number);
+    all.push_back(std::move(master));
+  }
+  ptys = std::move(all);
+}
+
+std::vector<Fd> Kept::open_terminals() const {
+  std::vector<Fd> list;
+  for (const int number : terminals) {
+    Fd slave;
+    if (number >= 0 && devpts.valid())
+      slave = Fd(::openat(devpts.get(), fmt::format("{}", number).c_str(),
+                          O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    list.push_back(std::move(slave));
+  }
+  return list;
+}
+
+// ---- the handle ---------------------------------------------------------------------------------
+
+Result<std::optional<Exit>> ContainerCore::step() {
+  if (auto ok = check_owner(); !ok) return fail(ok);
+  for (;;) {
+    if (next) {
+      if (step_next()) continue;
+      set_timer();
+      return std::optional<Exit>{};
+    }
+    if (exit) return exit;
+    if (kill_again || Clock::now() >= kill_at)
+      if (auto ok = kill_everything(); !ok) return fail(ok);
+    auto done = step_life();
+    if (!done) return done;
+    if (!*done) {
+      if (timer.valid()) set_timer();
+      return done;
+    }
+    conclude();
+  }
+}
+
+bool ContainerCore::wants_again(const Exit& e) const {
+  if (!kept || stay_down || detached || e.asked == Exit::Asked::power_off) return false;
+  switch (lifecycle.restart) {
+    case Restart::never:
+      return false;
+    case Restart::on_reboot:
+      return e.asked == Exit::Asked::restart;
+    case Restart::on_failure:
+      return !e.success();
+    case Restart::always:
+      return true;
+  }
+  return false;
+}
+
+void ContainerCore::hold_terminals() {
+  std::vector<Fd> slaves = kept->open_terminals();
+  std::size_t first_tty = 0;
+  if (has_console && !slaves.empty()) {
+    console_slave = std::move(slaves[0]);
+    first_tty = 1;
+  }
+  std::vector<Fd> others;
+  for (std::size_t i = first_tty; i < slaves.size(); ++i) others.push_back(std::move(slaves[i]));
+  tty_slaves = std::move(others);
+}
+
+void ContainerCore::conclude() {
+  const bool again = wants_again(*exit);
+  if (!again) {
+    ended = std::move(exit);
+    return give_up({});
+  }
+  hold_terminals();  // again: the end of a session may have hung them up
+  put_back(console_slave);
+  for (const Fd& slave : tty_slaves) put_back(slave);
+
+  unwatch(exit_socket);
+  unwatch(status_socket);
+  exit_socket.reset();
+  status_socket.reset();
+  ended = std::move(exit);
+  exit.reset();
+  // What was captured goes on.
+  out.text = std::move(ended->out);
+  err.text = std::move(ended->err);
+
+  const auto now = Clock::now();
+  while (!restarted_at.empty() && now - restarted_at.front() > lifecycle.restart_window)
+    restarted_at.pop_front();
+  if (lifecycle.restart_limit > 0 && restarted_at.size() >= lifecycle.restart_limit)
+    return give_up(fmt::format("{} times within {} s is the limit", lifecycle.restart_limit,
+                               std::chrono::duration<double>(lifecycle.restart_window).count()));
+  restarted_at.push_back(now);
+  if (auto ok = begin_again(); !ok) {
+    next.reset();
+    give_up(to_string(ok.error()));
+  }
+}
+
+Result<void> ContainerCore::begin_again() {
+  auto alive = runtime->get_zygote();
+  if (!alive) return fail(alive);
+  Carried carried{.network = kept->network.get(),
+                  .users = kept->users.get(),
+                  .devpts = kept->devpts.get(),
+                  .terminals = kept->terminals};
+  // One whose master was closed is gone; it gets a new one.
+  for (int& number : carried.terminals) {
+    struct stat st {};
+    if (number >= 0 && ::fstatat(kept->devpts.get(), fmt::format("{}", number).c_str(), &st,
+                                 AT_SYMLINK_NOFOLLOW) != 0)
+      number = -1;
+  }
+  auto plan_again = std::make_shared<const Plan>(next_life(*kept->plan, carried));
+  LaunchOptions options{.deadline = kept->deadline, .trace = kept->trace};
+  options.on_event = std::move(on_event);
+  next = std::make_unique<LaunchEngine>(runtime, std::move(*alive), std::move(plan_again),
+                                        std::move(options));
+  // The same cgroup, unless something of the old one is left.
+  next->keep(kept, ended->cleanup_errors.empty() && ended->kind != Exit::lost ? unique_name
+                                                                              : std::string{});
+  return next->prepare();
+}
+
+bool ContainerCore::step_next() {
+  auto done = next->step();
+  if (!done) {
+    const std::string why = to_string(done.error());
+    next.reset();
+    give_up(why);
+    return true;
+  }
+  if (*done) {
+    ContainerCore& made = *(**done).core_;
+    next.reset();
+    take_over(made);
+    return true;
+  }
+  if (const auto [fd, events] = next->interest(); poll.valid() && fd.valid()) {
+    epoll_event event{};
+    event.events = static_cast<std::uint32_t>(events);  // the same bits
+    event.data.fd = fd.get();
+    if (::epoll_ctl(poll.get(), EPOLL_CTL_MOD, fd.get(), &event) != 0 &&
+        ::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd.get(), &event) != 0)
+      wake_always();
+  }
+  return false;
+}
+
+void ContainerCore::take_over(ContainerCore& made) {
+  ++restarts;
+  ended.reset();
+  zygote = std::move(made.zygote);
+  unique_name = std::move(made.unique_name);
+  pid = made.pid;
+  pidfd = std::move(made.pidfd);
+  // Not in the set of poll_fd() with what the launch waited for.
+  if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, made.exit_socket.get(), nullptr);
+  exit_socket = std::move(made.exit_socket);
+  status_socket = std::move(made.status_socket);
+  init_status.reset();
+  live = made.live;
+  parents = std::move(made.parents);
+  pin = std::move(made.pin);
+  out.fd = std::move(made.out.fd);
+  err.fd = std::move(made.err.fd);
+  killed = kill_again = false;
+  if (made.console.fd.valid()) {
+    unwatch(console.fd);
+    console.fd = std::move(made.console.fd);
+    console_deaf = true;
+  }
+  if (console_deaf && console.fd.valid()) {
+    console_deaf = false;
+    watch(console.fd);
+  }
+  console.log = std::move(made.console.log);
+  ttys.resize(std::max(ttys.size(), made.ttys.size()));
+  for (std::size_t i = 0; i < made.ttys.size(); ++i)
+    if (made.ttys[i].valid()) ttys[i] = std::move(made.ttys[i]);
+  console_slave = std::move(made.console_slave);
+  tty_slaves = std::move(made.tty_slaves);
+  timeline = std::move(made.timeline);
+  late.insert(late.end(), made.late.begin(), made.late.end());
+  on_event = std::move(made.on_event);
+  for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
+  made.exit.emplace();  // nothing is left for its end to do
+}
+
+void ContainerCore::give_up(std::string why) {
+  ended->restarts = restarts;
+  ended->not_restarted = std::move(why);
+  if (ended->out.empty()) ended->out = std::move(out.text);
+  if (ended->err.empty()) ended->err = std::move(err.text);
+  exit = std::move(ended);
+  ended.reset();
+  on_event = {};  // it holds what is kept, too
+  console_slave.reset();
+  tty_slaves.clear();
+  kept.reset();
+  kill_at = Clock::time_point::max();
+  kill_again = false;
+  // Readable from now on, as the exit socket would be.
+  if (poll.valid() && !exit_socket.valid()) {
+    kill_at = Clock::now();
+    set_timer();
+    kill_at = Clock::time_point::max();
+  }
+}
+
+}  // namespace detail
+
+unsigned Container::restarts() const noexcept { return core_ ? core_->restarts : 0; }
+
+}  // namespace v0
+}  // namespace condroid

@@ -1,0 +1,78 @@
+// The plan of a container's next life: the first one's, with what is kept in place of what was
+// made.
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "launch/kept.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+op::OpenDescriptor joined(Namespace ns, int fd) {
+  return {.kind = op::OpenDescriptor::borrowed, .fd = HostFd{fd}, .ns = ns, .before_clone = true};
+}
+
+/// The op that mounts the devpts which the terminals are opened from.
+const op::MountOp* devpts_of(const Plan& plan) {
+  op::Slot slot;
+  for (const Op& o : plan.ops)
+    if (const auto* send = std::get_if<op::SendPtys>(&o)) slot = send->devpts;
+  for (const Op& o : plan.ops)
+    if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && slot.valid() && m->to == slot)
+      return m;
+  return nullptr;
+}
+
+}  // namespace
+
+Plan next_life(const Plan& plan, const Carried& carried) {
+  const op::MountOp* const devpts = carried.devpts >= 0 ? devpts_of(plan) : nullptr;
+  Plan next = plan;
+  next.ops.clear();
+  std::size_t terminal = 0;
+  unsigned made = 0;
+  for (const Op& o : plan.ops) {
+    if (const auto* clone = std::get_if<op::Clone>(&o)) {
+      // The zygote joins them: a user namespace first, for the rights over the other.
+      if (carried.users >= 0) next.ops.emplace_back(joined(Namespace::user, carried.users));
+      if (carried.network >= 0) next.ops.emplace_back(joined(Namespace::net, carried.network));
+      if (devpts != nullptr)
+        next.ops.emplace_back(op::OpenDescriptor{
+            .kind = op::OpenDescriptor::borrowed, .fd = HostFd{carried.devpts}, .to = devpts->to});
+      op::Clone copy = *clone;
+      if (carried.users >= 0) copy.namespaces -= Namespace::user;
+      next.ops.emplace_back(copy);
+    } else if (const auto* unshare = std::get_if<op::Unshare>(&o)) {
+      op::Unshare copy = *unshare;
+      if (carried.network >= 0) copy.namespaces -= Namespace::net;
+      if (!copy.namespaces.empty()) next.ops.emplace_back(copy);
+    } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
+      continue;  // it is written
+    } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
+      op::MountOp copy = *m;
+      copy.source = op::MountOp::slot;
+      copy.from = copy.to;
+      copy.options.clear();
+      copy.flags = {};  // it has them
+      next.ops.emplace_back(std::move(copy));
+    } else if (const auto* pty = std::get_if<op::OpenPty>(&o)) {
+      op::OpenPty copy = *pty;
+      if (devpts != nullptr && terminal < carried.terminals.size())
+        copy.number = carried.terminals[terminal];
+      ++terminal;
+      if (copy.number < 0) ++made;
+      next.ops.emplace_back(std::move(copy));
+    } else if (const auto* send = std::get_if<op::SendPtys>(&o)) {
+      op::SendPtys copy = *send;
+      copy.count = made;
+      next.ops.emplace_back(copy);
+    } else {
+      next.ops.push_back(o);
+    }
+  }
+  return next;
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,214 @@
+// The ways to end a container: a signal, everything at once, politely.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "launch/container_core.hpp"
+#include "launch/engine.hpp"
+#include "sys/wire.hpp"
+
+namespace condroid {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+struct Stance {
+  bool deaf = false;
+  std::string where = {};  ///< The system call that its main thread waits in, with its arguments.
+  bool operator==(const Stance&) const = default;
+};
+
+/// Whether the first process of a pid namespace would get this signal at all: one that it neither
+/// handles nor blocks is dropped when it is sent, pid_namespaces(7). False when that cannot be
+/// told.
+Stance stance_on(Pid pid, int signal) {
+  const auto read = [&](const char* name, std::span<char> text) -> std::string_view {
+    const Fd file(
+        ::open(fmt::format("/proc/{}/{}", pid.value, name).c_str(), O_RDONLY | O_CLOEXEC));
+    const ssize_t n = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
+    return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
+  };
+  char text[4096], call[256];
+  Stance s;
+  const std::string_view before = read("syscall", call);
+  // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked
+  // ones meanwhile: that of 64 bits, of 32 (177, or 421 with its newer time; what they are
+  // otherwise on 64 bits waits for nothing).
+  long number = 0;
+  if (std::sscanf(std::string(before).c_str(), "%ld", &number) != 1 ||
+      number == SYS_rt_sigtimedwait || number == 177 || number == 421)
+    return s;
+  s.where = before;
+  const std::string status = "\n" + std::string(read("status", text));
+  const auto line = [&](std::string_view key) -> std::string {
+    const std::size_t at = status.find(key);
+    if (at == std::string::npos) return {};
+    const std::size_t from = at + key.size();
+    return status.substr(from, status.find('\n', from) - from);
+  };
+  const std::string pids = line("\nNSpid:");
+  const std::size_t last = pids.find_last_of("\t ");
+  if (last == std::string::npos || pids.substr(last + 1) != "1") return s;
+  for (const std::string_view key :
+       {"\nSigCgt:", "\nSigBlk:", "\nSigIgn:", "\nSigPnd:", "\nShdPnd:"}) {
+    unsigned long long set = 0;
+    if (std::sscanf(line(key).c_str(), "%llx", &set) != 1 || ((set >> (signal - 1)) & 1U) != 0)
+      return s;
+  }
+  s.deaf = read("syscall", call) == s.where;
+  return s;
+}
+
+}  // namespace
+
+bool ContainerCore::signal_and_look(int number, int& error) {
+  const bool sensible = number > 0 && number < 65 && number != SIGKILL && number != SIGSTOP;
+  const Stance before = sensible ? stance_on(pid, number) : Stance{};
+  error = pidfd_signal(pidfd.get(), number);
+  // Unmoved: it did not handle the signal between the two looks either.
+  return before.deaf && error == 0 && stance_on(pid, number) == before;
+}
+
+Result<void> ContainerCore::send(Signal signal, const char* what) const {
+  if (auto ok = check_owner(); !ok) return ok;
+  if (const int e = pidfd_signal(pidfd.get(), signal.value); e != 0)
+    return fail(e, Step::signal,
+                fmt::format("{}signal {} to container '{}'", what, signal.value, name));
+  return {};
+}
+
+Result<void> ContainerCore::begin_stop(const StopOptions& options) {
+  if (auto ok = check_owner(); !ok) return ok;
+  stay_down = true;
+  if (next) {
+    next.reset();
+    give_up({});
+  }
+  if (exit) return {};
+  const Signal polite = options.signal.value_or(lifecycle.stop_signal);
+  const auto patience = options.patience.value_or(
+      std::chrono::ceil<std::chrono::milliseconds>(lifecycle.stop_timeout));
+  // Who is frozen answers nothing. Where it cannot be thawed, its time runs all the same.
+  if (!parents.empty())
+    if (auto group = freezer(); group) (void)group->thaw(std::chrono::milliseconds{0});
+  int e = 0;
+  const bool deaf = signal_and_look(polite.value, e);
+  if (e != 0 && e != ESRCH)
+    return fail(e, Step::signal, fmt::format("signal {} to container '{}'", polite.value, name));
+  if (deaf || patience.count() <= 0) return kill_everything();
+  kill_at =
+      Clock::now() + std::min<std::chrono::milliseconds>(patience, std::chrono::hours(24 * 20));
+  set_timer();
+  return {};
+}
+
+Result<Exit> ContainerCore::stop(const StopOptions& options) {
+  if (auto ok = begin_stop(options); !ok) return fail(ok);
+  const auto left = [&] {
+    return kill_at == Clock::time_point::max()
+               ? 0
+               : static_cast<int>(std::clamp<long long>(
+                     std::chrono::ceil<std::chrono::milliseconds>(kill_at - Clock::now()).count(),
+                     0, 1 << 30));
+  };
+  auto done = wait_until(left());
+  if (!done) return fail(done);
+  if (*done) return std::move(**done);
+  if (!killed)
+    if (auto ok = kill_everything(); !ok) return fail(ok);
+  constexpr int most = 10000;
+  done = wait_until(most);
+  if (!done) return fail(done);
+  if (*done) return std::move(**done);
+  std::string hint = "something in it waits for the kernel, or is traced from outside";
+  if (auto group = freezer(); group && !group->v2())
+    if (auto above = group->read("freezer.parent_freezing"); above && above->starts_with('1'))
+      hint = fmt::format("a cgroup above '{}' is frozen: thaw it", group->path());
+  return fail(make_error(Errc::deadline, Step::kill,
+                         fmt::format("container '{}' was killed and is not gone", name),
+                         std::move(hint)));
+}
+
+void ContainerCore::set_timer() {
+  auto at = kill_at;
+  if (next)
+    if (const int ms = next->timeout(); ms >= 0)
+      at = std::min(at, Clock::now() + std::chrono::milliseconds(ms));
+  if (kill_again) at = std::min(at, Clock::now() + std::chrono::milliseconds(100));
+  const bool wanted = at != Clock::time_point::max();
+  if (!poll.valid() || (!wanted && !timer.valid())) return;
+  if (!timer.valid()) {
+    timer = Fd(::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
+    watch(timer);
+  }
+  itimerspec spec{};  // all zero: none, and what was due is forgotten
+  if (wanted) {
+    const auto ns = std::max<long long>(1, at.time_since_epoch().count());
+    spec.it_value = {ns / 1000000000, ns % 1000000000};
+  }
+  if (::timerfd_settime(timer.get(), TFD_TIMER_ABSTIME, &spec, nullptr) != 0) wake_always();
+}
+
+}  // namespace detail
+
+using detail::moved_away;
+
+Result<void> Container::signal(Signal signal) {
+  if (!core_) return moved_away(Step::signal);
+  return core_->send(signal, "");
+}
+
+Result<void> Container::halt() {
+  if (!core_) return moved_away(Step::signal);
+  return core_->send(core_->lifecycle.halt_signal, "halt: ");
+}
+
+Result<void> Container::reboot() {
+  if (!core_) return moved_away(Step::signal);
+  return core_->send(core_->lifecycle.reboot_signal, "reboot: ");
+}
+
+Result<void> Container::kill() {
+  if (!core_) return moved_away(Step::kill);
+  if (auto ok = core_->check_owner(); !ok) return ok;
+  if (core_->exit) return {};
+  core_->stay_down = true;
+  if (core_->next) {
+    core_->next.reset();
+    core_->give_up({});
+    return {};
+  }
+  return core_->kill_everything();
+}
+
+Result<Exit> Container::stop(const StopOptions& options) {
+  if (!core_) return moved_away(Step::signal);
+  return core_->stop(options);
+}
+
+Result<Exit> Container::stop(std::chrono::milliseconds patience) {
+  return stop(StopOptions{.patience = patience});
+}
+
+Result<Exit> Container::stop(std::chrono::milliseconds patience, Signal polite) {
+  return stop(StopOptions{.signal = polite, .patience = patience});
+}
+
+Result<void> Container::begin_stop(const StopOptions& options) {
+  if (!core_) return moved_away(Step::signal);
+  return core_->begin_stop(options);
+}
+
+}  // namespace v0
+}  // namespace condroid

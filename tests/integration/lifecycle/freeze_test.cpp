@@ -1,0 +1,243 @@
+// A container that stands still, by every means that this machine has.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <sstream>
+#include <string>
+#include <thread>
+
+#include "freezers.hpp"
+
+using condroid::Container;
+using condroid::Errc;
+using condroid::Exit;
+using condroid::Fd;
+using condroid::Signal;
+using condroid::Spec;
+using condroid::Step;
+using condroid::Stream;
+using condroid::test::FailsWith;
+using condroid::test::failure_of;
+using condroid::test::Forked;
+using condroid::test::freezers;
+using condroid::test::is_alive;
+using condroid::test::launch;
+using condroid::test::launch_with;
+using condroid::test::members;
+using condroid::test::own_cgroups;
+using condroid::test::payload;
+using condroid::test::read_until;
+using condroid::test::runtime;
+using condroid::test::Surroundings;
+using condroid::test::TempRoot;
+using condroid::test::wait;
+using condroid::test::with_pipe;
+using namespace std::chrono_literals;
+
+namespace {
+
+void drain(const Fd& fd) {
+  char buffer[65536];
+  for (pollfd p{fd.get(), POLLIN, 0}; ::poll(&p, 1, 0) > 0;)
+    if (::read(fd.get(), buffer, sizeof buffer) <= 0) return;
+}
+
+bool says_something(const Fd& fd, int within_ms) {
+  pollfd p{fd.get(), POLLIN, 0};
+  return ::poll(&p, 1, within_ms) > 0;
+}
+
+}  // namespace
+
+TEST_CASE("a frozen container stands still, and goes on when it is thawed",
+          "[lifecycle][any_cgroup][.root]") {
+  REQUIRE_FALSE(freezers().empty());
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    condroid::test::warm_up();
+    const Surroundings before = Surroundings::quiet();
+    {
+      Container box = launch_with(by, with_pipe(payload(root, {"tick"})));
+      const Fd out = box.take_stdout();
+      (void)read_until(out, "...");
+      CHECK_FALSE(*box.frozen());
+      for (int round = 0; round < 3; ++round) {
+        REQUIRE(box.freeze());
+        CHECK(*box.frozen());
+        REQUIRE(box.freeze());  // once more is fine
+        drain(out);
+        CHECK_FALSE(says_something(out, 100));
+        REQUIRE(box.thaw());
+        CHECK_FALSE(*box.frozen());
+        CHECK(says_something(out, 5000));
+      }
+      REQUIRE(box.kill());
+      CHECK(wait(box).signal == Signal{SIGKILL});
+      CHECK_THAT(failure_of(box.freeze()), FailsWith(ESRCH, Step::freeze, "has ended"));
+      CHECK_THAT(failure_of(box.thaw()), FailsWith(ESRCH, Step::freeze, "has ended"));
+      CHECK_THAT(failure_of(box.frozen()), FailsWith(ESRCH, Step::freeze, "has ended"));
+    }
+    CHECK(own_cgroups().empty());
+    CHECK(Surroundings::settled(before) == before);
+  }
+}
+
+TEST_CASE("freezing can be begun and asked about", "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    Container box = launch_with(by, with_pipe(payload(root, {"crowd", "50"})));
+    (void)read_until(box.take_stdout(), "ready\n");
+    const auto until = std::chrono::steady_clock::now() + 5s;
+    REQUIRE(box.freeze(0ms));
+    while (!*box.frozen() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    CHECK(*box.frozen());
+    REQUIRE(box.thaw(0ms));
+    while (*box.frozen() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    CHECK_FALSE(*box.frozen());
+  }
+}
+
+TEST_CASE("what is in no cgroup for it cannot be frozen", "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  Container box = launch(payload(root, {"pause"}));
+  const auto failed = failure_of(box.freeze());
+  CHECK_THAT(failed, FailsWith(Errc::unsupported, Step::freeze, "container 'test' has no cgroup"));
+  CHECK(failed.error->hint == "set lifecycle.freezable = true");
+  CHECK_THAT(failure_of(box.frozen()), FailsWith(Errc::unsupported, Step::freeze));
+}
+
+TEST_CASE("a frozen container is stopped, killed and let go of", "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    condroid::test::warm_up();
+    const Surroundings before = Surroundings::quiet();
+    {
+      Container box = launch_with(by, with_pipe(payload(root, {"term", "6"})));
+      (void)read_until(box.take_stdout(), "ready\n");
+      REQUIRE(box.freeze());
+      const auto exit = box.stop(10s);
+      REQUIRE(exit);
+      CHECK(exit->code == 6);  // thawed, so that it could answer
+    }
+    {
+      Container box = launch_with(by, with_pipe(payload(root, {"stubborn", "5"})));
+      (void)read_until(box.take_stdout(), "ready\n");
+      REQUIRE(box.freeze());
+      REQUIRE(box.kill());
+      CHECK(wait(box).signal == Signal{SIGKILL});
+    }
+    {
+      Container box = launch_with(by, with_pipe(payload(root, {"stubborn", "5"})));
+      (void)read_until(box.take_stdout(), "ready\n");
+      REQUIRE(box.freeze());
+    }
+    CHECK(own_cgroups().empty());
+    CHECK(Surroundings::settled(before) == before);
+  }
+}
+
+TEST_CASE("a frozen container ends with a host that is killed", "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    int ends[2];
+    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+    const Fd from(ends[0]);
+    Fd to(ends[1]);
+    pid_t pid = 0;
+    std::string group;
+    {
+      const Forked host([&] {
+        Container box = launch_with(by, with_pipe(payload(root, {"stubborn", "3"})));
+        (void)read_until(box.take_stdout(), "ready\n");
+        if (!box.freeze()) return 1;
+        const std::string text = fmt::format("{} {}\n", box.pid().value, own_cgroups().front());
+        if (::write(to.get(), text.data(), text.size()) < 0) return 2;
+        ::pause();
+        return 3;
+      });
+      to.reset();
+      std::istringstream told(read_until(from, "\n"));
+      told >> pid >> group;
+      REQUIRE(is_alive(pid));
+    }
+    for (int i = 0; i < 500 && (is_alive(pid) || ::access(group.c_str(), F_OK) == 0); ++i)
+      ::usleep(10000);
+    CHECK_FALSE(is_alive(pid));
+    CHECK(::access(group.c_str(), F_OK) != 0);
+  }
+}
+
+TEST_CASE("a frozen container without a pid namespace dies, too",
+          "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    Spec spec = with_pipe(payload(root, {"stubborn", "4"}));
+    spec.namespaces -= condroid::Namespace::pid;
+    spec.security.allow |= condroid::Allow::host_pids;
+    Container box = launch_with(by, spec);
+    (void)read_until(box.take_stdout(), "ready\n");
+    REQUIRE(box.freeze());
+    const auto all = members();
+    CHECK(all.size() >= 5);
+    REQUIRE(box.kill());
+    (void)wait(box);
+    for (const pid_t pid : all) CHECK_FALSE(is_alive(pid));
+    CHECK(own_cgroups().empty());
+  }
+}
+
+TEST_CASE("cgroups that the container froze itself do not hold its end up",
+          "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    for (const bool own_pids : {true, false}) {
+      CAPTURE(by, own_pids);
+      const auto* h = by == "v2" ? condroid::test::v2_hierarchy() : condroid::test::v1_freezer();
+      Spec spec = with_pipe(payload(root, {"nest", h->mount_point}));
+      spec.mounts = {condroid::CgroupMount{.flags = condroid::MountFlag::nosuid |
+                                                    condroid::MountFlag::nodev |
+                                                    condroid::MountFlag::noexec}};
+      if (!own_pids) {
+        spec.namespaces -= condroid::Namespace::pid;
+        spec.security.allow |= condroid::Allow::host_pids;
+      }
+      Container box = launch_with(by, spec);
+      (void)read_until(box.take_stdout(), "ready\n");
+      const auto all = members();
+      CHECK(all.size() >= 2);
+      REQUIRE(box.kill());
+      CHECK(wait(box).cleanup_errors.empty());
+      for (const pid_t pid : all) CHECK_FALSE(is_alive(pid));
+      CHECK(own_cgroups().empty());
+    }
+  }
+}
+
+TEST_CASE("a cgroup above that is frozen is named when its container cannot die",
+          "[lifecycle][.root]") {
+  // v2 kills what is frozen from above.
+  const auto* freezer = condroid::test::v1_freezer();
+  if (freezer == nullptr) CONDROID_SKIP("needs the freezer of v1");
+  const TempRoot root;
+  Container box = launch_with("v1", with_pipe(payload(root, {"pause"})));
+  (void)read_until(box.take_stdout(), "ready\n");
+  const std::string own = own_cgroups().front();
+  const std::string above = own.substr(0, own.rfind('/'));
+  condroid::test::write_text((above + "/freezer.state").c_str(), "FROZEN");
+  CHECK_THAT(failure_of(box.thaw(50ms)), FailsWith(Errc::deadline, Step::freeze));
+  const auto exit = box.stop(0ms);
+  condroid::test::write_text((above + "/freezer.state").c_str(), "THAWED");
+  REQUIRE_FALSE(exit);
+  CHECK(exit.error().is(Errc::deadline));
+  CHECK(exit.error().hint.find("is frozen: thaw it") != std::string::npos);
+  CHECK(wait(box).signal == Signal{SIGKILL});
+}
