@@ -1,0 +1,57 @@
+// A container that counts without end: frozen it stands still, thawed it goes on, and it ends when
+// it is asked to.
+#include <poll.h>
+#include <unistd.h>
+
+#include <condroid/builder.hpp>
+#include <condroid/runtime.hpp>
+#include <cstdio>
+
+using namespace condroid;
+using namespace std::chrono_literals;
+
+static char buffer[65536];
+
+/// Whether more comes than a pipe holds; silence is 200 ms without anything.
+static const char* listen_to(FdView out) {
+  for (std::size_t heard = 0; heard <= sizeof buffer;) {
+    pollfd waiting{out.get(), POLLIN, 0};
+    if (::poll(&waiting, 1, 200) <= 0) return "silence";
+    const ssize_t n = ::read(out.get(), buffer, sizeof buffer);
+    if (n <= 0) return "silence";
+    heard += static_cast<std::size_t>(n);
+  }
+  return "it speaks";
+}
+
+int main() {
+  const auto runtime = Runtime::open();
+  if (!runtime) return fmt::print(stderr, "{}\n", runtime.error()), 1;
+  Spec spec;
+  spec.name = "busy";
+  spec.lifecycle.freezable = true;  // it gets a cgroup for that
+  spec.process.argv = {"/bin/sh", "-c", "trap 'exit 3' TERM; while :; do echo still here; done"};
+  spec.process.stdio = {Stream::null, Stream::pipe, Stream::null};
+  auto box = runtime->launch(spec);
+  if (!box) return fmt::print(stderr, "{}\n", box.error()), 1;
+  const Fd out = box->take_stdout();
+  fmt::print("running: {}\n", listen_to(out));
+
+  if (auto ok = box->freeze(); !ok) return fmt::print(stderr, "{}\n", ok.error()), 1;
+  fmt::print("frozen: {}\n", listen_to(out));
+
+  if (auto ok = box->thaw(); !ok) return fmt::print(stderr, "{}\n", ok.error()), 1;
+  fmt::print("thawed: {}\n", listen_to(out));
+
+  // stop() waits, and the shell's pipe is full: step() and begin_stop() are for who reads on.
+  if (auto ok = box->begin_stop({.patience = 2s}); !ok)
+    return fmt::print(stderr, "{}\n", ok.error()), 1;
+  for (;;) {
+    const auto exit = box->step();
+    if (!exit) return fmt::print(stderr, "{}\n", exit.error()), 1;
+    if (*exit) return fmt::print("{}\n", **exit), 0;
+    pollfd waiting[] = {{box->poll_fd().get(), POLLIN, 0}, {out.get(), POLLIN, 0}};
+    ::poll(waiting, 2, -1);
+    if (waiting[1].revents != 0 && ::read(out.get(), buffer, sizeof buffer) < 0) return 1;
+  }
+}
