@@ -211,7 +211,7 @@ class Run {
             std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
         if (left <= 0) {
           late_ = true;
-          (void)box.kill();
+          (void)(options_.polite ? box.begin_stop() : box.kill());
           continue;
         }
         wait = static_cast<int>(std::min<long long>(left, 1 << 30));
@@ -267,6 +267,15 @@ class Run {
       default:
         // The first is the command's to answer; the kernel drops what a process 1 has no handler
         // for.
+        // Who is stopped by it is not to come again.
+        if (asked_ == 0 && (options_.polite || options_.spec.lifecycle.restart != Restart::never)) {
+          asked_ = signal;
+          StopOptions how;
+          if (signal != SIGTERM) how.signal = Signal{signal};
+          (void)box.begin_stop(how);
+          killed_ = true;  // if it does not answer
+          break;
+        }
         const Heard now = asked_ != 0 ? Heard::no : heard(signal, box.pid());
         if (now == Heard::no) {
           kill(signal, box);
@@ -345,6 +354,8 @@ class Run {
       fmt::print(stderr, "condroid-run: {}\n", exit);
       return failed;
     }
+    if (!exit.not_restarted.empty())
+      fmt::print(stderr, "condroid-run: not restarted: {}\n", exit.not_restarted);
     if (exit.out_of_memory) fmt::print(stderr, "condroid-run: {}\n", exit);
     if (!exit.cleanup_errors.empty()) return failed;
     return killed_ && exit.kind == Exit::signaled ? 128 + asked_ : exit.shell_status();

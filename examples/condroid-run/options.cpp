@@ -341,6 +341,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   Options options;
   std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, cpuset,
       pids;
+  std::string stop_signal, stop_timeout, restart;
   std::vector<std::string> binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow, set,
       command;
   bool ephemeral = false, read_only = false, init = false;
@@ -374,6 +375,15 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option("--timeout", timeout,
                  "Ends it after this time (5, 1.5s, 200ms, 2m); exit status 124")
       ->type_name("TIME");
+  app.add_option("--stop-signal", stop_signal,
+                 "What asks it to end, at --timeout and at TERM (default: TERM)")
+      ->type_name("SIGNAL");
+  app.add_option("--stop-timeout", stop_timeout,
+                 "So long it has to end when it was asked, then it is killed (default: 10)")
+      ->type_name("TIME");
+  app.add_option("--restart", restart,
+                 "Launches it again: never (default), on-reboot, on-failure, always")
+      ->type_name("WHEN");
 
   app.add_flag("--detach", options.detach,
                "Starts it and leaves it running; prints its name and process");
@@ -465,6 +475,21 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     if (init) spec.process.init = true;
     if (!timeout.empty()) options.timeout = duration("--timeout", timeout);
+    if (!stop_signal.empty()) {
+      const bool word = stop_signal.front() >= 'A' && !stop_signal.starts_with("SIG");
+      spec.lifecycle.stop_signal =
+          parse("--stop-signal",
+                fmt::format("lifecycle.stop_signal = {}{}", word ? "SIG" : "", stop_signal))
+              .lifecycle.stop_signal;
+    }
+    if (!stop_timeout.empty())
+      spec.lifecycle.stop_timeout = duration("--stop-timeout", stop_timeout);
+    options.polite = !stop_signal.empty() || !stop_timeout.empty();
+    if (!restart.empty()) {
+      std::ranges::replace(restart, '-', '_');
+      spec.lifecycle.restart =
+          parse("--restart", "lifecycle.restart = " + restart + "\n").lifecycle.restart;
+    }
     if (!name.empty()) spec.name = name;
     if (!hostname.empty()) spec.hostname = hostname;
     map_ids(spec, userns);

@@ -15,6 +15,7 @@ struct Options {
   bool ps = false;                       ///< Lists what runs, and ends.
   std::string stop;                      ///< Ends a container by name, id or pid; empty: none.
   std::chrono::milliseconds timeout{0};  ///< Of the whole run; 0: none.
+  bool polite = false;                   ///< --stop-signal or --stop-timeout: ask first, then kill.
   std::string stop_before;               ///< An op, as Plan::find takes it; empty: none.
   std::string trace;                     ///< File; empty: none.
 };

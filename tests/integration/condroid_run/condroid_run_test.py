@@ -201,6 +201,9 @@ class Statuses(Case):
             (["--share", "mount", "--tty", "--", "true"], "mount namespace"),
             (["--ephemeral", "--read-only", "--", "true"], "root.read_only"),
             (["--timeout", "soon", "--", "true"], "--timeout: 'soon'"),
+            (["--stop-timeout", "soon", "--", "true"], "--stop-timeout: 'soon'"),
+            (["--stop-signal", "LATER", "--", "true"], "SIGLATER"),
+            (["--restart", "perhaps", "--", "true"], "perhaps"),
             (["--cap-add", "fly", "--", "true"], "--cap-add: 'fly'"),
             (["--cap-add", "sys_admin", "--userns", "host", "--", "true"], "security"),
             (["--set", "process.umsk = 1", "--", "true"], "process.umsk"),
@@ -409,6 +412,45 @@ class Options(Case):
         self.assertEqual(status, 124)
         self.assertRegex(err, r"^condroid-run: .*300 ms\n$")
         self.assertLess(time.monotonic() - began, 10)
+
+    def test_a_stop_is_asked_for_before_it_is_forced(self):
+        code = "trap 'echo asked; exit 3' USR1; echo ready; while :; do sleep 0.01; done"
+        status, out, _ = run("--timeout", "300ms", "--stop-signal", "USR1", "--", "sh", "-c", code)
+        self.assertEqual((status, out), (124, "ready\nasked\n"))
+        began = time.monotonic()
+        status, out, _ = run("--timeout", "200ms", "--stop-timeout", "300ms", "--", "sh", "-c",
+                             "trap '' TERM; while :; do sleep 0.01; done")
+        self.assertEqual(status, 124)
+        self.assertGreater(time.monotonic() - began, 0.5)
+        self.assertLess(time.monotonic() - began, 10)
+        process = subprocess.Popen([RUN, "--stop-signal", "SIGINT", "--", "sh", "-c",
+                                    "trap 'echo asked; exit 4' INT; echo ready; while :; do sleep 0.01; done"],
+                                   stdout=subprocess.PIPE, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=10)[0], "asked\n")
+        self.assertEqual(process.returncode, 4)
+
+    def test_it_is_launched_again(self):
+        with tempfile.TemporaryDirectory() as notes:
+            os.chmod(notes, 0o777)
+            code = "echo life >> /mnt/lives; echo out; [ $(wc -l < /mnt/lives) -ge 3 ]"
+            status, out, err = run("--restart", "on-failure", "--bind", f"{notes}:/mnt", "--", "sh", "-c", code)
+            self.assertEqual((status, out), (0, "out\n" * 3), err)
+        status, out, err = run("--restart", "always", "--", "sh", "-c", "echo life; exit 5")
+        self.assertEqual((status, out), (5, "life\n" * 6))
+        self.assertRegex(err, r"^condroid-run: not restarted: 5 times within 60 s is the limit\n$")
+        # The terminal goes on: what the first life made of its size is there in the second.
+        code = "set -- $(stty size); echo size $1; [ $1 = 7 ] || { stty rows 7; exit 1; }"
+        self.assertEqual(run("--tty", "--restart", "on-failure", "--", "sh", "-c", code)[:2],
+                         (0, "size 24\r\nsize 7\r\n"))
+        process = subprocess.Popen([RUN, "--restart", "always", "--", "sh", "-c",
+                                    "trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done"],
+                                   stdout=subprocess.PIPE, text=True)
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        process.terminate()
+        self.assertEqual(process.communicate(timeout=10)[0], "")
+        self.assertEqual(process.returncode, 4)
 
     def test_dry_run_launches_nothing_and_any_step_of_it_can_be_named(self):
         status, plan, _ = run("--dry-run", "--", "true")
