@@ -17,6 +17,7 @@
 #include "commands.hpp"
 #include "container_facts.hpp"
 #include "count_calls.hpp"
+#include "crowd.hpp"
 #include "launcher.hpp"
 #include "measures.hpp"
 #include "process_info.hpp"
@@ -119,6 +120,7 @@ class Bench {
   void measures_section();
   void calls_section();
   void many_section();
+  void crowd_section();
   void add_latency(const char* section, const Series& series, const std::string& condition,
                    const Series* to);
 
@@ -764,6 +766,40 @@ void Bench::many_section() {
   report_.add(row);
 }
 
+void Bench::crowd_section() {
+  const char* const section = "500 processes";
+  const std::vector<std::string> freezers = crowd_freezers();
+  if (freezers.empty())
+    report_.missing(section, "freeze, thaw, kill", "", "no cgroup hierarchy that can freeze");
+  for (const std::string& freezer : freezers) {
+    CrowdFigures figures;
+    std::string error;
+    (void)wait_for_quiet(&patience_);
+    const bool good =
+        measure_crowd(scratch_.root(), freezer, options_.quick ? 6 : 30, &figures, &error);
+    for (const auto& [name, rounds] :
+         {std::pair{"freeze", &figures.freeze}, std::pair{"thaw", &figures.thaw},
+          std::pair{"kill", &figures.kill}}) {
+      if (!good) {
+        report_.missing(section, name, freezer, error);
+        continue;
+      }
+      Row row;
+      row.section = section;
+      row.condition = freezer;
+      row.name = std::string(name) + ", the kernel's own";
+      row.latency = summarize(rounds->bare);
+      report_.add(row);
+      row.name = std::string(name) + ", condroid";
+      row.latency = summarize(rounds->ours);
+      row.ratio = paired_ratio(rounds->ours, rounds->bare);
+      row.ratio_to = "the kernel's own";
+      Report::judge(&row, row.ratio->value, "<=", 1.2);
+      report_.add(row);
+    }
+  }
+}
+
 int Bench::run() {
   std::string error;
   if (!scratch_.open(options_.payloads, &error)) {
@@ -782,7 +818,8 @@ int Bench::run() {
                                             {"live", &Bench::live_section},
                                             {"measures", &Bench::measures_section},
                                             {"calls", &Bench::calls_section},
-                                            {"many", &Bench::many_section}}};
+                                            {"many", &Bench::many_section},
+                                            {"crowd", &Bench::crowd_section}}};
   milliseconds left = options_.patience;
   std::size_t to_come = static_cast<std::size_t>(
       std::count_if(sections.begin(), sections.end(),

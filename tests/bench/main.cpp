@@ -25,9 +25,9 @@ constexpr const char* usage =
     "300)\n"
     "  --section NAME     only this section; may be repeated: same, launch, host, rate, commands, "
     "live, "
-    "measures, calls, many\n"
+    "measures, calls, many, crowd\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
-    "  --payload PATH     condroid-bench-true, -pause (default: beside this program)\n"
+    "  --payload PATH     condroid-bench-true, -pause, -crowd (default: beside this program)\n"
     "  --condroid-run PATH                            (default: $CONDROID_RUN)\n"
     "A row that cannot be measured fails the run: exit status 1. Needs root.\n";
 
@@ -76,8 +76,8 @@ int main(int argc, char** argv) {
     }
   }
   if (payloads.empty())
-    payloads = {own_directory() + "/condroid-bench-true",
-                own_directory() + "/condroid-bench-pause"};
+    payloads = {own_directory() + "/condroid-bench-true", own_directory() + "/condroid-bench-pause",
+                own_directory() + "/condroid-bench-crowd"};
   options.payloads = payloads;
   if (::geteuid() != 0) {
     std::fprintf(stderr, "condroid-bench: needs root, as the floor does\n");

@@ -1,4 +1,4 @@
-// The two system calls of the payloads, without a libc.
+// The system calls of the payloads, without a libc.
 #pragma once
 
 namespace payload {
@@ -12,7 +12,22 @@ inline void sleep_for_ever() {
   long ret = 34;  // pause
   __asm__ volatile("syscall" : "+a"(ret) : : "rcx", "r11", "memory");
 }
+inline long fork() {
+  long ret = 57;
+  __asm__ volatile("syscall" : "+a"(ret) : : "rcx", "r11", "memory");
+  return ret;
+}
 #elif defined(__aarch64__)
+inline long fork() {
+  register long x8 __asm__("x8") = 220;  // clone
+  register long x0 __asm__("x0") = 17;   // SIGCHLD
+  register long x1 __asm__("x1") = 0;
+  register long x2 __asm__("x2") = 0;
+  register long x3 __asm__("x3") = 0;
+  register long x4 __asm__("x4") = 0;
+  __asm__ volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4) : "memory");
+  return x0;
+}
 inline void exit_group(long status) {
   register long x8 __asm__("x8") = 94;
   register long x0 __asm__("x0") = status;
