@@ -24,6 +24,7 @@
 #include "report.hpp"
 #include "scratch.hpp"
 #include "series.hpp"
+#include "warm.hpp"
 #include "worker.hpp"
 
 namespace bench {
@@ -121,6 +122,10 @@ class Bench {
   void calls_section();
   void many_section();
   void crowd_section();
+  [[nodiscard]] Warm warm();
+  void warm_take_section() { take_section(warm()); }
+  void warm_attach_section() { attach_section(warm()); }
+  void warm_sustain_section() { sustain_section(warm()); }
   void add_latency(const char* section, const Series& series, const std::string& condition,
                    const Series* to);
 
@@ -800,6 +805,22 @@ void Bench::crowd_section() {
   }
 }
 
+Warm Bench::warm() {
+  Warm w;
+  w.report = &report_;
+  w.patience = &patience_;
+  w.quick = options_.quick;
+  w.work = [this](bool net) { return default_work(scratch_, net); };
+  w.add_cgroup = [this](Work* work, std::string* error) {
+    return add_cgroups(scratch_, CgroupUse::plain, work, error);
+  };
+  w.start_floor = [this] { return start_floor(); };
+  w.start_host = [this](std::uint64_t bytes, pid_t* helper, std::string* error) {
+    return start_host(bytes, helper, error);
+  };
+  return w;
+}
+
 int Bench::run() {
   std::string error;
   if (!scratch_.open(options_.payloads, &error)) {
@@ -810,16 +831,19 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 9> sections = {{{"same", &Bench::same_section},
-                                            {"launch", &Bench::launch_section},
-                                            {"host", &Bench::host_section},
-                                            {"rate", &Bench::rate_section},
-                                            {"commands", &Bench::command_section},
-                                            {"live", &Bench::live_section},
-                                            {"measures", &Bench::measures_section},
-                                            {"calls", &Bench::calls_section},
-                                            {"many", &Bench::many_section},
-                                            {"crowd", &Bench::crowd_section}}};
+  const std::array<Section, 13> sections = {{{"same", &Bench::same_section},
+                                             {"launch", &Bench::launch_section},
+                                             {"host", &Bench::host_section},
+                                             {"rate", &Bench::rate_section},
+                                             {"commands", &Bench::command_section},
+                                             {"live", &Bench::live_section},
+                                             {"measures", &Bench::measures_section},
+                                             {"calls", &Bench::calls_section},
+                                             {"many", &Bench::many_section},
+                                             {"crowd", &Bench::crowd_section},
+                                             {"take", &Bench::warm_take_section},
+                                             {"attach", &Bench::warm_attach_section},
+                                             {"sustain", &Bench::warm_sustain_section}}};
   milliseconds left = options_.patience;
   std::size_t to_come = static_cast<std::size_t>(
       std::count_if(sections.begin(), sections.end(),

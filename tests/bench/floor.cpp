@@ -24,6 +24,8 @@
 #include <cstdio>
 #include <ctime>
 
+#include "floor_child.hpp"
+
 // clone3(2) that may give the child a stack of its own: the child calls fn(arg) and exits with what
 // that returns. glibc has no wrapper for it, and clone(2) cannot express CLONE_INTO_CGROUP.
 extern "C" long bench_clone3(clone_args* args, std::size_t size, int (*fn)(void*), void* arg);
@@ -75,17 +77,6 @@ __asm__(
 #endif
 
 namespace bench {
-namespace {
-
-alignas(64) char child_stack[32 * 1024];
-
-// Shared with the child in both ways of cloning, so that it can report and the barrier of the id
-// map works.
-struct Shared {
-  const char* what;
-  int error;
-  std::atomic<std::uint32_t> mapped;
-};
 
 Shared* shared() {
   static Shared* const page = [] {
@@ -102,7 +93,6 @@ std::uint64_t now() {
          static_cast<std::uint64_t>(t.tv_nsec);
 }
 
-// In the child: leaves the first failure for the parent and ends.
 void must(long result, const char* what) {
   if (result >= 0) return;
   shared()->error = errno;
@@ -115,6 +105,10 @@ bool failed(FloorFailure* failure, const char* what) {
   failure->error = errno;
   return false;
 }
+
+namespace {
+
+alignas(64) char child_stack[32 * 1024];
 
 template <std::size_t Size, typename... Args>
 bool format(char (&to)[Size], const char* text, Args... args) {
@@ -318,7 +312,7 @@ int Floor::child() {
   must(::umount2(".", MNT_DETACH), "umount old root");
   must(::chdir("/"), "chdir /");
   must(::sethostname(work_.hostname, std::strlen(work_.hostname)), "sethostname");
-  restrict_self();
+  restrict_self(work_);
   char* argv[] = {work_.command, nullptr};
   char* environment[] = {nullptr};
   must(::execve(work_.command, argv, environment), "execve");
@@ -385,27 +379,26 @@ void Floor::mask() {
   }
 }
 
-void Floor::restrict_self() {
-  if (work_.own_keyring)
+void restrict_self(const Work& work) {
+  if (work.own_keyring)
     must(::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr, 0, 0, 0), "keyctl");
-  if (work_.new_session) must(::setsid(), "setsid");
-  if (work_.close_descriptors) must(::syscall(SYS_close_range, 3U, ~0U, 0U), "close_range");
-  if (work_.drop_groups) must(::syscall(SYS_setgroups, 0, nullptr), "setgroups");
-  if (work_.limit_capabilities) {
+  if (work.new_session) must(::setsid(), "setsid");
+  if (work.close_descriptors) must(::syscall(SYS_close_range, 3U, ~0U, 0U), "close_range");
+  if (work.drop_groups) must(::syscall(SYS_setgroups, 0, nullptr), "setgroups");
+  if (work.limit_capabilities) {
     for (int c = 0; c <= CAP_LAST_CAP; ++c) {
-      if (((work_.capabilities >> c) & 1U) == 0)
-        must(::prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "prctl");
+      if (((work.capabilities >> c) & 1U) == 0) must(::prctl(PR_CAPBSET_DROP, c, 0, 0, 0), "prctl");
     }
     // What exec gives to root is the bounding set, so the other sets need no call of their own but
     // this.
     __user_cap_header_struct header{};
     header.version = _LINUX_CAPABILITY_VERSION_3;
-    const auto low = static_cast<std::uint32_t>(work_.capabilities);
-    const auto high = static_cast<std::uint32_t>(work_.capabilities >> 32U);
+    const auto low = static_cast<std::uint32_t>(work.capabilities);
+    const auto high = static_cast<std::uint32_t>(work.capabilities >> 32U);
     const __user_cap_data_struct data[2] = {{low, low, 0}, {high, high, 0}};
     must(::syscall(SYS_capset, &header, data), "capset");
   }
-  if (work_.no_new_privs) must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
+  if (work.no_new_privs) must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
 }
 
 }  // namespace bench

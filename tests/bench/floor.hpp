@@ -44,7 +44,6 @@ class Floor {
   int child();
   void set_up_dev();
   void mask();
-  void restrict_self();
   [[nodiscard]] bool make_cgroups(FloorFailure* failure);
   [[nodiscard]] bool remove_cgroups(FloorFailure* failure);
   [[nodiscard]] bool write_id_map(int pid, FloorFailure* failure);

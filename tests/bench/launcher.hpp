@@ -30,6 +30,25 @@ class Launcher {
   /// many threads at once.
   [[nodiscard]] virtual bool launch_and_wait(std::string* error) = 0;
 
+  /// One launch of what was prepared, with `moment` the CLOCK_MONOTONIC time that its command
+  /// /clock told.
+  [[nodiscard]] virtual bool launch_clock(std::uint64_t* moment, std::string* error) = 0;
+
+  /// A pool of `size` for this Work, full; size 0 takes it down. take_clock() as launch_clock(),
+  /// refill() does what can be done at once, fill() waits until the pool is full.
+  [[nodiscard]] virtual bool open_pool(const Work& work, std::uint64_t size,
+                                       std::string* error) = 0;
+  [[nodiscard]] virtual bool take_clock(std::uint64_t* moment, std::string* error) = 0;
+  [[nodiscard]] virtual bool refill(std::string* error) = 0;
+  [[nodiscard]] virtual bool fill(std::string* error) = 0;
+  /// Readable when refill() has something to do.
+  [[nodiscard]] virtual int pool_fd() const = 0;
+
+  /// Runs /clock in the container that spawn() started last.
+  [[nodiscard]] virtual bool attach_clock(std::uint64_t* moment, std::string* error) = 0;
+  /// Of that container; 0 without.
+  [[nodiscard]] virtual pid_t last_spawned() const = 0;
+
   /// Starts one of what was prepared that stays alive and is held until stop_all().
   [[nodiscard]] virtual bool spawn(std::string* error) = 0;
 

@@ -1,6 +1,11 @@
-#include <condroid/runtime.hpp>
+#include <unistd.h>
 
+#include <condroid/attach.hpp>
+#include <condroid/pool.hpp>
+#include <condroid/runtime.hpp>
+#include <ctime>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "launcher.hpp"
@@ -20,6 +25,7 @@ Spec spec_of(const Work& work) {
   spec.root.read_only = work.read_only_root;
   spec.process.argv = {work.command};
   spec.process.stdio = Stdio::null;
+  if (work.clock) spec.process.stdio.out = Stream::pipe;
   spec.process.new_session = work.new_session;
   spec.namespaces = Namespace::mount | Namespace::pid | Namespace::uts | Namespace::ipc;
   if (work.net)
@@ -70,6 +76,22 @@ Spec spec_of(const Work& work) {
   return spec;
 }
 
+/// What /clock told, and its end.
+template <class Process>
+bool clock_of(Result<Process> process, std::uint64_t* moment, std::string* error) {
+  if (!process) return *error = to_string(process.error()), false;
+  timespec told{};
+  const Fd out = process->take_stdout();
+  if (::read(out.get(), &told, sizeof told) != static_cast<ssize_t>(sizeof told))
+    return *error = "the command did not tell the time", false;
+  auto exit = process->wait();
+  if (!exit) return *error = to_string(exit.error()), false;
+  if (!exit->success() || !exit->cleanup_errors.empty()) return *error = to_string(*exit), false;
+  *moment = static_cast<std::uint64_t>(told.tv_sec) * 1'000'000'000U +
+            static_cast<std::uint64_t>(told.tv_nsec);
+  return true;
+}
+
 class CondroidLauncher final : public Launcher {
  public:
   explicit CondroidLauncher(Runtime runtime) : runtime_(std::move(runtime)) {}
@@ -91,6 +113,47 @@ class CondroidLauncher final : public Launcher {
     if (!exit) return *error = to_string(exit.error()), false;
     if (!exit->success() || !exit->cleanup_errors.empty()) return *error = to_string(*exit), false;
     return true;
+  }
+
+  [[nodiscard]] bool launch_clock(std::uint64_t* moment, std::string* error) override {
+    return clock_of(runtime_.launch(plan_), moment, error);
+  }
+
+  [[nodiscard]] bool open_pool(const Work& work, std::uint64_t size, std::string* error) override {
+    pool_.reset();
+    if (size == 0) return true;
+    auto pool = Pool::open(runtime_, spec_of(work), {.size = size});
+    if (!pool) return *error = to_string(pool.error()), false;
+    pool_ = std::move(*pool);
+    return fill(error);
+  }
+
+  [[nodiscard]] bool take_clock(std::uint64_t* moment, std::string* error) override {
+    if (!pool_) return *error = "no pool is open", false;
+    return clock_of(pool_->take(), moment, error);
+  }
+
+  [[nodiscard]] bool refill(std::string* error) override {
+    if (!pool_) return *error = "no pool is open", false;
+    if (auto ok = pool_->step(); !ok) return *error = to_string(ok.error()), false;
+    return true;
+  }
+
+  [[nodiscard]] bool fill(std::string* error) override {
+    if (!pool_) return *error = "no pool is open", false;
+    if (auto ok = pool_->fill(); !ok) return *error = to_string(ok.error()), false;
+    return true;
+  }
+
+  [[nodiscard]] int pool_fd() const override { return pool_ ? pool_->poll_fd().get() : -1; }
+
+  [[nodiscard]] bool attach_clock(std::uint64_t* moment, std::string* error) override {
+    if (alive_.empty()) return *error = "no container is there", false;
+    return clock_of(alive_.back().attach(clock_), moment, error);
+  }
+
+  [[nodiscard]] pid_t last_spawned() const override {
+    return alive_.empty() ? 0 : alive_.back().pid().value;
   }
 
   [[nodiscard]] bool spawn(std::string* error) override {
@@ -117,6 +180,9 @@ class CondroidLauncher final : public Launcher {
   std::shared_ptr<const Plan> plan_;
   std::mutex mutex_;
   std::vector<Container> alive_;
+  Attach clock_{
+      .process = {.argv = {"/clock"}, .stdio = Stdio(Stream::null, Stream::pipe, Stream::null)}};
+  std::optional<Pool> pool_;  // goes before the Runtime
 };
 
 }  // namespace

@@ -24,10 +24,10 @@ constexpr const char* usage =
     "  --patience SECONDS spent in all on waiting for moments in which nothing else runs (default: "
     "300)\n"
     "  --section NAME     only this section; may be repeated: same, launch, host, rate, commands, "
-    "live, "
-    "measures, calls, many, crowd\n"
+    "live, measures, calls, many, crowd, take, attach, sustain\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
-    "  --payload PATH     condroid-bench-true, -pause, -crowd (default: beside this program)\n"
+    "  --payload PATH     condroid-bench-true, -pause, -crowd, -clock (default: beside this "
+    "program)\n"
     "  --condroid-run PATH                            (default: $CONDROID_RUN)\n"
     "A row that cannot be measured fails the run: exit status 1. Needs root.\n";
 
@@ -77,7 +77,8 @@ int main(int argc, char** argv) {
   }
   if (payloads.empty())
     payloads = {own_directory() + "/condroid-bench-true", own_directory() + "/condroid-bench-pause",
-                own_directory() + "/condroid-bench-crowd"};
+                own_directory() + "/condroid-bench-crowd",
+                own_directory() + "/condroid-bench-clock"};
   options.payloads = payloads;
   if (::geteuid() != 0) {
     std::fprintf(stderr, "condroid-bench: needs root, as the floor does\n");

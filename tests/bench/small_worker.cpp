@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "attach_floor.hpp"
 #include "floor.hpp"
 #include "wire.hpp"
 
@@ -25,6 +26,7 @@ namespace {
 Request request;
 Reply reply;
 Floor the_floor;
+AttachFloor the_attach_floor;
 int error_output = -1;
 
 std::uint64_t now() {
@@ -49,6 +51,17 @@ void run() {
     return refuse(failure.what, failure.error);
   for (reply.count = 0; reply.count < request.count && reply.count < Reply::max_samples;) {
     if (!the_floor.launch(&reply.ns[reply.count], &failure))
+      return refuse(failure.what, failure.error);
+    ++reply.count;
+  }
+}
+
+void attach() {
+  FloorFailure failure;
+  if (!the_attach_floor.prepare(request.work, static_cast<pid_t>(request.amount), &failure))
+    return refuse(failure.what, failure.error);
+  while (reply.count < request.count && reply.count < Reply::max_samples) {
+    if (!the_attach_floor.attach(&reply.ns[reply.count], &failure))
       return refuse(failure.what, failure.error);
     ++reply.count;
   }
@@ -163,6 +176,13 @@ int serve() {
       case Request::command:
         command();
         break;
+      case Request::first_attach:
+        attach();
+        break;
+      case Request::first:
+      case Request::first_take:
+      case Request::fill:
+      case Request::sustain:
       case Request::open:
       case Request::grow:
       case Request::spawn:

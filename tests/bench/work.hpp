@@ -56,6 +56,7 @@ enum class SysfsUse : std::uint8_t { none, fresh, bound };
 struct Work {
   char root[256] = {};    ///< Host path of the root file system: dev, proc, sys, true and pause.
   char command[64] = {};  ///< "/true" or "/pause"
+  bool clock = false;     ///< The command is /clock: its standard output is a pipe.
   char hostname[64] = {};
   bool read_only_root = false;
   bool net = false;   ///< A network namespace of its own, loopback up.
@@ -99,6 +100,16 @@ struct Request {
             ///< all.
     stop_all,  ///< Host worker: kills them and waits. Reply value[0]: nanoseconds for all.
     settle,    ///< Host worker: gives freed memory back, so that growth can be measured.
+    // Timed to the first instruction of /clock, `count` times; the end of each is waited for
+    // outside of the timing.
+    first,       ///< Host worker: launched.
+    first_take,  ///< Host worker: taken from the pool, which is full each time.
+    /// In the container that spawn() left: host worker by its handle, floor by pid `amount`.
+    first_attach,
+    fill,  ///< Host worker: a pool of `amount` for the Work, full. 0: none any more.
+    /// Host worker: a take each 1/`count` s for `millis`, refilled in between. Reply values: how
+    /// many, p50 and p99 of the time to the first instruction, nanoseconds in all.
+    sustain,
     cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 cgroup `argv` is
            ///< visible.
     command,  ///< Command worker: run `argv` `count` times, each timed.
