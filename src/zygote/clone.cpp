@@ -83,28 +83,40 @@ long keep_own_descriptors(const CloneJob& job) {
 }
 
 /// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide
-/// how the child is cloned, and clones it as the zygote's own child. Not in the zygote's memory:
-/// who shares that with others may not join a time namespace (EUSERS).
-[[noreturn]] void join_and_clone(CloneJob& job) {
+/// how the child is cloned, and clones it as the zygote's own child, with a copy of the memory.
+[[noreturn]] void join_and_clone(const CloneJob& job) {
   auto& result = header().join_result;
+  CloneArgs args = job.args;
   if (job.join_flags != 0) {
     result = keep_own_descriptors(job);
     if (result < 0) leave(1);
     // A pidfd would be opened in our table: the zygote opens its own.
-    job.args.flags &= ~clone_pidfd;
+    args.flags &= ~clone_pidfd;
   }
   for (unsigned i = 0; i < job.join_count; ++i) {
     result = call(__NR_setns, job.joins[i], job.join_flags);
     if (result < 0) leave(1);
   }
-  job.args.flags |= clone_parent;
-  job.args.exit_signal = 0;
-  job.args.pidfd = job.join_flags != 0 ? 0 : reinterpret_cast<uint64_t>(&header().join_pidfd);
-  const long pid = call(__NR_clone3, &job.args, sizeof job.args);
+  args.flags |= clone_parent;
+  args.exit_signal = 0;
+  args.pidfd = job.join_flags != 0 ? 0 : reinterpret_cast<uint64_t>(&header().join_pidfd);
+  const long pid = call(__NR_clone3, &args, sizeof args);
   if (pid == 0) run_child(*job.context);
   result = pid;
   leave(0);
 }
+
+int join_and_clone_in(void* job) { join_and_clone(*static_cast<const CloneJob*>(job)); }
+
+/// Whether the helper may run in the zygote's memory, which costs no copy. Not who joins a time
+/// namespace: the kernel wants one that shares his with nobody (EUSERS). Not who joins a user
+/// namespace, for what the memory shares: a change of rights sets its dumpable flag anew.
+bool may_share_memory(const CloneJob& job) {
+  return job.join_flags != 0 && (job.join_flags & (clone_newtime | clone_newuser)) == 0;
+}
+
+/// Not in a Room: those are empty in the copy on which the child goes on.
+alignas(16) char helper_stack[32 * 1024];
 
 long clone_now(CloneJob& job) {
   if (job.share_memory) {
@@ -131,8 +143,16 @@ long clone_now(CloneJob& job) {
   CloneArgs helper{};
   helper.flags = clone_vfork | clone_files;  // pidfds are made in our table
   header().join_result = -e_again;
-  const long pid = call(__NR_clone3, &helper, sizeof helper);
-  if (pid == 0) join_and_clone(job);
+  long pid;
+  if (may_share_memory(job)) {
+    helper.flags |= clone_vm;
+    helper.stack = reinterpret_cast<uint64_t>(helper_stack);
+    helper.stack_size = sizeof helper_stack;
+    pid = clone3_run(&helper, sizeof helper, join_and_clone_in, &job);
+  } else {
+    pid = call(__NR_clone3, &helper, sizeof helper);
+    if (pid == 0) join_and_clone(job);
+  }
   if (pid < 0) return pid;
   call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
   const long child = header().join_result;
