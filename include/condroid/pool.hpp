@@ -36,7 +36,8 @@ struct PoolOptions {
 /// cgroups, stopped before its command has the last rights taken away; it dies with this program.
 /// It wakes nobody up. Costs three descriptors here, four with a console, and two in the zygote.
 ///
-/// Taken ones are replaced by step(), and by take() as it goes; with an event loop poll poll_fd().
+/// Taken ones are replaced by step(), and by take() when half of them are gone; with an event loop
+/// poll poll_fd(), at most for timeout().
 class Pool {
  public:
   /// Begins to set `options.size` containers up; does not wait for them.
@@ -66,8 +67,8 @@ class Pool {
   [[nodiscard]] Result<void> step();
   /// Readable when step() has something to do.
   [[nodiscard]] FdView poll_fd() const noexcept;
-  /// Until step() wants to be called without an event, in milliseconds for poll(2); -1: never. That
-  /// is the deadline of a container that is being set up.
+  /// Until step() wants to be called without an event, in milliseconds for poll(2): 0 when there
+  /// are fewer than there are to be, else the deadline of one that is being set up; -1: never.
   [[nodiscard]] int timeout() const;
   /// step() until so many are parked, or all; blocks.
   [[nodiscard]] Result<void> fill(std::size_t count = ~std::size_t{0});

@@ -63,14 +63,19 @@ class PoolCore {
     if (options.stop_before)
       return fail(Errc::bad_spec, Step::park, "stop_before of a take",
                   "a launch that is not of a pool can be stopped");
-    // What has died since is not given away.
-    look();
     auto plan = compile_take(spec_, what, parked_, *facts_);
     if (!plan) return fail(plan);
     if (places_.empty())
       if (auto ok = start_one(); !ok) return fail(ok);
-    auto at = std::ranges::find(places_, true, &Place::parked);
-    if (at == places_.end()) at = places_.begin();
+    auto at = std::ranges::find_if(places_, [](Place& p) { return may_be_taken(p); });
+    if (at == places_.end()) {
+      // What has died is not given away, and one that is further than we knew is.
+      look();
+      if (places_.empty())
+        if (auto ok = start_one(); !ok) return fail(ok);
+      at = std::ranges::find(places_, true, &Place::parked);
+      if (at == places_.end()) at = places_.begin();
+    }
     unwatch(*at);
     std::unique_ptr<LaunchEngine> engine = std::move(at->engine);
     places_.erase(at);
@@ -91,6 +96,7 @@ class PoolCore {
 
   [[nodiscard]] FdView poll_fd() const noexcept { return epoll_; }
   [[nodiscard]] int timeout() const {
+    if (places_.size() < options_.size) return 0;
     int least = -1;
     for (const Place& p : places_) {
       if (p.parked) continue;
@@ -104,7 +110,14 @@ class PoolCore {
   [[nodiscard]] std::size_t ready() const noexcept {
     return static_cast<std::size_t>(std::ranges::count(places_, true, &Place::parked));
   }
-  [[nodiscard]] bool complete() const noexcept { return ready() >= options_.size; }
+
+  /// After a take that nobody's loop follows. A launch that is begun at once shares the processors
+  /// with the command's first moments, so there is none as long as half of them are left.
+  Result<void> refill_in_time() {
+    if (2 * ready() > options_.size) return {};
+    look();
+    return refill();
+  }
 
   /// Starts what is missing.
   Result<void> refill() {
@@ -114,6 +127,11 @@ class PoolCore {
   }
 
  private:
+  static bool may_be_taken(Place& p) {
+    if (p.parked) p.engine->look_for_end();
+    return p.parked && p.engine->parked();
+  }
+
   Result<void> start_one() {
     auto zygote = runtime_->get_zygote();
     if (!zygote) return fail(zygote);
@@ -224,7 +242,7 @@ Result<Container> Pool::take(const Take& what, LaunchOptions options) {
     if (*done) {
       // Who has no loop of his own has it refilled here; what goes wrong with that is told when it
       // is missing.
-      (void)core_->refill();
+      (void)core_->refill_in_time();
       return std::move(**done);
     }
     const auto [fd, events] = launch->interest();

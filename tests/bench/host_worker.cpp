@@ -154,6 +154,7 @@ bool HostWorker::sustain(std::string* error) {
     const std::uint64_t asked = monotonic();
     if (!launcher_->take_clock(&moment, error)) return false;
     took.push_back(moment - asked);
+    if (!launcher_->refill(error)) return false;
   }
   reply_->value[0] = took.size();
   reply_->value[3] = monotonic() - start;
