@@ -79,3 +79,21 @@ TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.user
   CHECK(need(run(pool, {}, 100ms)).timed_out);
   CHECK_FALSE(run(pool, {}, 0ms));
 }
+
+TEST_CASE("a thousand commands leave nothing behind", "[run][pool][many][.root]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"exit"});
+  // Whatever is kept from one launch to the next is there after a few.
+  for (int i = 0; i < 3; ++i) CHECK(need(run(runtime(), spec, 10s)).success());
+  const Surroundings before = Surroundings::quiet();
+  int good = 0;
+  SECTION("each launched") {
+    for (int i = 0; i < 1000; ++i) good += need(run(runtime(), spec, 10s)).success() ? 1 : 0;
+  }
+  SECTION("each taken from a pool") {
+    Pool pool = need(Pool::open(runtime(), spec, {.size = 4}));
+    for (int i = 0; i < 1000; ++i) good += need(run(pool, {}, 10s)).success() ? 1 : 0;
+  }
+  CHECK(good == 1000);
+  CHECK(Surroundings::settled(before) == before);
+}
