@@ -54,14 +54,16 @@ SPARED = set("""mmap munmap mprotect brk madvise mremap exit exit_group rt_sigac
 
 RICH = ["--memory", "64m", "--pids", "50", "--init", "--ephemeral", "--tmpfs", "/mnt:size=1m",
         "--hostname", "walk", "--env", "A=b"]
-# name -> (kind of user, whether it has the root, options); detached: by HOST
+# name -> (kind of user, whether it has the root, options of condroid-run or the verb of HOST)
 PLANS = {
     "rootfs": ("root", True, []),
     "host": ("root", False, []),
     "rich": ("root", True, ["--userns", "0:100000:65536", *RICH]),
     "tty": ("root", True, ["--tty", "--set", "terminal.ttys = 2", "--set", "terminal.tty_dir = lxc"]),
     "joined": ("root", True, ["--spec", "JOINED"]),
-    "detached": ("root", True, None),
+    "detached": ("root", True, "probe-detached"),
+    "attached": ("root", True, "probe-attached"),
+    "pooled": ("root", True, "probe-pooled"),
     "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
 }
 
@@ -124,8 +126,8 @@ class Walk:
         """What launches the payload; without paths, what prints the plan."""
         kind, with_root, options = PLANS[name]
         dry = ["--dry-run"] if paths is None else []
-        if options is None:
-            return [self.host, "probe-detached", self.root, self.console, *(dry or paths)]
+        if isinstance(options, str):
+            return [self.host, options, self.root, self.console, *(dry or paths)]
         program = "/bin/payload" if with_root else self.payload
         command = [self.condroid_run, *(self.joined if o == "JOINED" else o for o in options), *dry,
                    *(["--rootfs", self.root] if with_root else []), "--", program, "probe",
@@ -134,7 +136,7 @@ class Walk:
 
     def run(self, name, target=()):
         """(status or None, what the payload said, what was said on stderr, the log)"""
-        program = self.host if PLANS[name][2] is None else self.condroid_run
+        program = self.host if isinstance(PLANS[name][2], str) else self.condroid_run
         with tempfile.TemporaryFile() as out:
             code, said = leakwatch.run(
                 [self.fail_call, self.log, program, *target, "--",
@@ -163,9 +165,11 @@ class Walk:
         text = subprocess.run(self.command(name), check=True, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL).stdout
         plan = Plan(text)
-        verb = "late" if PLANS[name][2] is None else "probe"
+        verb = "late" if name == "detached" else "probe"
         program = "/bin/payload" if PLANS[name][1] else self.payload
         plan.argv = [program, verb, *plan.paths]
+        if name == "attached":
+            plan.pid = "2"
         self.plans[name] = (plan, [])
         code, lines, said, log = self.run(name)
         again = self.run(name)
@@ -192,7 +196,7 @@ class Walk:
             if i <= loaded:
                 early[key] = counts[key]
         # By EIO a terminal says that nobody has it open any more: that is no failure.
-        has_terminal = "--tty" in (PLANS[name][2] or ())
+        has_terminal = "--tty" in PLANS[name][2]
         return [Site(name, role, call, k, error)
                 for (role, call), most in sorted(counts.items())
                 if call not in SPARED and call in self.numbers

@@ -56,6 +56,7 @@ class Plan:
         if not self.ops:
             raise ValueError(f"no plan: {text}")
         self.argv = argv
+        self.pid = "2" if self.has("start init") else "1"  # of what reports
         self.paths = [what.strip("'") for what in self.all("mask path", "protect path")]
 
     def all(self, *steps):
@@ -151,7 +152,7 @@ class Plan:
             expect("session leader", report["session.leader"], "yes")
             expect("controlling terminal", report["controlling_terminal"] == "yes", terminal)
         if "pid" in self.all("clone")[0].split():
-            expect("pid", report["pid"], "2" if self.has("start init") else "1")
+            expect("pid", report["pid"], self.pid)
         if self.has("raise loopback"):
             expect("loopback", report["loopback"], "up")
         if self.has("join keyring"):

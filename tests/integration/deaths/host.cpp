@@ -14,6 +14,10 @@
 //   host probe-detached ROOT LOG PATH...
 //                      lets `payload late PATH...` go once it is detached; LOG is its console's.
 //                      With --dry-run instead of the paths it prints the plan
+//   host probe-attached ROOT LOG PATH...
+//                      a container, and `payload probe PATH...` attached to it
+//   host probe-pooled ROOT LOG PATH...
+//                      the same in a container of a pool of one
 //
 // When it is ready it prints "ready ZYGOTE CONTAINER OTHER BESIDE" (processes, 0 for none) on a
 // line.
@@ -28,7 +32,9 @@
 #include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <condroid/attach.hpp>
 #include <condroid/builder.hpp>
+#include <condroid/pool.hpp>
 #include <condroid/runtime.hpp>
 #include <csignal>
 #include <cstdio>
@@ -230,6 +236,65 @@ int probe_detached(const std::string& root, const std::string& log, std::span<ch
   return 0;
 }
 
+/// `payload probe` with the paths; nothing with --dry-run.
+std::vector<std::string> probe_of(std::span<char*> paths) {
+  std::vector<std::string> argv;
+  if (!paths.empty() && paths[0] == std::string_view("--dry-run")) return argv;
+  argv = {"/bin/payload", "probe"};
+  argv.insert(argv.end(), paths.begin(), paths.end());
+  return argv;
+}
+
+/// What is said of an end that was not as it should be; not by exit(3), containers are there still.
+int told(const Result<Exit>& exit) {
+  if (exit && exit->success() && exit->cleanup_errors.empty()) return 0;
+  fmt::print(stderr, "host: {}\n", exit ? to_string(*exit) : to_string(exit.error()));
+  return 1;
+}
+
+int probe_attached(const std::string& root, std::span<char*> paths) {
+  Spec spec = command({"/bin/payload", "pause"});
+  spec.root.path = HostPath(root);
+  Attach what;
+  what.process.argv = probe_of(paths);
+  if (what.process.argv.empty()) return plan(spec);
+  const Runtime runtime = need(Runtime::open());
+  int status = 0;
+  {
+    Container box = need(runtime.launch(spec));
+    status = told(box.attach(what).and_then([](Task task) { return task.wait(); }));
+    auto end = box.kill().and_then([&] { return box.wait(); });
+    if (end) end->kind = Exit::exited, end->code = 0;  // it was killed, as it should
+    status = std::max(status, told(end));
+  }
+  return status;
+}
+
+int probe_pooled(const std::string& root, std::span<char*> paths) {
+  Spec spec = command({"/bin/payload", "probe"});
+  spec.root.path = HostPath(root);
+  const Take take{.argv = probe_of(paths)};
+  if (take.argv.empty()) return plan(spec);
+  const Runtime runtime = need(Runtime::open());
+  const auto run = [&]() -> Result<Exit> {
+    auto pool = Pool::open(runtime, spec, {.size = 1});
+    if (!pool) return tl::unexpected(pool.error());
+    if (auto ok = pool->fill(); !ok) return tl::unexpected(ok.error());
+    // Without a refill, which would make the calls of a second container.
+    auto launch = pool->start_take(take);
+    if (!launch) return tl::unexpected(launch.error());
+    for (;;) {
+      auto done = launch->step();
+      if (!done) return tl::unexpected(done.error());
+      if (*done) return (*done)->wait();
+      const Interest interest = launch->interest();
+      pollfd waiting{interest.fd.get(), interest.events, 0};
+      (void)::poll(&waiting, 1, launch->timeout());
+    }
+  };
+  return told(run());
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -247,6 +312,8 @@ int main(int argc, char** argv) {
   if (verb == "plan") return plan(spec_of(argv[2]));
   if (verb == "stopped" && argc > 3) return stopped(argv[2], argv[3], rest);
   if (verb == "probe-detached" && argc > 3) return probe_detached(argv[2], argv[3], rest);
+  if (verb == "probe-attached" && argc > 3) return probe_attached(argv[2], rest);
+  if (verb == "probe-pooled" && argc > 3) return probe_pooled(argv[2], rest);
   fmt::print(stderr, "host: no such verb\n");
   return 2;
 }
