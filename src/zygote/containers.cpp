@@ -107,7 +107,11 @@ void reap(uint32_t i) {
   const long e =
       call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
   if (e == -e_intr || e == -e_again || (e == 0 && info.pid == 0)) return;
-  if (e < 0) record.error = static_cast<int32_t>(-e);
+  if (e < 0) {
+    record.error = static_cast<int32_t>(-e);
+    // Told as it is, but not left: a pid namespace that it was attached to could not end.
+    call(__NR_waitid, p_pidfd, c.pidfd, 0L, wexited | wnohang | wall, 0L);
+  }
   record.code = info.code;
   record.status = info.status;
   Timespec now{};
