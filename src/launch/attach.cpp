@@ -161,8 +161,10 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, const HostFacts& facts) {
     t.inside.root_uid = Uid{first_id(*uids)};
     t.inside.root_gid = Gid{first_id(*gids)};
   }
+  auto env = read_proc(pid, "environ");
   // Another user's is not ours to read; the process has its namespaces all the same.
-  if (auto env = read_proc(pid, "environ")) {
+  if (!env && !env.error().is_errno(EACCES) && !env.error().is_errno(EPERM)) return fail(env);
+  if (env) {
     for (std::string_view rest = *env; !rest.empty();) {
       const std::string_view word = rest.substr(0, rest.find('\0'));
       rest.remove_prefix(std::min(word.size() + 1, rest.size()));
