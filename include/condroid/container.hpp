@@ -282,8 +282,8 @@ class Container {
                                                 const std::string& as = {}) const;
 
   /// What it uses now. For more than one look stats_reader() is cheaper.
-  /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has all
-  /// of them; ESRCH when it has ended: what it used is in the Exit.
+  /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has
+  /// all of them; ESRCH when it has ended: what it used is in the Exit.
   [[nodiscard]] Result<Stats> stats() const;
   [[nodiscard]] Result<StatsReader> stats_reader() const;
   /// What happens to it. One that has ended, too, for what its Exit says.

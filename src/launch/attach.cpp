@@ -245,7 +245,7 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   auto engine = std::make_unique<detail::LaunchEngine>(
       core_, std::move(*zygote), std::make_shared<const Plan>(std::move(*plan)),
       std::move(options));
-  if (auto ok = engine->prepare(); !ok) return fail(ok);
+  if (auto ok = engine->prepare(target->name); !ok) return fail(ok);
   return Attaching(Launch(std::move(engine)));
 }
 

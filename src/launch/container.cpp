@@ -288,11 +288,11 @@ ContainerCore::~ContainerCore() {
   if (!ours() || detached || exit) return;
   stay_down = true;
   if (next) return;  // its own end undoes it
-  const bool killed = kill_everything().has_value();
+  const bool told = kill_everything().has_value();
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
   // this time is stuck. One that could not be killed is not waited for: the zygote's end is its
   // end.
-  if (killed) (void)wait_until(30000);
+  if (told) (void)wait_until(30000);
 }
 
 }  // namespace detail

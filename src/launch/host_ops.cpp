@@ -302,7 +302,7 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   if (below) {
     // Named as the zygote knows us, below the container's: it removes what it finds there.
     const auto slash = unique_name_.find('/');
-    if (slash == std::string::npos)
+    if (!o.ours || slash == std::string::npos)
       return fail(EBUSY, Step::enter_cgroup, fmt::format("'{}'", o.path));
     const std::string name = unique_name_.substr(slash + 1);
     const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;

@@ -134,7 +134,7 @@ inline constexpr auto finding_words = std::to_array<FindingWords>({
      "network",
      "helper lxc-user-nic",
      {},
-     "apt install lxc",
+     "apt install lxc; echo '{user} veth lxcbr0 10' >> /etc/lxc/lxc-usernet",
      "echo '{user} veth lxcbr0 10' >> /etc/lxc/lxc-usernet, and a bridge lxcbr0 (lxc-net)"},
 
     {"device.devpts", "devices", "terminals of a devpts of its own", {}, "CONFIG_UNIX98_PTYS"},

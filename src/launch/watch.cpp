@@ -457,9 +457,8 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::string subject = fmt::format("container '{}'", name);
   if (parents.empty())
-    return fail(
-        Errc::unsupported, Step::watch, subject + " has no cgroup",
-        "resources.cgroup = always gives it one, everywhere one in every hierarchy");
+    return fail(Errc::unsupported, Step::watch, subject + " has no cgroup",
+                "resources.cgroup = always gives it one, everywhere one in every hierarchy");
   auto facts = runtime->get_facts();
   if (!facts) return fail(facts);
   if (!note) {
@@ -493,9 +492,10 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
       }
     if (e == 0 && !options.pressure.empty() && !gone) {
       if (!v2_dir)
-        return fail(Errc::unsupported, Step::watch, subject + " is in no cgroup of v2",
-                    "pressure is told by cgroup v2 only: resources.cgroup = everywhere, where it is "
-                    "mounted");
+        return fail(
+            Errc::unsupported, Step::watch, subject + " is in no cgroup of v2",
+            "pressure is told by cgroup v2 only: resources.cgroup = everywhere, where it is "
+            "mounted");
       if (auto ok = core->add_triggers(v2_dir.get(), options.pressure); !ok) return fail(ok);
     }
   }

@@ -81,7 +81,8 @@ void open_cgroups(Draft& d, const Attach& attach, const AttachTarget& target) {
     op::OpenCgroup open{.hierarchy = g.hierarchy,
                         .v2 = h.v2,
                         .path = g.path,
-                        .below = attach.cgroup == AttachCgroup::below};
+                        .below = attach.cgroup == AttachCgroup::below,
+                        .ours = target.launched_here};
     if (!h.v2) {
       open.tasks = d.slot();
       d.tasks.emplace_back(open.tasks, h.mount_point);

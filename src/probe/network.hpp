@@ -234,7 +234,10 @@ inline void net_slirp(Try& t, const Facts& f) {
   ran(t, run_program(paths, argv, said, gone.out), said);
 }
 inline void net_lxc_user_nic(Try& t, const Facts& f) {
-  // It keeps a list in /run/lxc. Where we may, that is one of our own; its users may not.
+  // Without it the program refuses everybody, but makes its list of interfaces first.
+  t("open /etc/lxc/lxc-usernet",
+    call(__NR_openat, at_fdcwd, "/etc/lxc/lxc-usernet", o_rdonly | o_cloexec));
+  // That list is in /run/lxc: one of our own where we may, which users may not.
   if (call(__NR_unshare, clone_newns) == 0) {
     t("make mounts private", call(__NR_mount, 0, "/", 0, ms_rec | ms_private, 0));
     t("mount tmpfs", call(__NR_mount, "tmpfs", "/run", "tmpfs", 0, 0));

@@ -35,9 +35,9 @@ class StringList {
 
 enum class CgroupUse : std::uint8_t {
   none,
-  plain,     ///< One, without limits: v2 where there is one, entered by CLONE_INTO_CGROUP.
-  limits,    ///< Those that limits of memory, processes and processor time need, with the values
-             ///< written.
+  plain,       ///< One, without limits: v2 where there is one, entered by CLONE_INTO_CGROUP.
+  limits,      ///< Those that limits of memory, processes and processor time need, with the values
+               ///< written.
   everywhere,  ///< One wherever something is counted; the floor has no such.
 };
 

@@ -76,7 +76,8 @@ struct OpenCgroup {
   std::string path = {};  ///< As this program sees it: "/sys/fs/cgroup/pids/a/b".
   /// A new one below that, of this process alone; undone by removing it.
   bool below = false;
-  Slot tasks = {};  ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
+  bool ours = false;  ///< Of a container of this Runtime: what is below can be undone.
+  Slot tasks = {};    ///< v1: the child writes "0" to it; v2: none, the child is cloned into it.
   bool operator==(const OpenCgroup&) const = default;
 };
 
