@@ -255,6 +255,7 @@ int told(const Result<Exit>& exit) {
 int probe_attached(const std::string& root, std::span<char*> paths) {
   Spec spec = command({"/bin/payload", "pause"});
   spec.root.path = HostPath(root);
+  spec.process.stdio = Stdio::null;  // only the attached one is to be heard
   Attach what;
   what.process.argv = probe_of(paths);
   if (what.process.argv.empty()) return plan(spec);
