@@ -74,7 +74,10 @@ class LaunchEngine {
   /// is the engine's own with more ops behind it. From now on the deadline is that of `options`.
   void take(std::shared_ptr<const Plan> plan, LaunchOptions options);
   /// Waits to be taken.
-  [[nodiscard]] bool parked() const { return parks_ && state_ == State::stopped && !taking_; }
+  [[nodiscard]] bool parked() const {
+    // The zygote's word of its clone has come, and nothing more will but that of its end.
+    return parks_ && state_ == State::stopped && !taking_ && pidfd_.valid();
+  }
   /// Readable when a parked one has ended, once this has seen its clone; the zygote's pidfd, too,
   /// tells of ends.
   [[nodiscard]] int end_fd() const noexcept { return exit_.get(); }

@@ -377,7 +377,7 @@ TEST_CASE("rights are given up after all that needs them", "[plan]") {
   });
 }
 
-TEST_CASE("measured is a cgroup wherever something is counted", "[plan]") {
+TEST_CASE("everywhere is a cgroup in every hierarchy, with every controller", "[plan]") {
   Spec s;
   s.process.argv = {"true"};
   s.resources.cgroup = CgroupMode::everywhere;
@@ -394,9 +394,10 @@ TEST_CASE("measured is a cgroup wherever something is counted", "[plan]") {
     return list;
   };
   using List = std::vector<std::string>;
-  CHECK(made(condroid::test::root_on_v2()) == List{"/sys/fs/cgroup cpu memory io pids"});
+  CHECK(made(condroid::test::root_on_v2()) == List{"/sys/fs/cgroup cpu cpuset io memory pids"});
   CHECK(made(condroid::test::root_on_hybrid()) ==
-        List{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids",
+        List{"/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup/cpuset", "/sys/fs/cgroup/freezer",
+             "/sys/fs/cgroup/memory", "/sys/fs/cgroup/pids", "/sys/fs/cgroup/systemd",
              "/sys/fs/cgroup/unified"});
   SECTION("what this user may not have is left out") {
     HostFacts facts = condroid::test::root_on_hybrid();
