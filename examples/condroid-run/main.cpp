@@ -16,14 +16,18 @@
 
 #include <array>
 #include <cerrno>
+#include <condroid/attach.hpp>
+#include <condroid/registry.hpp>
 #include <condroid/runtime.hpp>
 #include <condroid/sys/pty.hpp>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <initializer_list>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -61,6 +65,7 @@ class Run {
   }
 
   int operator()() {
+    if (!options_.attach.empty()) return join();
     auto plan = compiled();
     if (!plan) return report(plan.error());
     if (options_.dry_run) {
@@ -91,6 +96,34 @@ class Run {
   }
 
  private:
+  /// The command in a container that runs already, whoever launched it.
+  [[nodiscard]] int join() {
+    Pid pid{};
+    Fd pidfd;
+    if (auto box = Registry::open(options_.attach)) {
+      pid = box->pid();
+      pidfd = Fd(::fcntl(box->pidfd().fd().get(), F_DUPFD_CLOEXEC, 3));
+    } else {
+      // None of ours; any process has namespaces to be joined.
+      char* end = nullptr;
+      pid = Pid{static_cast<int>(std::strtol(options_.attach.c_str(), &end, 10))};
+      if (*end != 0 || pid.value < 1) return report(box.error());
+      pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
+      if (!pidfd.valid()) return report(box.error());
+    }
+    if (options_.tty)
+      if (auto ok = find_terminal(); !ok) return report(ok.error());
+    take_signals();
+    auto runtime = Runtime::open();
+    if (!runtime) return report(runtime.error());
+    auto attaching = runtime->start_attach(pid, pidfd, {.process = options_.spec.process});
+    if (!attaching) return report(attaching.error());
+    auto task = attaching->finish();
+    if (!task) return report(task.error());
+    Container process = std::move(*task).as_container();
+    return attend(process);
+  }
+
   [[nodiscard]] Result<Plan> compiled() const {
     auto facts = probe_host();
     if (!facts) return fail(facts);
@@ -309,7 +342,9 @@ class Run {
 
   /// Whether the container's first process would notice this signal; proc(5), status.
   [[nodiscard]] Heard heard(int signal, Pid pid) const {
-    if (options_.spec.process.init || !options_.spec.namespaces.has(Namespace::pid))
+    // Only a process 1 never hears what it has no handler for.
+    if (options_.spec.process.init || !options_.attach.empty() ||
+        !options_.spec.namespaces.has(Namespace::pid))
       return Heard::yes;
     std::ifstream status(fmt::format("/proc/{}/status", pid.value));
     if (!status.is_open()) return Heard::yes;
@@ -357,8 +392,23 @@ class Run {
     if (!exit.not_restarted.empty())
       fmt::print(stderr, "condroid-run: not restarted: {}\n", exit.not_restarted);
     if (exit.out_of_memory) fmt::print(stderr, "condroid-run: {}\n", exit);
+    if (options_.stats) say_usage(exit);
     if (!exit.cleanup_errors.empty()) return failed;
     return killed_ && exit.kind == Exit::signaled ? 128 + asked_ : exit.shell_status();
+  }
+
+  /// What was counted, in one line.
+  static void say_usage(const Exit& exit) {
+    const auto seconds = [](auto t) { return std::chrono::duration<double>(t).count(); };
+    std::string text = fmt::format("ran {:.3f} s", seconds(exit.run_time));
+    const auto cpu = exit.cpu_time ? exit.cpu_time->total : exit.user_time + exit.system_time;
+    text += fmt::format(", {:.3f} s of processors", seconds(cpu));
+    const Bytes peak = exit.peak_memory.value_or(exit.peak_rss);
+    text += fmt::format(", {:.1f} MiB at most", static_cast<double>(peak.value) / (1U << 20U));
+    if (exit.peak_pids) text += fmt::format(", {} processes at most", *exit.peak_pids);
+    if (exit.oom_kills > 0) text += fmt::format(", {} killed for memory", exit.oom_kills);
+    if (exit.pids_limit_hits > 0) text += fmt::format(", {} forks refused", exit.pids_limit_hits);
+    fmt::print(stderr, "condroid-run: {}\n", text);
   }
 
   [[nodiscard]] bool write_trace(const Timeline& timeline) const {

@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <charconv>
 #include <condroid/builder.hpp>
+#include <condroid/registry.hpp>
+#include <condroid/sys/facts.hpp>
 #include <condroid/version.hpp>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <stdexcept>
 #include <vector>
 
@@ -256,7 +259,7 @@ void change_capabilities(Security& security, const std::vector<std::string>& add
   if (!add.empty()) security.allow |= Allow::capabilities;
 }
 
-void add_environment(Spec& spec, const std::vector<std::string>& wishes) {
+void add_environment(Spec& spec, const std::vector<std::string>& wishes, bool usual) {
   std::vector<std::string>& env = spec.process.env;
   const auto set = [&env](std::string entry, bool over) {
     const std::string name = entry.substr(0, entry.find('=') + 1);
@@ -274,6 +277,7 @@ void add_environment(Spec& spec, const std::vector<std::string>& wishes) {
       set(e + "=" + value, true);
     }
   }
+  if (!usual) return;  // what a container has that runs already stays
   set("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", false);
   set(spec.process.uid.value == 0 ? "HOME=/root" : "HOME=/", false);
 }
@@ -327,6 +331,21 @@ void set_file(std::vector<CgroupSetting>& settings, CgroupSetting setting) {
 }
 
 /// The text of a spec with one line instead of all lines of that key.
+/// Where the files of a container that runs are.
+std::string root_of(const std::string& container) {
+  auto box = Registry::open(container);
+  if (box) return fmt::format("/proc/{}/root", box->pid().value);
+  const bool number = container.find_first_not_of("0123456789") == std::string::npos;
+  if (!number) throw Mistake(fmt::format("--attach: {}", box.error()));
+  return fmt::format("/proc/{}/root", container);
+}
+
+/// Whether this user may have a cgroup at all.
+bool may_count() {
+  const auto facts = probe_host();
+  return facts && std::ranges::any_of(facts->cgroups, &CgroupHierarchy::writable);
+}
+
 std::string with_line(const std::string& text, const std::string& line) {
   const std::string key = line.substr(0, line.find_first_of(" ="));
   std::string out;
@@ -390,6 +409,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   app.option_defaults()->group("Running containers");
   app.add_flag("--ps", options.ps, "Lists those of this user, and ends");
+  app.add_option("--attach", options.attach,
+                 "Runs the command in one that runs (default: /bin/sh), with\n--env, --user, --workdir, "
+                 "--tty and --timeout")
+      ->type_name("NAME|PID");
   app.add_option("--stop", options.stop,
                  "Ends one: SIGTERM, after ten seconds SIGKILL; a name, an id or a\nprocess")
       ->type_name("NAME|PID");
@@ -413,6 +436,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option("--cpus", cpus, "Most processor time, in processors (0.5)")->type_name("N");
   app.add_option("--cpuset", cpuset, "The processors that it may use (0-2,5)")->type_name("LIST");
   app.add_option("--pids", pids, "Most processes")->type_name("N");
+  app.add_flag("--stats", options.stats, "Says at the end what was used, on standard error");
 
   app.option_defaults()->group("Looking closer");
   app.add_option("--spec", spec_file, "Starts from a stored spec; other options change it")
@@ -452,6 +476,18 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       if (!command.empty()) throw Mistake("--ps and --stop run no command");
       return options;
     }
+    if (!options.attach.empty()) {
+      for (const CLI::Option* option : app.get_options()) {
+        static const std::set<std::string> fine = {"--attach",  "--env", "--user",
+                                                   "--workdir", "--tty", "--timeout"};
+        if (option->count() > 0 && !fine.contains(option->get_name()))
+          throw Mistake(
+              fmt::format("--attach: {} is for a container of its own", option->get_name()));
+      }
+      if (command.empty()) command = {"/bin/sh"};
+    }
+    if (options.detach && options.stats)
+      throw Mistake("--detach: nobody would be there to say --stats");
     if (options.detach && options.tty)
       throw Mistake("--detach: nobody would be at the terminal of --tty");
     if (options.detach && !timeout.empty())
@@ -467,7 +503,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     for (const auto& t : tmpfs) add_tmpfs(spec, t);
     if (!workdir.empty()) spec.process.cwd = GuestPath(workdir);
     if (!user.empty()) {
-      auto known = find_user(spec.root.path.empty() ? "/" : spec.root.path.str(), user);
+      const std::string root = !options.attach.empty()  ? root_of(options.attach)
+                               : spec.root.path.empty() ? "/"
+                                                        : spec.root.path.str();
+      auto known = find_user(root, user);
       if (!known) throw Mistake(fmt::format("--user: {}", known.error()));
       spec.process.uid = known->uid;
       spec.process.gid = known->gid;
@@ -506,8 +545,12 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);
     if (!cpuset.empty()) spec.resources.cpuset_cpus = cpuset;
+    // What nothing counts is not said; without --stats a cgroup costs, and is made when it is
+    // needed.
+    if (options.stats && spec.resources.cgroup == CgroupMode::automatic && may_count())
+      spec.resources.cgroup = CgroupMode::everywhere;
     if (!command.empty()) spec.process.argv = command;
-    add_environment(spec, env);
+    add_environment(spec, env, options.attach.empty());
     if (options.detach) {
       // Whoever reads our output waits for its end, which would be the container's.
       for (Stream* stream :

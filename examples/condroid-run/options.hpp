@@ -12,8 +12,10 @@ struct Options {
   bool dry_run = false;
   bool print_spec = false;
   bool detach = false;
-  bool ps = false;                       ///< Lists what runs, and ends.
-  std::string stop;                      ///< Ends a container by name, id or pid; empty: none.
+  bool ps = false;     ///< Lists what runs, and ends.
+  std::string attach;  ///< A container by name, id or pid, in which the command runs; empty: none.
+  bool stats = false;  ///< Says at the end what was used.
+  std::string stop;    ///< Ends a container by name, id or pid; empty: none.
   std::chrono::milliseconds timeout{0};  ///< Of the whole run; 0: none.
   bool polite = false;                   ///< --stop-signal or --stop-timeout: ask first, then kill.
   std::string stop_before;               ///< An op, as Plan::find takes it; empty: none.

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <optional>
+#include <utility>
 
 #include "condroid/container.hpp"
 #include "condroid/launch.hpp"
@@ -35,6 +36,9 @@ class Task : private Container {
   using Container::timeline;
   using Container::wait;
   using Container::wait_for;
+
+  /// For code that attends to either: as a Container that is this one process.
+  [[nodiscard]] Container as_container() && { return std::move(*this); }
 
  private:
   friend class Attaching;

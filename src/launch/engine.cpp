@@ -298,8 +298,7 @@ bool LaunchEngine::pump() {
       return pump_send() ||
              (early_map_ && program_sent_ == program_.size ? pump_early_map() : pump_sync());
     case State::stopped:
-      if (!taking_)
-        return parks_ && !pidfd_.valid() ? pump_exit() || look_again() : pump_sync();
+      if (!taking_) return parks_ && !pidfd_.valid() ? pump_exit() || look_again() : pump_sync();
       feed(Event::resume);
       return true;
     case State::executing:

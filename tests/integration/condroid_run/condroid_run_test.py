@@ -443,7 +443,7 @@ class Options(Case):
         # The terminal goes on: what the first life made of its size is there in the second.
         code = "set -- $(stty size); echo size $1; [ $1 = 7 ] || { stty rows 7; exit 1; }"
         self.assertEqual(run("--tty", "--restart", "on-failure", "--", "sh", "-c", code)[:2],
-                         (0, "size 24\r\nsize 7\r\n"))
+                         (0, "size 24\nsize 7\n"))
         process = subprocess.Popen([RUN, "--restart", "always", "--", "sh", "-c",
                                     "trap 'exit 4' TERM; echo ready; while :; do sleep 0.01; done"],
                                    stdout=subprocess.PIPE, text=True)
@@ -977,6 +977,31 @@ class Running(unittest.TestCase):
         self.assertEqual(run("--stop", str(pids[0])), (0, "", ""))
         self.assertEqual(run("--stop", name), (0, "", ""))
         self.assertEqual(self.listed(name), [])
+
+    def test_a_command_is_run_in_one_that_runs(self):
+        name = f"joined-{os.getpid()}"
+        pid = self.detached(name, "/bin/sleep", "1000")
+        for which in name, str(pid):
+            status, out, err = run("--attach", which, "--env", "WORD=here", "--workdir", "/tmp", "--",
+                                   "/bin/sh", "-c", "hostname; echo $WORD; pwd; cat /proc/1/comm; exit 6")
+            self.assertEqual((status, out, err), (6, f"{name}\nhere\n/tmp\nsleep\n", ""))
+        status, out, err = run("--attach", name, "--timeout", "0.3", "--", "/bin/sleep", "1000")
+        self.assertEqual(status, 124, err)
+        self.assertEqual(run("--attach", name, "--", "/bin/sh", "-c", "kill -TERM $$")[0], 128 + 15)
+        self.assertEqual(len(self.listed(name)), 1)
+        for wrong, said in [(("--attach", "no-such-one", "--", "true"), "no-such-one"),
+                            (("--attach", name, "--memory", "1m", "--", "true"), "--memory"),
+                            (("--attach", name, "--", "/no/such"), "/no/such")]:
+            status, out, err = run(*wrong)
+            self.assertIn(status, (125, 127))
+            self.assertIn(said, err)
+            self.assertEqual(err.count("\n"), 1, err)
+        self.assertEqual(run("--stop", name), (0, "", ""))
+
+    def test_what_was_used_is_said(self):
+        status, out, err = run("--stats", "--", "/bin/sh", "-c", "echo out; exit 4")
+        self.assertEqual((status, out), (4, "out\n"))
+        self.assertRegex(err, r"^condroid-run: ran [0-9.]+ s, [0-9.]+ s of processors, [0-9.]+ MiB at most(, [0-9]+ processes at most)?\n$")
 
     def test_one_that_is_waited_for_is_listed_too(self):
         name = f"waited-{os.getpid()}"
