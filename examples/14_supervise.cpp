@@ -24,7 +24,8 @@ struct Row {
   std::optional<StatsReader> reader;
   std::optional<Watch> watch;
   Stats now = {};
-  std::string last = "-";  ///< What happened to it last.
+  std::string met = "-";  ///< What happened to it last.
+  std::string end = {};   ///< How it ended.
 };
 
 const char* const commands[] = {
@@ -33,12 +34,12 @@ const char* const commands[] = {
     "for i in 1 2 3 4 5 6 7 8 9; do sleep 9 & done; wait",      // more processes than it may have
     "sleep 1; exit 7",
     "sleep 9",
-    "kill -SEGV $$",
+    "sleep 2; exec no-such-program",
 };
 
 void print(const std::vector<Row>& rows, bool terminal) {
   if (terminal) fmt::print("\033[H\033[J");
-  fmt::print("{:<10} {:>8} {:>9} {:>5}  {}\n", "name", "cpu ms", "memory", "pids", "last");
+  fmt::print("{:<10} {:>8} {:>9} {:>5}  {}\n", "name", "cpu ms", "memory", "pids", "what happened");
   for (const Row& r : rows) {
     const auto text = [](const auto& has, auto value) {
       return has ? fmt::format("{}", value()) : std::string("-");
@@ -47,7 +48,8 @@ void print(const std::vector<Row>& rows, bool terminal) {
                text(r.now.cpu, [&] { return r.now.cpu->total.count() / 1000; }),
                text(r.now.memory,
                     [&] { return fmt::format("{} KiB", r.now.memory->current.value >> 10U); }),
-               text(r.now.pids, [&] { return r.now.pids->current; }), r.last);
+               text(r.now.pids, [&] { return r.now.pids->current; }),
+               r.end.empty() ? r.met : r.end);
   }
 }
 
@@ -67,7 +69,11 @@ int main() {
     auto builder = ContainerBuilder{fmt::format("box-{}", i)};
     builder.stdio(Stdio::null).exec({"/bin/sh", "-c", commands[i % std::size(commands)]});
     auto limited = builder;
-    auto box = limited.memory_max(64_MiB).pids_max(8).cpus(0.1).launch(*runtime);
+    auto box = limited.cgroup(CgroupMode::everywhere)
+                   .memory_max(64_MiB)
+                   .pids_max(8)
+                   .cpus(0.1)
+                   .launch(*runtime);
     if (!box) box = builder.launch(*runtime);  // who may not limit does without
     if (!box) return fmt::print(stderr, "{}\n", box.error()), 1;
     rows.push_back({.box = std::move(*box)});
@@ -98,9 +104,9 @@ int main() {
       } else if (what >= 100) {
         Row& r = rows[what - 100];
         while (auto event = r.watch->next().value_or(std::nullopt))
-          if (event->kind != WatchEvent::ended) r.last = to_string(event->kind);
+          if (event->kind != WatchEvent::ended) r.met = to_string(event->kind);
       } else if (auto exit = rows[what].box.step(); !exit || *exit) {
-        rows[what].last = exit ? to_string(**exit) : to_string(exit.error());
+        rows[what].end = exit ? to_string(**exit) : to_string(exit.error());
         ::epoll_ctl(loop.get(), EPOLL_CTL_DEL, rows[what].box.poll_fd().get(), nullptr);
         --running;
       }

@@ -409,9 +409,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
   app.option_defaults()->group("Running containers");
   app.add_flag("--ps", options.ps, "Lists those of this user, and ends");
-  app.add_option("--attach", options.attach,
-                 "Runs the command in one that runs (default: /bin/sh), with\n--env, --user, --workdir, "
-                 "--tty and --timeout")
+  app.add_option(
+         "--attach", options.attach,
+         "Runs the command in one that runs (default: /bin/sh), with\n--env, --user, --workdir, "
+         "--tty and --timeout")
       ->type_name("NAME|PID");
   app.add_option("--stop", options.stop,
                  "Ends one: SIGTERM, after ten seconds SIGKILL; a name, an id or a\nprocess")
