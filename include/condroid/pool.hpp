@@ -73,6 +73,7 @@ class Pool {
   /// step() until so many are parked, or all; blocks.
   [[nodiscard]] Result<void> fill(std::size_t count = ~std::size_t{0});
 
+  [[nodiscard]] const Spec& spec() const noexcept;   ///< What its containers are made of.
   [[nodiscard]] std::size_t size() const noexcept;   ///< How many there are to be.
   [[nodiscard]] std::size_t ready() const noexcept;  ///< How many are parked.
 

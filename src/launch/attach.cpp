@@ -25,7 +25,10 @@ inline namespace v0 {
 namespace detail {
 namespace {
 
-/// A file of procfs whole, or what can be had of it.
+/// More than a process has by itself; one can make it endless, prctl(2), PR_SET_MM_MAP.
+constexpr std::size_t largest_file = std::size_t{1} << 20U;
+
+/// A file of procfs whole.
 Result<std::string> read_proc(Pid pid, const char* name) {
   const std::string path = fmt::format("/proc/{}/{}", pid.value, name);
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -40,6 +43,8 @@ Result<std::string> read_proc(Pid pid, const char* name) {
     if (n < 0) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
     if (n == 0) return text;
     text.append(buffer, static_cast<std::size_t>(n));
+    if (text.size() > largest_file)
+      return fail(E2BIG, Step::open_descriptor, fmt::format("'{}'", path));
   }
 }
 
@@ -138,7 +143,7 @@ Result<void> find_label(AttachTarget& t) {
   return {};
 }
 
-Result<AttachTarget> target_of(Pid pid, int pidfd, const HostFacts& facts) {
+Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFacts& facts) {
   AttachTarget t{.name = fmt::format("process-{}", pid.value), .pid = pid, .pidfd = {pidfd}};
   auto namespaces = foreign_namespaces(pid);
   if (!namespaces) return fail(namespaces);
@@ -161,7 +166,7 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, const HostFacts& facts) {
     t.inside.root_uid = Uid{first_id(*uids)};
     t.inside.root_gid = Gid{first_id(*gids)};
   }
-  auto env = read_proc(pid, "environ");
+  auto env = with_env ? read_proc(pid, "environ") : std::string();
   // Another user's is not ours to read; the process has its namespaces all the same.
   if (!env && !env.error().is_errno(EACCES) && !env.error().is_errno(EPERM)) return fail(env);
   if (env) {
@@ -191,9 +196,12 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
     return fail(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", c.name));
   auto facts = c.runtime->get_facts();
   if (!facts) return fail(facts);
+  // Its own: the handle may be gone, or on to another life, when the launch comes to it.
+  Fd pidfd(::fcntl(c.pidfd.get(), F_DUPFD_CLOEXEC, 3));
+  if (!pidfd.valid()) return fail(errno, Step::join_namespace, "another descriptor of its pidfd");
   AttachTarget target{.name = c.name,
                       .pid = c.pid,
-                      .pidfd = {c.pidfd.get()},
+                      .pidfd = {pidfd.get()},
                       .inside = c.inside,
                       .launched_here = true};
   for (const auto& [hierarchy, dir] : c.parents) {
@@ -208,6 +216,7 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
   if (!plan) return fail(plan);
   auto engine = std::make_unique<detail::LaunchEngine>(
       c.runtime, c.zygote, std::make_shared<const Plan>(std::move(*plan)), std::move(options));
+  engine->hold(std::move(pidfd));
   if (auto ok = engine->prepare(c.unique_name); !ok) return fail(ok);
   return Attaching(Launch(std::move(engine)));
 }
@@ -236,7 +245,9 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   if (!facts) return fail(facts);
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
-  auto target = detail::target_of(pid, pidfd.get(), **facts);
+  Fd held(::fcntl(pidfd.get(), F_DUPFD_CLOEXEC, 3));
+  if (!held.valid()) return fail(errno, Step::join_namespace, fmt::format("process {}", pid.value));
+  auto target = detail::target_of(pid, held.get(), !what.clear_env, **facts);
   if (!target) return fail(target);
   if (what.lsm_label)
     if (auto ok = detail::find_label(*target); !ok) return fail(ok);
@@ -245,6 +256,7 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   auto engine = std::make_unique<detail::LaunchEngine>(
       core_, std::move(*zygote), std::make_shared<const Plan>(std::move(*plan)),
       std::move(options));
+  engine->hold(std::move(held));
   if (auto ok = engine->prepare(target->name); !ok) return fail(ok);
   return Attaching(Launch(std::move(engine)));
 }

@@ -275,6 +275,10 @@ void LaunchEngine::undo() {
     (void)wait_for_fd(zygote_->pidfd(), POLLIN, 1000);
     zygote_->bury();
   }
+  // EBUSY: of a child that lives on with the zygote, which removes it.
+  for (const auto& [dir, name] : made_.below)
+    (void)::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR);
+  made_.below.clear();
   made_.groups.clear();
   for (const auto& [hierarchy, dir] : made_.parents)
     if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
@@ -617,6 +621,12 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
   using program::Part;
   if (page.part == Part::descriptors && page.op >= plan().ops.size())
     return sys_error(page.error, Step::read_program, "close_range of what the child must not have");
+  if (page.part == Part::joining)
+    for (const Op& o : plan().ops)
+      if (const auto* entered = std::get_if<op::EnterProcess>(&o)) {
+        const bool ended = wait_for_fd(entered->pidfd.number, POLLIN, 0) > 0;
+        return sys_error(ended ? ESRCH : page.error, Step::join_namespace, describe(o));
+      }
   if (page.op >= plan().ops.size())
     return page.error == EPROTO ? make_error(Errc::protocol, Step::read_program,
                                              "the program did not arrive in one piece")

@@ -44,6 +44,8 @@ struct Made {
   std::vector<std::pair<op::Slot, std::string>> by_path;
   // mounts by path that the host opened instead: op, register
   std::vector<std::pair<std::size_t, op::Slot>> ahead;
+  // where, and the name: made below the cgroup of a container that is there already
+  std::vector<std::pair<Fd, std::string>> below;
   bool has_dev = false;  // /dev is there already, in its register
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
@@ -70,6 +72,8 @@ class LaunchEngine {
   [[nodiscard]] bool stopped() const { return stop_host_ || state_ == State::stopped; }
   [[nodiscard]] Pid pid() const;
 
+  /// Keeps a descriptor that ops name by its number.
+  void hold(Fd fd) { held_ = std::move(fd); }
   /// Of one whose plan ends with op::Park: what comes after that, as soon as it is parked. `plan`
   /// is the engine's own with more ops behind it. From now on the deadline is that of `options`.
   void take(std::shared_ptr<const Plan> plan, LaunchOptions options);
@@ -168,6 +172,7 @@ class LaunchEngine {
     std::shared_ptr<const Plan> plan;
     LaunchOptions options;
   };
+  Fd held_;
   std::optional<Taking> taking_;  ///< As soon as it is parked.
   LaunchOptions options_;
   Clock::time_point began_;

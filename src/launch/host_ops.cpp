@@ -311,8 +311,10 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
     if (::mkdirat(dir.get(), name.c_str(), 0755) < 0)
       return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
     Fd made(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    const int error = errno;
+    made_.below.emplace_back(std::move(dir), name);
     if (!made.valid())
-      return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
+      return fail(error, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
     dir = std::move(made);
   }
   if (o.v2) {

@@ -60,6 +60,7 @@ class PoolCore {
 
   /// The next in line, told what to run; nothing of the pool any more.
   Result<std::unique_ptr<LaunchEngine>> take(const Take& what, LaunchOptions options) {
+    if (auto ok = runtime_->check_owner(); !ok) return fail(ok);
     if (options.stop_before)
       return fail(Errc::bad_spec, Step::park, "stop_before of a take",
                   "a launch that is not of a pool can be stopped");
@@ -84,6 +85,7 @@ class PoolCore {
   }
 
   Result<void> step() {
+    if (auto ok = runtime_->check_owner(); !ok) return ok;
     look();
     Result<void> done = refill();
     if (error_) {
@@ -94,6 +96,7 @@ class PoolCore {
     return done;
   }
 
+  [[nodiscard]] const Spec& spec() const noexcept { return spec_; }
   [[nodiscard]] FdView poll_fd() const noexcept { return epoll_; }
   [[nodiscard]] int timeout() const {
     if (places_.size() < options_.size) return 0;
@@ -257,6 +260,10 @@ Result<void> Pool::step() {
 }
 FdView Pool::poll_fd() const noexcept { return core_ ? core_->poll_fd() : FdView{}; }
 int Pool::timeout() const { return core_ ? core_->timeout() : -1; }
+const Spec& Pool::spec() const noexcept {
+  static const Spec none;
+  return core_ ? core_->spec() : none;
+}
 std::size_t Pool::size() const noexcept { return core_ ? core_->size() : 0; }
 std::size_t Pool::ready() const noexcept { return core_ ? core_->ready() : 0; }
 

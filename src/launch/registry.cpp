@@ -17,6 +17,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "launch/stance.hpp"
 #include "launch/state_file.hpp"
 #include "sys/mountinfo.hpp"
 
@@ -129,6 +130,7 @@ std::string id_of(const StateEntry& entry, const StateHeader& header) {
 struct Found {
   Registered entry;
   Pidfd pidfd;
+  std::uint64_t born = 0;  ///< As its zygote says it: finer than the ticks of procfs.
 };
 
 /// The container of an entry, if its process is the one that is meant.
@@ -160,7 +162,7 @@ std::optional<Found> resolve(const Machine& machine, const StateFile& file,
     r.state = Registered::ending;
   else if (is_frozen(machine, entry.pid))
     r.state = Registered::frozen;
-  return Found{std::move(r), std::move(*pidfd)};
+  return Found{std::move(r), std::move(*pidfd), entry.born};
 }
 
 std::string directory_of(const HostPath& state_dir) {
@@ -185,7 +187,8 @@ Result<std::vector<Found>> find_all(const std::string& state_dir) {
   // Two entries with one number: the number was given out again after an end that is not in the
   // table yet.
   std::ranges::sort(all, [](const Found& a, const Found& b) {
-    return std::tie(a.entry.started, a.entry.id) < std::tie(b.entry.started, b.entry.id);
+    return std::tie(a.entry.started, a.born, a.entry.id) <
+           std::tie(b.entry.started, b.born, b.entry.id);
   });
   std::vector<Found> unique;
   for (auto& f : all) {
@@ -220,20 +223,6 @@ Result<Found> find_one(std::string_view what, const std::string& state_dir) {
   return fail(Errc::bad_text, Step::find_container,
               fmt::format("'{}' means {} containers: {}", what, fitting.size(), names),
               "name one of them by its id or its process");
-}
-
-/// Whether a signal does nothing to this process: a process 1 gets none that it has no handler for.
-bool is_deaf(int pid, int signal) {
-  std::istringstream status(small_file(fmt::format("/proc/{}/status", pid)));
-  bool first = false, heard = false;
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("NSpid:"))
-      first = line.ends_with("\t1") && line.find('\t') != line.rfind('\t');
-    for (const char* key : {"SigBlk:", "SigIgn:", "SigCgt:"})
-      if (line.starts_with(key))
-        heard |= ((std::strtoull(line.c_str() + 7, nullptr, 16) >> (signal - 1)) & 1U) != 0;
-  }
-  return first && !heard;
 }
 
 /// Whether the process is in this cgroup or below.
@@ -324,9 +313,10 @@ Result<void> OpenContainer::kill() const {
 
 Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
   const bool sensible = polite.value > 0 && polite.value < 65 && polite.value != SIGKILL;
-  const bool deaf = sensible && is_deaf(entry_.pid.value, polite.value);
+  const detail::Stance before =
+      sensible ? detail::stance_on(entry_.pid, polite.value) : detail::Stance{};
   if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
-  if (!deaf || !is_deaf(entry_.pid.value, polite.value)) {
+  if (!before.deaf || detail::stance_on(entry_.pid, polite.value) != before) {
     auto ended = wait_for(std::max(patience, milliseconds{0}));
     if (!ended) return fail(ended);
   }
@@ -343,8 +333,9 @@ Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
     const auto file = StateFile::open(dir->get(), runtime);
     if (!file) return {};
     const auto entries = file->entries();
-    const bool there = std::ranges::any_of(
-        entries, [&](const StateEntry& e) { return id_of(e, file->header()) == entry_.id; });
+    const bool there = std::ranges::any_of(entries, [&](const StateEntry& e) {
+      return id_of(e, file->header()) == entry_.id && e.pid == entry_.pid.value;
+    });
     // Of the last one the zygote ends, too, and takes its files with it.
     if (!there && (!entries.empty() || entry_.host.value != 0)) return {};
     (void)::poll(nullptr, 0, 1);

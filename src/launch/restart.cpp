@@ -344,6 +344,7 @@ bool ContainerCore::step_next() {
 void ContainerCore::take_over(ContainerCore& made) {
   ++restarts;
   ended.reset();
+  note.reset();  // who watched has been told the end of that life
   zygote = std::move(made.zygote);
   unique_name = std::move(made.unique_name);
   pid = made.pid;

@@ -68,7 +68,7 @@ Result<RunResult> run(Pool& pool, const Take& what, std::chrono::milliseconds de
   if (auto ok = check(deadline); !ok) return fail(ok);
   const auto began = Clock::now();
   Take silent = what;
-  silent.stdio = captured(what.stdio.value_or(Stdio{}));
+  silent.stdio = captured(what.stdio.value_or(pool.spec().process.stdio));
   return finish(pool.take(silent, {.deadline = deadline}), began, deadline);
 }
 

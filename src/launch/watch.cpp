@@ -459,6 +459,8 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
   if (parents.empty())
     return fail(Errc::unsupported, Step::watch, subject + " has no cgroup",
                 "resources.cgroup = always gives it one, everywhere one in every hierarchy");
+  if (!exit && !exit_socket.valid())
+    return fail(ESRCH, Step::watch, subject + " is between two lives");
   auto facts = runtime->get_facts();
   if (!facts) return fail(facts);
   if (!note) {

@@ -56,6 +56,11 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
     refusals.bad("namespaces",
                  fmt::format("the container shares '{}' with this program", flag_names(foreign)),
                  fmt::format("it has '{}' of its own", flag_names(target.inside.namespaces)));
+  if (joined.has(Namespace::mount) && target.inside.namespaces.has(Namespace::user) &&
+      !joined.has(Namespace::user))
+    refusals.bad("namespaces",
+                 "'mount' without 'user' runs the container's programs with this program's rights",
+                 "join both, or leave the mount namespace out to run programs of the host");
   if (checks.shape.console && !joined.has(Namespace::mount))
     refusals.bad("process.stdio", "a terminal comes from the container's devpts",
                  "join its mount namespace, or pass a terminal as a descriptor");

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <initializer_list>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 
 #include "plan/draft.hpp"
@@ -51,15 +52,14 @@ void place_descriptors(Draft& d) {
 std::vector<std::string> merged_env(const std::vector<std::string>& base,
                                     const std::vector<std::string>& more) {
   std::vector<std::string> out;
-  const auto name = [](std::string_view word) { return word.substr(0, word.find('=')); };
+  std::unordered_map<std::string, std::size_t> places;
   for (const auto* list : {&base, &more})
     for (const std::string& word : *list) {
-      const auto same =
-          std::ranges::find_if(out, [&](const auto& o) { return name(o) == name(word); });
-      if (same == out.end())
+      const auto [place, first] = places.try_emplace(word.substr(0, word.find('=')), out.size());
+      if (first)
         out.push_back(word);
       else
-        *same = word;
+        out[place->second] = word;
     }
   return out;
 }

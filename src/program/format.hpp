@@ -146,6 +146,7 @@ enum class Part : uint16_t {
   terminal,
   device_mismatch,
   descriptors,  ///< Closing what the process must not have; before the program was read.
+  joining,      ///< Namespaces of another process; before the program was read.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };

@@ -16,8 +16,10 @@ using namespace condroid::kernel;
 
 /// What the process knows besides its program.
 struct ChildContext {
-  int sync = -1;         ///< Its end of the sync socket.
-  int zygote = -1;       ///< pidfd of the zygote: readable when it is dead.
+  int sync = -1;    ///< Its end of the sync socket.
+  int zygote = -1;  ///< pidfd of the zygote: readable when it is dead.
+  int join = -1;    ///< A pidfd whose namespaces it joins first of all; -1: none.
+  uint64_t join_flags = 0;
   int bare_mounts = -1;  ///< An empty mount namespace; -1: the host's is copied.
   int passed[max_passed] = {};
   unsigned passed_count = 0;

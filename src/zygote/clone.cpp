@@ -44,9 +44,19 @@ Rooms rooms;
   };
   keep(fd_self);
   if (context.bare_mounts >= 0) keep(context.bare_mounts);
+  if (context.join >= 0) keep(context.join);
   keep(context.sync);
   for (unsigned i = 0; i < context.passed_count; ++i) keep(context.passed[i]);
   must_close(next, 0xffffffffL);
+  if (context.join >= 0) {
+    if (const long e = call(__NR_setns, context.join, context.join_flags); e < 0) {
+      context.page->error = static_cast<int32_t>(-e);
+      context.page->part = Part::joining;
+      context.page->state = ChildState::failed;
+      leave(125);
+    }
+    close(context.join);
+  }
   RealSystem system;
   Interpreter<RealSystem> interpreter(system, context);
   leave(interpreter.run());
@@ -100,6 +110,7 @@ long keep_own_descriptors(const CloneJob& job) {
   args.flags |= clone_parent;
   args.exit_signal = 0;
   args.pidfd = job.join_flags != 0 ? 0 : reinterpret_cast<uint64_t>(&header().join_pidfd);
+  result = -e_again;  // whoever reads it after an end of ours in between
   const long pid = call(__NR_clone3, &args, sizeof args);
   if (pid == 0) run_child(*job.context);
   result = pid;
@@ -143,6 +154,7 @@ long clone_now(CloneJob& job) {
   CloneArgs helper{};
   helper.flags = clone_vfork | clone_files;  // pidfds are made in our table
   header().join_result = -e_again;
+  header().join_pidfd = -1;
   long pid;
   if (may_share_memory(job)) {
     helper.flags |= clone_vm;
@@ -155,8 +167,12 @@ long clone_now(CloneJob& job) {
   }
   if (pid < 0) return pid;
   call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
-  const long child = header().join_result;
-  if (child > 0 && job.join_flags != 0) {
+  long child = header().join_result;
+  // Killed before it could tell: the kernel has told where the host looks, if there is a child.
+  if (const int told = *reinterpret_cast<const int*>(job.args.parent_tid);
+      child == -e_again && told > 0)
+    child = told;
+  if (child > 0 && header().join_pidfd < 0) {
     // It is ours and was not waited for: the number is still its own.
     const long pidfd = call(__NR_pidfd_open, child, 0);
     if (pidfd < 0) {
@@ -256,6 +272,12 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   context.sync = fds[before_sync];
   context.zygote = fd_self;
   context.bare_mounts = (request.flags & request_bare_mounts) != 0 ? bare_mounts() : -1;
+  // Only a pid namespace has to be joined by who clones. Without one the helper would be among
+  // processes that may have rights over it, while we wait for it: the child joins by itself.
+  if (request.join_flags != 0 && (request.join_flags & clone_newpid) == 0) {
+    context.join = fds[1 + (into_cgroup ? 1 : 0)];
+    context.join_flags = request.join_flags;
+  }
   context.passed_count = count - before_sync - 1;
   for (unsigned i = 0; i < context.passed_count; ++i) context.passed[i] = fds[before_sync + 1 + i];
   context.page = &page(request.page);
@@ -283,8 +305,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   job.args.exit_signal = static_cast<uint64_t>(sig_chld);
   job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
   job.joins = fds + 1 + (into_cgroup ? 1 : 0);
-  job.join_count = request.joins;
-  job.join_flags = request.join_flags;
+  job.join_count = context.join >= 0 ? 0 : request.joins;
+  job.join_flags = context.join >= 0 ? 0 : request.join_flags;
   job.context = &context;
   job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
                      request.program_size <= sizeof rooms.list[0].program;

@@ -106,7 +106,20 @@ void reap(uint32_t i) {
   SigInfo info{};
   const long e =
       call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
-  if (e == -e_intr || e == -e_again || (e == 0 && info.pid == 0)) return;
+  if (e == -e_intr || e == -e_again) return;
+  if (e == 0 && info.pid == 0) {
+    // A process that is traced shows its end to the tracer first: epoll would only spin on it.
+    if (!c.stuck) {
+      call(__NR_epoll_ctl, fd_epoll, epoll_del, c.pidfd, 0L);
+      c.stuck = true;
+      ++stuck_count;
+    }
+    return;
+  }
+  if (c.stuck) {
+    c.stuck = false;
+    --stuck_count;
+  }
   if (e < 0) {
     record.error = static_cast<int32_t>(-e);
     // Told as it is, but not left: a pid namespace that it was attached to could not end.
@@ -131,6 +144,11 @@ void retry_draining() {
       Record record = p.record;
       finish(p.index, record);
     }
+}
+
+void retry_stuck() {
+  for (uint32_t i = 0; i < max_live && stuck_count > 0; ++i)
+    if (containers[i].stuck) reap(i);
 }
 
 void kill_container(uint32_t i) {

@@ -26,6 +26,7 @@ namespace condroid::zygote {
 Container containers[max_live];  // zero pages until used
 unsigned live_count = 0;
 unsigned draining_count = 0;
+unsigned stuck_count = 0;
 unsigned detached_count = 0;
 bool host_gone = false;
 char* arena = nullptr;
@@ -311,8 +312,9 @@ void serve() {
     // One that froze itself again between our signal and our thaw is killed once more.
     const bool ending = host_gone && live_count > detached_count;
     const long n = call(__NR_epoll_pwait, fd_epoll, events, 16,
-                        draining_count > 0 ? 4 : (ending ? 100 : -1), 0L, 8);
+                        draining_count > 0 ? 4 : (ending || stuck_count > 0 ? 100 : -1), 0L, 8);
     if (draining_count > 0) retry_draining();
+    if (stuck_count > 0) retry_stuck();
     if (n == 0 && ending) kill_all();
     for (long i = 0; i < n; ++i) {
       const uint64_t tag = events[i].data;

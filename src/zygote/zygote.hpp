@@ -50,6 +50,7 @@ struct Container {
   enum State : uint8_t { unused, running, held, draining };
   State state;
   bool detached;
+  bool stuck;      // ended, but shown to its tracer alone: looked at from time to time
   bool unwatched;  // ended while held: epoll would only spin on it
   uint8_t retries;
   int pid;
@@ -66,7 +67,7 @@ struct Container {
 };
 
 extern Container containers[max_live];  // zero pages until used
-extern unsigned live_count, draining_count, detached_count;
+extern unsigned live_count, draining_count, stuck_count, detached_count;
 extern bool host_gone;
 extern char* arena;
 extern int parents[max_hierarchies];  // directories below which the runtime's cgroups are
@@ -107,6 +108,7 @@ long send_record(int socket, const Record& record, int fd);
 void finish(uint32_t i, Record& record);
 void reap(uint32_t i);
 void retry_draining();
+void retry_stuck();
 void kill_container(uint32_t i);
 void kill_all();
 /// The terminal of a detached container must be read, or its writers stop; what it says goes to the

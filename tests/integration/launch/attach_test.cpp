@@ -9,6 +9,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -362,6 +363,59 @@ TEST_CASE("nothing of an attaching process can be reached from inside", "[attach
     attaching.cancel();
     CHECK_THAT(failure_of(attaching.finish()), FailsWith(Errc::cancelled, step_named(step)));
   }
+}
+
+TEST_CASE("an attach goes to the container that it was asked for", "[attach][.root]") {
+  const TempRoot root;
+  std::optional<Container> box(launch(payload(root, {"pause"})));
+  auto attaching = need(box->start_attach(verb({"pause"}), {}));
+  box.reset();
+  // Its descriptors' numbers are others' now.
+  const Container other = launch(payload(root, {"pause"}));
+  CHECK_THAT(failure_of(attaching.finish()), FailsWith(ESRCH, Step::join_namespace));
+}
+
+TEST_CASE("a container's programs do not get this program's rights", "[attach][.root]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  spec.idmap = {.kind = IdMap::ranges,
+                .uids = {{.inside = 0, .outside = 500000, .count = 65536}},
+                .gids = {{.inside = 0, .outside = 500000, .count = 65536}}};
+  const Container box = launch(spec);
+  Attach what = verb({"pause"});
+  what.namespaces = Namespace::mount | Namespace::pid;
+  CHECK_THAT(failure_of(box.attach(what)),
+             FailsWith(Errc::bad_spec, Step::compile, "'mount' without 'user'"));
+}
+
+TEST_CASE("a container that shares the host's pids is entered without a helper in it",
+          "[attach][.root]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  spec.namespaces -= Namespace::pid;
+  spec.security.allow |= condroid::Allow::host_pids;
+  spec.idmap = {.kind = IdMap::ranges,
+                .uids = {{.inside = 0, .outside = 600000, .count = 65536}},
+                .gids = {{.inside = 0, .outside = 600000, .count = 65536}}};
+  const Container box = launch(spec);
+  const Report r = seen(box, verb({"probe"}));
+  for (const char* ns : {"net", "mnt", "user", "ipc", "uts", "cgroup"})
+    CHECK(r[fmt::format("ns.{}", ns)] == own_namespace(ns, fmt::format("{}", box.pid().value)));
+  CHECK(r["call.uid"] == "0 0");
+}
+
+TEST_CASE("a cgroup of its own goes when the attach fails", "[attach][.root][cgroup]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  spec.resources.cgroup = CgroupMode::everywhere;
+  const Container box = launch(spec);
+  Attach what = verb({"pause"});
+  what.cgroup = AttachCgroup::below;
+  what.process.descriptors = {{.host = {9999}, .number = 3}};
+  CHECK_THAT(failure_of(box.attach(what)), FailsWith(EBADF, Step::open_descriptor, "9999"));
+  for (const std::string& path : own_cgroups())
+    for (const std::string& name : condroid::test::entries_of(path))
+      CHECK(name.find("attach.") == std::string::npos);
 }
 
 TEST_CASE("a container that somebody else launched is entered by pid", "[attach][.root]") {

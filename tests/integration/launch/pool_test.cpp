@@ -131,7 +131,8 @@ TEST_CASE("a taken container runs what it is told", "[pool][.root][.userns]") {
 TEST_CASE("a taken container is as confined as another one", "[pool][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"probe", "/data/file", "/proc/kcore", "/sys"});
-  spec.resources.cgroup = facts().privileged() ? CgroupMode::always : CgroupMode::automatic;
+  const bool may_have = std::ranges::any_of(facts().cgroups, &condroid::CgroupHierarchy::writable);
+  spec.resources.cgroup = may_have ? CgroupMode::always : CgroupMode::automatic;
   spec.terminal.console = true;
   Pool pool = need(Pool::open(runtime(), spec, {.size = 1}));
   const auto cold = confinement(condroid::test::run(spec));
@@ -260,6 +261,20 @@ TEST_CASE("a pool outlives its zygote", "[pool][.root]") {
   CHECK(pool.ready() == 2);
   for (const pid_t p : parked) CHECK_FALSE(is_alive(p));
   CHECK(ended(pool.take(verb({"exit", "6"}))).code == 6);
+}
+
+TEST_CASE("a pool is inert in a forked child", "[pool][.root]") {
+  const TempRoot root;
+  Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 2}));
+  need(pool.fill());
+  Forked child([&] {
+    const auto taken = pool.take();
+    const auto stepped = pool.step();
+    return !taken && taken.error().is(Errc::in_forked_child) && !stepped ? 0 : 1;
+  });
+  CHECK(child.wait() == 0);
+  CHECK(pool.ready() == 2);
+  CHECK(ended(pool.take()).success());
 }
 
 TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
