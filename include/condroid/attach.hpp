@@ -16,7 +16,8 @@ namespace condroid {
 inline namespace v0 {
 
 /// A process in a container that was attached: held by its pidfd, ended by its destructor. Its
-/// children are not: they end with the container. What its members do is said at Container.
+/// children are not: they end with the container, or with it in an AttachCgroup::below. What its
+/// members do is said at Container.
 class Task : private Container {
  public:
   using Container::console;

@@ -1,7 +1,7 @@
 // condroid-zygote: a tiny, freestanding, static program that clones every container of one Runtime,
 // reaps them, and undoes what they leave. docs/design.md says why it exists. One thread; it keeps
-// no allocation; it never blocks but in epoll_wait; it believes nothing of a message beyond its
-// checked size.
+// no allocation; it blocks only in epoll_wait and for helpers of its own, whom nobody else can
+// reach; it believes nothing of a message beyond its checked size.
 //
 // argv: [1] name of the state file, [2] state directory, [3] "1": it is removed when it is empty.
 // Descriptors: 3 control socket, 4 pidfd of the host.
