@@ -498,9 +498,9 @@ int do_tick(int /*argc*/, char** /*argv*/) {
 }
 
 int reboot_as(const char* how) {
-  const int command = std::strcmp(how, "restart") == 0 ? RB_AUTOBOOT
-                      : std::strcmp(how, "halt") == 0  ? RB_HALT_SYSTEM
-                                                       : RB_POWER_OFF;
+  const int command = std::strcmp(how, "restart") == 0 ? static_cast<int>(RB_AUTOBOOT)
+                      : std::strcmp(how, "halt") == 0  ? static_cast<int>(RB_HALT_SYSTEM)
+                                                       : static_cast<int>(RB_POWER_OFF);
   if (getpid() > 2) return 96;  // a pid of the machine's: not there
   reboot(command);
   std::printf("reboot=%s\n", strerrorname_np(errno));
