@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,7 +18,6 @@
 #include <sstream>
 #include <tuple>
 
-#include "launch/stance.hpp"
 #include "launch/state_file.hpp"
 #include "sys/mountinfo.hpp"
 
@@ -225,6 +225,25 @@ Result<Found> find_one(std::string_view what, const std::string& state_dir) {
               "name one of them by its id or its process");
 }
 
+/// Whether a signal does nothing to this process: a process 1 gets none that it has no handler for.
+/// One that waits for signals in rt_sigtimedwait(2), as condroid's small init does, takes it there;
+/// 177 and 421 are that call's numbers of 32 bits.
+bool is_deaf(int pid, int signal) {
+  const long call =
+      std::strtol(small_file(fmt::format("/proc/{}/syscall", pid)).c_str(), nullptr, 10);
+  if (call == SYS_rt_sigtimedwait || call == 177 || call == 421) return false;
+  std::istringstream status(small_file(fmt::format("/proc/{}/status", pid)));
+  bool first = false, heard = false;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("NSpid:"))
+      first = line.ends_with("\t1") && line.find('\t') != line.rfind('\t');
+    for (const char* key : {"SigBlk:", "SigIgn:", "SigCgt:"})
+      if (line.starts_with(key))
+        heard |= ((std::strtoull(line.c_str() + 7, nullptr, 16) >> (signal - 1)) & 1U) != 0;
+  }
+  return first && !heard;
+}
+
 /// Whether the process is in this cgroup or below.
 bool is_inside(const Machine& machine, int pid, const RegisteredCgroup& cgroup) {
   for (const auto& h :
@@ -313,10 +332,9 @@ Result<void> OpenContainer::kill() const {
 
 Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
   const bool sensible = polite.value > 0 && polite.value < 65 && polite.value != SIGKILL;
-  const detail::Stance before =
-      sensible ? detail::stance_on(entry_.pid, polite.value) : detail::Stance{};
+  const bool deaf = sensible && is_deaf(entry_.pid.value, polite.value);
   if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
-  if (!before.deaf || detail::stance_on(entry_.pid, polite.value) != before) {
+  if (!deaf || !is_deaf(entry_.pid.value, polite.value)) {
     auto ended = wait_for(std::max(patience, milliseconds{0}));
     if (!ended) return fail(ended);
   }

@@ -15,13 +15,24 @@
 
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
-#include "launch/stance.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {
 namespace detail {
 
+namespace {
+
+struct Stance {
+  bool deaf = false;
+  std::string where = {};  ///< The system call that its main thread waits in, with its arguments.
+  bool operator==(const Stance&) const = default;
+};
+
+/// Whether the first process of a pid namespace would get this signal at all: one that it neither
+/// handles nor blocks is dropped when it is sent, pid_namespaces(7). False when that cannot be
+/// told. Two looks around the signal that are equal and deaf: it did not handle it in between
+/// either.
 Stance stance_on(Pid pid, int signal) {
   const auto read = [&](const char* name, std::span<char> text) -> std::string_view {
     const Fd file(
@@ -59,6 +70,8 @@ Stance stance_on(Pid pid, int signal) {
   s.deaf = read("syscall", call) == s.where;
   return s;
 }
+
+}  // namespace
 
 bool ContainerCore::signal_and_look(int number, int& error) {
   const bool sensible = number > 0 && number < 65 && number != SIGKILL && number != SIGSTOP;

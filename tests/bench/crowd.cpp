@@ -55,13 +55,16 @@ class Directory {
   }
   /// Waits by event until cgroup.events has this line.
   [[nodiscard]] static bool wait_event(const Fd& fd, const char* line) {
+    const auto until = Clock::now() + std::chrono::seconds(10);
     for (char text[256];;) {
       const ssize_t n = ::pread(fd.get(), text, sizeof text, 0);
       if (n < 0) return errno == ENODEV;  // the zygote was faster, and has removed it
       if (std::string_view(text, static_cast<std::size_t>(n)).find(line) != std::string_view::npos)
         return true;
+      // A millisecond: a cgroup that is removed meanwhile tells nothing more.
       pollfd p{fd.get(), POLLPRI, 0};
-      if (::poll(&p, 1, 10000) != 1) return false;
+      (void)::poll(&p, 1, 1);
+      if (Clock::now() > until) return false;
     }
   }
   [[nodiscard]] bool wait_state(std::string_view state) const {
