@@ -605,7 +605,8 @@ class Signals(Case):
         eventually(listen, "output of all three")
 
     def sleeps(self, process, inside, init):
-        self.assertTrue(os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1]))
+        status = os.waitpid(process.pid, os.WUNTRACED)[1]
+        self.assertTrue(os.WIFSTOPPED(status), f"it ended with wait status {status:#x} instead of stopping")
         states = inside.states()
         self.assertGreaterEqual(len(states), 3 + len(init))
         # D: in the midst of a vfork, waiting for a child that is stopped.
