@@ -15,6 +15,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <functional>
+#include <latch>
 #include <mutex>
 #include <random>
 #include <string>
@@ -79,12 +80,19 @@ class LoudHost {
     launches_ = left_ = forks_ = reaped_ = runtimes_ = 0;
     longest_ = 0;
     const Surroundings before = Surroundings::quiet();
-    until_ = Clock::now() + length_ / 2;
+    // The clock starts when all are there, and a machine that is too busy for something to be done
+    // in time is given more.
+    std::latch all_there(1);
+    const auto goes_on = [&] {
+      const auto now = Clock::now();
+      return !failed_ && (now < until_ || (now < until_ + 30s && !all_done(disposition)));
+    };
     std::vector<std::thread> threads;
     const auto add = [&](int count, void (LoudHost::*what)(unsigned)) {
       for (int i = 0; i < count; ++i)
-        threads.emplace_back([this, what, i] {
-          while (Clock::now() < until_ && !failed_) (this->*what)(static_cast<unsigned>(i));
+        threads.emplace_back([this, &all_there, &goes_on, what, i] {
+          all_there.wait();
+          while (goes_on()) (this->*what)(static_cast<unsigned>(i));
         });
     };
     constexpr int launchers = 64, leavers = 16;
@@ -95,6 +103,8 @@ class LoudHost {
     add(2, &LoudHost::lock);
     add(2, &LoudHost::fork_one);
     add(3, &LoudHost::reap);
+    until_ = Clock::now() + length_ / 2;
+    all_there.count_down();
     for (auto& t : threads) t.join();
     while (::waitpid(-1, nullptr, __WALL) > 0 || errno == EINTR) {
     }
@@ -106,10 +116,13 @@ class LoudHost {
         "them reaped by waitpid(-1); the longest launch took {} ms\n",
         name, launches_.load(), left_.load(), runtimes_.load(), forks_.load(), reaped_.load(),
         longest_.load());
-    // Ignored children leave nothing to be reaped.
-    if (launches_ == 0 || left_ == 0 || runtimes_ == 0 || forks_ == 0 ||
-        (disposition == SIG_DFL && reaped_ == 0))
-      say("something was not done at all");
+    if (!all_done(disposition)) say("something was not done at all");
+  }
+
+  /// Ignored children leave nothing to be reaped.
+  [[nodiscard]] bool all_done(void (*disposition)(int)) const {
+    return launches_ != 0 && left_ != 0 && runtimes_ != 0 && forks_ != 0 &&
+           (disposition == SIG_IGN || reaped_ != 0);
   }
 
   void say(std::string what) {
@@ -258,7 +271,7 @@ TEST_CASE("a loud host launches without a hang and without a leak", "[launch][.r
       return 2;
     }
   });
-  CHECK(wait_in_time(host, length + 60s) == 0);
+  CHECK(wait_in_time(host, length + 120s) == 0);
 }
 
 TEST_CASE("a thousand containers live at once", "[launch][.root]") {
