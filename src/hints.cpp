@@ -111,6 +111,13 @@ constexpr auto table = std::to_array<Row>({
     {Step::none, EMFILE, "this process has too many descriptors open: raise RLIMIT_NOFILE"},
     {Step::none, ENFILE, "the machine has too many files open"},
     {Step::none, ENOMEM, "no memory, or a cgroup's limit on it"},
+    {Step::start_zygote, ENOSYS,
+     "a filter of system calls denies it, as in a container without Allow::nesting; or the kernel "
+     "is older than Linux 5.15"},
+    {Step::load_seccomp, EINVAL,
+     "the kernel takes no such filter, or has none (CONFIG_SECCOMP_FILTER)"},
+    {Step::load_seccomp, EACCES,
+     "without no_new_privs it takes CAP_SYS_ADMIN in its user namespace"},
     {Step::none, ENOSYS,
      "this kernel lacks the system call; Linux 5.15 is the oldest that is supported"},
 });

@@ -42,7 +42,7 @@ sudo=
 
 # Debian's package=what is used of it: a program, a header or a file; with a comma, the first of them that is there.
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
-  libexpected-dev=tl/expected.hpp catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
+  libseccomp-dev=seccomp.h libexpected-dev=tl/expected.hpp catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
   debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
@@ -190,7 +190,7 @@ ok() {
 }
 
 stage_main() {
-  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
+  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled -Dseccomp=enabled || return
   run '' --suite unit
   run "$sudo" --suite userns
   run "$sudo" --suite root
@@ -256,7 +256,8 @@ stage_extras() {
   fi
   source=$(echo "$root"/tarball/condroid*/)
   if ok 'sources of subprojects' sh tests/support/fallback_sources.sh "$source"; then
-    if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled       --force-fallback-for=fmt,tl-expected; then
+    if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
+      -Dseccomp=disabled --force-fallback-for=fmt,tl-expected; then
       ok 'a release tarball, static, without options, with subprojects' test -s "$build/src/libcondroid.a"
     fi
   fi

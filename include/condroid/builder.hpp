@@ -464,6 +464,12 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& no_new_privs(bool on) && { return std::move(no_new_privs(on)); }
+  /// Which system calls it may make: Seccomp::all_but({"mount"}).
+  ContainerBuilder& seccomp(Seccomp filter) & {
+    spec_.security.seccomp = std::move(filter);
+    return *this;
+  }
+  ContainerBuilder&& seccomp(Seccomp filter) && { return std::move(seccomp(std::move(filter))); }
   ContainerBuilder& own_keyring(bool on) & {
     spec_.security.own_keyring = on;
     return *this;

@@ -30,6 +30,8 @@ struct Inside {
   CapabilitySet capabilities = {};
   bool ambient = false;
   bool no_new_privs = true;
+  /// Its filter of system calls: Seccomp::bpf, or none.
+  Seccomp seccomp = {.kind = Seccomp::none};
   bool operator==(const Inside&) const = default;
 };
 
@@ -66,6 +68,12 @@ struct Plan {
 /// with what this machine or user lacks. All errors of the Spec at once: the first in the subject,
 /// the others in Error::also.
 [[nodiscard]] Result<Plan> compile(const Spec& spec, const HostFacts& facts);
+
+/// Rules as the filter that they become (Seccomp::bpf), which takes libseccomp a millisecond or so:
+/// to be done once for many Specs. A Runtime does it by itself for the Specs that it launches. What
+/// is not made of rules comes back as it is.
+/// @errors As compile() of a Spec: "security.seccomp.list[2]: ...".
+[[nodiscard]] Result<Seccomp> compile(const Seccomp& seccomp);
 
 /// One line per op: index, who, step, object, and what undoes it; then the notes.
 [[nodiscard]] std::string to_string(const Plan& plan);

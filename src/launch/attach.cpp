@@ -212,7 +212,10 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
   }
   if (what.lsm_label)
     if (auto ok = detail::find_label(target); !ok) return fail(ok);
-  auto plan = compile(what, target, **facts);
+  Attach settled = what;
+  if (what.seccomp)
+    if (auto ok = c.runtime->filters.settle(*settled.seccomp); !ok) return fail(ok);
+  auto plan = compile(settled, target, **facts);
   if (!plan) return fail(plan);
   auto engine = std::make_unique<detail::LaunchEngine>(
       c.runtime, c.zygote, std::make_shared<const Plan>(std::move(*plan)), std::move(options));
@@ -251,7 +254,10 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   if (!target) return fail(target);
   if (what.lsm_label)
     if (auto ok = detail::find_label(*target); !ok) return fail(ok);
-  auto plan = compile(what, *target, **facts);
+  Attach settled = what;
+  if (what.seccomp)
+    if (auto ok = core_->filters.settle(*settled.seccomp); !ok) return fail(ok);
+  auto plan = compile(settled, *target, **facts);
   if (!plan) return fail(plan);
   auto engine = std::make_unique<detail::LaunchEngine>(
       core_, std::move(*zygote), std::make_shared<const Plan>(std::move(*plan)),

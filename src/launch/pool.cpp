@@ -49,6 +49,7 @@ class PoolCore {
     auto facts = runtime_->get_facts();
     if (!facts) return fail(facts);
     facts_ = *facts;
+    if (auto ok = runtime_->filters.settle(spec_.security.seccomp); !ok) return ok;
     auto parked = compile_parked(spec_, *facts_);
     if (!parked) return fail(parked);
     parked_ = std::move(*parked);

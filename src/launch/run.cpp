@@ -55,13 +55,9 @@ Result<RunResult> run(const Runtime& runtime, const Spec& spec,
                       std::chrono::milliseconds deadline) {
   if (auto ok = check(deadline); !ok) return fail(ok);
   const auto began = Clock::now();
-  auto facts = runtime.facts();
-  if (!facts) return fail(facts);
   Spec silent = spec;
   silent.process.stdio = captured(spec.process.stdio);
-  auto plan = compile(silent, *facts);
-  if (!plan) return fail(plan);
-  return finish(runtime.launch(std::move(*plan), {.deadline = deadline}), began, deadline);
+  return finish(runtime.launch(silent, {.deadline = deadline}), began, deadline);
 }
 
 Result<RunResult> run(Pool& pool, const Take& what, std::chrono::milliseconds deadline) {

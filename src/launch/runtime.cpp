@@ -109,9 +109,15 @@ Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOption
 Result<Container> Runtime::launch(const Spec& spec, LaunchOptions options) const {
   auto facts = this->facts();
   if (!facts) return fail(facts);
-  auto plan = compile(spec, *facts);
-  if (!plan) return fail(plan);
-  return launch(std::move(*plan), std::move(options));
+  const auto launch_it = [&](const Spec& settled) -> Result<Container> {
+    auto plan = compile(settled, *facts);
+    if (!plan) return fail(plan);
+    return launch(std::move(*plan), std::move(options));
+  };
+  if (spec.security.seccomp.kind != Seccomp::rules) return launch_it(spec);
+  Spec settled = spec;
+  if (auto ok = core_->filters.settle(settled.security.seccomp); !ok) return fail(ok);
+  return launch_it(settled);
 }
 
 Pid Runtime::zygote_pid() const {

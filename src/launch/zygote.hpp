@@ -16,6 +16,7 @@
 #include "condroid/runtime.hpp"
 #include "condroid/sys/fd.hpp"
 #include "launch/dev_tree.hpp"
+#include "launch/filters.hpp"
 #include "launch/host_mounts.hpp"
 #include "program/format.hpp"
 
@@ -119,6 +120,7 @@ struct RuntimeCore {
   std::unique_ptr<HostFacts> facts;
   SpareDev spare_dev;
   HostMounts host_mounts;
+  FilterCache filters;
 
   /// The living zygote; a new one when the last has died.
   [[nodiscard]] Result<std::shared_ptr<Zygote>> get_zygote();

@@ -24,6 +24,8 @@ Spec spec_of(const Attach& attach, const AttachTarget& target) {
   spec.security.capabilities = attach.capabilities.value_or(target.inside.capabilities);
   spec.security.ambient = attach.ambient.value_or(target.inside.ambient);
   spec.security.no_new_privs = attach.no_new_privs.value_or(target.inside.no_new_privs);
+  spec.security.seccomp = attach.seccomp.value_or(target.inside.seccomp);
+  spec.security.allow = Allow::all_syscalls;  // who has none joins with none
   spec.terminal.rows = attach.rows;
   spec.terminal.columns = attach.columns;
   return spec;

@@ -1,4 +1,6 @@
 // What opens a container towards the host, and whether its author said so.
+#include <linux/filter.h>
+
 #include <algorithm>
 #include <string>
 
@@ -54,6 +56,7 @@ void Checks::security() const {
     need(Allow::new_privileges, "security.no_new_privs",
          "without it programs gain privileges by set-id bits and file capabilities");
   capabilities();
+  seccomp();
   sysctls();
 }
 
@@ -87,6 +90,25 @@ void Checks::capabilities() const {
     refusals.unsupported(field,
                          fmt::format("the calling program has no {}", capability_names(lacking)),
                          "take it out of the set, or use a user namespace of its own");
+}
+
+void Checks::seccomp() const {
+  const Seccomp& s = spec.security.seccomp;
+  constexpr std::string_view field = "security.seccomp";
+  known("security.seccomp.arch", s.arch);
+  if (s.kind == Seccomp::none)
+    need(Allow::all_syscalls, field, "without a filter every system call may be made");
+  if (s.kind != Seccomp::rules && !s.list.empty())
+    refusals.bad("security.seccomp.list", "has rules, but the filter is not made of rules",
+                 "set kind = rules, or leave them out");
+  if (s.kind != Seccomp::bpf && !s.program.empty())
+    refusals.bad("security.seccomp.program", "is there, but the filter is another",
+                 "set kind = bpf, or leave it out");
+  if (s.kind == Seccomp::bpf && (s.program.empty() || s.program.size() > BPF_MAXINSNS))
+    refusals.bad("security.seccomp.program",
+                 fmt::format("has {} instructions; the kernel takes 1 to {}", s.program.size(),
+                             BPF_MAXINSNS),
+                 "give a filter that ends with a return");
 }
 
 void Checks::sysctls() const {

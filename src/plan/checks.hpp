@@ -83,6 +83,7 @@ struct Checks {
   void cgroup_view(std::string_view field, Flags<MountFlag> flags) const;
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
+  void seccomp() const;
   void sysctls() const;
   void capabilities() const;
   /// Whether the kernel files that are hidden below `usual` by default are hidden below `target`,

@@ -293,6 +293,12 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[3] = static_cast<std::uint64_t>(x.death_signal.value);
           },
           [&](const op::NoNewPrivs&) { add(Code::no_new_privs, index); },
+          [&](const op::LoadSeccomp& x) {
+            Rec& r = add(Code::load_seccomp, index);
+            r.s[0] = bytes(x.program.data(), x.program.size() * sizeof x.program[0], 8);
+            r.n[0] = x.log ? kernel::seccomp_filter_flag_log : 0;
+            r.n[1] = x.before_exec ? 1 : 0;
+          },
           [&](const op::Park&) { add(Code::park, index); },
           [&](const op::StartInit&) { add(Code::start_init, index); },
           [&](const op::Exec& x) {

@@ -69,8 +69,10 @@ enum class Code : uint16_t {
   park,          // goes on with the program that comes
   remove_entry,  // r0 base, s0 path, n0 what is mounted there, n1 the entry itself
   open_netlink,
+  // s0 the filter, 8 bytes an instruction; n0 its flags, n1 exec is next
+  load_seccomp,
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::open_netlink) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::load_seccomp) + 1;
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -83,6 +85,7 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
 // Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0,
 // which nobody else has seen.
 inline constexpr uint16_t path_near = 1U << 0U;
+inline constexpr uint32_t max_filter = 4096;  // instructions, BPF_MAXINSNS
 // Rec::flags of Code::set_credentials.
 inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U,
                           cred_groups_may_stay = 1U << 2U;

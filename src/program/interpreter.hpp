@@ -141,6 +141,9 @@ class Interpreter {
         return x.s[0].offset % 8 == 0 && x.s[0].size % 8 == 0 && x.n[2] < 256;
       case Code::send_ptys:
         return x.n[0] <= max_ptys;
+      case Code::load_seccomp:
+        return x.s[0].size % 8 == 0 && x.s[0].offset % 8 == 0 && x.s[0].size >= 8 &&
+               x.s[0].size / 8 <= max_filter;
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
@@ -363,6 +366,8 @@ class Interpreter {
         return remove_entry(x);
       case Code::open_netlink:
         return open_netlink();
+      case Code::load_seccomp:
+        return load_seccomp(x);
       case Code::park:
       case Code::end:
         return 0;
@@ -1322,12 +1327,11 @@ class Interpreter {
     if (const long e = call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0); e < 0) return e;
     // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of
     // our own.
-    CloneArgs args{};
-    args.flags = clone_vfork;
-    args.exit_signal = static_cast<uint64_t>(sig_chld);
     const uint64_t all = ~uint64_t{0};
     if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &all, 0L, 8); e < 0) return e;
-    const long pid = call(__NR_clone3, &args, sizeof args);
+    // Not clone3(2): a filter may be loaded already, and cannot look into its arguments.
+    const long pid =
+        call(__NR_clone, clone_vfork | static_cast<uint64_t>(sig_chld), 0L, 0L, 0L, 0L);
     if (pid < 0) return pid;
     if (pid == 0) {
       if (const long e = call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0); e < 0)
@@ -1377,12 +1381,27 @@ class Interpreter {
     leave(125);
   }
 
-  long exec(const Rec& x) {
+  long load_seccomp(const Rec& x) {
+    if (x.n[1] != 0)
+      if (const long e = make_ready(); e < 0) return e;
+    const FilterProgram program{static_cast<uint16_t>(x.s[0].size / 8), str(x, 0)};
+    return call(__NR_seccomp, seccomp_set_mode_filter, x.n[0], &program);
+  }
+
+  /// The last things before the command.
+  long make_ready() {
     if (!nofile_set_ && cx_.nofile.hard != 0)
       if (const long e = call(__NR_prlimit64, 0, rlimit_nofile, &cx_.nofile, 0L); e < 0) return e;
     call(__NR_umask, umask_);
     const uint64_t none = 0;
     if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &none, 0L, 8); e < 0) return e;
+    ready_ = true;
+    return still_wanted();
+  }
+
+  long exec(const Rec& x) {
+    if (!ready_)
+      if (const long e = make_ready(); e < 0) return e;
     auto** argv = reinterpret_cast<char**>(str(x, 3));
     char** envp = argv + x.n[0] + 1;
     char* p = str(x, 1);
@@ -1391,7 +1410,6 @@ class Interpreter {
     p = str(x, 2);
     for (uint64_t i = 0; i < x.n[1]; ++i, p += length(p) + 1) envp[i] = p;
     envp[x.n[1]] = nullptr;
-    if (const long e = still_wanted(); e < 0) return e;
     cx_.page->state = ChildState::exec;
     long result = -e_noent;
     p = str(x, 0);
@@ -1422,7 +1440,8 @@ class Interpreter {
   int death_signal_ = sig_kill;
   uint32_t umask_ = 022;
   bool nofile_set_ = false;
-  bool bare_ = false;  ///< The mount namespace began empty.
+  bool ready_ = false;  ///< make_ready() was there.
+  bool bare_ = false;   ///< The mount namespace began empty.
   Part part_ = Part::whole;
   uint16_t detail_ = 0;
 };

@@ -61,6 +61,13 @@ inline constexpr uint64_t ms_rec = 0x4000, ms_unbindable = 1 << 17, ms_private =
                           ms_slave = 1 << 19, ms_shared = 1 << 20;
 inline constexpr int mnt_detach = 2, umount_nofollow = 8;
 
+// seccomp(2), Linux 3.17; the flag Linux 4.14
+inline constexpr unsigned seccomp_set_mode_filter = 1, seccomp_filter_flag_log = 2;
+struct FilterProgram {
+  uint16_t count;
+  const void* filter;
+};
+
 // statx(2), Linux 4.11
 struct Statx {
   uint32_t mask, blksize;

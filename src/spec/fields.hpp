@@ -199,6 +199,17 @@ void fields(V& v, Like<Sysctl> auto& sysctl) {
   v.first("value", value);
 }
 
+template <class V>
+void fields(V& v, Like<SyscallRule> auto& rule) {
+  auto& [action, calls, error, where, arch, optional] = rule;
+  v.first("action", action);
+  v.words("calls", calls);
+  v("error", error);
+  v.words("where", where);
+  v("arch", arch);
+  v("optional", optional);
+}
+
 // The parts of a Spec.
 
 template <class V>
@@ -322,12 +333,25 @@ void fields(V& v, Like<Resources> auto& resources) {
 }
 
 template <class V>
+void fields(V& v, Like<Seccomp> auto& seccomp) {
+  auto& [kind, arch, otherwise, error, list, program, log] = seccomp;
+  v("kind", kind);
+  v("arch", arch);
+  v("otherwise", otherwise);
+  v("error", error);
+  v.records("list", list);
+  v.words("program", program);
+  v("log", log);
+}
+
+template <class V>
 void fields(V& v, Like<Security> auto& security) {
-  auto& [capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
-         allow] = security;
+  auto& [capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
+         sysctls, allow] = security;
   v("capabilities", capabilities);
   v("ambient", ambient);
   v("no_new_privs", no_new_privs);
+  v.group("seccomp", seccomp);
   v("own_keyring", own_keyring);
   v.lines("masked_paths", masked_paths);
   v.lines("read_only_paths", read_only_paths);

@@ -67,6 +67,9 @@ static_assert(whole<Personality>());
 static_assert(whole<CgroupMode>());
 static_assert(whole<Capability>());
 static_assert(whole<Allow>());
+static_assert(whole<SyscallArch>());
+static_assert(whole<SyscallAction>());
+static_assert(whole<Seccomp::Kind>());
 static_assert(EnumNames<Capability>::table.size() == capability_count);
 
 }  // namespace

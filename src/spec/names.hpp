@@ -286,6 +286,46 @@ struct EnumNames<Allow> {
       {nesting, "nesting"},
       {real_root, "real_root"},
       {own_limits, "own_limits"},
+      {all_syscalls, "all_syscalls"},
+  });
+};
+
+template <>
+struct EnumNames<SyscallArch> {
+  using enum SyscallArch;
+  static constexpr std::string_view what = "architecture of system calls";
+  static constexpr auto table = std::to_array<EnumName<SyscallArch>>({
+      {x86_64, "x86_64"},
+      {x86, "x86"},
+      {x32, "x32"},
+      {aarch64, "aarch64"},
+      {arm, "arm"},
+  });
+};
+
+template <>
+struct EnumNames<SyscallAction> {
+  using enum SyscallAction;
+  static constexpr std::string_view what = "action for a system call";
+  static constexpr auto table = std::to_array<EnumName<SyscallAction>>({
+      {kill_process, "kill_process"},
+      {kill_thread, "kill_thread"},
+      {trap, "trap"},
+      {fail, "fail"},
+      {trace, "trace"},
+      {log, "log"},
+      {allow, "allow"},
+  });
+};
+
+template <>
+struct EnumNames<Seccomp::Kind> {
+  static constexpr std::string_view what = "kind of system call filter";
+  static constexpr auto table = std::to_array<EnumName<Seccomp::Kind>>({
+      {Seccomp::standard, "standard"},
+      {Seccomp::rules, "rules"},
+      {Seccomp::bpf, "bpf"},
+      {Seccomp::none, "none"},
   });
 };
 

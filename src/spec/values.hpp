@@ -419,6 +419,44 @@ struct Codec<std::variant<HostPath, DeviceNumber>> {
   }
 };
 
+/// "1==5", "0<8", and with a mask "1&0xffffffff==0x5412".
+template <>
+struct Codec<ArgumentCheck> {
+  // In the order of ArgumentCheck::Op.
+  static constexpr std::array<std::string_view, 6> words = {"==", "!=", "<", "<=", ">", ">="};
+
+  static std::string print(const ArgumentCheck& check) {
+    std::string text = fmt::format("{}", check.index);
+    if (check.mask != ArgumentCheck{}.mask) text += fmt::format("&{:#x}", check.mask);
+    const auto op = static_cast<std::size_t>(check.op);
+    return text + fmt::format("{}{:#x}", op < words.size() ? words[op] : "?", check.value);
+  }
+  static std::string parse(std::string_view word, ArgumentCheck& out) {
+    constexpr const char* expected = "expected a comparison like 1==5 or 1&0xff==0x12";
+    const std::size_t at = word.find_first_of("=!<>");
+    if (at == std::string_view::npos) return expected;
+    std::string_view left = word.substr(0, at);
+    std::string_view right = word.substr(at);
+    const std::string_view sign = right.substr(0, right.find_first_not_of("=!<>"));
+    const auto op = std::ranges::find(words, sign);
+    if (op == words.end()) return expected;
+    out.op = static_cast<ArgumentCheck::Op>(op - words.begin());
+    right.remove_prefix(sign.size());
+    if (const std::size_t mask = left.find('&'); mask != std::string_view::npos) {
+      if (!number(left.substr(mask + 1), out.mask)) return expected;
+      left = left.substr(0, mask);
+    }
+    if (parse_number(left, out.index) != std::errc{} || !number(right, out.value)) return expected;
+    return {};
+  }
+
+ private:
+  static bool number(std::string_view word, std::uint64_t& out) {
+    if (word.starts_with("0x")) return parse_number(word.substr(2), out, 16) == std::errc{};
+    return parse_number(word, out) == std::errc{};
+  }
+};
+
 /// A value of RlimitSetting, which has a word for "no limit".
 struct RlimitCodec {
   static std::string print(std::uint64_t value) {

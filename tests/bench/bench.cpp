@@ -60,6 +60,8 @@ Work default_work(const Scratch& scratch, bool net) {
   for (const char* p : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"})
     fits = fits && w.read_only.add(p);
   if (!fits) std::fprintf(stderr, "condroid-bench: the list of paths is too long\n");
+  if (std::string error; !add_filter(&w, &error))
+    std::fprintf(stderr, "condroid-bench: no filter of system calls: %s\n", error.c_str());
   return w;
 }
 

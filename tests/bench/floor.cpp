@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <linux/keyctl.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <net/if.h>
 #include <sched.h>
 #include <sys/ioctl.h>
@@ -399,6 +400,13 @@ void restrict_self(const Work& work) {
     must(::syscall(SYS_capset, &header, data), "capset");
   }
   if (work.no_new_privs) must(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl");
+  if (work.filter_size != 0) {
+    struct {
+      std::uint16_t size;
+      const void* filter;
+    } const program{work.filter_size, work.filter};
+    must(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program), "seccomp");
+  }
 }
 
 }  // namespace bench

@@ -67,6 +67,9 @@ struct CgroupPart {
 /// Which cgroups the library makes for this Work, for the floor to make the same.
 [[nodiscard]] bool cgroups_of(const Work& work, std::vector<CgroupPart>* parts, std::string* error);
 
+/// Gives the Work the filter of system calls that the library loads for it.
+[[nodiscard]] bool add_filter(Work* work, std::string* error);
+
 /// A launcher that is warm (its Runtime is open), or nullptr with the reason.
 [[nodiscard]] std::unique_ptr<Launcher> make_launcher(const Work& work, std::string* error);
 

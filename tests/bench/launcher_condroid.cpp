@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <condroid/attach.hpp>
 #include <condroid/pool.hpp>
 #include <condroid/runtime.hpp>
@@ -57,6 +58,10 @@ Spec spec_of(const Work& work) {
   spec.security.no_new_privs = work.no_new_privs;
   if (!work.no_new_privs) spec.security.allow |= Allow::new_privileges;
   spec.security.own_keyring = work.own_keyring;
+  if (work.filter_size == 0) {
+    spec.security.seccomp.kind = Seccomp::none;
+    spec.security.allow |= Allow::all_syscalls;
+  }
   if (work.limit_capabilities) {
     spec.security.capabilities = CapabilitySet::from_bits(work.capabilities);
   } else {
@@ -207,6 +212,19 @@ bool cgroups_of(const Work& work, std::vector<CgroupPart>* parts, std::string* e
       }
     }
   }
+  return true;
+}
+
+bool add_filter(Work* work, std::string* error) {
+  const auto facts = probe_host();
+  if (!facts) return *error = to_string(facts.error()), false;
+  work->filter_size = 1;  // any
+  const auto plan = compile(spec_of(*work), *facts);
+  if (!plan) return *error = to_string(plan.error()), false;
+  const auto& program = plan->inside.seccomp.program;
+  if (program.size() > Work::max_filter) return *error = "the filter is too long", false;
+  std::ranges::copy(program, work->filter);
+  work->filter_size = static_cast<std::uint16_t>(program.size());
   return true;
 }
 

@@ -77,6 +77,11 @@ struct Work {
   bool close_descriptors = false;
   bool limit_capabilities = false;
   std::uint64_t capabilities = 0;  ///< What is kept, if limited.
+  /// Of system calls, loaded last: classic BPF, one instruction in each. Taken from condroid's
+  /// plan.
+  static constexpr std::size_t max_filter = 128;
+  std::uint64_t filter[max_filter] = {};
+  std::uint16_t filter_size = 0;
   StringList<1024> masked =
       {};  ///< Paths relative to the root: "proc/kcore". A missing one is passed over.
   StringList<1024> read_only = {};

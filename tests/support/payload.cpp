@@ -41,6 +41,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "payload_calls.hpp"
+
 extern char** environ;
 
 namespace {
@@ -1080,7 +1082,7 @@ constexpr struct {
              {"window", do_window},   {"use", do_use},         {"burn", do_burn},
              {"obey", do_obey},       {"tick", do_tick},       {"reboot", do_reboot},
              {"lives", do_lives},     {"beast", do_beast},     {"siege", do_siege},
-             {"nest", do_nest},       {"crowd", do_crowd}};
+             {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls}};
 
 }  // namespace
 

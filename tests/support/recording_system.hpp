@@ -44,7 +44,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_capset, "capset", ""},
       {__NR_chdir, "chdir", "s"},
       {__NR_chroot, "chroot", "s"},
-      {__NR_clone3, "clone3", ""},
+      {__NR_clone, "clone", "x"},
       {__NR_close, "close", "f"},
       {__NR_close_range, "close_range", "nnn"},
       {__NR_dup3, "dup3", "fnx"},
@@ -85,6 +85,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_rt_sigtimedwait, "rt_sigtimedwait", ""},
       {__NR_sched_setaffinity, "sched_setaffinity", "nn"},
       {__NR_sched_setscheduler, "sched_setscheduler", "nn"},
+      {__NR_seccomp, "seccomp", "nx"},
       {__NR_sendmsg, "sendmsg", "f"},
       {__NR_setdomainname, "setdomainname", "sn"},
       {__NR_setgroups, "setgroups", "n"},
@@ -412,7 +413,7 @@ class RecordingSystem {
         return 1;
       case __NR_keyctl:
         return 4711;
-      case __NR_clone3:
+      case __NR_clone:
         return clone_result;
       case __NR_mmap:
         memory_.emplace_back((static_cast<std::size_t>(b) + 7) / 8);

@@ -195,6 +195,7 @@ TEST_CASE("each call about security sets its member", "[builder]") {
   SETS(cap_drop({Capability::chown}), { s.security.capabilities.drop(Capability::chown); });
   SETS(ambient(), { s.security.ambient = true; });
   SETS(no_new_privs(false), { s.security.no_new_privs = false; });
+  SETS(seccomp(Seccomp::all_but({"mount"})), { s.security.seccomp = Seccomp::all_but({"mount"}); });
   SETS(own_keyring(false), { s.security.own_keyring = false; });
   SETS(mask("/proc/x"_guest), { s.security.masked_paths.push_back("/proc/x"_guest); });
   SETS(protect("/proc/y"_guest), { s.security.read_only_paths.push_back("/proc/y"_guest); });

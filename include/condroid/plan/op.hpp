@@ -561,6 +561,19 @@ struct NoNewPrivs {
   bool operator==(const NoNewPrivs&) const = default;
 };
 
+/// Loads a filter of system calls for good; seccomp(2), SECCOMP_SET_MODE_FILTER.
+struct LoadSeccomp {
+  static constexpr Step step = Step::load_seccomp;
+  static constexpr Actor actor = Actor::child;
+  std::string what = {};                    ///< For the reader: "the standard filter".
+  std::vector<std::uint64_t> program = {};  ///< As Seccomp::program.
+  bool log = false;
+  /// What Exec does before it executes is done before the filter is there: it must not need calls
+  /// that the filter denies.
+  bool before_exec = true;
+  bool operator==(const LoadSeccomp&) const = default;
+};
+
 /// Becomes a small init: the command runs as pid 2, signals are forwarded to it, zombies are
 /// reaped, and its end is ours.
 struct StartInit {
@@ -597,16 +610,18 @@ struct Exec {
 }  // namespace op
 
 /// Every kind of op.
-using Op = std::variant<
-    op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
-    op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-    op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
-    op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation,
-    op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
-    op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback,
-    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
-    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-    op::NoNewPrivs, op::StartInit, op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
+using Op =
+    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
+                 op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
+                 op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
+                 op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot,
+                 op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty,
+                 op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
+                 op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
+                 op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
+                 op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
+                 op::NoNewPrivs, op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry,
+                 op::OpenNetlink, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

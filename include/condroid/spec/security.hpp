@@ -10,6 +10,7 @@
 
 #include "condroid/flags.hpp"
 #include "condroid/path.hpp"
+#include "condroid/spec/seccomp.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -91,6 +92,7 @@ enum class Allow : std::uint32_t {
   real_root = 1U << 12U,  ///< CAP_SYS_ADMIN without a user namespace of its own.
   /// Lift its own limits: a writable CgroupMount whose files are its root's.
   own_limits = 1U << 13U,
+  all_syscalls = 1U << 14U,  ///< No seccomp filter.
 };
 template <>
 struct is_flag_enum<Allow> : std::true_type {};
@@ -115,6 +117,7 @@ struct Security {
   /// Also ambient, so that a command with a uid other than 0 has them.
   bool ambient = false;
   bool no_new_privs = true;  ///< prctl(2), PR_SET_NO_NEW_PRIVS
+  Seccomp seccomp = {};      ///< Which system calls it may make.
   bool own_keyring = true;   ///< A new, empty session keyring; keyrings(7).
   std::vector<GuestPath> masked_paths = default_masked_paths();
   std::vector<GuestPath> read_only_paths = default_read_only_paths();

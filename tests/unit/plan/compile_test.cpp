@@ -240,6 +240,7 @@ struct SlotsOf {
   Slots operator()(const op::ChangeDirectory&) const { return {}; }
   Slots operator()(const op::SetCredentials&) const { return {}; }
   Slots operator()(const op::NoNewPrivs&) const { return {}; }
+  Slots operator()(const op::LoadSeccomp&) const { return {}; }
   Slots operator()(const op::StartInit&) const { return {}; }
   Slots operator()(const op::Park&) const { return {}; }
   Slots operator()(const op::Exec&) const { return {}; }
@@ -358,6 +359,7 @@ TEST_CASE("rights are given up after all that needs them", "[plan]") {
     const std::size_t credentials = index_of<op::SetCredentials>(p);
     for (std::size_t i = credentials + 1; i < p.ops.size(); ++i)
       CHECK((std::holds_alternative<op::NoNewPrivs>(p.ops[i]) ||
+             std::holds_alternative<op::LoadSeccomp>(p.ops[i]) ||
              std::holds_alternative<op::StartInit>(p.ops[i]) ||
              std::holds_alternative<op::NewSession>(p.ops[i]) ||
              std::holds_alternative<op::Exec>(p.ops[i])));

@@ -689,7 +689,7 @@ struct InitRun {
                            wait_status, i = std::size_t{0},
                            k = std::size_t{0}](const Call& c) mutable -> std::optional<long> {
       switch (c.nr) {
-        case __NR_clone3:
+        case __NR_clone:
           // The kernel lets the parent go on when the command was executed.
           child.page->state = ChildState::exec;
           return {};
@@ -746,7 +746,7 @@ TEST_CASE("the small init does not outlive a command that was not executed", "[p
     ChildRun child(plan);
     child.system.clone_result = 42;
     child.system.before = [&](const Call& c) -> std::optional<long> {
-      if (c.nr == __NR_clone3 && failed) {
+      if (c.nr == __NR_clone && failed) {
         child.page->state = ChildState::exec;
         child.page->error = ENOENT;
       }
@@ -758,10 +758,42 @@ TEST_CASE("the small init does not outlive a command that was not executed", "[p
   }
 }
 
+TEST_CASE("a filter is loaded when nothing but exec is left", "[program]") {
+  op::LoadSeccomp load{.program = {0x7fff000000000006, 0x7fff000000000006}, .log = true};
+  std::vector<std::uint64_t> loaded;
+  const auto run = [&](const op::LoadSeccomp& o) {
+    const Plan plan = small_plan({o});
+    ChildRun child(plan);
+    child.system.before = [&](const Call& c) -> std::optional<long> {
+      if (c.nr != __NR_seccomp) return {};
+      CHECK(c.arguments[0] == 1);  // SECCOMP_SET_MODE_FILTER
+      CHECK(c.arguments[1] == 2);  // SECCOMP_FILTER_FLAG_LOG
+      const auto* program = reinterpret_cast<const kernel::FilterProgram*>(c.arguments[2]);
+      const auto* words = static_cast<const std::uint64_t*>(program->filter);
+      loaded.assign(words, words + program->count);
+      return {};
+    };
+    child.run();
+    CHECK(child.executed);
+    return child.system.calls;
+  };
+  auto calls = run(load);
+  CHECK(loaded == load.program);
+  REQUIRE(calls.size() > 2);
+  CHECK(calls[calls.size() - 2].nr == __NR_seccomp);
+  CHECK(calls.back().nr == __NR_execve);
+  // Where more is to come, exec does its own things itself.
+  load.before_exec = false;
+  calls = run(load);
+  REQUIRE(calls.size() > 3);
+  CHECK(calls[calls.size() - 3].nr != __NR_seccomp);
+  CHECK(calls.back().nr == __NR_execve);
+}
+
 TEST_CASE("the command's process dies with the small init", "[program]") {
   const auto calls = calls_for(op::StartInit{});
   const auto text = lines(calls);
-  CHECK(has(text, "clone3()"));
+  CHECK(has(text, "clone(0x4011)"));
   CHECK(text.back() == "prctl(1, 9, 0)");
 }
 

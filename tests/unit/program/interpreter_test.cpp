@@ -205,12 +205,18 @@ TEST_CASE("no_new_privs comes last before the command", "[program]") {
       INFO(line_of(calls[i]));
       const long nr = calls[i].nr;
       const bool harmless = nr == __NR_prlimit64 || nr == __NR_umask || nr == __NR_rt_sigprocmask ||
-                            nr == __NR_ppoll || nr == __NR_execve || nr == __NR_clone3 ||
-                            nr == __NR_setsid || prctl_of(kernel::pr_set_pdeathsig)(calls[i]) ||
+                            nr == __NR_ppoll || nr == __NR_execve || nr == __NR_clone ||
+                            nr == __NR_seccomp || nr == __NR_setsid ||
+                            prctl_of(kernel::pr_set_pdeathsig)(calls[i]) ||
                             prctl_of(kernel::pr_set_name)(calls[i]) ||
                             prctl_of(kernel::pr_set_child_subreaper)(calls[i]);
       CHECK(harmless);
     }
+    // What the filter denies is not missed.
+    CHECK(calls.back().nr == __NR_execve);
+    const auto filters = all_of<op::LoadSeccomp>(plan);
+    REQUIRE(filters.size() == 1);
+    CHECK((calls[calls.size() - 2].nr == __NR_seccomp) == filters[0]->before_exec);
   });
   CHECK(seen >= 10);
 }

@@ -157,6 +157,20 @@ inline Spec full_spec() {
       .security = {.capabilities = CapabilitySet::small().add(Capability::net_admin),
                    .ambient = true,
                    .no_new_privs = false,
+                   .seccomp = {.kind = Seccomp::rules,
+                               .arch = SyscallArch::x86 | SyscallArch::arm,
+                               .otherwise = SyscallAction::fail,
+                               .error = 38,
+                               .list = {{.action = SyscallAction::allow,
+                                         .calls = {"read", "write", "452"}},
+                                        {.calls = {"ioctl"},
+                                         .error = 22,
+                                         .where = {{1, ArgumentCheck::eq, 0x5412, 0xffffffff},
+                                                   {0, ArgumentCheck::lt, 3}},
+                                         .arch = SyscallArch::x86,
+                                         .optional = true}},
+                               .program = {6, 0x7fff000000000006},
+                               .log = true},
                    .own_keyring = false,
                    .masked_paths = {},
                    .read_only_paths = {"/proc/sys"_guest, "/proc/bus"_guest},
@@ -458,10 +472,23 @@ class Random {
          cpuset_mems, io_weight, io, hugetlb, settings, optional);
   }
   void fill(Security& s) {
-    auto& [capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
-           allow] = s;
-    some(capabilities, ambient, no_new_privs, own_keyring, masked_paths, read_only_paths, sysctls,
-         allow);
+    auto& [capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
+           sysctls, allow] = s;
+    some(capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
+         sysctls, allow);
+  }
+  void fill(Seccomp& s) {
+    auto& [kind, arch, otherwise, error, list, program, log] = s;
+    some(kind, arch, otherwise, error, list, program, log);
+  }
+  void fill(SyscallRule& r) {
+    auto& [action, calls, error, where, arch, optional] = r;
+    some(action, calls, error, where, arch, optional);
+  }
+  void fill(ArgumentCheck& c) {
+    auto& [index, op, value, mask] = c;
+    some(index, value, mask);
+    op = static_cast<ArgumentCheck::Op>(below(6));
   }
   void fill(Lifecycle& l) {
     auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,

@@ -1,0 +1,35 @@
+// Filters of system calls as the kernel takes them. Private.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "condroid/spec/security.hpp"
+#include "plan/refusals.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// The last system call of Linux 6.18, file_setattr(2): what comes later nobody has looked at. All
+/// architectures agree on the numbers from 424 on.
+inline constexpr std::uint32_t newest_syscall = 469;
+
+/// The architectures of programs that this build's machine may run, its own first.
+[[nodiscard]] std::span<const SyscallArch> machine_archs();
+/// The value of the kernel's seccomp_data::arch.
+[[nodiscard]] std::uint32_t audit_arch(SyscallArch arch);
+
+/// Seccomp::standard, for programs with these rights.
+[[nodiscard]] std::vector<std::uint64_t> standard_filter(const Security& security);
+
+/// Seccomp::rules. What is wrong is refused with its field.
+[[nodiscard]] std::vector<std::uint64_t> rules_filter(const Seccomp& seccomp, Refusals& refusals);
+
+/// What is to be loaded; empty for Seccomp::none.
+[[nodiscard]] std::vector<std::uint64_t> filter_of(const Security& security, Refusals& refusals);
+
+/// "the standard filter", for a reader.
+[[nodiscard]] std::string_view filter_name(Seccomp::Kind kind);
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,128 @@
+// Verb "calls": makes system calls that a filter may deny, and prints what came of each.
+#include "payload_calls.hpp"
+
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+/// In a child, for good and all: "ok", the errno, or the signal that it died of.
+template <class F>
+void in_child(const char* name, F f) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    errno = 0;
+    const long result = f();
+    _exit(result >= 0 ? 0 : errno);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFSIGNALED(status))
+    std::printf("%s=SIG%s\n", name, sigabbrev_np(WTERMSIG(status)));
+  else
+    std::printf("%s=%s\n", name,
+                WEXITSTATUS(status) == 0 ? "ok" : strerrorname_np(WEXITSTATUS(status)));
+}
+
+long call(long nr, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) {
+  return syscall(nr, a, b, c, d, e);
+}
+
+/// The end of a child that a clone made; its parent goes on.
+long cloned(long pid) {
+  if (pid == 0) _exit(0);
+  return pid;
+}
+
+long clone_user() { return cloned(call(SYS_clone, CLONE_NEWUSER | SIGCHLD)); }
+long clone3_user() {
+  std::uint64_t args[8] = {CLONE_NEWUSER, 0, 0, 0, SIGCHLD, 0, 0, 0};
+  return cloned(call(SYS_clone3, reinterpret_cast<long>(args), sizeof args));
+}
+long clone3_plain() {
+  std::uint64_t args[8] = {0, 0, 0, 0, SIGCHLD, 0, 0, 0};
+  return cloned(call(SYS_clone3, reinterpret_cast<long>(args), sizeof args));
+}
+long perf() {
+  perf_event_attr attr{};
+  attr.size = sizeof attr;
+  attr.type = PERF_TYPE_SOFTWARE;
+  attr.config = PERF_COUNT_SW_DUMMY;
+  attr.exclude_kernel = 1;
+  return call(SYS_perf_event_open, reinterpret_cast<long>(&attr), 0, -1, -1, 0);
+}
+long ioctl_of(long request) { return call(SYS_ioctl, 99, request, 0); }
+long io_uring() {
+  char params[120] = {};
+  return call(SYS_io_uring_setup, 4, reinterpret_cast<long>(params));
+}
+long int80() {
+#if defined(__x86_64__)
+  long result = 20;  // getpid of 32-bit programs
+  __asm__ volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
+  return result;
+#else
+  errno = ENOSYS;
+  return -1;
+#endif
+}
+/// The thread library asks for clone3 first, and has to find its way without.
+long thread() {
+  pthread_t other{};
+  errno = pthread_create(
+      &other, nullptr, [](void*) -> void* { return nullptr; }, nullptr);
+  return errno == 0 && pthread_join(other, nullptr) == 0 ? 0 : -1;
+}
+
+struct {
+  const char* name;
+  long (*make)();
+} const calls[] = {
+    {"add_key", [] { return call(SYS_add_key, 0, 0, 0, 0, -3); }},
+    {"bpf", [] { return call(SYS_bpf, 0, 0, 0); }},
+    {"clone3", clone3_plain},
+    {"clone3_user", clone3_user},
+    {"clone_user", clone_user},
+    {"getpid", [] { return call(SYS_getpid); }},
+    {"getuid", [] { return call(SYS_getuid); }},
+    {"int80", int80},
+    {"io_uring", io_uring},
+    {"kcmp", [] { return call(SYS_kcmp, getpid(), getpid(), 0, 0, 0); }},
+    {"keyctl", [] { return call(SYS_keyctl, 0, -3, 0); }},
+    {"new", [] { return call(4000); }},
+    {"open_by_handle", [] { return call(SYS_open_by_handle_at, -1, 0, 0); }},
+    {"perf", perf},
+    {"sysinfo", [] { return call(SYS_sysinfo, 0); }},
+    {"thread", thread},
+    {"tioclinux", [] { return ioctl_of(TIOCLINUX); }},
+    {"tiocsti", [] { return ioctl_of(TIOCSTI); }},
+    {"tiocsti_high", [] { return ioctl_of(TIOCSTI | 0x100000000L); }},
+    {"tiocgwinsz", [] { return ioctl_of(TIOCGWINSZ); }},
+    {"unshare_files", [] { return call(SYS_unshare, CLONE_FILES); }},
+    {"unshare_user", [] { return call(SYS_unshare, CLONE_NEWUSER); }},
+    {"userfaultfd", [] { return call(SYS_userfaultfd, 1); }},
+};
+
+}  // namespace
+
+int do_calls(int argc, char** argv) {
+  for (const auto& c : calls) {
+    bool wanted = argc < 3;
+    for (int i = 2; i < argc; ++i) wanted = wanted || std::strcmp(argv[i], c.name) == 0;
+    if (wanted) in_child(c.name, c.make);
+  }
+  return 0;
+}

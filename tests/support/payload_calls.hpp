@@ -1,0 +1,3 @@
+#pragma once
+
+int do_calls(int argc, char** argv);
