@@ -163,6 +163,22 @@ inline const HostFacts& facts() {
   return f->get();
 }
 
+/// This user may do here what root of the machine may.
+inline bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
+/// One user and one group is all that this user can map.
+inline bool alone() { return !facts().privileged() && facts().subuids.empty(); }
+/// The hierarchy with that controller; none where this machine has none.
+inline const CgroupHierarchy* hierarchy_of(std::string_view controller) {
+  for (const CgroupHierarchy& h : facts().cgroups)
+    if (std::ranges::find(h.controllers, controller) != h.controllers.end()) return &h;
+  return nullptr;
+}
+/// How much slower than a real machine this one is: an emulated one is told so.
+inline int slow() {
+  const char* text = std::getenv("CONDROID_SLOW");
+  return text != nullptr ? std::max(1, std::atoi(text)) : 1;
+}
+
 /// The verb of payload with its arguments, output captured.
 inline Spec payload(std::vector<std::string> args) {
   Spec spec;

@@ -29,6 +29,7 @@ using condroid::Stdio;
 using condroid::Step;
 using condroid::Stream;
 using condroid::Tmpfs;
+using condroid::test::alone;
 using condroid::test::attempt;
 using condroid::test::facts;
 using condroid::test::FailsWith;
@@ -40,6 +41,7 @@ using condroid::test::make_dir;
 using condroid::test::make_file;
 using condroid::test::must;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::runtime;
 using condroid::test::Surroundings;
 using condroid::test::TempDir;
@@ -47,9 +49,6 @@ using condroid::test::TempRoot;
 using namespace condroid::literals;
 
 namespace {
-
-bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
-bool alone() { return !facts().privileged() && facts().subuids.empty(); }
 
 /// What a case has to work with.
 struct World {

@@ -33,6 +33,7 @@ using condroid::test::attempt;
 using condroid::test::entries_of;
 using condroid::test::facts;
 using condroid::test::FailsWith;
+using condroid::test::hierarchy_of;
 using condroid::test::launch;
 using condroid::test::launch_and_wait;
 using condroid::test::own_cgroups;
@@ -50,11 +51,6 @@ namespace {
 
 bool may_make_cgroups() { return std::ranges::any_of(facts().cgroups, &CgroupHierarchy::writable); }
 
-const CgroupHierarchy* hierarchy_of(std::string_view controller) {
-  for (const CgroupHierarchy& h : facts().cgroups)
-    if (std::ranges::find(h.controllers, controller) != h.controllers.end()) return &h;
-  return nullptr;
-}
 const CgroupHierarchy* v2() {
   for (const CgroupHierarchy& h : facts().cgroups)
     if (h.v2) return &h;

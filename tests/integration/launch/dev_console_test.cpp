@@ -40,6 +40,7 @@ using condroid::test::make_file;
 using condroid::test::mounts_of;
 using condroid::test::must;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::read_all;
 using condroid::test::read_file;
 using condroid::test::read_until;
@@ -52,8 +53,6 @@ using condroid::test::write_to;
 using namespace condroid::literals;
 
 namespace {
-
-bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
 
 /// What was said on the console, without the carriage returns that a terminal adds.
 std::string plain(std::string text) {

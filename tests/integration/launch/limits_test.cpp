@@ -23,6 +23,7 @@ using condroid::test::attempt;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::failure_of;
+using condroid::test::hierarchy_of;
 using condroid::test::launch;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
@@ -37,11 +38,6 @@ namespace {
 
 bool may_make_cgroups() { return std::ranges::any_of(facts().cgroups, &CgroupHierarchy::writable); }
 
-const CgroupHierarchy* hierarchy_of(std::string_view controller) {
-  for (const CgroupHierarchy& h : facts().cgroups)
-    if (std::ranges::find(h.controllers, controller) != h.controllers.end()) return &h;
-  return nullptr;
-}
 bool on_v2(std::string_view controller) {
   const CgroupHierarchy* h = hierarchy_of(controller);
   return h != nullptr && h->v2;

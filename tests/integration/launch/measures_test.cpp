@@ -34,6 +34,7 @@ using condroid::WatchOptions;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::failure_of;
+using condroid::test::hierarchy_of;
 using condroid::test::launch;
 using condroid::test::need;
 using condroid::test::own_cgroups;
@@ -58,12 +59,6 @@ const CgroupHierarchy* v2() {
     if (h.v2 && h.writable) return &h;
   return nullptr;
 }
-const CgroupHierarchy* hierarchy_of(std::string_view controller) {
-  for (const CgroupHierarchy& h : facts().cgroups)
-    if (std::ranges::find(h.controllers, controller) != h.controllers.end()) return &h;
-  return nullptr;
-}
-
 /// The container's own cgroup in a hierarchy.
 CgroupDir cgroup_of(const Container& box, const CgroupHierarchy& h) {
   std::istringstream lines(read_file(fmt::format("/proc/{}/cgroup", box.pid().value)));

@@ -55,6 +55,7 @@ using condroid::test::mounts_now;
 using condroid::test::mounts_of;
 using condroid::test::must;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::read_file;
 using condroid::test::Report;
 using condroid::test::run;
@@ -102,8 +103,6 @@ Words flags_at(const Report& report, std::string_view target) {
   words.erase("idmapped");
   return words;
 }
-
-bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
 
 std::vector<std::string> entries(const Report& report) {
   std::vector<std::string> list = report.all("entry");

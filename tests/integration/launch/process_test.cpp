@@ -26,6 +26,7 @@ using condroid::Signal;
 using condroid::Spec;
 using condroid::Step;
 using condroid::Uid;
+using condroid::test::alone;
 using condroid::test::attempt;
 using condroid::test::facts;
 using condroid::test::FailsWith;
@@ -35,6 +36,7 @@ using condroid::test::make_dir;
 using condroid::test::make_file;
 using condroid::test::must;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::read_file;
 using condroid::test::Report;
 using condroid::test::run;
@@ -42,10 +44,6 @@ using condroid::test::TempRoot;
 using namespace condroid::literals;
 
 namespace {
-
-bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
-/// One user and one group is all that this user can map.
-bool alone() { return !facts().privileged() && facts().subuids.empty(); }
 
 std::string hex(CapabilitySet set) { return fmt::format("{:016x}", set.bits()); }
 constexpr const char* no_capabilities = "0000000000000000";

@@ -60,6 +60,7 @@ using condroid::test::must;
 using condroid::test::need;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::read_all;
 using condroid::test::read_file;
 using condroid::test::read_until;
@@ -72,8 +73,6 @@ using namespace condroid::literals;
 using namespace std::chrono_literals;
 
 namespace {
-
-bool privileged() { return facts().privileged() && facts().initial_user_namespace; }
 
 bool readable(condroid::FdView fd, int milliseconds) {
   pollfd waiter{fd.get(), POLLIN, 0};

@@ -1,4 +1,5 @@
-// Containers that can be frozen by each means that this machine has: v2, and the freezer of v1.
+// What tests of a container's life have in common; containers that can be frozen by each means that
+// this machine has: v2, and the freezer of v1.
 #pragma once
 
 #include <sys/stat.h>
@@ -52,6 +53,12 @@ inline Container launch_with(std::string_view freezer, Spec spec) {
   return std::move(*box);
 }
 
+/// It may call reboot(2).
+inline Spec may_reboot(Spec spec) {
+  spec.security.capabilities = CapabilitySet::small().add(Capability::sys_boot);
+  spec.security.allow |= Allow::capabilities;
+  return spec;
+}
 inline Spec with_pipe(Spec spec) {
   spec.process.stdio = {Stream::null, Stream::pipe, Stream::null};
   return spec;

@@ -13,8 +13,6 @@
 #include "freezers.hpp"
 
 using condroid::Bind;
-using condroid::Capability;
-using condroid::CapabilitySet;
 using condroid::Container;
 using condroid::Errc;
 using condroid::Exit;
@@ -30,8 +28,10 @@ using condroid::Stdio;
 using condroid::Step;
 using condroid::Stream;
 using condroid::test::launch;
+using condroid::test::may_reboot;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
+using condroid::test::privileged;
 using condroid::test::read_file;
 using condroid::test::read_until;
 using condroid::test::Surroundings;
@@ -43,8 +43,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-
-bool privileged() { return ::geteuid() == 0 && condroid::test::facts().initial_user_namespace; }
 
 /// A root, a directory that outlives lives, and the payload that asks for `count` of them.
 struct World {
@@ -58,11 +56,9 @@ struct World {
     s.mounts = {Bind{.source = notes.host(),
                      .target = GuestPath("/mnt"),
                      .flags = condroid::MountFlag::nosuid | condroid::MountFlag::nodev}};
-    s.security.capabilities = CapabilitySet::small().add(Capability::sys_boot);
-    s.security.allow |= condroid::Allow::capabilities;
     s.lifecycle.restart = Restart::on_reboot;
     s.lifecycle.restart_limit = 0;
-    return s;
+    return may_reboot(std::move(s));
   }
   [[nodiscard]] std::vector<std::string> lives() const {
     std::vector<std::string> list;
@@ -261,9 +257,7 @@ TEST_CASE("a limit ends a boot loop", "[lifecycle][.root][.userns]") {
 TEST_CASE("a policy says which ends are the last", "[lifecycle][.root][.userns]") {
   const TempRoot root;
   const auto restarts = [&](Restart policy, std::vector<std::string> argv) {
-    Spec spec = payload(root, std::move(argv));
-    spec.security.capabilities = CapabilitySet::small().add(Capability::sys_boot);
-    spec.security.allow |= condroid::Allow::capabilities;
+    Spec spec = may_reboot(payload(root, std::move(argv)));
     spec.lifecycle = {.restart = policy, .restart_limit = 2};
     return condroid::test::launch_and_wait(spec).restarts;
   };

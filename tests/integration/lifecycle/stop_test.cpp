@@ -31,6 +31,7 @@ using condroid::test::failure_of;
 using condroid::test::is_alive;
 using condroid::test::launch;
 using condroid::test::launch_and_wait;
+using condroid::test::may_reboot;
 using condroid::test::members;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
@@ -44,12 +45,6 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 namespace {
-
-Spec may_reboot(Spec spec) {
-  spec.security.capabilities = CapabilitySet::small().add(Capability::sys_boot);
-  spec.security.allow |= condroid::Allow::capabilities;
-  return spec;
-}
 
 /// A file system whose server answers to nothing but its mount: who asks for a file waits, and
 /// nothing wakes him, until answer().
@@ -103,12 +98,6 @@ class Unanswering {
   bool good_ = false;
   std::uint64_t unique_ = 0;
 };
-
-/// How much slower than a real machine this one is: an emulated one is told so.
-int slow() {
-  const char* text = std::getenv("CONDROID_SLOW");
-  return text != nullptr ? std::max(1, std::atoi(text)) : 1;
-}
 
 char state_of(pid_t pid) {
   const std::string stat = condroid::test::read_file(fmt::format("/proc/{}/stat", pid));
@@ -178,7 +167,7 @@ TEST_CASE("a container that ignores everything, holds terminals and forks is gon
     REQUIRE(exit);
     CHECK(exit->signal == Signal{SIGKILL});
     CHECK(took >= patience);
-    CHECK(took < patience + 100ms * slow());
+    CHECK(took < patience + 100ms * condroid::test::slow());
     CHECK(members().empty());
     CHECK(own_cgroups().empty());
   }
