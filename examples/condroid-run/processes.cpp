@@ -12,11 +12,11 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <sstream>
 #include <string>
+#include <utility>
 
 using Clock = std::chrono::steady_clock;
 
@@ -32,8 +32,7 @@ struct Process {
 
 /// proc(5), stat. The name in it may contain anything.
 std::optional<Process> look_at(pid_t pid) {
-  std::ifstream file(fmt::format("/proc/{}/stat", pid));
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  const std::string text = proc_file(pid, "stat");
   std::istringstream fields(text.substr(std::min(text.rfind(')') + 1, text.size())));
   Process p;
   fields >> p.state >> p.parent;
@@ -68,6 +67,15 @@ void send(pid_t pid, unsigned long long start, int signal) {
 }
 
 }  // namespace
+
+std::string proc_file(pid_t pid, const char* name) {
+  std::ifstream file(fmt::format("/proc/{}/{}", pid, name), std::ios::binary);
+  // Where reading fails, as it does once the process has ended, a stream buffer throws. This does
+  // not.
+  std::ostringstream text;
+  text << file.rdbuf();
+  return std::move(text).str();
+}
 
 bool Sleep::knows(const Sleeper& process) const {
   return std::any_of(sleepers_.begin(), sleepers_.end(), [&](const Sleeper& s) {

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <string>
 #include <vector>
 
 /// Puts everything in a container to sleep, and wakes it. Whatever is there is found as a
@@ -32,6 +33,9 @@ class Sleep {
 
 /// The command below a container's small init: its process 2; 0 if there is none any more.
 [[nodiscard]] pid_t command_below(pid_t init);
+
+/// A file of a process, as far as it can be read; empty when that has ended.
+[[nodiscard]] std::string proc_file(pid_t pid, const char* name);
 
 /// A process and all that descend from it, as /proc shows them now.
 [[nodiscard]] std::vector<pid_t> tree_below(pid_t first);

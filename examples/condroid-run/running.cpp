@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <fstream>
-#include <iterator>
 #include <optional>
 
 #include "options.hpp"
@@ -68,8 +67,7 @@ std::uint64_t memory(const Registered& box) {
 
 /// Its first process's, in one line, without what a terminal would take for more than text.
 std::string command(const Registered& box) {
-  std::ifstream file(fmt::format("/proc/{}/cmdline", box.pid.value), std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(file), {}};
+  std::string text = proc_file(box.pid.value, "cmdline");
   while (!text.empty() && text.back() == '\0') text.pop_back();
   for (char& c : text) {
     const auto byte = static_cast<unsigned char>(c);

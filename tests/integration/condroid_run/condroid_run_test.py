@@ -631,6 +631,18 @@ class Signals(Case):
                 self.until_all_speak(process)
                 self.end_of(process)
 
+    def test_processes_may_end_while_they_are_looked_at(self):
+        # As the kernel says it of one that ended between open(2) and read(2); process 1 stands for it.
+        process = self.clean(subprocess.Popen(
+            ["strace", "-D", "-qq", "-o", "/dev/null", "-P", "/proc/1/stat", "-e", "trace=read", "-e", "inject=read:error=ESRCH",
+             RUN, "--", "sh", "-c", "echo ready; while :; do sleep 0.01; done"], stdout=subprocess.PIPE))
+        process.stdout.readline()
+        process.send_signal(signal.SIGTSTP)
+        status = os.waitpid(process.pid, os.WUNTRACED)[1]
+        self.assertTrue(os.WIFSTOPPED(status), f"it ended with wait status {status:#x} instead of stopping")
+        process.send_signal(signal.SIGCONT)
+        self.end_of(process)
+
     def test_stopping_during_the_launch_is_not_lost(self):
         for init in [[], ["--init"]]:
             with self.subTest(init=init):
