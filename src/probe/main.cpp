@@ -11,21 +11,7 @@
 #include "probe/network.hpp"
 #include "probe/processes.hpp"
 #include "probe/try.hpp"
-
-// The compiler calls these by itself.
-extern "C" {
-void* memcpy(void* to, const void* from, size_t n) {
-  auto* t = static_cast<char*>(to);
-  const auto* f = static_cast<const char*>(from);
-  for (size_t i = 0; i < n; ++i) t[i] = f[i];
-  return to;
-}
-void* memset(void* to, int c, size_t n) {
-  auto* t = static_cast<char*>(to);
-  for (size_t i = 0; i < n; ++i) t[i] = static_cast<char>(c);
-  return to;
-}
-}
+#include "program/start.hpp"
 
 namespace condroid::probe {
 namespace {
@@ -234,28 +220,8 @@ int start(int argc, char** argv) {
 
 }  // namespace
 
-extern "C" [[noreturn]] __attribute__((used)) void probe_main(long* stack) {
+extern "C" [[noreturn]] __attribute__((used)) void program_main(long* stack) {
   leave(start(static_cast<int>(stack[0]), reinterpret_cast<char**>(stack + 1)));
 }
 
 }  // namespace condroid::probe
-
-#if defined(__x86_64__)
-asm(".globl _start\n"
-    ".type _start,@function\n"
-    "_start:\n"
-    "  xor %ebp, %ebp\n"
-    "  mov %rsp, %rdi\n"
-    "  and $-16, %rsp\n"
-    "  call probe_main\n"
-    "  hlt\n");
-#elif defined(__aarch64__)
-asm(".globl _start\n"
-    ".type _start,%function\n"
-    "_start:\n"
-    "  mov x29, xzr\n"
-    "  mov x30, xzr\n"
-    "  mov x0, sp\n"
-    "  bl probe_main\n"
-    "  brk #0\n");
-#endif

@@ -5,21 +5,8 @@
 //
 // argv: [1] name of the state file, [2] state directory, [3] "1": it is removed when it is empty.
 // Descriptors: 3 control socket, 4 pidfd of the host.
+#include "program/start.hpp"
 #include "zygote/zygote.hpp"
-
-extern "C" {
-void* memcpy(void* to, const void* from, size_t n) {
-  auto* t = static_cast<unsigned char*>(to);
-  const auto* f = static_cast<const unsigned char*>(from);
-  for (size_t i = 0; i < n; ++i) t[i] = f[i];
-  return to;
-}
-void* memset(void* to, int c, size_t n) {
-  auto* t = static_cast<unsigned char*>(to);
-  for (size_t i = 0; i < n; ++i) t[i] = static_cast<unsigned char>(c);
-  return to;
-}
-}
 
 namespace condroid::zygote {
 
@@ -340,7 +327,7 @@ void serve() {
 }  // namespace
 }  // namespace condroid::zygote
 
-extern "C" [[noreturn]] __attribute__((used)) void zygote_main(long* stack) {
+extern "C" [[noreturn]] __attribute__((used)) void program_main(long* stack) {
   using namespace condroid::zygote;
   const long argc = stack[0];
   if (argc < 4) leave(2);
@@ -348,23 +335,3 @@ extern "C" [[noreturn]] __attribute__((used)) void zygote_main(long* stack) {
   serve();
   leave(0);
 }
-
-#if defined(__x86_64__)
-asm(".globl _start\n"
-    ".type _start,@function\n"
-    "_start:\n"
-    "  xor %ebp, %ebp\n"
-    "  mov %rsp, %rdi\n"
-    "  and $-16, %rsp\n"
-    "  call zygote_main\n"
-    "  hlt\n");
-#elif defined(__aarch64__)
-asm(".globl _start\n"
-    ".type _start,%function\n"
-    "_start:\n"
-    "  mov x29, xzr\n"
-    "  mov x30, xzr\n"
-    "  mov x0, sp\n"
-    "  bl zygote_main\n"
-    "  brk #0\n");
-#endif
