@@ -18,6 +18,8 @@
 #include "condroid/runtime.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "sys/kernel_files.hpp"
+#include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
@@ -25,42 +27,21 @@ inline namespace v0 {
 namespace detail {
 namespace {
 
-/// More than a process has by itself; one can make it endless, prctl(2), PR_SET_MM_MAP.
-constexpr std::size_t largest_file = std::size_t{1} << 20U;
-
 /// A file of procfs whole.
 Result<std::string> read_proc(Pid pid, const char* name) {
   const std::string path = fmt::format("/proc/{}/{}", pid.value, name);
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  // ENOENT: the whole directory is gone with the process.
-  if (!file.valid())
-    return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor, fmt::format("'{}'", path));
   std::string text;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t n = ::read(file.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
-    if (n == 0) return text;
-    text.append(buffer, static_cast<std::size_t>(n));
-    if (text.size() > largest_file)
-      return fail(E2BIG, Step::open_descriptor, fmt::format("'{}'", path));
-  }
+  const int e = read_file_at(AT_FDCWD, path.c_str(), text);
+  // ENOENT: the whole directory is gone with the process.
+  if (e != 0)
+    return fail(e == ENOENT ? ESRCH : e, Step::open_descriptor, fmt::format("'{}'", path));
+  return text;
 }
-
-struct NamespaceName {
-  Namespace kind;
-  const char* file;
-};
-constexpr NamespaceName namespace_names[] = {
-    {Namespace::mount, "mnt"},     {Namespace::pid, "pid"},  {Namespace::uts, "uts"},
-    {Namespace::ipc, "ipc"},       {Namespace::net, "net"},  {Namespace::user, "user"},
-    {Namespace::cgroup, "cgroup"}, {Namespace::time, "time"}};
 
 /// Those in which the process and this program are apart.
 Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
   Flags<Namespace> out = {};
-  for (const auto& [kind, file] : namespace_names) {
+  for (const auto& [kind, file] : namespace_files) {
     struct stat ours {
     }, theirs{};
     if (::stat(fmt::format("/proc/self/ns/{}", file).c_str(), &ours) < 0) continue;
@@ -188,12 +169,8 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFact
 }  // namespace detail
 
 Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions options) const {
-  if (!core_)
-    return fail(ESRCH, Step::join_namespace, "the container of a handle that was moved from");
-  if (auto ok = core_->check_owner(); !ok) return fail(ok);
+  if (auto ok = detail::check_alive(core_.get()); !ok) return fail(ok);
   const auto& c = *core_;
-  if (c.exit || detail::wait_for_fd(c.pidfd.get(), POLLIN, 0) > 0)
-    return fail(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", c.name));
   auto facts = c.runtime->get_facts();
   if (!facts) return fail(facts);
   // Its own: the handle may be gone, or on to another life, when the launch comes to it.

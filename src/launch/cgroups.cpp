@@ -16,6 +16,7 @@
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
@@ -81,13 +82,9 @@ namespace {
 /// Words of /proc/PID/stat after the name, from the state on; nothing when there is no such
 /// process.
 std::string stat_of(int pid) {
-  const Fd file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  char text[1024];
-  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
-  const std::string_view all(text, n > 0 ? static_cast<std::size_t>(n) : 0);
+  const std::string all = small_file(fmt::format("/proc/{}/stat", pid));
   const std::size_t end = all.rfind(')');
-  return end == std::string_view::npos ? std::string()
-                                       : std::string(all.substr(std::min(end + 2, all.size())));
+  return end == std::string::npos ? std::string() : all.substr(std::min(end + 2, all.size()));
 }
 
 bool ended(int pid) {
@@ -103,13 +100,10 @@ bool dying(int pid) {
   // linux/sched.h.
   if (std::sscanf(stat.c_str(), "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & 4U) != 0)
     return true;
-  const Fd file(::open(fmt::format("/proc/{}/status", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  char text[4096];
-  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text - 1) : -1;
-  text[std::max<ssize_t>(n, 0)] = 0;
+  const std::string text = small_file(fmt::format("/proc/{}/status", pid));
   for (const char* key : {"\nSigPnd:", "\nShdPnd:"}) {
     unsigned long long set = 0;
-    if (const char* at = std::strstr(text, key);
+    if (const char* at = std::strstr(text.c_str(), key);
         at != nullptr && std::sscanf(at + 8, "%llx", &set) == 1)
       pending |= static_cast<unsigned>(set >> (SIGKILL - 1)) & 1U;
   }

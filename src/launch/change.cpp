@@ -24,23 +24,20 @@
 namespace condroid {
 inline namespace v0 {
 namespace detail {
+
+Result<void> check_alive(const ContainerCore* core) {
+  if (core == nullptr) return moved_away(Step::join_namespace);
+  if (auto ok = core->check_owner(); !ok) return ok;
+  if (core->exit || wait_for_fd(core->pidfd.get(), POLLIN, 0) > 0)
+    return fail(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", core->name));
+  return {};
+}
+
 namespace {
 
 constexpr op::Slot root_slot{3};
 constexpr op::Slot passed_slot{4};
 constexpr op::Slot dir_slot{5};
-
-Error ended(const ContainerCore& c) {
-  return sys_error(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", c.name));
-}
-
-Result<void> check_alive(const ContainerCore* c) {
-  if (c == nullptr)
-    return fail(ESRCH, Step::join_namespace, "the container of a handle that was moved from");
-  if (auto ok = c->check_owner(); !ok) return ok;
-  if (c->exit || wait_for_fd(c->pidfd.get(), POLLIN, 0) > 0) return fail(ended(*c));
-  return {};
-}
 
 /// Such a process, and what it sent up.
 Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
@@ -184,7 +181,7 @@ Result<void> Container::remove_device(const std::string& name) const {
 }
 
 Result<void> Container::resize(const WindowSize& size, unsigned tty) const {
-  if (!core_) return fail(ESRCH, Step::resize_terminal, "a handle that was moved from");
+  if (!core_) return detail::moved_away(Step::resize_terminal);
   const std::string what = tty == 0 ? fmt::format("console of '{}'", core_->name)
                                     : fmt::format("tty{} of '{}'", tty, core_->name);
   const bool there = tty == 0 ? core_->console.fd.valid() : tty <= core_->ttys.size();

@@ -50,6 +50,10 @@ struct Kept;
   return fail(ESRCH, step, "the container of a handle that was moved from");
 }
 
+class ContainerCore;
+/// ESRCH when there is no container any more that something could be done in.
+[[nodiscard]] Result<void> check_alive(const ContainerCore* core);
+
 class ContainerCore {
  public:
   using Clock = std::chrono::steady_clock;

@@ -15,6 +15,7 @@
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
@@ -439,10 +440,8 @@ bool LaunchEngine::look_again() {
                  (pid > 1 && ::kill(pid, 0) < 0 && errno == ESRCH);
     if (!ended && pid > 1 && state == program::ChildState::exec && !plan().init) {
       // exec gives a process another name; procfs tells it to everybody.
-      char name[32] = {};
-      const Fd file(::open(fmt::format("/proc/{}/comm", pid).c_str(), O_RDONLY | O_CLOEXEC));
-      ended = file.valid() && ::read(file.get(), name, sizeof name - 1) > 0 &&
-              std::strcmp(name, "condroid-zygote\n") != 0;
+      const std::string name = small_file(fmt::format("/proc/{}/comm", pid));
+      ended = !name.empty() && name != "condroid-zygote\n";
     }
     if (ended) {
       on_closed();

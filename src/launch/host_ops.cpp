@@ -20,47 +20,18 @@
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
+#include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
 
 namespace {
 
-Result<void> write_text(int dir, const std::string& name, std::string_view text, Step step,
-                        const std::string& subject) {
-  const Fd fd(::openat(dir, name.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd.valid()) return fail(errno, step, subject);
-  const ssize_t n = ::write(fd.get(), text.data(), text.size());
-  if (n != static_cast<ssize_t>(text.size())) return fail(n < 0 ? errno : EIO, step, subject);
-  return {};
-}
-
 std::string map_text(const std::vector<IdRange>& ranges) {
   std::string text;
   for (const auto& r : ranges) text += fmt::format("{} {} {}\n", r.inside, r.outside, r.count);
   return text;
-}
-
-const char* ns_name(Namespace n) {
-  switch (n) {
-    case Namespace::mount:
-      return "mnt";
-    case Namespace::pid:
-      return "pid";
-    case Namespace::uts:
-      return "uts";
-    case Namespace::ipc:
-      return "ipc";
-    case Namespace::net:
-      return "net";
-    case Namespace::user:
-      return "user";
-    case Namespace::cgroup:
-      return "cgroup";
-    case Namespace::time:
-      return "time";
-  }
-  return "mnt";
 }
 
 }  // namespace
@@ -222,18 +193,8 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     return fail(std::move(e));
   }
   if (!h.v2 && has("cpuset")) {
-    // A v1 cpuset starts without processors and memory nodes, and nothing may enter it.
-    for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
-      char text[4096];
-      const Fd from(::openat(*runtime_dir, fmt::format("{}", file).c_str(), O_RDONLY | O_CLOEXEC));
-      const ssize_t n = from.valid() ? ::read(from.get(), text, sizeof text) : -1;
-      if (n < 0)
-        return fail(errno, Step::create_cgroup, fmt::format("'{}' above '{}'", file, path));
-      if (auto ok = write_text(dir.get(), file, {text, static_cast<std::size_t>(n)},
-                               Step::create_cgroup, fmt::format("'{}/{}'", path, file));
-          !ok)
-        return ok;
-    }
+    if (const int e = inherit_cpuset(*runtime_dir, dir.get()); e != 0)
+      return fail(e, Step::create_cgroup, fmt::format("cpuset of '{}'", path));
   }
   if (o.delegated) {
     // Not the limits: those stay the host's.
@@ -265,24 +226,6 @@ Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
   return write_limit(*dir, o, unique_name_, left_out_);
 }
 
-namespace {
-
-/// Stands still, or is about to.
-bool is_frozen(int dir, bool v2) {
-  const auto says = [dir](const char* name, std::string_view word) {
-    const Fd file(::openat(dir, name, O_RDONLY | O_CLOEXEC));
-    char text[128];
-    const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
-    return n > 0 &&
-           std::string_view(text, static_cast<std::size_t>(n)).find(word) != std::string_view::npos;
-  };
-  // On v2 one says what was asked of it, the other what comes of one above.
-  return v2 ? says("cgroup.freeze", "1") || says("cgroup.events", "frozen 1")
-            : says("freezer.state", "FR");
-}
-
-}  // namespace
-
 Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   Fd dir(::open(o.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}'", o.path));
@@ -295,9 +238,8 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   // takes none itself.
   bool below = o.below;
   if (o.v2 && !below) {
-    char text[256];
-    const Fd on(::openat(dir.get(), "cgroup.subtree_control", O_RDONLY | O_CLOEXEC));
-    below = on.valid() && ::read(on.get(), text, sizeof text) > 1;
+    std::string on;
+    below = read_file_at(dir.get(), "cgroup.subtree_control", on) == 0 && on.size() > 1;
   }
   if (below) {
     // Named as the zygote knows us, below the container's: it removes what it finds there.
@@ -403,7 +345,7 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
     case op::OpenDescriptor::ns_of_pid:
     case op::OpenDescriptor::ns_of_path: {
       const std::string path = o.kind == op::OpenDescriptor::ns_of_pid
-                                   ? fmt::format("/proc/{}/ns/{}", o.number, ns_name(o.ns))
+                                   ? fmt::format("/proc/{}/ns/{}", o.number, file_of(o.ns))
                                    : o.path;
       Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
       if (!fd.valid())
@@ -411,7 +353,7 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       auto checked = NamespaceFd::from(std::move(fd), o.ns);
       if (!checked)
         return fail(EINVAL, Step::open_descriptor,
-                    fmt::format("'{}' is no {} namespace", path, ns_name(o.ns)));
+                    fmt::format("'{}' is no {} namespace", path, file_of(o.ns)));
       fd = checked->release();
       if (o.before_clone) {
         made_.joins.push_back(fd.get());
@@ -477,20 +419,15 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
   if (o.how == op::WriteIdMap::direct) {
     const Fd dir(::open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (!dir.valid()) return fail(errno, Step::write_id_map, fmt::format("'{}'", proc));
-    const std::string uids = map_text(o.uids), gids = map_text(o.gids);
-    if (auto ok = write_text(dir.get(), "uid_map", uids, Step::write_id_map,
-                             describe(Op(o)) + ": uid_map");
-        !ok)
-      return fail(ok);
+    const auto write = [&](const char* file, std::string_view text) -> Result<void> {
+      if (const int e = write_file_at(dir.get(), file, text); e != 0)
+        return fail(e, Step::write_id_map, fmt::format("{}: {}", describe(Op(o)), file));
+      return {};
+    };
+    if (auto ok = write("uid_map", map_text(o.uids)); !ok) return fail(ok);
     if (o.deny_setgroups)
-      if (auto ok = write_text(dir.get(), "setgroups", "deny", Step::write_id_map,
-                               describe(Op(o)) + ": setgroups");
-          !ok)
-        return fail(ok);
-    if (auto ok = write_text(dir.get(), "gid_map", gids, Step::write_id_map,
-                             describe(Op(o)) + ": gid_map");
-        !ok)
-      return fail(ok);
+      if (auto ok = write("setgroups", "deny"); !ok) return fail(ok);
+    if (auto ok = write("gid_map", map_text(o.gids)); !ok) return fail(ok);
     return true;
   }
   // newuidmap, then newgidmap; each a throwaway process of the zygote.

@@ -19,6 +19,7 @@
 #include "launch/zygote.hpp"
 #include "plan/limits.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -38,7 +39,7 @@ std::pair<unsigned, unsigned> whole_disk(unsigned major, unsigned minor) {
   std::string text;
   const Fd above(::open((dir + "/..").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   unsigned a = 0, b = 0;
-  if (above && read_cgroup_file(above.get(), "dev", text) == 0 &&
+  if (above && read_file_at(above.get(), "dev", text) == 0 &&
       std::sscanf(text.c_str(), "%u:%u", &a, &b) == 2)
     return {a, b};
   return {major, minor};
@@ -95,7 +96,7 @@ Result<Exact> exactly(int dir, const op::WriteCgroup& o) {
 
 Result<void> write_exactly(int dir, const op::WriteCgroup& o, const Exact& x,
                            const std::string& cgroup, std::vector<LeftOut>& left_out) {
-  const int e = write_cgroup_file(dir, x.file.c_str(), x.value);
+  const int e = write_file_at(dir, x.file.c_str(), x.value);
   if (e == 0) return {};
   auto failed = refused(e, o, x.file, x.value, cgroup);
   if (!o.optional || !cannot_be_had(e)) return failed;
@@ -139,7 +140,7 @@ namespace {
 /// What brings back what is in a file now; nothing when there is nothing to be had.
 std::optional<std::string> old_value(int dir, const Exact& x) {
   std::string text;
-  if (read_cgroup_file(dir, x.file.c_str(), text) != 0) return {};
+  if (read_file_at(dir, x.file.c_str(), text) != 0) return {};
   if (x.device.empty()) {
     // A weight is there with those of devices below it, and written without its word.
     constexpr std::string_view word = "default ";
@@ -163,7 +164,7 @@ std::optional<std::string> old_value(int dir, const Exact& x) {
 std::optional<std::uint64_t> v1_most(int dir, const char* file) {
   constexpr std::uint64_t about_all = std::uint64_t{1} << 62U;
   std::string text;
-  if (read_cgroup_file(dir, file, text) != 0) return {};
+  if (read_file_at(dir, file, text) != 0) return {};
   const std::uint64_t n = std::strtoull(text.c_str(), nullptr, 10);
   return n >= about_all ? std::nullopt : std::optional(n);
 }
@@ -187,7 +188,7 @@ class Changes {
   void take_back(Error& error) {
     for (; !done_.empty(); done_.pop_back()) {
       const auto& [dir, x, before] = done_.back();
-      const int e = before ? write_cgroup_file(dir, x.file.c_str(), *before) : EIO;
+      const int e = before ? write_file_at(dir, x.file.c_str(), *before) : EIO;
       if (e != 0)
         error.also.push_back(
             fmt::format("'{}' of cgroup '{}' stays at '{}'", x.file, cgroup_, x.value));
@@ -277,8 +278,7 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
 }  // namespace detail
 
 Result<LimitsReport> Container::set_limits(const Resources& limits) {
-  if (!core_)
-    return fail(ESRCH, Step::write_cgroup, "the container of a handle that was moved from");
+  if (!core_) return detail::moved_away(Step::write_cgroup);
   return detail::change_limits(*core_, limits);
 }
 

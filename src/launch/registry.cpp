@@ -19,7 +19,9 @@
 #include <tuple>
 
 #include "launch/state_file.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/mountinfo.hpp"
+#include "sys/stance.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -30,20 +32,6 @@ using namespace detail;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
-
-std::string small_file(const std::string& path) {
-  std::string text;
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 4096> block;
-  constexpr std::size_t most = 1U << 20U;
-  while (fd.valid() && text.size() < most) {
-    const ssize_t n = ::read(fd.get(), block.data(), block.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) break;
-    text.append(block.data(), static_cast<std::size_t>(n));
-  }
-  return text;
-}
 
 /// What /proc says of a process; proc_pid_stat(5).
 struct ProcessLook {
@@ -116,8 +104,7 @@ bool is_frozen(const Machine& machine, int pid) {
     if (!h.v2 && !contains(h.controllers, "freezer")) continue;
     auto dir = CgroupDir::open(h, h.own_path);
     if (!dir) continue;
-    auto text = dir->read(h.v2 ? "cgroup.events" : "freezer.state");
-    if (text && text->find(h.v2 ? "frozen 1" : "FROZEN") != text->npos) return true;
+    if (auto still = dir->frozen(); still && *still) return true;
   }
   return false;
 }
@@ -225,25 +212,6 @@ Result<Found> find_one(std::string_view what, const std::string& state_dir) {
               "name one of them by its id or its process");
 }
 
-/// Whether a signal does nothing to this process: a process 1 gets none that it has no handler for.
-/// One that waits for signals in rt_sigtimedwait(2), as condroid's small init does, takes it there;
-/// 177 and 421 are that call's numbers of 32 bits.
-bool is_deaf(int pid, int signal) {
-  const long call =
-      std::strtol(small_file(fmt::format("/proc/{}/syscall", pid)).c_str(), nullptr, 10);
-  if (call == SYS_rt_sigtimedwait || call == 177 || call == 421) return false;
-  std::istringstream status(small_file(fmt::format("/proc/{}/status", pid)));
-  bool first = false, heard = false;
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("NSpid:"))
-      first = line.ends_with("\t1") && line.find('\t') != line.rfind('\t');
-    for (const char* key : {"SigBlk:", "SigIgn:", "SigCgt:"})
-      if (line.starts_with(key))
-        heard |= ((std::strtoull(line.c_str() + 7, nullptr, 16) >> (signal - 1)) & 1U) != 0;
-  }
-  return first && !heard;
-}
-
 /// Whether the process is in this cgroup or below.
 bool is_inside(const Machine& machine, int pid, const RegisteredCgroup& cgroup) {
   for (const auto& h :
@@ -331,10 +299,9 @@ Result<void> OpenContainer::kill() const {
 }
 
 Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
-  const bool sensible = polite.value > 0 && polite.value < 65 && polite.value != SIGKILL;
-  const bool deaf = sensible && is_deaf(entry_.pid.value, polite.value);
+  const Stance before = stance_on(entry_.pid.value, polite.value);
   if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
-  if (!deaf || !is_deaf(entry_.pid.value, polite.value)) {
+  if (!before.deaf || stance_on(entry_.pid.value, polite.value) != before) {
     auto ended = wait_for(std::max(patience, milliseconds{0}));
     if (!ended) return fail(ended);
   }

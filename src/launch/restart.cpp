@@ -18,6 +18,7 @@
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
+#include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
@@ -97,19 +98,12 @@ class Holder {
   }
   /// The namespace of a process that may have ended by then.
   void namespace_of(op::OpenDescriptor& o) {
-    static constexpr std::pair<Namespace, const char*> names[] = {
-        {Namespace::mount, "mnt"}, {Namespace::pid, "pid"},       {Namespace::uts, "uts"},
-        {Namespace::ipc, "ipc"},   {Namespace::net, "net"},       {Namespace::user, "user"},
-        {Namespace::time, "time"}, {Namespace::cgroup, "cgroup"},
-    };
-    for (const auto& [ns, file] : names) {
-      if (ns != o.ns) continue;
-      Fd fd(::open(fmt::format("/proc/{}/ns/{}", o.number, file).c_str(), O_RDONLY | O_CLOEXEC));
-      if (!fd.valid()) return;  // as above
-      o.kind = op::OpenDescriptor::borrowed;
-      o.fd = HostFd{fd.get()};
-      kept_.held.push_back(std::move(fd));
-    }
+    Fd fd(::open(fmt::format("/proc/{}/ns/{}", o.number, file_of(o.ns)).c_str(),
+                 O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) return;  // as above
+    o.kind = op::OpenDescriptor::borrowed;
+    o.fd = HostFd{fd.get()};
+    kept_.held.push_back(std::move(fd));
   }
   [[nodiscard]] bool full() const noexcept { return full_; }
 
@@ -159,15 +153,16 @@ LaunchOptions keeping(LaunchOptions options, const std::shared_ptr<Kept>& kept) 
 }
 
 Result<void> Kept::configured(Pid pid) {
-  const auto open = [&](const char* ns, Fd& to) -> Result<void> {
+  const auto open = [&](Namespace kind, Fd& to) -> Result<void> {
     if (to.valid()) return {};
+    const char* const ns = file_of(kind);
     to = Fd(::open(fmt::format("/proc/{}/ns/{}", pid.value, ns).c_str(), O_RDONLY | O_CLOEXEC));
     if (to.valid()) return {};
     return fail(errno, Step::open_descriptor,
                 fmt::format("{} namespace of process {}, to be kept", ns, pid.value));
   };
-  if (auto ok = open("net", network); !ok) return ok;
-  return has_own(*plan, Namespace::user) ? open("user", users) : Result<void>{};
+  if (auto ok = open(Namespace::net, network); !ok) return ok;
+  return has_own(*plan, Namespace::user) ? open(Namespace::user, users) : Result<void>{};
 }
 
 void Kept::take_terminals(const Plan& made_by, std::vector<Fd>& ptys) {

@@ -1,84 +1,27 @@
 // The ways to end a container: a signal, everything at once, politely.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <cstdio>
-#include <span>
 #include <string>
-#include <string_view>
 
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "sys/stance.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {
 namespace detail {
 
-namespace {
-
-struct Stance {
-  bool deaf = false;
-  std::string where = {};  ///< The system call that its main thread waits in, with its arguments.
-  bool operator==(const Stance&) const = default;
-};
-
-/// Whether the first process of a pid namespace would get this signal at all: one that it neither
-/// handles nor blocks is dropped when it is sent, pid_namespaces(7). False when that cannot be
-/// told. Two looks around the signal that are equal and deaf: it did not handle it in between
-/// either.
-Stance stance_on(Pid pid, int signal) {
-  const auto read = [&](const char* name, std::span<char> text) -> std::string_view {
-    const Fd file(
-        ::open(fmt::format("/proc/{}/{}", pid.value, name).c_str(), O_RDONLY | O_CLOEXEC));
-    const ssize_t n = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
-    return {text.data(), n > 0 ? static_cast<std::size_t>(n) : 0};
-  };
-  char text[4096], call[256];
-  Stance s;
-  const std::string_view before = read("syscall", call);
-  // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked
-  // ones meanwhile: that of 64 bits, of 32 (177, or 421 with its newer time; what they are
-  // otherwise on 64 bits waits for nothing).
-  long number = 0;
-  if (std::sscanf(std::string(before).c_str(), "%ld", &number) != 1 ||
-      number == SYS_rt_sigtimedwait || number == 177 || number == 421)
-    return s;
-  s.where = before;
-  const std::string status = "\n" + std::string(read("status", text));
-  const auto line = [&](std::string_view key) -> std::string {
-    const std::size_t at = status.find(key);
-    if (at == std::string::npos) return {};
-    const std::size_t from = at + key.size();
-    return status.substr(from, status.find('\n', from) - from);
-  };
-  const std::string pids = line("\nNSpid:");
-  const std::size_t last = pids.find_last_of("\t ");
-  if (last == std::string::npos || pids.substr(last + 1) != "1") return s;
-  for (const std::string_view key :
-       {"\nSigCgt:", "\nSigBlk:", "\nSigIgn:", "\nSigPnd:", "\nShdPnd:"}) {
-    unsigned long long set = 0;
-    if (std::sscanf(line(key).c_str(), "%llx", &set) != 1 || ((set >> (signal - 1)) & 1U) != 0)
-      return s;
-  }
-  s.deaf = read("syscall", call) == s.where;
-  return s;
-}
-
-}  // namespace
-
 bool ContainerCore::signal_and_look(int number, int& error) {
-  const bool sensible = number > 0 && number < 65 && number != SIGKILL && number != SIGSTOP;
-  const Stance before = sensible ? stance_on(pid, number) : Stance{};
+  const Stance before = stance_on(pid.value, number);
   error = pidfd_signal(pidfd.get(), number);
   // Unmoved: it did not handle the signal between the two looks either.
-  return before.deaf && error == 0 && stance_on(pid, number) == before;
+  return before.deaf && error == 0 && stance_on(pid.value, number) == before;
 }
 
 Result<void> ContainerCore::send(Signal signal, const char* what) const {

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
@@ -53,10 +54,13 @@ milliseconds left_of(milliseconds limit, Clock::time_point began) {
 /// meanwhile does not count.
 template <class F>
 int for_each_below(int dir, const F& what) {
-  int failed = what(dir);
-  if (failed == ENOENT || failed == ENODEV) return 0;
-  for (const auto& child : detail::child_cgroups(dir))
-    if (const int e = for_each_below(child.second.get(), what); e != 0 && failed == 0) failed = e;
+  int failed = 0;
+  detail::for_each_cgroup(dir, [&](int at) {
+    const int e = what(at);
+    if (e == ENOENT || e == ENODEV) return false;
+    if (failed == 0) failed = e;
+    return true;
+  });
   return failed;
 }
 
@@ -139,15 +143,14 @@ Result<CgroupDir> CgroupDir::create_child(std::string_view name) const {
 Result<std::string> CgroupDir::read(std::string_view file) const {
   std::string text;
   const int e =
-      is_name(file) ? detail::read_cgroup_file(fd_.get(), std::string(file).c_str(), text) : EINVAL;
+      is_name(file) ? detail::read_file_at(fd_.get(), std::string(file).c_str(), text) : EINVAL;
   if (e != 0) return fail(e, Step::open_descriptor, fmt::format("'{}/{}'", path_, file));
   return text;
 }
 
 Result<void> CgroupDir::write(std::string_view file, std::string_view text) const {
-  const int e = is_name(file)
-                    ? detail::write_cgroup_file(fd_.get(), std::string(file).c_str(), text)
-                    : EINVAL;
+  const int e =
+      is_name(file) ? detail::write_file_at(fd_.get(), std::string(file).c_str(), text) : EINVAL;
   if (e != 0) return fail(e, Step::write_cgroup, fmt::format("'{}' to '{}/{}'", text, path_, file));
   return {};
 }
@@ -164,8 +167,7 @@ namespace {
 /// message.
 std::string gives_controllers(int error, int dir) {
   std::string text;
-  if (error != EBUSY || detail::read_cgroup_file(dir, "cgroup.subtree_control", text) != 0)
-    return {};
+  if (error != EBUSY || detail::read_file_at(dir, "cgroup.subtree_control", text) != 0) return {};
   text.resize(text.find_last_not_of('\n') + 1);
   return text.empty() ? text : fmt::format(", which gives controllers to those below ({})", text);
 }
@@ -175,8 +177,7 @@ std::string gives_controllers(int error, int dir) {
 Result<void> CgroupDir::add(Pid process) const {
   if (process.value < 1)
     return fail(EINVAL, Step::enter_cgroup, fmt::format("process {}", process.value));
-  if (const int e =
-          detail::write_cgroup_file(fd_.get(), "cgroup.procs", std::to_string(process.value));
+  if (const int e = detail::write_file_at(fd_.get(), "cgroup.procs", std::to_string(process.value));
       e != 0)
     return fail(e, Step::enter_cgroup,
                 fmt::format("process {} into '{}'{}", process.value, path_,
@@ -185,15 +186,14 @@ Result<void> CgroupDir::add(Pid process) const {
 }
 
 Result<void> CgroupDir::enter() const {
-  if (const int e = detail::write_cgroup_file(fd_.get(), "cgroup.procs", "0"); e != 0)
+  if (const int e = detail::write_file_at(fd_.get(), "cgroup.procs", "0"); e != 0)
     return fail(e, Step::enter_cgroup,
                 fmt::format("'{}'{}", path_, gives_controllers(e, fd_.get())));
   return {};
 }
 
 Result<void> CgroupDir::enter_thread() const {
-  if (const int e = detail::write_cgroup_file(fd_.get(), v2_ ? "cgroup.threads" : "tasks", "0");
-      e != 0)
+  if (const int e = detail::write_file_at(fd_.get(), v2_ ? "cgroup.threads" : "tasks", "0"); e != 0)
     return fail(e, Step::enter_cgroup, fmt::format("this thread into '{}'", path_));
   return {};
 }
@@ -212,7 +212,7 @@ Result<bool> CgroupDir::populated() const {
   if (!fd_) return fail(EBADF, Step::open_descriptor, "no cgroup");
   if (v2_ && !top_) {
     std::string events;
-    const int e = detail::read_cgroup_file(fd_.get(), "cgroup.events", events);
+    const int e = detail::read_file_at(fd_.get(), "cgroup.events", events);
     if (e == ENOENT || e == ENODEV) return false;
     if (e != 0) return fail(e, Step::open_descriptor, fmt::format("'{}/cgroup.events'", path_));
     return is_set(events, "populated");
@@ -236,8 +236,8 @@ Result<void> CgroupDir::change_freezer(bool frozen, milliseconds limit) const {
     return fail(Errc::unsupported, Step::freeze,
                 fmt::format("'{}' is not in the freezer's hierarchy", path_));
   const int e =
-      v2_ ? detail::write_cgroup_file(fd_.get(), "cgroup.freeze", frozen ? "1" : "0")
-          : detail::write_cgroup_file(fd_.get(), "freezer.state", frozen ? "FROZEN" : "THAWED");
+      v2_ ? detail::write_file_at(fd_.get(), "cgroup.freeze", frozen ? "1" : "0")
+          : detail::write_file_at(fd_.get(), "freezer.state", frozen ? "FROZEN" : "THAWED");
   if (e != 0) return fail(e, Step::freeze, fmt::format("'{}'", path_));
   return v2_ ? wait_frozen_v2(frozen, limit) : wait_frozen_v1(frozen, limit);
 }
@@ -264,7 +264,7 @@ Result<void> CgroupDir::wait_frozen_v1(bool frozen, milliseconds limit) const {
   const auto began = Clock::now();
   for (timespec pause{0, 20000};;) {
     std::string state;
-    if (const int e = detail::read_cgroup_file(fd_.get(), "freezer.state", state); e != 0)
+    if (const int e = detail::read_file_at(fd_.get(), "freezer.state", state); e != 0)
       return fail(e, Step::freeze, fmt::format("'{}/freezer.state'", path_));
     if (state == (frozen ? "FROZEN\n" : "THAWED\n")) return {};
     if (left_of(limit, began).count() == 0)
@@ -282,7 +282,7 @@ Result<bool> CgroupDir::frozen() const {
                 fmt::format("'{}' is not in the freezer's hierarchy", path_));
   const char* const file = v2_ ? "cgroup.events" : "freezer.state";
   std::string text;
-  if (const int e = detail::read_cgroup_file(fd_.get(), file, text); e != 0)
+  if (const int e = detail::read_file_at(fd_.get(), file, text); e != 0)
     return fail(e, Step::freeze, fmt::format("'{}/{}'", path_, file));
   return v2_ ? is_set(text, "frozen") : text == "FROZEN\n";
 }
@@ -290,7 +290,7 @@ Result<bool> CgroupDir::frozen() const {
 Result<void> CgroupDir::kill() const {
   if (!fd_) return fail(EBADF, Step::kill, "no cgroup");
   if (v2_) {
-    const int e = detail::write_cgroup_file(fd_.get(), "cgroup.kill", "1");
+    const int e = detail::write_file_at(fd_.get(), "cgroup.kill", "1");
     if (e == 0) return {};
     if (e != ENOENT) return fail(e, Step::kill, fmt::format("'{}'", path_));
   }

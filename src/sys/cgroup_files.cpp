@@ -13,42 +13,18 @@
 #include <csignal>
 #include <utility>
 
+#include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
 
-int write_cgroup_file(int dir, const char* name, std::string_view text) {
-  const Fd fd(::openat(dir, name, O_WRONLY | O_CLOEXEC));
-  if (!fd) return errno;
-  ssize_t n = 0;
-  do {
-    n = ::write(fd.get(), text.data(), text.size());
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return errno;
-  return static_cast<std::size_t>(n) == text.size() ? 0 : EIO;
-}
-
-int read_cgroup_file(int dir, const char* name, std::string& text) {
-  text.clear();
-  const Fd fd(::openat(dir, name, O_RDONLY | O_CLOEXEC));
-  if (!fd) return errno;
-  char buffer[4096];
-  for (;;) {
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return errno;
-    if (n == 0) return 0;
-    text.append(buffer, static_cast<std::size_t>(n));
-  }
-}
-
 int inherit_cpuset(int parent, int dir) {
   for (const char* file : {"cpuset.cpus", "cpuset.mems"}) {
     std::string text;
-    if (const int e = read_cgroup_file(dir, file, text); e != 0) return e;
+    if (const int e = read_file_at(dir, file, text); e != 0) return e;
     if (text.find_first_not_of(" \n") != std::string::npos) continue;
-    if (const int e = read_cgroup_file(parent, file, text); e != 0) return e;
-    if (const int e = write_cgroup_file(dir, file, text); e != 0) return e;
+    if (const int e = read_file_at(parent, file, text); e != 0) return e;
+    if (const int e = write_file_at(dir, file, text); e != 0) return e;
   }
   return 0;
 }
@@ -56,7 +32,7 @@ int inherit_cpuset(int parent, int dir) {
 Result<void> enable_controllers(int dir, const std::string& path,
                                 const std::vector<std::string>& controllers) {
   std::string now;
-  if (const int e = read_cgroup_file(dir, "cgroup.subtree_control", now); e != 0)
+  if (const int e = read_file_at(dir, "cgroup.subtree_control", now); e != 0)
     return fail(e, Step::create_cgroup, fmt::format("controllers of '{}'", path));
   std::replace(now.begin(), now.end(), '\n', ' ');
   bool looked = false;
@@ -71,7 +47,7 @@ Result<void> enable_controllers(int dir, const std::string& path,
         return fail(EBUSY, Step::create_cgroup,
                     fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(EBUSY, dir, ".")));
     }
-    const int e = write_cgroup_file(dir, "cgroup.subtree_control", "+" + c);
+    const int e = write_file_at(dir, "cgroup.subtree_control", "+" + c);
     if (e != 0)
       return fail(e, Step::create_cgroup,
                   fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(e, dir, ".")));
@@ -82,7 +58,7 @@ Result<void> enable_controllers(int dir, const std::string& path,
 int list_cgroup(int dir, std::vector<int>& pids) {
   pids.clear();
   std::string text;
-  if (const int e = read_cgroup_file(dir, "cgroup.procs", text); e != 0) return e;
+  if (const int e = read_file_at(dir, "cgroup.procs", text); e != 0) return e;
   const char* const end = text.data() + text.size();
   for (const char* at = text.data(); at < end;) {
     int pid = 0;
@@ -143,14 +119,10 @@ std::vector<std::string> names_below(int dir) {
 
 }  // namespace
 
-void thaw_below(int dir) {
-  const auto thaw = [](int at) {
-    const int e = write_cgroup_file(at, "freezer.state", "THAWED");
-    return e != ENOENT && e != EACCES && e != EBADF;
-  };
+void for_each_cgroup(int dir, const std::function<bool(int)>& what) {
   Fd at(::openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!at || !thaw(at.get())) return;
-  // As deep as the container liked: neither the stack nor descriptors are its to use up.
+  if (!at || !what(at.get())) return;
+  // One descriptor: directories of cgroups stay below the one that they were made in.
   std::vector<std::vector<std::string>> left;
   left.push_back(names_below(at.get()));
   while (!left.empty()) {
@@ -164,11 +136,27 @@ void thaw_below(int dir) {
     const std::string name = std::move(left.back().back());
     left.back().pop_back();
     Fd child(::openat(at.get(), name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!child) continue;
+    if (!child || !what(child.get())) continue;
     at = std::move(child);
-    (void)thaw(at.get());
     left.push_back(names_below(at.get()));
   }
+}
+
+void thaw_below(int dir) {
+  for_each_cgroup(dir, [](int at) {
+    const int e = write_file_at(at, "freezer.state", "THAWED");
+    return e != ENOENT && e != EACCES && e != EBADF;
+  });
+}
+
+bool is_frozen(int dir, bool v2) {
+  std::string text;
+  const auto says = [&](const char* name, std::string_view word) {
+    return read_file_at(dir, name, text) == 0 && text.find(word) != std::string::npos;
+  };
+  // On v2 one says what was asked of it, the other what comes of one above.
+  return v2 ? says("cgroup.freeze", "1") || says("cgroup.events", "frozen 1")
+            : says("freezer.state", "FR");
 }
 
 std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
@@ -182,24 +170,24 @@ std::vector<std::pair<std::string, Fd>> child_cgroups(int dir) {
 
 namespace {
 
-/// Adds the processes of a cgroup and of those below it, as many as are worth reading.
-void gather_inhabitants(int dir, int depth, std::vector<int>& pids) {
+/// The processes of a cgroup and of those below it, as many as are worth reading.
+std::vector<int> gather_inhabitants(int dir) {
   constexpr std::size_t enough = 1000;
-  constexpr int deepest = 32;
-  std::vector<int> here;
-  if (list_cgroup(dir, here) == 0) pids.insert(pids.end(), here.begin(), here.end());
-  if (depth == deepest) return;
-  for (const auto& child : child_cgroups(dir)) {
-    if (pids.size() > enough) return;
-    gather_inhabitants(child.second.get(), depth + 1, pids);
-  }
+  std::vector<int> pids;
+  for_each_cgroup(dir, [&](int at) {
+    std::vector<int> here;
+    if (pids.size() <= enough && list_cgroup(at, here) == 0)
+      pids.insert(pids.end(), here.begin(), here.end());
+    return pids.size() <= enough;
+  });
+  return pids;
 }
 
 std::string name_of_process(int pid) {
   if (pid == 0) return "one outside of this pid namespace";
   const Fd proc(::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   std::string name;
-  if (!proc || read_cgroup_file(proc.get(), "comm", name) != 0) return fmt::format("{}", pid);
+  if (!proc || read_file_at(proc.get(), "comm", name) != 0) return fmt::format("{}", pid);
   name.resize(name.find_last_not_of('\n') + 1);
   // Anything may be in there, and this is for a terminal.
   for (char& c : name)
@@ -210,8 +198,7 @@ std::string name_of_process(int pid) {
 }  // namespace
 
 std::string inhabitants(int dir) {
-  std::vector<int> pids;
-  gather_inhabitants(dir, 0, pids);
+  const std::vector<int> pids = gather_inhabitants(dir);
   if (pids.empty()) return {};
   constexpr std::size_t most = 3;
   std::string text = pids.size() == 1 ? "process " : "processes ";
@@ -233,12 +220,12 @@ std::string frozen_above(int dir, bool v2) {
   std::string text;
   // Whether anything is: one look at most launches.
   const char* const state = v2 ? "cgroup.events" : "freezer.state";
-  if (read_cgroup_file(dir, state, text) != 0) return {};
+  if (read_file_at(dir, state, text) != 0) return {};
   if (v2 ? text.find("frozen 1") == std::string::npos : text == "THAWED\n") return {};
   constexpr int deepest = 256;
   Fd at(::openat(dir, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (int depth = 0; depth < deepest && at; ++depth) {
-    if (read_cgroup_file(at.get(), v2 ? "cgroup.freeze" : "freezer.self_freezing", text) != 0)
+    if (read_file_at(at.get(), v2 ? "cgroup.freeze" : "freezer.self_freezing", text) != 0)
       return {};
     if (text == "1\n") {
       char path[4096];
@@ -254,12 +241,12 @@ std::string frozen_above(int dir, bool v2) {
 namespace {
 
 void kill_in(int dir) {
-  if (write_cgroup_file(dir, "cgroup.kill", "1") == 0) return;
+  if (write_file_at(dir, "cgroup.kill", "1") == 0) return;
   // On v1 who is stopped meanwhile does not fork, and who was stopped before has to go on to die.
-  const bool stops = write_cgroup_file(dir, "freezer.state", "FROZEN") == 0;
+  const bool stops = write_file_at(dir, "freezer.state", "FROZEN") == 0;
   std::vector<int> pids;
   if (list_cgroup(dir, pids) == 0) (void)kill_listed(dir, pids);
-  if (stops) (void)write_cgroup_file(dir, "freezer.state", "THAWED");
+  if (stops) (void)write_file_at(dir, "freezer.state", "THAWED");
 }
 
 /// What is below a cgroup, deepest first, as far as it goes. How deep it is nested was the

@@ -2,6 +2,7 @@
 // success. Private.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,11 +11,6 @@
 #include "condroid/sys/fd.hpp"
 
 namespace condroid::inline v0::detail {
-
-/// Writes a value in one piece, as files of cgroups want it.
-[[nodiscard]] int write_cgroup_file(int dir, const char* name, std::string_view text);
-/// Reads all of a file.
-[[nodiscard]] int read_cgroup_file(int dir, const char* name, std::string& text);
 
 /// A v1 cpuset is unusable until it has processors and memory nodes; a new one has none.
 [[nodiscard]] int inherit_cpuset(int parent, int dir);
@@ -27,8 +23,14 @@ namespace condroid::inline v0::detail {
 [[nodiscard]] int list_cgroup(int dir, std::vector<int>& pids);
 /// SIGKILL to those processes. Never to another one that got such a pid meanwhile.
 [[nodiscard]] int kill_listed(int dir, const std::vector<int>& pids);
+/// Calls `what` for the cgroup and for each below it, from the top; for none below one for which it
+/// says false. How deep they are nested was a container's to say: neither the stack nor descriptors
+/// are its to use up.
+void for_each_cgroup(int dir, const std::function<bool(int dir)>& what);
 /// Thaws a cgroup of v1 and all below it, however deep. Nothing in a hierarchy without the freezer.
 void thaw_below(int dir);
+/// Stands still, or is about to.
+[[nodiscard]] bool is_frozen(int dir, bool v2);
 /// The cgroups directly below, opened.
 [[nodiscard]] std::vector<std::pair<std::string, Fd>> child_cgroups(int dir);
 

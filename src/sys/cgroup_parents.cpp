@@ -9,6 +9,7 @@
 
 #include "condroid/sys/fd.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/kernel_files.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -21,7 +22,7 @@ bool may_write(const std::string& path) {
 std::string file_of(const std::string& dir, const char* name) {
   std::string text;
   const Fd fd(::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (fd) (void)read_cgroup_file(fd.get(), name, text);
+  if (fd) (void)read_file_at(fd.get(), name, text);
   return text;
 }
 

@@ -14,31 +14,13 @@
 #include <string_view>
 
 #include "program/kernel_bits.hpp"
+#include "sys/namespace_files.hpp"
 #include "sys/uapi.hpp"
 
 namespace condroid {
 inline namespace v0 {
 
 namespace {
-
-struct Kind {
-  Namespace kind;
-  std::string_view file;  // below /proc/PID/ns
-};
-constexpr std::array<Kind, 8> kinds{{{Namespace::mount, "mnt"},
-                                     {Namespace::pid, "pid"},
-                                     {Namespace::uts, "uts"},
-                                     {Namespace::ipc, "ipc"},
-                                     {Namespace::net, "net"},
-                                     {Namespace::user, "user"},
-                                     {Namespace::cgroup, "cgroup"},
-                                     {Namespace::time, "time"}}};
-
-std::string_view file_of(Namespace kind) {
-  for (const Kind& k : kinds)
-    if (k.kind == kind) return k.file;
-  return "?";
-}
 
 /// What kind the descriptor is of; nothing if it is no namespace, or of a kind that is not known
 /// here.
@@ -47,8 +29,8 @@ std::optional<Namespace> kind_of(int fd) {
   struct statfs fs {};
   if (::fstatfs(fd, &fs) < 0 || static_cast<long>(fs.f_type) != uapi::nsfs_magic) return {};
   const int type = ::ioctl(fd, uapi::ns_get_nstype);
-  for (const Kind& k : kinds)
-    if (type > 0 && static_cast<std::uint64_t>(type) == detail::clone_bits(k.kind)) return k.kind;
+  for (const auto& [kind, name] : detail::namespace_files)
+    if (type > 0 && static_cast<std::uint64_t>(type) == detail::clone_bits(kind)) return kind;
   return {};
 }
 
@@ -59,9 +41,9 @@ Result<Fd> checked(Fd fd, Namespace kind, const std::string& name) {
   if (!found)
     return fail(EINVAL, Step::open_descriptor, fmt::format("{} is not a namespace", name));
   if (*found != kind)
-    return fail(
-        EINVAL, Step::open_descriptor,
-        fmt::format("{} is a namespace of kind {}, not {}", name, file_of(*found), file_of(kind)));
+    return fail(EINVAL, Step::open_descriptor,
+                fmt::format("{} is a namespace of kind {}, not {}", name, detail::file_of(*found),
+                            detail::file_of(kind)));
   return fd;
 }
 
@@ -76,13 +58,13 @@ Result<Fd> open_checked(const std::string& path, Namespace kind) {
 }  // namespace
 
 Result<NamespaceFd> NamespaceFd::current(Namespace kind) {
-  auto fd = open_checked(fmt::format("/proc/thread-self/ns/{}", file_of(kind)), kind);
+  auto fd = open_checked(fmt::format("/proc/thread-self/ns/{}", detail::file_of(kind)), kind);
   if (!fd) return fail(fd);
   return NamespaceFd(std::move(*fd), kind);
 }
 
 Result<NamespaceFd> NamespaceFd::open(Pid pid, Namespace kind) {
-  auto fd = open_checked(fmt::format("/proc/{}/ns/{}", pid.value, file_of(kind)), kind);
+  auto fd = open_checked(fmt::format("/proc/{}/ns/{}", pid.value, detail::file_of(kind)), kind);
   if (!fd) return fail(fd);
   return NamespaceFd(std::move(*fd), kind);
 }
@@ -96,7 +78,7 @@ Result<NamespaceFd> NamespaceFd::open(const Pidfd& process, Namespace kind) {
   if (!ended) return tl::unexpected(ended.error());
   if (*ended)
     return fail(ESRCH, Step::open_descriptor,
-                fmt::format("{} namespace of process {}", file_of(kind), pid->value));
+                fmt::format("{} namespace of process {}", detail::file_of(kind), pid->value));
   return fd;
 }
 
@@ -133,13 +115,13 @@ Result<NamespaceFd> NamespaceFd::owner() const {
   Fd fd(::ioctl(fd_.get(), uapi::ns_get_userns));
   if (!fd)
     return fail(errno, Step::open_descriptor,
-                fmt::format("owner of a namespace of kind {}", file_of(kind_)));
+                fmt::format("owner of a namespace of kind {}", detail::file_of(kind_)));
   return NamespaceFd(std::move(fd), Namespace::user);
 }
 
 Result<void> NamespaceFd::enter() const {
   if (::setns(fd_.get(), static_cast<int>(detail::clone_bits(kind_))) < 0)
-    return fail(errno, Step::join_namespace, std::string(file_of(kind_)));
+    return fail(errno, Step::join_namespace, std::string(detail::file_of(kind_)));
   return {};
 }
 
