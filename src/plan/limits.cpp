@@ -148,9 +148,11 @@ void set_memory_v1(Groups& groups, const Resources& r) {
   if (new_sum != now.memory_and_swap) {
     // The kernel never lets the sum be below the memory alone: it is raised first and lowered last.
     const bool raised = now.memory_and_swap && (!new_sum || *new_sum > *now.memory_and_swap);
-    writes.insert(
-        raised ? writes.begin() : writes.end(),
-        write(r.memory_swap_max ? swap : memory, "memory.memsw.limit_in_bytes", text(new_sum)));
+    const Field by = r.memory_swap_max     ? swap
+                     : now.sum_is_optional ? Field{swap.name, true}
+                                           : memory;
+    writes.insert(raised ? writes.begin() : writes.end(),
+                  write(by, "memory.memsw.limit_in_bytes", text(new_sum)));
   }
   g->values.insert(g->values.end(), writes.begin(), writes.end());
 }

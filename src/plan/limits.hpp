@@ -21,6 +21,7 @@ struct Running {
   // v1 keeps memory and swap in one sum. Nothing: not limited, as in a new cgroup.
   std::optional<std::uint64_t> memory = {};
   std::optional<std::uint64_t> memory_and_swap = {};
+  bool sum_is_optional = false;  ///< It may not have come about.
 };
 
 /// The cgroups of one container while they are decided on.

@@ -1,6 +1,10 @@
 // The two halves of a container of a pool: set up and parked; taken.
 #include <algorithm>
+#include <cctype>
+#include <cstdint>
+#include <cstdlib>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -46,15 +50,41 @@ bool has_console(const Stdio& stdio) {
          stdio.err.kind == Stream::pty;
 }
 
+/// A number of bytes as the kernel takes one, memparse() in lib/cmdline.c; nothing for no limit.
+std::optional<std::uint64_t> v1_bytes(const std::string& text) {
+  char* end = nullptr;
+  const std::uint64_t n = std::strtoull(text.c_str(), &end, 0);
+  if (end == text.c_str() || text.front() == '-') return {};
+  constexpr std::string_view units = "kmgtpe";
+  const std::size_t unit = units.find(static_cast<char>(std::tolower(*end)));
+  return unit == std::string_view::npos || *end == '\0' ? n : n << (10 * (unit + 1));
+}
+
+/// What the parked container has been given.
+Running running_in(const ParkedPlan& parked) {
+  Running now;
+  for (const Op& o : parked.plan.ops) {
+    if (const auto* create = std::get_if<op::CreateCgroup>(&o))
+      now.hierarchies.push_back(create->hierarchy);
+    const auto* write = std::get_if<op::WriteCgroup>(&o);
+    if (write == nullptr) continue;
+    if (write->file == "memory.limit_in_bytes") now.memory = v1_bytes(write->value);
+    if (write->file == "memory.memsw.limit_in_bytes") {
+      now.memory_and_swap = v1_bytes(write->value);
+      now.sum_is_optional = write->optional;
+    }
+  }
+  return now;
+}
+
 void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
   if (take.resources == Resources{}) return;
-  Spec limits;
-  limits.name = d.spec.name;
-  limits.resources = take.resources;
-  limits.resources.cgroup = CgroupMode::automatic;
-  limits.namespaces = d.spec.namespaces;
   check_limits(take.resources, d.refusals);
-  for (const Group& g : decide_cgroups(limits, d.facts, d.shape, d.refusals, d.plan.left_out)) {
+  const Running now = running_in(parked);
+  Groups groups(d.facts, d.refusals, take.resources.optional, &now);
+  translate_limits(groups, take.resources);
+  for (LeftOut& l : groups.take_left_out()) d.plan.left_out.push_back(std::move(l));
+  for (const Group& g : groups.take()) {
     const auto has = [&](const Op& o) {
       const auto* create = std::get_if<op::CreateCgroup>(&o);
       if (create == nullptr || create->hierarchy != g.hierarchy) return false;

@@ -42,6 +42,7 @@ using condroid::test::failure_of;
 using condroid::test::Forked;
 using condroid::test::is_alive;
 using condroid::test::need;
+using condroid::test::own_cgroups;
 using condroid::test::payload;
 using condroid::test::read_file;
 using condroid::test::Report;
@@ -169,7 +170,37 @@ TEST_CASE("limits of a taken container are its own", "[pool][.root][cgroup]") {
   Take other;
   other.resources.memory_max = 64_MiB;
   if (facts().cgroups.size() > 1)
-    CHECK_THAT(failure_of(pool.take(other)), FailsWith(Errc::bad_spec, Step::compile, "resources"));
+    CHECK_THAT(failure_of(pool.take(other)),
+               FailsWith(Errc::unsupported, Step::compile, "resources.memory_max"));
+}
+
+TEST_CASE("a taken container has more memory than a parked one, or less", "[pool][.root][cgroup]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  // Of v1 it is one sum with the memory, which the kernel never lets be below that alone.
+  spec.resources = {.memory_max = 64_MiB, .memory_swap_max = 16_MiB};
+  Pool pool = need(Pool::open(runtime(), spec, {.size = 1}));
+  for (const Bytes most : {256_MiB, 32_MiB}) {
+    CAPTURE(most.value);
+    Take what;
+    what.resources.memory_max = most;
+    const Container box = need(pool.take(what));
+    // The pool has set the next one up by now.
+    const auto has = [&](const char* file, std::uint64_t value) {
+      return std::ranges::any_of(own_cgroups(), [&](const std::string& group) {
+        return read_file(fmt::format("{}/cgroup.procs", group)) ==
+                   fmt::format("{}\n", box.pid().value) &&
+               read_file(fmt::format("{}/{}", group, file)) == fmt::format("{}\n", value);
+      });
+    };
+    const auto memory = condroid::test::hierarchy_of("memory");
+    REQUIRE(memory != nullptr);
+    CHECK(has(memory->v2 ? "memory.max" : "memory.limit_in_bytes", most.value));
+    if (memory->v2)
+      CHECK(has("memory.swap.max", (16_MiB).value));
+    else
+      CHECK(has("memory.memsw.limit_in_bytes", most.value + (16_MiB).value));
+  }
 }
 
 TEST_CASE("a parked container waits in silence", "[pool][.root]") {

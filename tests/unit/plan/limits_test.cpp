@@ -6,6 +6,7 @@
 
 #include "catch.hpp"
 #include "condroid/plan.hpp"
+#include "condroid/plan/take.hpp"
 #include "facts.hpp"
 
 namespace {
@@ -150,6 +151,15 @@ TEST_CASE("v1 never has its sum below the memory alone", "[plan]") {
           Lines{"memory.memsw.limit_in_bytes = 150", "memory.limit_in_bytes = 90"});
     CHECK(change({.memory_swap_max = 30_B}).empty());
   }
+  SECTION("a sum that may not have come about") {
+    running.memory = 100;
+    running.memory_and_swap = 130;
+    running.sum_is_optional = true;
+    CHECK(change({.memory_max = 200_B}) ==
+          Lines{"memory.memsw.limit_in_bytes = 230 (optional)", "memory.limit_in_bytes = 200"});
+    CHECK(change({.memory_max = 200_B, .memory_swap_max = 0_B}) ==
+          Lines{"memory.memsw.limit_in_bytes = 200", "memory.limit_in_bytes = 200"});
+  }
   SECTION("no limit of memory") {
     CHECK(change({.memory_swap_max = 1_B}) ==
           Lines{"refused: resources.memory_swap_max: cgroup v1 limits memory and swap together"});
@@ -241,6 +251,54 @@ TEST_CASE("a running container is changed where it has a cgroup", "[plan]") {
     CHECK(std::ranges::count_if(plan->ops, [](const Op& o) {
             return std::holds_alternative<op::CreateCgroup>(o);
           }) == static_cast<std::ptrdiff_t>(hybrid.cgroups.size()));
+  }
+}
+
+TEST_CASE("a parked container is changed from what the pool's Spec gave it", "[plan]") {
+  const HostFacts v1 = test::root_on_v1();
+  Spec spec;
+  spec.root.path = "/srv/root"_host;
+  spec.process.argv = {"/bin/true"};
+  const auto taken = [&](const Resources& limits) {
+    const auto parked = compile_parked(spec, v1);
+    if (!parked) return Lines{to_string(parked.error())};
+    const auto plan = compile_take(spec, {.resources = limits}, *parked, v1);
+    if (!plan) return Lines{to_string(plan.error())};
+    Lines list;
+    for (std::size_t i = parked->plan.ops.size(); i < plan->ops.size(); ++i)
+      if (const auto* w = std::get_if<op::WriteCgroup>(&plan->ops[i]))
+        list.push_back(fmt::format("{} = {}", w->file, w->value));
+    for (const LeftOut& l : plan->left_out) list.push_back(l.field + " left out: " + l.why);
+    return list;
+  };
+  const Lines raised{"memory.memsw.limit_in_bytes = 230", "memory.limit_in_bytes = 200"};
+  const Lines lowered{"memory.limit_in_bytes = 50", "memory.memsw.limit_in_bytes = 80"};
+  SECTION("in its fields") {
+    spec.resources = {.memory_max = 100_B, .memory_swap_max = 30_B};
+    CHECK(taken({.memory_max = 200_B}) == raised);
+    CHECK(taken({.memory_max = 50_B}) == lowered);
+    CHECK(taken({.memory_max = unlimited}) ==
+          Lines{"memory.memsw.limit_in_bytes = -1", "memory.limit_in_bytes = -1"});
+  }
+  SECTION("in files") {
+    spec.resources.settings = {{"memory.limit_in_bytes", "100"},
+                               {"memory.memsw.limit_in_bytes", "130"}};
+    CHECK(taken({.memory_max = 200_B}) == raised);
+    spec.resources.settings = {{"memory.limit_in_bytes", "1K"},
+                               {"memory.memsw.limit_in_bytes", "0x800"}};
+    CHECK(taken({.memory_max = 2_KiB}) ==
+          Lines{"memory.memsw.limit_in_bytes = 3072", "memory.limit_in_bytes = 2048"});
+    spec.resources.settings = {{"memory.limit_in_bytes", "-1"}};
+    CHECK(taken({.memory_max = 200_B}) == Lines{"memory.limit_in_bytes = 200"});
+  }
+  SECTION("where it has a cgroup") {
+    spec.resources = {.pids_max = 5};
+    CHECK(taken({.memory_max = 50_B}).front().find("the container has no cgroup in") !=
+          std::string::npos);
+    CHECK(taken({.memory_max = 50_B, .pids_max = 6, .optional = ResourceField::memory_max}) ==
+          Lines{"pids.max = 6",
+                "resources.memory_max left out: the container has no cgroup in "
+                "'/sys/fs/cgroup/memory'"});
   }
 }
 
