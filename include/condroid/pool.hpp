@@ -42,7 +42,8 @@ class Pool {
  public:
   /// Begins to set `options.size` containers up; does not wait for them.
   /// @errors of compile(); Errc::bad_spec for a Spec whose containers cannot be there several at a
-  /// time, and for a size out of range; of the first launch.
+  /// time or are to be launched again (Lifecycle::restart), and for a size out of range; of the
+  /// first launch.
   [[nodiscard]] static Result<Pool> open(const Runtime& runtime, Spec spec,
                                          PoolOptions options = {});
   Pool(Pool&&) noexcept;

@@ -45,6 +45,15 @@ Spec taken(const Spec& spec, const Take& take) {
   return out;
 }
 
+/// Who takes one has a container of one life: what the next would need is in nobody's hands.
+void refuse_next_lives(const Spec& spec, Refusals& refusals) {
+  if (spec.lifecycle.restart == Restart::never) return;
+  refusals.bad("lifecycle.restart",
+               fmt::format("a container of a pool runs once, and this says {}",
+                           name_of(spec.lifecycle.restart)),
+               "launch it by itself, or take another one when it has ended");
+}
+
 bool has_console(const Stdio& stdio) {
   return stdio.in.kind == Stream::pty || stdio.out.kind == Stream::pty ||
          stdio.err.kind == Stream::pty;
@@ -134,6 +143,7 @@ Result<ParkedPlan> compile_parked(const Spec& spec, const HostFacts& facts) {
   const Shape shape = decide(spec, facts, refusals);
   validate(spec, facts, shape, refusals);
   refuse_shared_uppers(spec, refusals);
+  refuse_next_lives(spec, refusals);
   if (!refusals.empty()) return fail(refusals.take());
 
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};

@@ -39,7 +39,7 @@ struct ParkedPlan {
 
 /// The plan of a container that waits before its command. Pure, as compile().
 /// @errors those of compile(); Errc::bad_spec for what several containers at once cannot have: an
-/// upper layer in a directory of the host.
+/// upper layer in a directory of the host; and for a Lifecycle::restart.
 [[nodiscard]] Result<ParkedPlan> compile_parked(const Spec& spec, const HostFacts& facts);
 
 /// The rest of it: `parked.plan` with the ops behind it that taking consists of. Pure.

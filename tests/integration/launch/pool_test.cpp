@@ -382,6 +382,10 @@ TEST_CASE("what cannot be parked or taken is refused", "[pool][.root]") {
   shared.root.work = root.host("tmp");
   CHECK_THAT(failure_of(Pool::open(runtime(), shared)),
              FailsWith(Errc::bad_spec, Step::compile, "root.upper"));
+  Spec lives = spec;
+  lives.lifecycle.restart = condroid::Restart::always;
+  CHECK_THAT(failure_of(Pool::open(runtime(), lives)),
+             FailsWith(Errc::bad_spec, Step::compile, "lifecycle.restart"));
   Spec nowhere = spec;
   nowhere.root.path = "/no/such/root"_host;
   CHECK_FALSE(

@@ -300,6 +300,11 @@ TEST_CASE("a parked container is changed from what the pool's Spec gave it", "[p
                 "resources.memory_max left out: the container has no cgroup in "
                 "'/sys/fs/cgroup/memory'"});
   }
+  SECTION("as often as there are containers, each of one life") {
+    spec.lifecycle.restart = Restart::on_failure;
+    CHECK(taken({}).front().find("lifecycle.restart: a container of a pool runs once, and this "
+                                 "says on_failure") != std::string::npos);
+  }
 }
 
 TEST_CASE("limits of devices and huge pages are refused that none can have", "[plan]") {
