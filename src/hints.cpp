@@ -80,6 +80,8 @@ constexpr auto table = std::to_array<Row>({
      "a cgroup of this user's own is needed: RuntimeOptions::cgroup_parent"},
     {Step::create_cgroup, EBUSY,
      "a v2 cgroup with processes of its own cannot give controllers to its children"},
+    {Step::filter_devices, EPERM,
+     "loading the program takes CAP_BPF and CAP_NET_ADMIN, or CAP_SYS_ADMIN"},
     {Step::watch, EINVAL,
      "a window is 0.5 to 10 s and not shorter than the stall; without CAP_SYS_RESOURCE a multiple "
      "of 2 s"},

@@ -18,6 +18,7 @@ std::string_view to_string(Step step) noexcept {
       "open descriptor",
       "create cgroup",
       "write cgroup",
+      "filter devices",
       "remove cgroup",
       "clone",
       "sync",

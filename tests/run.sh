@@ -300,6 +300,8 @@ stage_vm() {
   ok 'vm: limits' in_vm "$integration" --filenames-as-tags '[#limits_test][root]'
   ok 'vm: stopped, frozen and launched again' in_vm env CONDROID_SLOW=10 "$integration" \
     '[lifecycle][any_cgroup]'
+  ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
+  ok 'vm: filters of system calls' in_vm "$integration" '[seccomp][root]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
   ok 'vm: deaths' in_vm "$python" "$PWD/tests/integration/deaths/deaths.py" "$condroid_run" "$build/tests/faults/deaths-host"     --slow 10 --every 23 --no-ephemeral

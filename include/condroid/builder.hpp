@@ -116,6 +116,22 @@ class ContainerBuilder {
   }
   ContainerBuilder&& device(DeviceNode node) && { return std::move(device(std::move(node))); }
 
+  /// A device that it may open, by number; device_filter says more.
+  ContainerBuilder& permit_device(DevicePermission device) & {
+    spec_.devices.permitted.push_back(device);
+    return *this;
+  }
+  ContainerBuilder&& permit_device(DevicePermission device) && {
+    return std::move(permit_device(device));
+  }
+  ContainerBuilder& device_filter(DeviceFilter filter) & {
+    spec_.devices.filter = filter;
+    return *this;
+  }
+  ContainerBuilder&& device_filter(DeviceFilter filter) && {
+    return std::move(device_filter(filter));
+  }
+
   // ---- command ----
 
   /// Program and arguments.

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +33,8 @@ struct Inside {
   bool no_new_privs = true;
   /// Its filter of system calls: Seccomp::bpf, or none.
   Seccomp seccomp = {.kind = Seccomp::none};
+  /// Its devices, where they are filtered.
+  std::optional<std::vector<DevicePermission>> devices = {};
   bool operator==(const Inside&) const = default;
 };
 

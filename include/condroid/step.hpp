@@ -20,6 +20,7 @@ enum class Step : std::uint8_t {
   open_descriptor,
   create_cgroup,
   write_cgroup,
+  filter_devices,
   remove_cgroup,
   clone,
   sync,

@@ -139,6 +139,8 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFact
   // What this program may not give it keeps to itself.
   t.inside.capabilities = CapabilitySet::from_bits(caps & CapabilitySet::all().bits());
   t.inside.no_new_privs = value_of(*status, "\nNoNewPrivs:") == "1";
+  // Which filter it has nobody can tell, but not less than ours is due to what it runs.
+  if (value_of(*status, "\nSeccomp:") == "2") t.inside.seccomp = {};
   if (namespaces->has(Namespace::user)) {
     auto uids = read_proc(pid, "uid_map");
     auto gids = read_proc(pid, "gid_map");

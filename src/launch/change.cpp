@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <string>
 #include <utility>
@@ -17,7 +18,10 @@
 #include "condroid/sys/mount.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "plan/device_filter.hpp"
 #include "plan/paths.hpp"
+#include "sys/device_filter.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
 
@@ -97,6 +101,32 @@ Result<std::string> checked_node(const std::string& name, Step step) {
   return checked(GuestPath("/dev/" + name), step);
 }
 
+/// Adds a device to those that the container may open, where they are filtered.
+Result<void> permit(ContainerCore& c, const DeviceNode& node) {
+  if (!c.inside.devices) return {};
+  auto facts = c.runtime->get_facts();
+  if (!facts) return fail(facts);
+  const DevicePermission more{.kind = node.kind, .major = node.major, .minor = node.minor};
+  const auto has_devices = [](const CgroupHierarchy& h) {
+    return std::ranges::find(h.controllers, "devices") != h.controllers.end();
+  };
+  const bool by_v1 = std::ranges::any_of((*facts)->cgroups, has_devices);
+  for (const auto& [hierarchy, parent] : c.parents) {
+    const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
+    if (by_v1 ? !has_devices(h) : !h.v2) continue;
+    const Fd dir(::openat(parent, c.unique_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!dir.valid()) return fail(errno, Step::filter_devices, fmt::format("of '{}'", c.name));
+    std::vector<DevicePermission> all = *c.inside.devices;
+    all.push_back(more);
+    const std::string line = permission_line(more);
+    const int e = by_v1 ? write_file_at(dir.get(), "devices.allow", line)
+                        : set_device_filter(dir.get(), device_program(all));
+    if (e != 0) return fail(e, Step::filter_devices, fmt::format("'{}' for '{}'", line, c.name));
+    c.inside.devices = std::move(all);
+  }
+  return {};
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -143,6 +173,7 @@ Result<void> Container::add_device(const DeviceNode& node, Flags<Allow> allow) c
   if (!joined) return fail(joined);
   auto path = detail::checked_node(node.name, Step::make_node);
   if (!path) return fail(path);
+  if (auto ok = detail::permit(*core_, node); !ok) return ok;
   Result<std::vector<Fd>> done;
   if (!joined->has(Namespace::user)) {
     done = detail::inside(

@@ -140,6 +140,7 @@ class LaunchEngine {
 
   [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
+  [[nodiscard]] Result<void> do_op(const op::FilterDevices& o);
   [[nodiscard]] Result<void> do_op(const op::OpenCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::EnterProcess& o);
   [[nodiscard]] Result<void> do_op(const op::OpenDescriptor& o);

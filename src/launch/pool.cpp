@@ -49,8 +49,9 @@ class PoolCore {
     auto facts = runtime_->get_facts();
     if (!facts) return fail(facts);
     facts_ = *facts;
-    if (auto ok = runtime_->filters.settle(spec_.security.seccomp); !ok) return ok;
-    auto parked = compile_parked(spec_, *facts_);
+    settled_ = spec_;
+    if (auto ok = runtime_->filters.settle(settled_.security.seccomp); !ok) return ok;
+    auto parked = compile_parked(settled_, *facts_);
     if (!parked) return fail(parked);
     parked_ = std::move(*parked);
     plan_ = std::make_shared<const Plan>(parked_.plan);
@@ -65,7 +66,7 @@ class PoolCore {
     if (options.stop_before)
       return fail(Errc::bad_spec, Step::park, "stop_before of a take",
                   "a launch that is not of a pool can be stopped");
-    auto plan = compile_take(spec_, what, parked_, *facts_);
+    auto plan = compile_take(settled_, what, parked_, *facts_);
     if (!plan) return fail(plan);
     if (places_.empty())
       if (auto ok = start_one(); !ok) return fail(ok);
@@ -199,6 +200,7 @@ class PoolCore {
 
   std::shared_ptr<RuntimeCore> runtime_;
   Spec spec_;
+  Spec settled_;  ///< With its filter compiled.
   PoolOptions options_;
   const HostFacts* facts_ = nullptr;  // of the Runtime
   ParkedPlan parked_;

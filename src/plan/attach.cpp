@@ -47,6 +47,7 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
            const Checks& checks) {
   Refusals& refusals = checks.refusals;
   checks.process();
+  checks.seccomp();
   if (attach.process.init)
     refusals.bad("process.init", "an attached process is not the first of its pid namespace",
                  "leave it out; the container's own init reaps what is left behind");
@@ -72,6 +73,11 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   if (attach.lsm_label && target.lsm_file.empty())
     refusals.unsupported("lsm_label", "no security module gives processes a label here",
                          "see /sys/kernel/security/lsm");
+  if (attach.cgroup == AttachCgroup::own && target.inside.devices &&
+      checks.spec.security.capabilities.has(Capability::mknod))
+    refusals.bad("cgroup",
+                 "'own' with the capability mknod gets around the container's filter of devices",
+                 "join its cgroups, or leave mknod out of the capabilities");
   if (attach.cgroup == AttachCgroup::below && !target.launched_here)
     refusals.unsupported("cgroup", "'below' needs a container of this Runtime",
                          "use 'container': the cgroups of the process");
@@ -164,6 +170,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
   if (labels)
     d.add(op::WriteSetting{.proc = d.proc, .path = target.lsm_file, .value = target.lsm_label});
   settle_process(d);
+  if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);
 }
 

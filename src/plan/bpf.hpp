@@ -4,8 +4,10 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 
+#include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 namespace condroid::inline v0::detail {
@@ -38,7 +40,10 @@ class Bpf {
     return words_.size() - 1;
   }
   /// At most 255 instructions away.
-  void land_near(std::size_t jump) { words_[jump] |= (distance(jump) & 0xffU) << 16U; }
+  void land_near(std::size_t jump) {
+    assert(distance(jump) <= 0xff);
+    words_[jump] |= distance(jump) << 16U;
+  }
 
   [[nodiscard]] std::vector<Word> take() { return std::move(words_); }
 

@@ -3,6 +3,7 @@
 #include <string_view>
 #include <utility>
 
+#include "plan/device_filter.hpp"
 #include "plan/limits.hpp"
 #include "plan/shape.hpp"
 
@@ -11,9 +12,15 @@ namespace condroid::inline v0::detail {
 std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, const Shape& shape,
                                   Refusals& refusals, std::vector<LeftOut>& left_out) {
   const Resources& r = spec.resources;
-  if (r.cgroup == CgroupMode::never) return {};
+  if (r.cgroup == CgroupMode::never) {
+    if (filters_devices(spec, shape))
+      refusals.bad("devices.filter", "needs a cgroup, and resources.cgroup is never",
+                   "let it have one, or take mknod out of the capabilities");
+    return {};
+  }
   Groups groups(facts, refusals, r.optional, nullptr);
   translate_limits(groups, r);
+  filter_devices(groups, spec, shape);
 
   const bool mounted = std::ranges::any_of(
       spec.mounts, [](const Mount& m) { return std::holds_alternative<CgroupMount>(m); });

@@ -6,6 +6,7 @@
 
 #include "plan/checks.hpp"
 #include "plan/paths.hpp"
+#include "plan/seccomp.hpp"
 #include "plan/words.hpp"
 
 namespace condroid::inline v0::detail {
@@ -96,8 +97,19 @@ void Checks::seccomp() const {
   const Seccomp& s = spec.security.seccomp;
   constexpr std::string_view field = "security.seccomp";
   known("security.seccomp.arch", s.arch);
-  if (s.kind == Seccomp::none)
-    need(Allow::all_syscalls, field, "without a filter every system call may be made");
+  const bool open = s.kind == Seccomp::rules && !s.and_standard &&
+                    (s.otherwise == SyscallAction::allow || s.otherwise == SyscallAction::log);
+  if (s.kind == Seccomp::none || open)
+    need(Allow::all_syscalls, field,
+         open ? "without the standard filter all that the rules do not name may be called"
+              : "without a filter every system call may be made");
+  if (s.kind != Seccomp::rules &&
+      (s.otherwise != Seccomp{}.otherwise || s.error != Seccomp{}.error))
+    refusals.bad("security.seccomp.otherwise", "is for rules, and the filter is not made of rules",
+                 "set kind = rules, or leave it out");
+  if (has_standard(s) && s.arch.has(SyscallArch::x32))
+    refusals.bad("security.seccomp.arch", "the standard filter has no calls of x32",
+                 "leave x32 out, or set and_standard = false");
   if (s.kind != Seccomp::rules && !s.list.empty())
     refusals.bad("security.seccomp.list", "has rules, but the filter is not made of rules",
                  "set kind = rules, or leave them out");

@@ -59,6 +59,7 @@ struct Checks {
   void mounts() const;     // check_mounts.cpp
   void devices() const;    // check_mounts.cpp
   void security() const;   // check_security.cpp: tokens, capabilities, settings
+  void seccomp() const;    // check_security.cpp: the filter of system calls
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
   void lifecycle() const;  // check_lifecycle.cpp
 
@@ -83,7 +84,6 @@ struct Checks {
   void cgroup_view(std::string_view field, Flags<MountFlag> flags) const;
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
-  void seccomp() const;
   void sysctls() const;
   void capabilities() const;
   /// Whether the kernel files that are hidden below `usual` by default are hidden below `target`,

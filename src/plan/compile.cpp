@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "condroid/plan.hpp"
+#include "plan/device_filter.hpp"
 #include "plan/draft.hpp"
 #include "plan/shape.hpp"
 
@@ -97,6 +98,7 @@ void describe_host_side(Draft& d) {
                    .capabilities = spec.security.capabilities,
                    .ambient = spec.security.ambient,
                    .no_new_privs = spec.security.no_new_privs};
+  if (filters_devices(spec, d.shape)) d.plan.inside.devices = permitted_devices(spec);
   d.plan.lifecycle = spec.lifecycle;
 }
 

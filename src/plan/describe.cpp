@@ -124,6 +124,9 @@ struct Describe {
     if (!o.or_file.empty()) text += fmt::format(", or {} = {}", o.or_file, quoted(o.or_value));
     return o.optional ? text + " (optional)" : text;
   }
+  std::string operator()(const op::FilterDevices& o) const {
+    return fmt::format("{} permissions, no others", o.permitted.size());
+  }
   std::string operator()(const op::OpenCgroup& o) const {
     return fmt::format("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),
                        o.v2 ? "v2" : "v1");

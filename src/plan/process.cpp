@@ -1,7 +1,6 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
 #include <algorithm>
 #include <initializer_list>
-#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -49,15 +48,35 @@ void place_descriptors(Draft& d) {
   d.add(std::move(place));
 }
 
-/// And tells it to those who join later.
-std::optional<op::LoadSeccomp> load_filter(Draft& d) {
-  const Seccomp& wanted = d.spec.security.seccomp;
-  std::vector<std::uint64_t> program = filter_of(d.spec.security, d.refusals);
-  if (program.empty()) return {};
-  d.plan.inside.seccomp = {.kind = Seccomp::bpf, .program = program, .log = wanted.log};
-  return op::LoadSeccomp{.what = std::string(filter_name(wanted.kind)),
-                         .program = std::move(program),
-                         .log = wanted.log};
+/// The filters of system calls: the last one of them is the last thing before exec.
+std::vector<op::LoadSeccomp> load_filters(Draft& d) {
+  const Security& security = d.spec.security;
+  std::vector<op::LoadSeccomp> list;
+  const auto add = [&](const char* what, std::vector<std::uint64_t> program) {
+    if (program.empty()) return;
+    list.push_back({.what = what, .program = std::move(program), .log = security.seccomp.log});
+  };
+  if (has_standard(security.seccomp)) add("the standard filter", standard_filter(security));
+  add("the Spec's own filter", own_filter(security.seccomp, d.refusals));
+  // What joins later is told: rules as what became of them.
+  Seccomp& inside = d.plan.inside.seccomp;
+  inside = security.seccomp;
+  if (inside.kind == Seccomp::rules && !list.empty())
+    inside = {.kind = Seccomp::bpf,
+              .arch = inside.arch,
+              .program = list.back().program,
+              .and_standard = inside.and_standard,
+              .log = inside.log};
+  return list;
+}
+
+/// Behind which credentials, sessions and an init come yet.
+void load_early(Draft& d, std::vector<op::LoadSeccomp>& filters) {
+  for (op::LoadSeccomp& f : filters) {
+    f.before_exec = false;
+    d.add(std::move(f));
+  }
+  filters.clear();
 }
 
 }  // namespace
@@ -95,17 +114,12 @@ void settle_process(Draft& d) {
   const std::string cwd = normalized(p.cwd.str());
   if (cwd != "/" || !d.shape.own_root())
     d.add(op::ChangeDirectory{.path = cwd, .create = p.create_cwd});
-  auto filter = load_filter(d);
+  std::vector<op::LoadSeccomp> filters = load_filters(d);
   // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go. And whom the command may
   // trace must not have more calls than itself: an init of ours, unless its memory is the host's
   // user namespace's, which is out of the command's reach.
   const bool traceable = security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside();
-  const bool first = !security.no_new_privs;
-  const bool init_too = p.init && traceable;
-  if (filter && first) {
-    filter->before_exec = false;
-    d.add(*std::exchange(filter, std::nullopt));
-  }
+  if (!security.no_new_privs) load_early(d, filters);
   d.add(op::SetCredentials{.uid = p.uid,
                            .gid = p.gid,
                            .groups = p.groups,
@@ -116,17 +130,14 @@ void settle_process(Draft& d) {
                            .last_capability = d.facts.last_capability,
                            .death_signal = p.death_signal});
   if (security.no_new_privs) d.add(op::NoNewPrivs{});
-  if (filter && init_too) {
-    filter->before_exec = false;
-    d.add(*std::exchange(filter, std::nullopt));
-  }
+  if (p.init && traceable) load_early(d, filters);
   if (p.init) {
     d.add(op::StartInit{});
     // A session of the command's own: what is typed at the terminal reaches it once, not by way of
     // the init again.
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
-  if (filter) d.add(std::move(*filter));
+  for (op::LoadSeccomp& f : filters) d.add(std::move(f));
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
 }
 

@@ -1,52 +1,30 @@
 #include "plan/seccomp.hpp"
 
+#include <utility>
+
 #include "condroid/plan.hpp"
 
-namespace condroid::inline v0::detail {
+namespace condroid::inline v0 {
 
-std::vector<std::uint64_t> filter_of(const Security& security, Refusals& refusals) {
-  switch (security.seccomp.kind) {
-    case Seccomp::standard:
-      return standard_filter(security);
-    case Seccomp::rules:
-      return rules_filter(security.seccomp, refusals);
-    case Seccomp::bpf:
-      return security.seccomp.program;
-    case Seccomp::none:
-      return {};
-  }
-  return {};
+namespace detail {
+
+std::vector<std::uint64_t> own_filter(const Seccomp& seccomp, Refusals& refusals) {
+  if (seccomp.kind == Seccomp::rules) return rules_filter(seccomp, refusals);
+  return seccomp.kind == Seccomp::bpf ? seccomp.program : std::vector<std::uint64_t>{};
 }
 
-}  // namespace condroid::inline v0::detail
-
-namespace condroid::inline v0 {
+}  // namespace detail
 
 Result<Seccomp> compile(const Seccomp& seccomp) {
   if (seccomp.kind != Seccomp::rules) return seccomp;
   detail::Refusals refusals;
-  Seccomp filter{
-      .kind = Seccomp::bpf, .program = detail::rules_filter(seccomp, refusals), .log = seccomp.log};
+  Seccomp filter{.kind = Seccomp::bpf,
+                 .arch = seccomp.arch,
+                 .program = detail::rules_filter(seccomp, refusals),
+                 .and_standard = seccomp.and_standard,
+                 .log = seccomp.log};
   if (!refusals.empty()) return fail(refusals.take());
   return filter;
 }
 
 }  // namespace condroid::inline v0
-
-namespace condroid::inline v0::detail {
-
-std::string_view filter_name(Seccomp::Kind kind) {
-  switch (kind) {
-    case Seccomp::standard:
-      return "the standard filter";
-    case Seccomp::rules:
-      return "a filter of rules";
-    case Seccomp::bpf:
-      return "a filter of the caller's";
-    case Seccomp::none:
-      return "none";
-  }
-  return "";
-}
-
-}  // namespace condroid::inline v0::detail

@@ -20,16 +20,19 @@ inline constexpr std::uint32_t newest_syscall = 469;
 /// The value of the kernel's seccomp_data::arch.
 [[nodiscard]] std::uint32_t audit_arch(SyscallArch arch);
 
-/// Seccomp::standard, for programs with these rights.
-[[nodiscard]] std::vector<std::uint64_t> standard_filter(const Security& security);
+/// Seccomp::standard, for programs with these rights; for the first of `archs`, and for those
+/// others of them that Seccomp::arch has.
+[[nodiscard]] std::vector<std::uint64_t> standard_filter(
+    const Security& security, std::span<const SyscallArch> archs = machine_archs());
 
 /// Seccomp::rules. What is wrong is refused with its field.
 [[nodiscard]] std::vector<std::uint64_t> rules_filter(const Seccomp& seccomp, Refusals& refusals);
 
-/// What is to be loaded; empty for Seccomp::none.
-[[nodiscard]] std::vector<std::uint64_t> filter_of(const Security& security, Refusals& refusals);
-
-/// "the standard filter", for a reader.
-[[nodiscard]] std::string_view filter_name(Seccomp::Kind kind);
+/// The Spec's own filter of rules or BPF; empty without one.
+[[nodiscard]] std::vector<std::uint64_t> own_filter(const Seccomp& seccomp, Refusals& refusals);
+[[nodiscard]] constexpr bool has_standard(const Seccomp& seccomp) noexcept {
+  return seccomp.kind == Seccomp::standard ||
+         (seccomp.kind != Seccomp::none && seccomp.and_standard);
+}
 
 }  // namespace condroid::inline v0::detail

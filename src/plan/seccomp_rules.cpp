@@ -1,6 +1,11 @@
 // A filter of rules, compiled by libseccomp: it knows the names, and what 32-bit programs do in
 // other ways (socketcall(2), 64-bit arguments).
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <charconv>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +31,9 @@ namespace condroid::inline v0::detail {
 namespace {
 
 constexpr std::string_view list_field = "security.seccomp.list";
-constexpr std::size_t most_rules = 4096;
+constexpr std::size_t most_rules = 4096, most_rules_of_a_call = 256;
+// From here on every architecture has the same numbers.
+constexpr int first_common = 424, clone3_number = 435;
 
 // What Debian 12's libseccomp has not heard of: the same numbers everywhere.
 constexpr std::pair<std::string_view, int> newer[] = {
@@ -90,13 +97,24 @@ std::uint32_t verdict(SyscallAction action, std::uint32_t number) {
   return SCMP_ACT_KILL_PROCESS;
 }
 
-/// As libseccomp numbers it: negative where only other architectures have it.
-std::optional<int> number_of(const std::string& call) {
+std::optional<int> plain_number(const std::string& call) {
   int number = 0;
   const char* const end = call.data() + call.size();
-  if (const auto [stop, error] = std::from_chars(call.data(), end, number);
-      error == std::errc{} && stop == end && number >= 0)
-    return number;
+  const auto [stop, error] = std::from_chars(call.data(), end, number);
+  if (error == std::errc{} && stop == end && number >= 0) return number;
+  return {};
+}
+
+/// 32-bit programs of x86 may make it through socketcall(2) or ipc(2), with arguments in memory.
+bool is_multiplexed(const std::string& call) {
+  const int number = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86, call.c_str());
+  // libseccomp's own numbers: __PNR_socket and so on, __PNR_semop and so on.
+  return number <= -101 && number >= -299;
+}
+
+/// As libseccomp numbers it: negative where only other architectures have it.
+std::optional<int> number_of(const std::string& call) {
+  if (const auto number = plain_number(call)) return number;
   if (const int known = seccomp_syscall_resolve_name(call.c_str()); known != __NR_SCMP_ERROR)
     return known;
   for (const auto& [name, later] : newer)
@@ -170,23 +188,29 @@ bool check_rule(std::string_view field, const SyscallRule& rule, Refusals& refus
 }
 
 /// What two rules say of one call must be one thing.
-void refuse_contradictions(const Seccomp& s, const std::vector<Numbered>& all, Refusals& refusals) {
-  for (std::size_t i = 0; i < all.size(); ++i)
-    for (std::size_t k = 0; k < i; ++k) {
-      if (all[i].number != all[k].number) continue;
-      const SyscallRule& a = s.list[all[k].rule];
-      const SyscallRule& b = s.list[all[i].rule];
-      if (a.action == b.action && a.error == b.error) continue;
-      const bool same_place = a.arch.empty() || b.arch.empty() || !(a.arch & b.arch).empty();
-      if (!same_place) continue;
-      if (a.where.empty() || b.where.empty() || a.where == b.where) {
-        refusals.bad(
-            nth(list_field, all[i].rule),
-            fmt::format("contradicts {}, which has the same call", nth(list_field, all[k].rule)),
-            "say one thing of it; where arguments decide, compare them in both rules");
-        return;
-      }
+void refuse_contradictions(const Seccomp& s, std::vector<Numbered> all, Refusals& refusals) {
+  std::ranges::stable_sort(all, {}, &Numbered::number);
+  for (std::size_t i = 0, first = 0; i < all.size(); ++i) {
+    if (all[i].number != all[first].number) first = i;
+    const SyscallRule& b = s.list[all[i].rule];
+    const std::string field = nth(list_field, all[i].rule);
+    if (i - first >= most_rules_of_a_call) {
+      refusals.bad(field, fmt::format("is one of more than {} for one call", most_rules_of_a_call),
+                   "a filter is read from front to back at every such call: use fewer");
+      return;
     }
+    for (std::size_t k = first; k < i; ++k) {
+      const SyscallRule& a = s.list[all[k].rule];
+      if (verdict(a.action, a.error) == verdict(b.action, b.error)) continue;
+      if (!a.arch.empty() && !b.arch.empty() && (a.arch & b.arch).empty()) continue;
+      if (!a.where.empty() && !b.where.empty() && a.where != b.where) continue;
+      refusals.bad(
+          field,
+          fmt::format("contradicts {}, which has the same call", nth(list_field, all[k].rule)),
+          "say one thing of it; where arguments decide, compare them in both rules");
+      return;
+    }
+  }
 }
 
 std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
@@ -195,7 +219,20 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
     const SyscallRule& rule = s.list[i];
     const std::string field = nth(list_field, i);
     if (!check_rule(field, rule, refusals)) continue;
+    const bool for_own = rule.arch.empty() || rule.arch == machine_archs().front();
+    const bool on_x86 = s.arch.has(SyscallArch::x86) &&
+                        (rule.arch.empty() || rule.arch.has(SyscallArch::x86)) &&
+                        machine_archs().front() == SyscallArch::x86_64;
     for (const std::string& call : rule.calls) {
+      if (const auto number = plain_number(call); number && *number < first_common && !for_own)
+        refusals.bad(field, fmt::format("{} is the number of another call elsewhere", call),
+                     "name the call; numbers are those of this machine's own architecture");
+      if (on_x86 && !rule.where.empty() && is_multiplexed(call))
+        refusals.bad(field,
+                     fmt::format("x86 programs make {} by way of a call whose arguments are in "
+                                 "memory",
+                                 quoted(call)),
+                     "set its arch to x86_64, and say without arguments what x86 may do");
       if (const auto number = number_of(call))
         all.push_back({i, *number});
       else if (!rule.optional)
@@ -214,6 +251,10 @@ class Compiler {
     check_action("security.seccomp.error", s_.otherwise, s_.error, refusals_);
     if (refusals_.empty()) refuse_contradictions(s_, rules, refusals_);
     if (!refusals_.empty()) return {};
+    for (const auto& [rule, number] : rules) {
+      names_clone3_ = names_clone3_ || number == clone3_number;
+      newest_ = std::max(newest_, number);
+    }
     Context all;
     for (const SyscallArch arch : machine_archs()) {
       if (arch != machine_archs().front() && !s_.arch.has(arch)) continue;
@@ -251,11 +292,27 @@ class Compiler {
       for (const ArgumentCheck& check : rule.where) where.push_back(comparison(check));
       const int e = seccomp_rule_add_array(c.get(), verdict(rule.action, rule.error), number,
                                            static_cast<unsigned>(where.size()), where.data());
-      // Not among the calls of this architecture.
-      if (e < 0 && e != -EDOM && e != -EEXIST) return failed(nth(list_field, index), e), nullptr;
+      // Newer than this libseccomp, which knows others' numbers by name: then the call has what
+      // `otherwise` says, if that is no weaker.
+      if (e == -EFAULT && !stricter()) {
+        refusals_.unsupported(
+            nth(list_field, index),
+            "has a call that this libseccomp does not know for another architecture",
+            "set its arch to this machine's own");
+        return nullptr;
+      }
+      // -EDOM: it is not among the calls of this architecture.
+      if (e < 0 && e != -EDOM && e != -EEXIST && e != -EFAULT)
+        return failed(nth(list_field, index), e), nullptr;
     }
+    // C libraries try clone where there is no clone3, and give up where it fails with anything
+    // else.
+    if (stricter() && !names_clone3_)
+      (void)seccomp_rule_add(c.get(), SCMP_ACT_ERRNO(ENOSYS), clone3_number, 0);
     return c;
   }
+
+  [[nodiscard]] bool stricter() const { return s_.otherwise <= SyscallAction::trace; }
 
   std::vector<std::uint64_t> exported(void* context) {
     const File file;
@@ -274,7 +331,7 @@ class Compiler {
       const std::size_t others = front.jump();
       front.land(ours);
       front.load_nr();
-      front.unless_at_least(newest_syscall + 1);
+      front.unless_at_least(static_cast<std::uint32_t>(newest_) + 1);
       front.give(SECCOMP_RET_ERRNO | ENOSYS);
       front.land(others);
       std::vector<std::uint64_t> whole = front.take();
@@ -299,6 +356,8 @@ class Compiler {
 
   const Seccomp& s_;
   Refusals& refusals_;
+  bool names_clone3_ = false;
+  int newest_ = static_cast<int>(newest_syscall);  ///< Of the calls that somebody has thought of.
 };
 
 }  // namespace

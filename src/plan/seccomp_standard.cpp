@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 #include <vector>
 
 #include "plan/bpf.hpp"
@@ -44,7 +45,6 @@ const Row rows[] = {
     {{250, 288, 219, 311}, Verdict::enosys, {}},  // keyctl
     {{298, 336, 241, 364}, Verdict::eperm, {Capability::perfmon, Capability::sys_admin}},  // perf_event_open
     {{304, 342, 265, 371}, Verdict::eperm, {Capability::dac_read_search}},  // open_by_handle_at
-    {{312, 349, 272, 378}, Verdict::eperm, {Capability::sys_ptrace}},  // kcmp
     {{321, 357, 280, 386}, Verdict::eperm, {Capability::bpf, Capability::sys_admin}},  // bpf
     {{323, 374, 282, 388}, Verdict::eperm, {Capability::sys_ptrace}},  // userfaultfd
     {{425, 425, 425, 425}, Verdict::enosys, {}},  // io_uring_setup
@@ -160,12 +160,13 @@ std::uint32_t audit_arch(SyscallArch arch) {
   return 0;
 }
 
-std::vector<std::uint64_t> standard_filter(const Security& security) {
+std::vector<std::uint64_t> standard_filter(const Security& security,
+                                           std::span<const SyscallArch> archs) {
   Bpf out;
   out.load_arch();
   std::vector<std::pair<SyscallArch, std::size_t>> parts;
-  for (const SyscallArch arch : machine_archs()) {
-    if (arch != machine_archs().front() && !security.seccomp.arch.has(arch)) continue;
+  for (const SyscallArch arch : archs) {
+    if (arch != archs.front() && !security.seccomp.arch.has(arch)) continue;
     if (arch == SyscallArch::x32) continue;
     out.unless_equal(audit_arch(arch));
     parts.emplace_back(arch, out.jump());

@@ -1344,7 +1344,8 @@ class Interpreter {
   }
 
   [[noreturn]] void leave(int status) {
-    for (;;) call(__NR_exit_group, status);
+    for (int i = 0; i < 2; ++i) call(__NR_exit_group, status);
+    __builtin_trap();  // a filter denies it
   }
 
   [[noreturn]] void be_init(int command) {
@@ -1352,8 +1353,9 @@ class Interpreter {
     if (send(SyncKind::started, static_cast<uint32_t>(command), nullptr, 0) < 0) leave(125);
     if (cx_.arena != nullptr) call(__NR_munmap, cx_.arena, arena_size);
     // Nothing of the launch stays open here but the socket that reports the end.
-    call(__NR_close_range, 0, cx_.sync - 1, 0);
-    call(__NR_close_range, cx_.sync + 1, 0xffffffffL, 0);
+    if ((cx_.sync > 0 && call(__NR_close_range, 0, cx_.sync - 1, 0) < 0) ||
+        call(__NR_close_range, cx_.sync + 1, 0xffffffffL, 0) < 0)
+      leave(125);
     const uint64_t all = ~uint64_t{0};
     // in a row: neither call has a reason to fail, and an end of ours ends the container
     int failures = 0;
@@ -1392,7 +1394,7 @@ class Interpreter {
   long make_ready() {
     if (!nofile_set_ && cx_.nofile.hard != 0)
       if (const long e = call(__NR_prlimit64, 0, rlimit_nofile, &cx_.nofile, 0L); e < 0) return e;
-    call(__NR_umask, umask_);
+    if (const long e = call(__NR_umask, umask_); e < 0) return e;  // a filter's answer
     const uint64_t none = 0;
     if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &none, 0L, 8); e < 0) return e;
     ready_ = true;

@@ -168,6 +168,15 @@ void fields(V& v, Like<DeviceNode> auto& node) {
 }
 
 template <class V>
+void fields(V& v, Like<DevicePermission> auto& permission) {
+  auto& [kind, major, minor, access] = permission;
+  v.first("kind", kind);
+  v("major", major);
+  v("minor", minor);
+  v("access", access);
+}
+
+template <class V>
 void fields(V& v, Like<CgroupSetting> auto& setting) {
   auto& [file, value, optional] = setting;
   v.first("file", file);
@@ -297,13 +306,15 @@ void fields(V& v, Like<TimeOffsets> auto& time) {
 
 template <class V>
 void fields(V& v, Like<Devices> auto& devices) {
-  auto& [populate, shm, mqueue, size, shm_size, nodes] = devices;
+  auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted] = devices;
   v("populate", populate);
   v("shm", shm);
   v("mqueue", mqueue);
   v("size", size);
   v("shm_size", shm_size);
   v.records("nodes", nodes);
+  v("filter", filter);
+  v.records("permitted", permitted);
 }
 
 template <class V>
@@ -334,13 +345,14 @@ void fields(V& v, Like<Resources> auto& resources) {
 
 template <class V>
 void fields(V& v, Like<Seccomp> auto& seccomp) {
-  auto& [kind, arch, otherwise, error, list, program, log] = seccomp;
+  auto& [kind, arch, otherwise, error, list, program, and_standard, log] = seccomp;
   v("kind", kind);
   v("arch", arch);
   v("otherwise", otherwise);
   v("error", error);
   v.records("list", list);
   v.words("program", program);
+  v("and_standard", and_standard);
   v("log", log);
 }
 

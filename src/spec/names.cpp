@@ -60,6 +60,8 @@ static_assert(whole<Restart>());
 static_assert(whole<MountFlag>());
 static_assert(whole<Propagation>());
 static_assert(whole<DeviceNode::Kind>());
+static_assert(whole<DeviceAccess>());
+static_assert(whole<DeviceFilter>());
 static_assert(whole<Stream::Kind>());
 static_assert(whole<Rlimit>());
 static_assert(whole<SchedPolicy>());

@@ -128,6 +128,28 @@ struct EnumNames<DeviceNode::Kind> {
 };
 
 template <>
+struct EnumNames<DeviceAccess> {
+  using enum DeviceAccess;
+  static constexpr std::string_view what = "access to a device";
+  static constexpr auto table = std::to_array<EnumName<DeviceAccess>>({
+      {read, "read"},
+      {write, "write"},
+      {make, "make"},
+  });
+};
+
+template <>
+struct EnumNames<DeviceFilter> {
+  using enum DeviceFilter;
+  static constexpr std::string_view what = "device filter";
+  static constexpr auto table = std::to_array<EnumName<DeviceFilter>>({
+      {automatic, "automatic"},
+      {always, "always"},
+      {never, "never"},
+  });
+};
+
+template <>
 struct EnumNames<Stream::Kind> {
   static constexpr std::string_view what = "stream";
   static constexpr auto table = std::to_array<EnumName<Stream::Kind>>({

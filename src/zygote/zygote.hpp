@@ -29,7 +29,8 @@ long call(long nr, A... a) {
 }
 
 [[noreturn]] inline void leave(int status) {
-  for (;;) call(__NR_exit_group, status);
+  call(__NR_exit_group, status);
+  __builtin_trap();  // a filter of the container's denies it
 }
 
 struct EpollEvent {

@@ -1082,7 +1082,8 @@ constexpr struct {
              {"window", do_window},   {"use", do_use},         {"burn", do_burn},
              {"obey", do_obey},       {"tick", do_tick},       {"reboot", do_reboot},
              {"lives", do_lives},     {"beast", do_beast},     {"siege", do_siege},
-             {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls}};
+             {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls},
+             {"device", do_device}};
 
 }  // namespace
 

@@ -1,11 +1,15 @@
-// Verb "calls": makes system calls that a filter may deny, and prints what came of each.
+// Verb "calls": makes system calls that a filter may deny, and prints what came of each. Verb
+// "device": makes nodes of devices, and opens them.
 #include "payload_calls.hpp"
 
+#include <fcntl.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -116,7 +120,35 @@ struct {
     {"userfaultfd", [] { return call(SYS_userfaultfd, 1); }},
 };
 
+/// "made ok", "made EPERM", "EPERM": whether the node could be made, and then opened.
+void try_device(mode_t kind, unsigned major, unsigned minor, int flags) {
+  const char* path = "/dev/of-the-test";
+  unlink(path);
+  std::printf("%c%u:%u=", kind == S_IFBLK ? 'b' : 'c', major, minor);
+  if (mknod(path, kind | 0600, makedev(major, minor)) != 0) {
+    std::printf("%s\n", strerrorname_np(errno));
+    return;
+  }
+  const int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC);
+  std::printf("made %s\n", fd >= 0 ? "ok" : strerrorname_np(errno));
+  if (fd >= 0) close(fd);
+  unlink(path);
+}
+
 }  // namespace
+
+int do_device(int argc, char** argv) {
+  int i = 2;
+  int flags = O_RDONLY;
+  if (i < argc && std::strcmp(argv[i], "write") == 0) {
+    flags = O_WRONLY;
+    ++i;
+  }
+  for (; i + 2 < argc; i += 3)
+    try_device(*argv[i] == 'b' ? S_IFBLK : S_IFCHR, static_cast<unsigned>(std::atoi(argv[i + 1])),
+               static_cast<unsigned>(std::atoi(argv[i + 2])), flags);
+  return 0;
+}
 
 int do_calls(int argc, char** argv) {
   for (const auto& c : calls) {

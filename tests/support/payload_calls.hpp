@@ -1,3 +1,4 @@
 #pragma once
 
 int do_calls(int argc, char** argv);
+int do_device(int argc, char** argv);

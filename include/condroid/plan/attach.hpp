@@ -38,7 +38,8 @@ struct Attach {
   std::optional<CapabilitySet> capabilities = {};
   std::optional<bool> ambient = {};
   std::optional<bool> no_new_privs = {};
-  /// Of a process of somebody else's nothing is known: unset is no filter then.
+  /// Which one a process of somebody else's has is not known: for who has any, unset is the
+  /// standard one.
   std::optional<Seccomp> seccomp = {};
   /// Take over the label that a security module gave to the container's first process; for the
   /// program that is executed, AppArmor or SELinux. Refused where processes have no labels.

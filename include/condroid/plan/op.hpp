@@ -67,6 +67,16 @@ struct WriteCgroup {
   bool operator==(const WriteCgroup&) const = default;
 };
 
+/// Lets what is in the container's cgroup of v2 open these devices and no others: a BPF program of
+/// type BPF_PROG_TYPE_CGROUP_DEVICE. (On v1 it is values: WriteCgroup of devices.deny and .allow.)
+struct FilterDevices {
+  static constexpr Step step = Step::filter_devices;
+  static constexpr Actor actor = Actor::host;
+  std::size_t hierarchy = 0;
+  std::vector<DevicePermission> permitted = {};
+  bool operator==(const FilterDevices&) const = default;
+};
+
 /// Opens the cgroup that a process which joins a container is to be in.
 struct OpenCgroup {
   static constexpr Step step = Step::enter_cgroup;
@@ -611,13 +621,13 @@ struct Exec {
 
 /// Every kind of op.
 using Op =
-    std::variant<op::CreateCgroup, op::WriteCgroup, op::OpenCgroup, op::EnterProcess, op::EnterRoot,
-                 op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-                 op::OverlayTrees, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare,
-                 op::JoinNamespace, op::SetTimeOffsets, op::Sync, op::BecomeRoot,
-                 op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode, op::OpenPty,
-                 op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
-                 op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
+    std::variant<op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup,
+                 op::EnterProcess, op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs,
+                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal,
+                 op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets, op::Sync,
+                 op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
+                 op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags,
+                 op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
                  op::NoNewPrivs, op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry,

@@ -1,9 +1,9 @@
 // Which system calls a container's programs may make: seccomp(2).
 //
-//   spec.security.seccomp = Seccomp::all_but({"mount", "umount2"});             // fail with EPERM
-//   spec.security.seccomp = Seccomp::only({"read", "write", "exit_group"});     // the others fail
-//   spec.security.seccomp.kill({"ptrace"}).fail(ENOSYS, {"socket"}, {{0, ArgumentCheck::eq,
-//   AF_VSOCK}});
+//   spec.security.seccomp = Seccomp::all_but({"mount", "umount2"});          // these fail: EPERM
+//   spec.security.seccomp = Seccomp::only({"execve", "read", "exit_group"}); // all others fail
+//   Seccomp no_vsock;
+//   no_vsock.fail(EAFNOSUPPORT, {"socket"}, {{0, ArgumentCheck::eq, AF_VSOCK, 0xffffffff}});
 #pragma once
 
 #include <cstdint>
@@ -38,15 +38,15 @@ enum class SyscallAction : std::uint8_t {
   allow,
 };
 
-/// A comparison with one argument of a call, unsigned, 64 bits. A pointer can be compared, but not
-/// what it points to.
+/// A comparison with one argument of a call, unsigned, 64 bits. A call whose argument is an `int`
+/// ignores the upper half of them: give eq the mask 0xffffffff there, or a program gets around it.
+/// A pointer can be compared, but not what it points to.
 struct ArgumentCheck {
   enum Op : std::uint8_t { eq, ne, lt, le, gt, ge };
   unsigned index = 0;  ///< 0 to 5.
   Op op = eq;
   std::uint64_t value = 0;
-  /// With eq alone: these bits are compared. A call whose argument is an `int` ignores the upper 32
-  /// bits: compare with 0xffffffff here.
+  /// With eq alone: these bits are compared.
   std::uint64_t mask = ~std::uint64_t{0};
   bool operator==(const ArgumentCheck&) const = default;
 };
@@ -73,13 +73,9 @@ struct SyscallRule {
 /// Processes that are attached have it, too.
 struct Seccomp {
   enum Kind : std::uint8_t {
-    /// What lets a program without rights reach much of the kernel: keys, bpf(2),
-    /// perf_event_open(2), io_uring, userfaultfd(2), kcmp(2), user namespaces, TIOCSTI. A
-    /// capability
-    /// that is there for such a call (sys_admin, bpf, perfmon, sys_ptrace, dac_read_search) and
-    /// Allow::nesting open it. What a capability guards anyway is left to the kernel.
-    /// docs/seccomp.md
-    /// has the list.
+    /// Closes what lets a program without rights far into the kernel: keys, bpf(2),
+    /// perf_event_open(2), io_uring, userfaultfd(2), user namespaces, TIOCSTI; docs/seccomp.md has
+    /// the list. A capability that is there for such a call, and Allow::nesting, open theirs.
     standard,
     rules,  ///< `list`; needs a build with libseccomp.
     bpf,    ///< `program`
@@ -96,21 +92,24 @@ struct Seccomp {
   /// bpf: classic BPF, a struct sock_filter in each: code | jt << 16 | jf << 24 | k << 32. 1 to
   /// 4096.
   std::vector<std::uint64_t> program = {};
+  /// rules, bpf: the standard filter holds as well. Without it rules that allow what they do not
+  /// name need Allow::all_syscalls.
+  bool and_standard = true;
   /// All that is not allowed is told to the kernel's audit log, SECCOMP_FILTER_FLAG_LOG,
   /// Linux 4.14.
   bool log = false;
   bool operator==(const Seccomp&) const = default;
 
-  /// The calls that are named fail with EPERM, all others are allowed.
+  /// The calls that are named fail with EPERM, like those that the standard filter closes.
   [[nodiscard]] static Seccomp all_but(std::vector<std::string> calls) {
     Seccomp s{.kind = rules};
     s.fail(1, std::move(calls));
     return s;
   }
-  /// The calls that are named are allowed, all others fail with EPERM; those that are newer than
-  /// this library with ENOSYS. execve is needed to start at all.
+  /// The calls that are named are allowed, and no others: they fail with EPERM; clone3, and what is
+  /// newer than this library, with ENOSYS. execve is needed to start at all.
   [[nodiscard]] static Seccomp only(std::vector<std::string> calls) {
-    Seccomp s{.kind = rules, .otherwise = SyscallAction::fail};
+    Seccomp s{.kind = rules, .otherwise = SyscallAction::fail, .and_standard = false};
     s.allow(std::move(calls));
     return s;
   }

@@ -133,7 +133,10 @@ inline Spec full_spec() {
                              .minor = 1,
                              .mode = {0600},
                              .uid = {5},
-                             .gid = {6}}}},
+                             .gid = {6}}},
+                  .filter = DeviceFilter::always,
+                  .permitted = {{.major = 10, .access = DeviceAccess::read | DeviceAccess::write},
+                                {.kind = DeviceNode::block, .minor = 3}}},
       .network = {.loopback_up = false},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
@@ -170,6 +173,7 @@ inline Spec full_spec() {
                                          .arch = SyscallArch::x86,
                                          .optional = true}},
                                .program = {6, 0x7fff000000000006},
+                               .and_standard = false,
                                .log = true},
                    .own_keyring = false,
                    .masked_paths = {},
@@ -458,8 +462,12 @@ class Random {
     some(monotonic, boottime);
   }
   void fill(Devices& d) {
-    auto& [populate, shm, mqueue, size, shm_size, nodes] = d;
-    some(populate, shm, mqueue, size, shm_size, nodes);
+    auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted] = d;
+    some(populate, shm, mqueue, size, shm_size, nodes, filter, permitted);
+  }
+  void fill(DevicePermission& p) {
+    auto& [kind, major, minor, access] = p;
+    some(kind, major, minor, access);
   }
   void fill(Network& n) {
     auto& [loopback_up] = n;
@@ -478,8 +486,8 @@ class Random {
          sysctls, allow);
   }
   void fill(Seccomp& s) {
-    auto& [kind, arch, otherwise, error, list, program, log] = s;
-    some(kind, arch, otherwise, error, list, program, log);
+    auto& [kind, arch, otherwise, error, list, program, and_standard, log] = s;
+    some(kind, arch, otherwise, error, list, program, and_standard, log);
   }
   void fill(SyscallRule& r) {
     auto& [action, calls, error, where, arch, optional] = r;
