@@ -75,10 +75,14 @@ Result<void> LaunchEngine::go_on() {
   auto program = encoder.finish(program::no_op);
   if (!program) return fail(program);
   program_ = std::move(*program);
-  program_sent_ = 0;
+  // One message wakes it up, with all that most programs are.
   const program::SyncMessage m{program::SyncKind::resume,
                                static_cast<std::uint32_t>(program_.size)};
-  const int e = send_message(sync_.get(), &m, sizeof m, made_.passed);
+  program_sent_ = std::min<std::size_t>(program_.size, program::woken_with);
+  std::array<char, sizeof m + program::woken_with> first;
+  std::memcpy(first.data(), &m, sizeof m);
+  std::memcpy(first.data() + sizeof m, program_.data(), program_sent_);
+  const int e = send_message(sync_.get(), first.data(), sizeof m + program_sent_, made_.passed);
   made_.owned.clear();
   // A child that is gone has left why, and the end of the socket tells of it.
   if (e != 0 && e != EPIPE && e != ECONNRESET)

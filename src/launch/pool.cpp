@@ -66,8 +66,16 @@ class PoolCore {
     if (options.stop_before)
       return fail(Errc::bad_spec, Step::park, "stop_before of a take",
                   "a launch that is not of a pool can be stopped");
-    auto plan = compile_take(settled_, what, parked_, *facts_);
-    if (!plan) return fail(plan);
+    std::shared_ptr<const Plan> plan;
+    if (ahead_ && last_ == what) {
+      plan = std::move(ahead_);
+    } else {
+      auto compiled = compile_take(settled_, what, parked_, *facts_);
+      if (!compiled) return fail(compiled);
+      plan = std::make_shared<const Plan>(std::move(*compiled));
+      last_ = what;
+    }
+    ahead_.reset();
     if (places_.empty())
       if (auto ok = start_one(); !ok) return fail(ok);
     auto at = std::ranges::find_if(places_, [](Place& p) { return may_be_taken(p); });
@@ -82,7 +90,7 @@ class PoolCore {
     unwatch(*at);
     std::unique_ptr<LaunchEngine> engine = std::move(at->engine);
     places_.erase(at);
-    engine->take(std::make_shared<const Plan>(std::move(*plan)), std::move(options));
+    engine->take(std::move(plan), std::move(options));
     return engine;
   }
 
@@ -128,6 +136,7 @@ class PoolCore {
   Result<void> refill() {
     while (places_.size() < options_.size)
       if (auto ok = start_one(); !ok) return ok;
+    get_ahead();
     return {};
   }
 
@@ -135,6 +144,13 @@ class PoolCore {
   static bool may_be_taken(Place& p) {
     if (p.parked) p.engine->look_for_end();
     return p.parked && p.engine->parked();
+  }
+
+  /// What the next take needs if it is like the last one: the time for it is now, not then.
+  void get_ahead() {
+    if (!ahead_)
+      if (auto plan = compile_take(settled_, last_, parked_, *facts_))
+        ahead_ = std::make_shared<const Plan>(std::move(*plan));
   }
 
   Result<void> start_one() {
@@ -204,6 +220,8 @@ class PoolCore {
   PoolOptions options_;
   const HostFacts* facts_ = nullptr;  // of the Runtime
   ParkedPlan parked_;
+  Take last_;                          // what was taken last; a Spec's own command at first
+  std::shared_ptr<const Plan> ahead_;  // its plan, for when it is taken again
   std::shared_ptr<const Plan> plan_;
   Fd epoll_;
   std::deque<Place> places_;  // the oldest first

@@ -42,9 +42,8 @@ class Callbacks {
       configure_ = false;
       return op::Sync::configure;
     }
-    const bool leaving = std::holds_alternative<op::StartInit>(o) ||
-                         std::holds_alternative<op::NewSession>(o) ||
-                         std::holds_alternative<op::PlaceDescriptors>(o);
+    const bool leaving =
+        std::holds_alternative<op::StartInit>(o) || std::holds_alternative<op::PlaceDescriptors>(o);
     if (set_up_ && leaving) {
       set_up_ = false;
       return op::Sync::cgroup;

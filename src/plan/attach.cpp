@@ -169,6 +169,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
   open_terminal(d);
   if (labels)
     d.add(op::WriteSetting{.proc = d.proc, .path = target.lsm_file, .value = target.lsm_label});
+  settle_ahead(d);
   settle_process(d);
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);

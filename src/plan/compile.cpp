@@ -125,6 +125,7 @@ void set_up_container(Draft& d, bool parked) {
     hide_kernel(d);
     finish_root(d);
   }
+  settle_ahead(d);
 }
 
 void check_room(const Draft& d) {

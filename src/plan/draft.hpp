@@ -72,6 +72,7 @@ void populate_dev(Draft& draft);         // devices.cpp
 void open_terminals(Draft& draft);       // devices.cpp
 void hide_kernel(Draft& draft);          // mounts.cpp: masks and read-only paths
 void finish_root(Draft& draft);          // root.cpp: read-only last, pivot
+void settle_ahead(Draft& draft);         // process.cpp: what no command changes
 void settle_process(Draft& draft);       // process.cpp: limits to exec
 
 /// Has the container a mount of its own at this entry of "/", whatever the host has there?

@@ -79,6 +79,11 @@ void load_early(Draft& d, std::vector<op::LoadSeccomp>& filters) {
   filters.clear();
 }
 
+/// Whether the session is made when the streams are known: one of them may be its terminal.
+bool session_with_streams(const Draft& d) {
+  return d.spec.process.new_session && d.shape.console && !d.spec.process.init;
+}
+
 }  // namespace
 
 std::vector<std::string> merged_env(const std::vector<std::string>& base,
@@ -96,6 +101,11 @@ std::vector<std::string> merged_env(const std::vector<std::string>& base,
   return out;
 }
 
+void settle_ahead(Draft& d) {
+  if (d.spec.security.own_keyring) d.add(op::JoinKeyring{});
+  if (d.spec.process.new_session && !session_with_streams(d)) d.add(op::NewSession{});
+}
+
 void settle_process(Draft& d) {
   const Process& p = d.spec.process;
   const Security& security = d.spec.security;
@@ -103,12 +113,11 @@ void settle_process(Draft& d) {
   if (p.scheduling != Scheduling{}) d.add(op::SetScheduling{.scheduling = p.scheduling});
   if (p.personality != Personality::native) d.add(op::SetPersonality{.personality = p.personality});
   if (p.umask) d.add(op::SetUmask{.umask = *p.umask});
-  if (security.own_keyring) d.add(op::JoinKeyring{});
   const bool on_console =
       std::ranges::any_of(std::initializer_list<Stream>{p.stdio.in, p.stdio.out, p.stdio.err},
                           [](const Stream& s) { return s.kind == Stream::pty; });
   const op::Slot terminal = p.controlling_terminal && on_console ? d.console : op::Slot{};
-  if (p.new_session) d.add(op::NewSession{.terminal = p.init ? op::Slot{} : terminal});
+  if (session_with_streams(d)) d.add(op::NewSession{.terminal = terminal});
   place_descriptors(d);
   // pivot_root leaves us in "/".
   const std::string cwd = normalized(p.cwd.str());

@@ -16,6 +16,8 @@ inline constexpr unsigned max_ptys = 65;
 inline constexpr uint32_t max_program = 8U << 20U;
 // programs travel over the sync socket in pieces of this size
 inline constexpr uint32_t chunk_size = 64U << 10U;
+/// So much of a parked one's next program rides with the message that wakes it up.
+inline constexpr uint32_t woken_with = 8U << 10U;
 
 /// What an instruction does. Operands are named beside each: r = registers (slots), s = strings, n
 /// = numbers.
@@ -220,8 +222,8 @@ enum class SyncKind : uint32_t {
   ptys,     ///< Pty masters ride with it.
   trees,    ///< Detached mounts ride with it.
   stopped,  ///< Reached stop_before, or parks.
-  /// To one that parks: value is the size of the program that follows, whose descriptors ride with
-  /// it.
+  /// To one that parks: value is the size of its next program, of which the first bytes, at most
+  /// woken_with, come behind it in the same message; its descriptors ride with it.
   resume,
   started,  ///< From the small init: the command was executed. Without init, end-of-file says so.
   ended,    ///< From the small init: value is the command's wait status.

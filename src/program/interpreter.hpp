@@ -188,17 +188,23 @@ class Interpreter {
   }
 
   // ---- program ----
-  long read_program() {
+  long map_memory(size_t size, char*& at) {
+    // PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
+    const long mapped = call(__NR_mmap, 0L, size, 3, 0x22, -1, 0);
+    if (mapped < 0 && mapped > -4096) return mapped;
+    at = reinterpret_cast<char*>(mapped);
+    return 0;
+  }
+  /// `have` bytes of it are at `first` already.
+  long read_program(const char* first = nullptr, size_t have = 0) {
     const uint32_t size = cx_.program_size;
-    if (size < sizeof(Header) || size > max_program) return -e_proto;
+    if (size < sizeof(Header) || size > max_program || have > size) return -e_proto;
     char* bytes = cx_.room;
-    if (bytes == nullptr) {
-      // PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
-      const long mapped = call(__NR_mmap, 0L, size, 3, 0x22, -1, 0);
-      if (mapped < 0 && mapped > -4096) return mapped;
-      bytes = reinterpret_cast<char*>(mapped);
-    }
-    for (size_t have = 0; have < size;) {
+    if (bytes == nullptr)
+      if (const long e = map_memory(size, bytes); e < 0) return e;
+    if (bytes != first)
+      for (size_t i = 0; i < have; ++i) bytes[i] = first[i];
+    while (have < size) {
       const long n = receive_bytes(bytes + have, size - have);
       if (n < 0) return n;
       have += static_cast<size_t>(n);
@@ -260,17 +266,22 @@ class Interpreter {
 
   /// Waits, then goes on with another program. What the registers hold stays.
   long park(uint32_t index) {
+    // Whoever takes us waits for us: the memory for it is there, and touched, before.
+    char* next = nullptr;
+    if (const long e = map_memory(woken_with, next); e < 0) return e;
+    for (size_t i = 0; i < woken_with; i += 4096) static_cast<volatile char*>(next)[i] = 0;
     cx_.page->state = ChildState::stopped;
     if (const long e = send(SyncKind::stopped, index, nullptr, 0); e < 0) return e;
     SyncMessage message{};
     unsigned got = 0;
-    if (const long e = receive(message, received_, max_passed, got); e < 0) return e;
+    size_t have = 0;
+    if (const long e = receive(message, received_, max_passed, got, next, &have); e < 0) return e;
     if (message.kind != SyncKind::resume) return -e_proto;
     cx_.program_size = message.value;
-    cx_.room = nullptr;
+    cx_.room = message.value <= woken_with ? next : nullptr;
     cx_.passed_count = got;
     for (unsigned i = 0; i < got; ++i) cx_.passed[i] = received_[i];
-    if (const long e = read_program(); e < 0) return e;
+    if (const long e = read_program(next, have); e < 0) return e;
     cx_.page->state = ChildState::running;
     return still_wanted();
   }
@@ -398,14 +409,17 @@ class Interpreter {
     }
   }
 
-  /// One message, with at most `room` descriptors; more than that are closed, and an error.
-  long receive(SyncMessage& message, int* fds, unsigned room, unsigned& got) {
-    IoVec iov{&message, sizeof message};
+  /// One message, with at most `room` descriptors; more than that are closed, and an error. With
+  /// `more`, up to woken_with bytes behind it, `have` of them.
+  long receive(SyncMessage& message, int* fds, unsigned room, unsigned& got, char* more = nullptr,
+               size_t* have = nullptr) {
+    IoVec iov[2] = {{&message, sizeof message}, {more, woken_with}};
+    const size_t parts = more != nullptr ? 2 : 1;
     alignas(8) char control[sizeof(CmsgHdr) + sizeof(int) * (max_passed + 2)];
     long n = 0;
     MsgHdr m{};
     do {
-      m = MsgHdr{nullptr, 0, &iov, 1, control, sizeof control, 0};
+      m = MsgHdr{nullptr, 0, iov, parts, control, sizeof control, 0};
       n = call(__NR_recvmsg, cx_.sync, &m, msg_cmsg_cloexec);
     } while (n == -e_intr);
     if (n < 0) return n;
@@ -424,7 +438,11 @@ class Interpreter {
         }
       }
     }
-    return n == sizeof message && got <= room && (m.flags & msg_ctrunc) == 0 ? 0 : -e_proto;
+    if (n < static_cast<long>(sizeof message) || got > room ||
+        (m.flags & (msg_ctrunc | msg_trunc)) != 0)
+      return -e_proto;
+    if (have != nullptr) *have = static_cast<size_t>(n) - sizeof message;
+    return 0;
   }
 
   /// Waits for one message; descriptors that come with it go to `fds`. Anything else than `kind` is

@@ -123,7 +123,6 @@ bool HostWorker::spawn(std::string* error) {
 bool HostWorker::first(std::string* error) {
   if (request_->kind == Request::first && !launcher_->prepare(request_->work, error)) return false;
   while (reply_->count < request_->count && reply_->count < Reply::max_samples) {
-    if (request_->kind == Request::first_take && !launcher_->fill(error)) return false;
     std::uint64_t moment = 0;
     const std::uint64_t start = monotonic();
     const bool good = request_->kind == Request::first_take ? launcher_->take_clock(&moment, error)
@@ -131,6 +130,8 @@ bool HostWorker::first(std::string* error) {
                                                          : launcher_->attach_clock(&moment, error);
     if (!good) return false;
     reply_->ns[reply_->count++] = moment - start;
+    // Now and not before the next one: what is done then warms the caches.
+    if (request_->kind == Request::first_take && !launcher_->fill(error)) return false;
   }
   return true;
 }

@@ -149,6 +149,7 @@ class RecordingSystem {
     program::SyncKind kind;
     unsigned descriptors = 0;
     std::uint32_t value = 0;
+    std::string more = {};  ///< Bytes behind it.
   };
 
   explicit RecordingSystem(const program::ResultPage& page) : page_(page) {}
@@ -456,7 +457,9 @@ class RecordingSystem {
             fds[i] = static_cast<int>(opened({.what = "tree of the host", .kind = File::mount}));
           m.control_size = head.size;
         }
-        return sizeof message;
+        if (m.iov_count < 2) return sizeof message;
+        std::memcpy(m.iov[1].base, answer.more.data(), answer.more.size());
+        return static_cast<long>(sizeof message + answer.more.size());
       }
       default:
         return 0;

@@ -852,8 +852,12 @@ TEST_CASE("who parks goes on with the program that comes", "[program]") {
   }();
   ChildRun child(first, 0);
   SECTION("with what it brings") {
-    child.system.incoming.append(second.data(), second.size);
-    child.system.answers.push_back({SyncKind::resume, 1, static_cast<std::uint32_t>(second.size)});
+    // All of it behind the message that wakes it up, or a part, or nothing.
+    const std::size_t with = GENERATE_COPY(std::size_t{0}, std::size_t{100}, second.size);
+    CAPTURE(with);
+    child.system.incoming.append(second.data() + with, second.size - with);
+    child.system.answers.push_back({SyncKind::resume, 1, static_cast<std::uint32_t>(second.size),
+                                    std::string(second.data(), with)});
     child.run();
     INFO(lines_of(child.system.calls));
     REQUIRE(child.executed);
@@ -883,6 +887,12 @@ TEST_CASE("who parks goes on with the program that comes", "[program]") {
     }
     SECTION("a size that no program has") {
       child.system.answers.push_back({SyncKind::resume, 0, 12});
+      ended(EPROTO);
+    }
+    SECTION("more than it says") {
+      child.system.answers.push_back({SyncKind::resume, 1,
+                                      static_cast<std::uint32_t>(second.size - 1),
+                                      std::string(second.data(), second.size)});
       ended(EPROTO);
     }
     SECTION("a program that is none") {
