@@ -14,6 +14,7 @@
 
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
+#include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
@@ -23,6 +24,13 @@ namespace condroid::inline v0::detail {
 namespace {
 
 std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
+
+/// Whether a helper that shares the zygote's memory may enter and clone: see may_share_memory()
+/// there.
+bool may_have_helper(std::uint64_t joined) {
+  return (joined & kernel::clone_newpid) != 0 &&
+         (joined & (kernel::clone_newuser | kernel::clone_newtime)) == 0;
+}
 
 }  // namespace
 
@@ -342,12 +350,18 @@ bool LaunchEngine::pump_send() {
     program_sent_ += n;
   }
   if (!request_sent_) {
-    const int e = zygote_->request(request_, request_fds_);
-    if (e == EAGAIN) {
+    const int e = send_request();
+    if (e == EAGAIN && !by_helper_) {
       interest_ = {FdView(zygote_->control()), POLLOUT};
       return false;
     }
     if (e != 0) {
+      if (by_helper_) {  // there may be a child
+        request_sent_ = true;
+        sync_child_.reset();
+        exit_zygote_.reset();
+        made_.owned.clear();
+      }
       if (e == EPIPE || e == ECONNRESET)
         feed_error(Event::op_failed,
                    make_error(Errc::zygote_lost, Step::clone, "the zygote is dead"));
@@ -364,6 +378,16 @@ bool LaunchEngine::pump_send() {
     return true;
   }
   return program_sent_ < program_.size ? false : true;
+}
+
+/// By way of a helper that waits, if there is one: a process less to be cloned and woken up.
+int LaunchEngine::send_request() {
+  if (may_have_helper(request_.join_flags)) {
+    const int e = zygote_->request_by_helper(request_, request_fds_);
+    by_helper_ = e != ENOENT;
+    if (by_helper_) return e;
+  }
+  return zygote_->request(request_, request_fds_);
 }
 
 /// Writes the id map as soon as there is a process to have one, while the child makes its other
@@ -792,6 +816,7 @@ void LaunchEngine::finish() {
   if (options_.trace) core->timeline = make_timeline();
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
+  if (may_have_helper(request_.join_flags) && !by_helper_) zygote_->offer_helper();
   if (options_.on_event) {
     const LaunchEvent event{LaunchEvent::started, plan().name, pid_};
     if (auto ok = options_.on_event(event); !ok) late_errors_.push_back(std::move(ok).error());

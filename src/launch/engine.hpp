@@ -111,6 +111,7 @@ class LaunchEngine {
   void feed_error(Event event, Error error);
   bool pump();  // one thing that can be done now; false when there is nothing
   bool pump_send();
+  [[nodiscard]] int send_request();
   bool pump_early_map();
   bool pump_sync();
   bool pump_exit();
@@ -197,6 +198,7 @@ class LaunchEngine {
   program::Request request_{};
   std::vector<int> request_fds_;
   bool request_sent_ = false;
+  bool by_helper_ = false;  // one that waited was asked
   bool sync_closed_ = false;
   bool stop_host_ = false;  // a host op is where stop_before points
 

@@ -236,6 +236,7 @@ Zygote::~Zygote() {
 /// Tells the zygote that we are done and waits until all is undone but what was detached; ten
 /// seconds at most, it goes on by itself after that.
 void Zygote::let_go() {
+  helper_.reset();
   if (!control_.valid() || !pidfd_.valid()) return;
   // Not close: a forked child of this program may hold a copy, and the zygote must see the end now.
   if (::shutdown(control_.get(), SHUT_WR) < 0) control_.reset();
@@ -329,6 +330,27 @@ int Zygote::request_surely(const program::Request& request, std::span<const int>
     e = this->request(request, fds);
   }
   return e;
+}
+
+int Zygote::request_by_helper(program::Request request, std::span<const int> fds) {
+  const std::lock_guard lock(helper_mutex_);
+  // Whoever is asked is told of to the zygote, too, and at once.
+  if (!helper_.valid() || wait_for_fd(control_.get(), POLLOUT, 0) <= 0) return ENOENT;
+  if (send_message(helper_.get(), &request, sizeof request, fds.subspan(1)) != 0) return ENOENT;
+  request.flags |= program::request_by_helper;
+  return request_surely(request, fds.first(1));
+}
+
+void Zygote::offer_helper() {
+  const std::lock_guard lock(helper_mutex_);
+  if (helper_.valid()) return;
+  Fd ours, theirs;
+  if (socket_pair(ours, theirs) != 0) return;
+  program::Request offer{};
+  offer.magic = program::magic;
+  offer.kind = program::RequestKind::helper;
+  const int fd = theirs.get();
+  if (request(offer, {&fd, 1}) == 0) helper_ = std::move(ours);
 }
 
 Result<void> RuntimeCore::check_owner() const {

@@ -73,6 +73,12 @@ class Zygote {
   [[nodiscard]] int request_surely(const program::Request& request,
                                    std::span<const int> fds = {}) const;
 
+  /// An attach by the helper that waits for one, program::request_by_helper: `fds` begin with the
+  /// exit socket. errno, or 0; ENOENT: nobody waits, and nothing was asked.
+  [[nodiscard]] int request_by_helper(program::Request request, std::span<const int> fds);
+  /// Has a helper wait from now on. What goes wrong costs time later, and nothing else.
+  void offer_helper();
+
   /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so
   /// that it is undone.
   /// @returns an O_PATH descriptor that stays open as long as the zygote.
@@ -107,6 +113,9 @@ class Zygote {
     std::vector<std::string> controllers;
   };
   std::array<Group, program::max_hierarchies> groups_{};
+
+  std::mutex helper_mutex_;  // over both messages of an attach
+  Fd helper_;
 };
 
 /// What a Runtime shares with everything launched through it.

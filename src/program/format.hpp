@@ -233,7 +233,8 @@ struct SyncMessage {
   uint32_t value;
 };
 
-enum class RequestKind : uint32_t { clone = 1, adopt, detach, release };
+/// helper: the socket on which helpers are to wait for attaches, one after the other.
+enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper };
 
 /// request_share_memory: the child may run in the zygote's own memory until it executes its
 /// command, which saves copying and faulting pages. Only for a child that goes straight to exec,
@@ -241,8 +242,12 @@ enum class RequestKind : uint32_t { clone = 1, adopt, detach, release };
 /// request_bare_mounts: the child's mount namespace may begin empty. The zygote keeps an empty one
 /// to copy, from the second such request on; with it, Code::unshare and Code::pivot_root have less
 /// to do.
+/// request_by_helper: the helper that waits has the same request already, over its own socket and
+/// with all descriptors but the exit socket, which comes here. The zygote waits for the helper's
+/// end and takes over what it cloned. Requests are in the same order on both sockets.
 inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U,
-                          request_share_memory = 1U << 2U, request_bare_mounts = 1U << 3U;
+                          request_share_memory = 1U << 2U, request_bare_mounts = 1U << 3U,
+                          request_by_helper = 1U << 4U;
 
 /// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync
 /// socket, passed ones.

@@ -64,12 +64,19 @@ Rooms rooms;
 
 int run_in_room(void* room) { run_child(static_cast<Room*>(room)->context); }
 
+/// The same with a copy of our memory, in which every room is empty.
+[[noreturn]] void run_alone(ChildContext& context) {
+  if (context.program_size <= sizeof rooms.list[0].program) context.room = rooms.list[0].program;
+  run_child(context);
+}
+
 struct CloneJob {
   bool share_memory;
   CloneArgs args;
   const int* joins;
   unsigned join_count;
-  uint64_t join_flags;  // the one of joins is a pidfd
+  uint64_t join_flags;   // the one of joins is a pidfd
+  bool own_descriptors;  // who joins has a table of his own already
   ChildContext* context;
 };
 
@@ -92,13 +99,12 @@ long keep_own_descriptors(const CloneJob& job) {
   return e < 0 ? e : call(__NR_close_range, next, 0xffffffffL, flags);
 }
 
-/// Runs in a process of its own while the zygote waits (CLONE_VFORK): joins namespaces that decide
-/// how the child is cloned, and clones it as the zygote's own child, with a copy of the memory.
-[[noreturn]] void join_and_clone(const CloneJob& job) {
-  auto& result = header().join_result;
+/// Runs in a process of its own that the zygote waits for: joins namespaces that decide how the
+/// child is cloned, and clones it as the zygote's own child, with a copy of the memory.
+[[noreturn]] void join_and_clone(const CloneJob& job, int64_t& result) {
   CloneArgs args = job.args;
   if (job.join_flags != 0) {
-    result = keep_own_descriptors(job);
+    result = job.own_descriptors ? 0 : keep_own_descriptors(job);
     if (result < 0) leave(1);
     // A pidfd would be opened in our table: the zygote opens its own.
     args.flags &= ~clone_pidfd;
@@ -112,22 +118,42 @@ long keep_own_descriptors(const CloneJob& job) {
   args.pidfd = job.join_flags != 0 ? 0 : reinterpret_cast<uint64_t>(&header().join_pidfd);
   result = -e_again;  // whoever reads it after an end of ours in between
   const long pid = call(__NR_clone3, &args, sizeof args);
-  if (pid == 0) run_child(*job.context);
+  if (pid == 0) run_alone(*job.context);
   result = pid;
   leave(0);
 }
 
-int join_and_clone_in(void* job) { join_and_clone(*static_cast<const CloneJob*>(job)); }
+int join_and_clone_in(void* job) {
+  join_and_clone(*static_cast<const CloneJob*>(job), header().join_result);
+}
 
 /// Whether the helper may run in the zygote's memory, which costs no copy. Not who joins a time
 /// namespace: the kernel wants one that shares his with nobody (EUSERS). Not who joins a user
 /// namespace, for what the memory shares: a change of rights sets its dumpable flag anew.
-bool may_share_memory(const CloneJob& job) {
-  return job.join_flags != 0 && (job.join_flags & (clone_newtime | clone_newuser)) == 0;
+bool may_share_memory(uint64_t join_flags) {
+  return join_flags != 0 && (join_flags & (clone_newtime | clone_newuser)) == 0;
 }
 
 /// Not in a Room: those are empty in the copy on which the child goes on.
 alignas(16) char helper_stack[32 * 1024];
+
+/// Who was killed before it could tell: the kernel has told where the host looks, if there is a
+/// child.
+long child_of_helper(long result, int told) {
+  return result == -e_again && told > 0 ? told : result;
+}
+
+/// The pidfd of a child that was not waited for: the number is still its own. Its pid, or an error.
+long open_child(long child, int& pidfd) {
+  const long fd = call(__NR_pidfd_open, child, 0);
+  if (fd < 0) {
+    call(__NR_kill, child, sig_kill);
+    call(__NR_waitid, p_pid, child, 0L, wexited | wall, 0L);
+    return fd;
+  }
+  pidfd = static_cast<int>(fd);
+  return child;
+}
 
 long clone_now(CloneJob& job) {
   if (job.share_memory) {
@@ -148,7 +174,7 @@ long clone_now(CloneJob& job) {
   }
   if (job.join_count == 0) {
     const long pid = call(__NR_clone3, &job.args, sizeof job.args);
-    if (pid == 0) run_child(*job.context);
+    if (pid == 0) run_alone(*job.context);
     return pid;
   }
   CloneArgs helper{};
@@ -156,34 +182,22 @@ long clone_now(CloneJob& job) {
   header().join_result = -e_again;
   header().join_pidfd = -1;
   long pid;
-  if (may_share_memory(job)) {
+  if (may_share_memory(job.join_flags)) {
     helper.flags |= clone_vm;
     helper.stack = reinterpret_cast<uint64_t>(helper_stack);
     helper.stack_size = sizeof helper_stack;
     pid = clone3_run(&helper, sizeof helper, join_and_clone_in, &job);
   } else {
     pid = call(__NR_clone3, &helper, sizeof helper);
-    if (pid == 0) join_and_clone(job);
+    if (pid == 0) join_and_clone(job, header().join_result);
   }
   if (pid < 0) return pid;
   call(__NR_waitid, p_pid, pid, 0L, wexited | wall, 0L);
-  long child = header().join_result;
-  // Killed before it could tell: the kernel has told where the host looks, if there is a child.
-  if (const int told = *reinterpret_cast<const int*>(job.args.parent_tid);
-      child == -e_again && told > 0)
-    child = told;
-  if (child > 0 && header().join_pidfd < 0) {
-    // It is ours and was not waited for: the number is still its own.
-    const long pidfd = call(__NR_pidfd_open, child, 0);
-    if (pidfd < 0) {
-      call(__NR_kill, child, sig_kill);
-      call(__NR_waitid, p_pid, child, 0L, wexited | wall, 0L);
-      return pidfd;
-    }
-    header().join_pidfd = static_cast<int32_t>(pidfd);
-  }
-  *reinterpret_cast<int*>(job.args.pidfd) = header().join_pidfd;
-  return child;
+  const int told = *reinterpret_cast<const int*>(job.args.parent_tid);
+  const long child = child_of_helper(header().join_result, told);
+  auto& pidfd = *reinterpret_cast<int*>(job.args.pidfd);
+  pidfd = header().join_pidfd;
+  return child > 0 && pidfd < 0 ? open_child(child, pidfd) : child;
 }
 
 /// Makes a mount namespace of one mount, an empty read-only tmpfs, and opens it: in a process of
@@ -246,38 +260,18 @@ int bare_mounts() {
   return ns = fd_bare_mounts;
 }
 
-}  // namespace
-
-long wipe_rooms_on_fork() {
-  return call(__NR_madvise, &rooms, sizeof rooms, 18 /* MADV_WIPEONFORK, Linux 4.14 */);
-}
-
-void on_clone(const Request& request, const int* fds, unsigned count) {
+/// What is to be cloned: `fds` are the cgroup, if there is one, what is to be joined, the sync
+/// socket and what the child gets. Names it where the host looks. 0, or an error.
+long prepare(const Request& request, const int* fds, unsigned count, ChildContext& context,
+             CloneJob& job) {
   const bool into_cgroup = (request.flags & request_into_cgroup) != 0;
-  const unsigned before_sync = 1 + (into_cgroup ? 1U : 0U) + request.joins;
-  Record record{};
-  record.magic = magic;
-  const auto refuse = [&](long error) {
-    record.kind = RecordKind::failed;
-    record.error = static_cast<int32_t>(-error);
-    if (count > 0) send_record(fds[0], record, -1);
-    for (unsigned i = 0; i < count; ++i) close(fds[i]);
-  };
+  const unsigned before_sync = (into_cgroup ? 1U : 0U) + request.joins;
   if (request.live >= max_live || request.page >= max_pages || request.joins > 8 ||
       (request.join_flags != 0 && request.joins != 1) || count < before_sync + 1 ||
       count - before_sync - 1 > max_passed || containers[request.live].state != Container::unused)
-    return refuse(-e_proto);
-
-  ChildContext context;
+    return -e_proto;
   context.sync = fds[before_sync];
   context.zygote = fd_self;
-  context.bare_mounts = (request.flags & request_bare_mounts) != 0 ? bare_mounts() : -1;
-  // Only a pid namespace has to be joined by who clones. Without one the helper would be among
-  // processes that may have rights over it, while we wait for it: the child joins by itself.
-  if (request.join_flags != 0 && (request.join_flags & clone_newpid) == 0) {
-    context.join = fds[1 + (into_cgroup ? 1 : 0)];
-    context.join_flags = request.join_flags;
-  }
   context.passed_count = count - before_sync - 1;
   for (unsigned i = 0; i < context.passed_count; ++i) context.passed[i] = fds[before_sync + 1 + i];
   context.page = &page(request.page);
@@ -294,37 +288,42 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   call(__NR_clock_gettime, 7 /* CLOCK_BOOTTIME */, &now);
   entry.born = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);
 
-  int pidfd = -1;
-  CloneJob job{};
   job.args.flags = request.clone_flags | clone_pidfd | clone_parent_settid |
                    (into_cgroup ? clone_into_cgroup : 0);
-  job.args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
   // Into the shared file, by the kernel, before the child runs: if we die right now the host can
   // still find it.
   job.args.parent_tid = reinterpret_cast<uint64_t>(&entry.pid);
   job.args.exit_signal = static_cast<uint64_t>(sig_chld);
-  job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[1]) : 0;
-  job.joins = fds + 1 + (into_cgroup ? 1 : 0);
-  job.join_count = context.join >= 0 ? 0 : request.joins;
-  job.join_flags = context.join >= 0 ? 0 : request.join_flags;
+  job.args.cgroup = into_cgroup ? static_cast<uint64_t>(fds[0]) : 0;
+  job.joins = fds + (into_cgroup ? 1 : 0);
+  job.join_count = request.joins;
+  job.join_flags = request.join_flags;
   job.context = &context;
-  job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
-                     request.program_size <= sizeof rooms.list[0].program;
-  const long pid = clone_now(job);
-  if (pid < 0) {
-    entry.pid = 0;
-    entry.name[0] = 0;
-    return refuse(pid);
-  }
-  // Our copies go at once, or the host would never see the child's end of file.
-  for (unsigned i = 1; i < count; ++i) close(fds[i]);
+  return 0;
+}
 
+/// There is no child.
+void refuse(const Request& request, const int* fds, unsigned count, long error) {
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::failed;
+  record.error = static_cast<int32_t>(-error);
+  if (request.live < max_live && containers[request.live].state == Container::unused) {
+    live(request.live).pid = 0;
+    live(request.live).name[0] = 0;
+  }
+  if (count > 0) send_record(fds[0], record, -1);
+  for (unsigned i = 0; i < count; ++i) close(fds[i]);
+}
+
+/// There is one: it is watched, and the host told.
+void take_up(const Request& request, long pid, int pidfd, int exit_socket) {
   Container& c = containers[request.live];
   c = Container{};
   c.state = (request.flags & request_hold) != 0 ? Container::held : Container::running;
   c.pid = static_cast<int>(pid);
   c.pidfd = pidfd;
-  c.exit_socket = fds[0];
+  c.exit_socket = exit_socket;
   c.console = -1;
   c.log = -1;
   c.slave = -1;
@@ -335,6 +334,8 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
   c.cpu = request.cpu;
   ++live_count;
 
+  Record record{};
+  record.magic = magic;
   record.kind = RecordKind::cloned;
   record.pid = static_cast<int32_t>(pid);
   long e = send_record(c.exit_socket, record, pidfd);
@@ -354,6 +355,193 @@ void on_clone(const Request& request, const int* fds, unsigned count) {
     c.pidfd = -1;
     finish(request.live, record);
   }
+}
+
+// ---- a helper that waits
+// ------------------------------------------------------------------------
+
+/// A process in our memory, with a descriptor table of its own from the start, that waits for the
+/// host's next attach: one process less to be cloned, and one less to be woken up, on the way.
+struct Waiting {
+  int socket;           ///< Of one helper after the other; -1 until the host offers it.
+  int pid;              ///< 0: there is none.
+  bool failed;          ///< None could be made: not tried again until one is needed.
+  volatile bool asked;  ///< From here on it works, and ends.
+  Request request;
+  int64_t result;
+};
+Waiting waiting = {-1, 0, false, false, {}, 0};
+alignas(16) char waiting_stack[32 * 1024];
+constexpr int fd_waiting = fd_self + 1;
+
+/// The descriptors that came with a message.
+struct Passed {
+  alignas(8) char control[sizeof(CmsgHdr) + 256 * sizeof(int)];
+  const int* fds;
+  unsigned count;
+  unsigned flags;
+
+  long receive(int socket, Request& request, unsigned how) {
+    IoVec iov{&request, sizeof request};
+    MsgHdr m{};
+    long n = 0;
+    do {
+      m = MsgHdr{nullptr, 0, &iov, 1, control, sizeof control, 0};
+      n = call(__NR_recvmsg, socket, &m, msg_cmsg_cloexec | how);
+    } while (n == -e_intr);
+    const auto* c = reinterpret_cast<const CmsgHdr*>(control);
+    const bool some = n >= 0 && m.control_size >= sizeof(CmsgHdr) && c->level == sol_socket &&
+                      c->type == scm_rights && c->size >= sizeof(CmsgHdr);
+    fds = reinterpret_cast<const int*>(c + 1);
+    count = some ? static_cast<unsigned>((c->size - sizeof(CmsgHdr)) / sizeof(int)) : 0;
+    flags = m.flags;
+    return n;
+  }
+};
+
+int wait_and_clone(void* /*unused*/) {
+  auto& result = waiting.result;
+  const auto must = [&result](long e) {
+    if (e >= 0) return;
+    result = e;
+    leave(1);
+  };
+  must(call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0));
+  call(__NR_prctl, pr_set_name, "condroid-helper", 0, 0, 0);
+  // Numbers below are occupied, so that what comes ascends; see run_child().
+  for (int fd = 3; fd < fd_self; ++fd) must(call(__NR_dup3, 0, fd, o_cloexec));
+  must(call(__NR_dup3, waiting.socket, fd_waiting, o_cloexec));
+  must(call(__NR_close_range, fd_waiting + 1, 0xffffffffL, 0));
+
+  Request& request = waiting.request;
+  Passed passed;
+  const long n = passed.receive(fd_waiting, request, 0);
+  if (n == 0) leave(0);
+  waiting.asked = true;
+  must(n);
+  if (n != sizeof request || request.magic != magic || request.kind != RequestKind::clone ||
+      (passed.flags & msg_ctrunc) != 0 || (request.join_flags & clone_newpid) == 0 ||
+      !may_share_memory(request.join_flags))
+    must(-e_proto);
+  must(call(__NR_close_range, 0, fd_self - 1, 0));
+  close(fd_waiting);
+  call(__NR_prctl, pr_set_name, "condroid-zygote", 0, 0, 0);
+  ChildContext context;
+  CloneJob job{};
+  must(prepare(request, passed.fds, passed.count, context, job));
+  job.own_descriptors = true;
+  join_and_clone(job, result);
+}
+
+/// Waits until it has cloned: the host asked it before it told us. The child's pid, or an error.
+long result_of_helper() {
+  while (call(__NR_waitid, p_pid, waiting.pid, 0L, wexited | wall, 0L) == -e_intr) {
+  }
+  waiting.pid = 0;
+  if (!waiting.asked) return -e_again;
+  return waiting.request.live < max_live
+             ? child_of_helper(waiting.result, live(waiting.request.live).pid)
+             : -e_proto;
+}
+
+/// Takes back what no helper came to do.
+void drop_message() {
+  Request request;
+  Passed passed;
+  (void)passed.receive(waiting.socket, request, msg_dontwait);
+  for (unsigned i = 0; i < passed.count; ++i) close(passed.fds[i]);
+}
+
+void on_clone_by_helper(const Request& request, const int* fds, unsigned count) {
+  if (count != 1 || waiting.socket < 0 || request.live >= max_live ||
+      containers[request.live].state != Container::unused)
+    return refuse(request, fds, count, -e_proto);
+  long pid = -e_again;
+  bool asked = false;
+  // One that somebody killed has left the message for the next.
+  for (int tries = 0; tries < 3 && !asked; ++tries) {
+    if (waiting.pid == 0) make_helper();
+    if (waiting.pid == 0) {
+      pid = waiting.result;
+      break;
+    }
+    pid = result_of_helper();
+    asked = waiting.asked;
+  }
+  if (!asked) drop_message();
+  int pidfd = -1;
+  if (pid > 0) pid = open_child(pid, pidfd);
+  if (pid > 0) return take_up(request, pid, pidfd, fds[0]);
+  refuse(request, fds, count, pid);
+}
+
+}  // namespace
+
+bool helper_due() { return waiting.socket >= 0 && waiting.pid == 0 && !waiting.failed; }
+
+void make_helper() {
+  CloneArgs args{};
+  args.flags = clone_vm;
+  args.stack = reinterpret_cast<uint64_t>(waiting_stack);
+  args.stack_size = sizeof waiting_stack;
+  waiting.asked = false;
+  waiting.result = -e_again;
+  const long pid = clone3_run(&args, sizeof args, wait_and_clone, nullptr);
+  waiting.failed = pid < 0;
+  if (pid < 0)
+    waiting.result = pid;
+  else
+    waiting.pid = static_cast<int>(pid);
+}
+
+void on_helper(const int* fds, unsigned count) {
+  if (count == 1 && waiting.socket < 0)
+    waiting.socket = fds[0];
+  else
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+}
+
+void drop_helper() {
+  if (waiting.pid > 0) {
+    call(__NR_kill, waiting.pid, sig_kill);
+    int pidfd = -1;
+    long pid = result_of_helper();
+    if (pid > 0) pid = open_child(pid, pidfd);
+    if (pid > 0) take_up(waiting.request, pid, pidfd, -1);
+  }
+  close(waiting.socket);
+  waiting.socket = -1;
+}
+
+long wipe_rooms_on_fork() {
+  return call(__NR_madvise, &rooms, sizeof rooms, 18 /* MADV_WIPEONFORK, Linux 4.14 */);
+}
+
+void on_clone(const Request& request, const int* fds, unsigned count) {
+  if ((request.flags & request_by_helper) != 0) return on_clone_by_helper(request, fds, count);
+  ChildContext context;
+  CloneJob job{};
+  int pidfd = -1;
+  if (const long e = count < 1 ? -e_proto : prepare(request, fds + 1, count - 1, context, job);
+      e < 0)
+    return refuse(request, fds, count, e);
+  context.bare_mounts = (request.flags & request_bare_mounts) != 0 ? bare_mounts() : -1;
+  // Only a pid namespace has to be joined by who clones. Without one the helper would be among
+  // processes that may have rights over it, while we wait for it: the child joins by itself.
+  if (request.join_flags != 0 && (request.join_flags & clone_newpid) == 0) {
+    context.join = job.joins[0];
+    context.join_flags = request.join_flags;
+    job.join_count = 0;
+    job.join_flags = 0;
+  }
+  job.args.pidfd = reinterpret_cast<uint64_t>(&pidfd);
+  job.share_memory = (request.flags & request_share_memory) != 0 && request.joins == 0 &&
+                     request.program_size <= sizeof rooms.list[0].program;
+  const long pid = clone_now(job);
+  if (pid < 0) return refuse(request, fds, count, pid);
+  // Our copies go at once, or the host would never see the child's end of file.
+  for (unsigned i = 1; i < count; ++i) close(fds[i]);
+  take_up(request, pid, pidfd, fds[0]);
 }
 
 }  // namespace condroid::zygote

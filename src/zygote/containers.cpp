@@ -86,8 +86,13 @@ void finish(uint32_t i, Record& record) {
   record.undo_hierarchy = where;
   for (auto& p : pending)
     if (p.used && p.index == i) p.used = false;
-  send_record(c.exit_socket, record, -1);
+  // Told last of all: the host gives its place to another one, whose helper may be faster than we
+  // are.
+  const int socket = c.exit_socket;
+  c.exit_socket = -1;
   forget(i);
+  send_record(socket, record, -1);
+  close(socket);
 }
 
 void reap(uint32_t i) {
@@ -132,6 +137,8 @@ void reap(uint32_t i) {
   record.ended = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);
   const int pidfd = c.pidfd;
   c.pidfd = -1;
+  // Who waits for this end may attach again at once.
+  if (helper_due()) make_helper();
   finish(i, record);  // first: somebody waits for it
   // the host holds the same open file: closing is not enough
   call(__NR_epoll_ctl, fd_epoll, epoll_del, pidfd, 0L);

@@ -36,6 +36,7 @@ void on_host_gone() {
   call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_control, 0L);
   call(__NR_epoll_ctl, fd_epoll, epoll_del, fd_host, 0L);
   close(fd_host);
+  drop_helper();
   kill_all();
 }
 
@@ -127,6 +128,9 @@ Control on_control() {
       return Control::message;
     case RequestKind::detach:
       on_detach(request, fds, count);
+      return Control::message;
+    case RequestKind::helper:
+      on_helper(fds, count);
       return Control::message;
     case RequestKind::release:
       on_release(request);
@@ -298,8 +302,9 @@ void serve() {
     if (host_gone && !told_staying && live_count == detached_count) tell_staying();
     // One that froze itself again between our signal and our thaw is killed once more.
     const bool ending = host_gone && live_count > detached_count;
-    const long n = call(__NR_epoll_pwait, fd_epoll, events, 16,
-                        draining_count > 0 ? 4 : (ending || stuck_count > 0 ? 100 : -1), 0L, 8);
+    const long most = draining_count > 0 ? 4 : (ending || stuck_count > 0 ? 100 : -1);
+    const long n = call(__NR_epoll_pwait, fd_epoll, events, 16, helper_due() ? 2 : most, 0L, 8);
+    if (n == 0 && helper_due()) make_helper();
     if (draining_count > 0) retry_draining();
     if (stuck_count > 0) retry_stuck();
     if (n == 0 && ending) kill_all();

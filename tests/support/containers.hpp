@@ -352,6 +352,13 @@ inline bool is_alive(pid_t pid) {
          stat.compare(name_end, 3, ") X") != 0;
 }
 
+/// The name that a process gave itself; empty when it has ended.
+inline std::string name_of(pid_t pid) {
+  std::string name = read_file(fmt::format("/proc/{}/comm", pid));
+  while (!name.empty() && name.back() == '\n') name.pop_back();
+  return name;
+}
+
 /// Children of a process, by /proc.
 inline std::vector<pid_t> children_of(pid_t parent) {
   std::vector<pid_t> list;
@@ -434,8 +441,9 @@ struct Surroundings {
     }
     s.zygote_descriptors = entries_of(fmt::format("/proc/{}/fd", zygote)).size();
     s.children = children_of(::getpid());
-    const auto zygotes = children_of(zygote);
-    s.children.insert(s.children.end(), zygotes.begin(), zygotes.end());
+    // Not the helper that waits for the next attach: it is another one each time.
+    for (const pid_t child : children_of(zygote))
+      if (name_of(child) != "condroid-helper") s.children.push_back(child);
     s.state = entries_of(facts().state_dir);
     return s;
   }
