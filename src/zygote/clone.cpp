@@ -109,8 +109,16 @@ long keep_own_descriptors(const CloneJob& job) {
     // A pidfd would be opened in our table: the zygote opens its own.
     args.flags &= ~clone_pidfd;
   }
+  uint64_t join_flags = job.join_flags;
+  if ((join_flags & clone_newcgroup) != 0 && (args.flags & clone_into_cgroup) != 0) {
+    // Where v2 is mounted with nsdelegate, as systemd does, nobody moves or clones across the border
+    // of the cgroup namespace that he is in: the child joins it when it is inside.
+    join_flags &= ~clone_newcgroup;
+    job.context->join = job.joins[0];
+    job.context->join_flags = clone_newcgroup;
+  }
   for (unsigned i = 0; i < job.join_count; ++i) {
-    result = call(__NR_setns, job.joins[i], job.join_flags);
+    result = call(__NR_setns, job.joins[i], join_flags);
     if (result < 0) leave(1);
   }
   args.flags |= clone_parent;
