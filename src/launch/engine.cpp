@@ -91,6 +91,7 @@ Result<void> LaunchEngine::go_on() {
   std::memcpy(first.data(), &m, sizeof m);
   std::memcpy(first.data() + sizeof m, program_.data(), program_sent_);
   const int e = send_message(sync_.get(), first.data(), sizeof m + program_sent_, made_.passed);
+  look_at_ = {};
   made_.owned.clear();
   // A child that is gone has left why, and the end of the socket tells of it.
   if (e != 0 && e != EPIPE && e != ECONNRESET)

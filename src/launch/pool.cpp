@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <deque>
 #include <utility>
+#include <vector>
 
 #include "launch/engine.hpp"
 #include "sys/wire.hpp"
@@ -87,7 +88,7 @@ class PoolCore {
       at = std::ranges::find(places_, true, &Place::parked);
       if (at == places_.end()) at = places_.begin();
     }
-    unwatch(*at);
+    if (at->watched >= 0) given_.push_back(at->watched);
     std::unique_ptr<LaunchEngine> engine = std::move(at->engine);
     places_.erase(at);
     engine->take(std::move(plan), std::move(options));
@@ -96,6 +97,7 @@ class PoolCore {
 
   Result<void> step() {
     if (auto ok = runtime_->check_owner(); !ok) return ok;
+    unwatch_given();
     look();
     Result<void> done = refill();
     if (error_) {
@@ -127,6 +129,7 @@ class PoolCore {
   /// After a take that nobody's loop follows. A launch that is begun at once shares the processors
   /// with the command's first moments, so there is none as long as half of them are left.
   Result<void> refill_in_time() {
+    unwatch_given();
     if (2 * ready() > options_.size) return {};
     look();
     return refill();
@@ -192,6 +195,7 @@ class PoolCore {
 
   /// Watches what it waits for now.
   void settle(Place& p) {
+    unwatch_given();  // before one of their numbers is another's
     p.parked = p.engine->parked();
     const Interest wanted =
         p.parked ? Interest{FdView(p.engine->end_fd()), POLLIN} : p.engine->interest();
@@ -207,6 +211,12 @@ class PoolCore {
     p.watched = watched ? wanted.fd.get() : -1;
     // The record of its clone is there before it is parked.
     if (p.parked) p.engine->look_for_end();
+  }
+
+  /// Not in take(), where somebody waits.
+  void unwatch_given() {
+    for (const int fd : given_) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+    given_.clear();
   }
 
   void unwatch(Place& p) {
@@ -225,6 +235,7 @@ class PoolCore {
   std::shared_ptr<const Plan> plan_;
   Fd epoll_;
   std::deque<Place> places_;  // the oldest first
+  std::vector<int> given_;    // watched until there is time
   std::optional<Error> error_;
 };
 
