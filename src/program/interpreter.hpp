@@ -1343,6 +1343,10 @@ class Interpreter {
     if (const long e = call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0); e < 0) return e;
     // Without a pid namespace of its own this gathers the command's orphans all the same.
     if (const long e = call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0); e < 0) return e;
+    // A copy of the memory has the zygote's rooms empty, and the program may lie in one.
+    const auto first = reinterpret_cast<uintptr_t>(program_) & ~(largest_page - 1);
+    call(__NR_madvise, first, reinterpret_cast<uintptr_t>(program_) + program_->total - first,
+         madv_keeponfork);
     // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of
     // our own.
     const uint64_t all = ~uint64_t{0};

@@ -111,8 +111,8 @@ long keep_own_descriptors(const CloneJob& job) {
   }
   uint64_t join_flags = job.join_flags;
   if ((join_flags & clone_newcgroup) != 0 && (args.flags & clone_into_cgroup) != 0) {
-    // Where v2 is mounted with nsdelegate, as systemd does, nobody moves or clones across the border
-    // of the cgroup namespace that he is in: the child joins it when it is inside.
+    // Where v2 is mounted with nsdelegate, as systemd does, nobody moves or clones across the
+    // border of the cgroup namespace that he is in: the child joins it when it is inside.
     join_flags &= ~clone_newcgroup;
     job.context->join = job.joins[0];
     job.context->join_flags = clone_newcgroup;
@@ -521,9 +521,7 @@ void drop_helper() {
   waiting.socket = -1;
 }
 
-long wipe_rooms_on_fork() {
-  return call(__NR_madvise, &rooms, sizeof rooms, 18 /* MADV_WIPEONFORK, Linux 4.14 */);
-}
+long wipe_rooms_on_fork() { return call(__NR_madvise, &rooms, sizeof rooms, madv_wipeonfork); }
 
 void on_clone(const Request& request, const int* fds, unsigned count) {
   if ((request.flags & request_by_helper) != 0) return on_clone_by_helper(request, fds, count);

@@ -62,6 +62,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_ioctl, "ioctl", "fx"},
       {__NR_keyctl, "keyctl", "n"},
       {__NR_kill, "kill", "nn"},
+      {__NR_madvise, "madvise", ""},
       {__NR_mkdirat, "mkdirat", "fso"},
       {__NR_mknodat, "mknodat", "fsox"},
       {__NR_mmap, "mmap", ""},

@@ -338,6 +338,7 @@ TEST_CASE("nothing of an attaching process can be reached from inside", "[attach
     {
       condroid::AttachTarget target{.name = "test", .pid = box.pid(), .launched_here = true};
       target.inside.namespaces = Spec::default_namespaces;
+      target.inside.seccomp = {};
       if (mapped) target.inside.namespaces |= Namespace::user;
       auto plan = condroid::compile(what, target, facts());
       REQUIRE(plan);
