@@ -12,6 +12,7 @@ std::string_view to_string(Step step) noexcept {
       "no step",
       "open runtime",
       "start zygote",
+      "start scope",
       "probe host",
       "parse",
       "compile",

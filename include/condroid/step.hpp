@@ -14,6 +14,7 @@ enum class Step : std::uint8_t {
   // The host.
   open_runtime,
   start_zygote,
+  start_scope,
   probe_host,
   parse,
   compile,
