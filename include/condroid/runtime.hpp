@@ -21,6 +21,7 @@
 #include "condroid/plan.hpp"
 #include "condroid/spec.hpp"
 #include "condroid/sys/facts.hpp"
+#include "condroid/systemd_scope.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -38,6 +39,9 @@ struct RuntimeOptions {
   /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty:
   /// for root the top, else the program's own cgroup.
   std::string cgroup_parent = {};
+  /// Whether they are put below a scope of systemd's instead. Nobody is asked when `cgroup_parent`
+  /// is named.
+  SystemdScope systemd = {};
   /// Clean up after Runtimes that died together with their zygote.
   bool sweep = true;
 };
@@ -48,12 +52,13 @@ struct RuntimeOptions {
 /// nothing is undone by its exit.
 class Runtime {
  public:
-  /// Makes the state directory and starts the zygote; 1 to 2 ms.
-  /// @errors Step::open_runtime, Step::start_zygote, Step::probe_host
+  /// Makes the state directory and starts the zygote; 1 to 2 ms. Where systemd is asked for a scope
+  /// it takes as long as systemd does, some 10 ms, at most SystemdScope::patience.
+  /// @errors Step::open_runtime, Step::start_zygote, Step::probe_host, Step::start_scope
   [[nodiscard]] static Result<Runtime> open(RuntimeOptions options = {});
 
-  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), then
-  /// kept.
+  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), by
+  /// open() when a scope may be needed; then kept.
   [[nodiscard]] Result<std::reference_wrapper<const HostFacts>> facts() const;
 
   /// Begins a launch; the caller drives it with Launch::step(). Never blocks.
@@ -81,6 +86,10 @@ class Runtime {
   /// borrowed, and who it stands for is the one that is entered.
   [[nodiscard]] Result<Attaching> start_attach(Pid pid, FdView pidfd, const Attach& what,
                                                LaunchOptions options = {}) const;
+
+  /// The scope of systemd's that the zygote and all containers are in, or why there is none. As
+  /// long as the Runtime; the same always.
+  [[nodiscard]] const ScopeOutcome& scope() const noexcept;
 
   /// The zygote's process now; 0 when there is none. For tests and tools.
   [[nodiscard]] Pid zygote_pid() const;

@@ -12,6 +12,7 @@
 #include "condroid/builder.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
+#include "launch/scope.hpp"
 #include "launch/state_file.hpp"
 #include "launch/zygote.hpp"
 #include "sys/wire.hpp"
@@ -50,6 +51,8 @@ Result<Runtime> Runtime::open(RuntimeOptions options) {
   core->host_mounts.open();
   auto zygote = core->get_zygote();
   if (!zygote) return fail(zygote);
+  zygote->reset();  // which one it is, may change yet
+  if (auto ok = detail::settle_scope(*core); !ok) return fail(ok);
   return Runtime(std::move(core));
 }
 
@@ -119,6 +122,8 @@ Result<Container> Runtime::launch(const Spec& spec, LaunchOptions options) const
   if (auto ok = core_->filters.settle(settled.security.seccomp); !ok) return fail(ok);
   return launch_it(settled);
 }
+
+const ScopeOutcome& Runtime::scope() const noexcept { return core_->scope; }
 
 Pid Runtime::zygote_pid() const {
   if (!core_->check_owner()) return Pid{};

@@ -20,6 +20,7 @@
 #include <ctime>
 
 #include "launch/embedded.hpp"
+#include "launch/scope.hpp"
 #include "program/kernel.hpp"
 #include "program/syscall.hpp"
 #include "sys/cgroup_parents.hpp"
@@ -366,8 +367,12 @@ Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::lock_guard lock(mutex);
   if (zygote && zygote->alive()) return zygote;
+  const bool in_scope = !scope.unit.empty();
+  if (in_scope && zygote) zygote->bury();  // the scope ends with the last process in it
   auto z = Zygote::start(state_dir, remove_state_dir);
   if (!z) return fail(z);
+  if (in_scope)
+    if (auto ok = enter_scope_again(*this, **z); !ok) return fail(ok);
   zygote = std::move(*z);
   return zygote;
 }

@@ -127,6 +127,7 @@ struct RuntimeCore {
   std::mutex mutex;
   std::shared_ptr<Zygote> zygote;
   std::unique_ptr<HostFacts> facts;
+  ScopeOutcome scope;
   SpareDev spare_dev;
   HostMounts host_mounts;
   FilterCache filters;

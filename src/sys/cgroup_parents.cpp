@@ -2,14 +2,18 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <sstream>
 #include <vector>
 
 #include "condroid/sys/fd.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
+#include "sys/mountinfo.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -81,6 +85,44 @@ void choose_cgroup_parents(HostFacts& facts, const std::string& wanted) {
     }
     if (h.parent == "/") h.parent.clear();
   }
+}
+
+bool has_usable_cgroups(const HostFacts& facts) {
+  return std::ranges::any_of(facts.cgroups, [](const CgroupHierarchy& h) {
+    if (!h.writable) return false;
+    // The v2 part of a machine that has its controllers on v1 has none for anybody.
+    if (h.v2) return !h.controllers.empty() || controllers_of(h.mount_point).empty();
+    return std::ranges::any_of(h.controllers, [](const std::string& controller) {
+      return !controller.starts_with("name=");
+    });
+  });
+}
+
+Result<void> put_below_scope(HostFacts& facts, pid_t process, const std::string& unit) {
+  // The same hierarchies in the same order, as that process is in them.
+  const std::vector<CgroupHierarchy> now =
+      find_hierarchies(facts.mounts, small_file(fmt::format("/proc/{}/cgroup", process)));
+  bool any = false;
+  for (std::size_t i = 0; i < std::min(now.size(), facts.cgroups.size()); ++i) {
+    CgroupHierarchy& h = facts.cgroups[i];
+    const std::string& path = now[i].own_path;
+    const std::string dir = h.mount_point + path;
+    if (!path.ends_with("/" + unit) || path.starts_with("/..") || !may_write(dir)) continue;
+    h.parent = path;
+    h.writable = true;
+    any = true;
+    if (!h.v2) continue;
+    if (::mkdir((dir + "/zygote").c_str(), 0755) < 0 && errno != EEXIST)
+      return fail(errno, Step::start_scope, fmt::format("'{}/zygote'", dir));
+    const Fd leaf(::open((dir + "/zygote").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!leaf.valid()) return fail(errno, Step::start_scope, fmt::format("'{}/zygote'", dir));
+    if (const int e = write_file_at(leaf.get(), "cgroup.procs", fmt::format("{}", process)); e != 0)
+      return fail(e, Step::start_scope, fmt::format("'{}/zygote/cgroup.procs'", dir));
+    h.controllers = controllers_of(dir);
+  }
+  if (any) return {};
+  return fail(Errc::unsupported, Step::start_scope,
+              fmt::format("'{}': this user has it in no hierarchy that is mounted here", unit));
 }
 
 }  // namespace condroid::inline v0::detail

@@ -46,7 +46,7 @@ struct CgroupHierarchy {
   std::string own_path = {};
   /// The cgroup that containers are put below, from what is mounted: empty is the top, for root;
   /// for others on v1 the own one, on v2 the nearest from there up that has no process of its own
-  /// and is this user's (the delegated one).
+  /// and is this user's (the delegated one), or a scope of systemd's (systemd_scope.hpp).
   std::string parent = {};
   bool writable = false;  ///< This user may make cgroups there.
   bool operator==(const CgroupHierarchy&) const = default;
