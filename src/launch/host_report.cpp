@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -93,6 +94,7 @@ class Reporter {
     introduce(*facts_);
     found("launch.runtime").outcome = Finding::works;
     containers(runtime);
+    scope(runtime);
     for (const auto& h : facts_->cgroups) hierarchies_.push_back({&h});
     if (auto ok = run_probe(*core); !ok) note_probe_error_ = to_string(ok.error());
     return finish();
@@ -142,7 +144,7 @@ class Reporter {
       return;
     }
     program_ = std::move(*program);
-    Spec plain;
+    Spec& plain = plain_;
     plain.name = "condroid-probe";
     constexpr int number = 3;
     // The command is nothing of the machine's: without arguments it ends at once.
@@ -174,6 +176,41 @@ class Reporter {
     spec.resources.memory_max = memory;
     spec.resources.pids_max = 64;
     launch(runtime, "launch.limits", spec);
+  }
+
+  /// Asks systemd for one, unless the Runtime has one already; a container is launched below it.
+  void scope(const Runtime& runtime) {
+    Finding& f = found("cgroup.scope");
+    constexpr std::chrono::milliseconds most{5000};
+    const auto patience = std::min(most, left());
+    if (patience.count() == 0) return;
+    std::optional<Runtime> other;
+    if (runtime.scope().unit.empty()) {
+      RuntimeOptions options = options_.runtime;
+      options.cgroup_parent.clear();
+      options.systemd.use = SystemdScope::required;
+      options.systemd.patience = patience;
+      auto opened = Runtime::open(std::move(options));
+      if (!opened) {
+        describe_error(f, opened.error());
+        f.mend = replaced(facts_->uid.value == 0 ? systemd_for_root : systemd_for_user, user());
+        return;
+      }
+      other = std::move(*opened);
+    }
+    Spec spec = plain_;
+    spec.resources.cgroup = CgroupMode::always;
+    const Runtime& below = other ? *other : runtime;
+    launch(below, "cgroup.scope", spec);
+    const auto facts = below.facts();
+    if (f.outcome != Finding::works || !facts) return;
+    std::vector<std::string> controllers;
+    for (const CgroupHierarchy& h : facts->get().cgroups)
+      if (h.parent.ends_with("/" + below.scope().unit))
+        controllers.insert(controllers.end(), h.controllers.begin(), h.controllers.end());
+    std::erase_if(controllers, [](const std::string& c) { return c.starts_with("name="); });
+    f.why = controllers.empty() ? "without controllers"
+                                : fmt::format("{}", fmt::join(controllers, " "));
   }
 
   [[nodiscard]] std::chrono::milliseconds left() const {
@@ -290,8 +327,7 @@ class Reporter {
     for (std::size_t i = 0; i < hierarchies_.size(); ++i) {
       Hierarchy& h = hierarchies_[i];
       v2 |= h.facts->v2;
-      std::string parent = options_.runtime.cgroup_parent;
-      if (parent.empty() && !facts_->privileged()) parent = h.facts->own_path;
+      const std::string& parent = h.facts->parent;
       const std::string names = fmt::format("{}", fmt::join(h.facts->controllers, ","));
       const std::string id = h.facts->v2 ? "cgroup.v2" : "cgroup.v1." + names;
       auto own = zygote.cgroup_dir(i, *h.facts, parent, {});
@@ -395,6 +431,7 @@ class Reporter {
   HostReport report_;
   std::vector<Finding> list_;
   std::vector<Hierarchy> hierarchies_;
+  Spec plain_;
   Fd program_;
   std::string note_probe_error_;
 };

@@ -23,6 +23,11 @@ inline constexpr std::string_view subids =
 inline constexpr std::string_view delegate =
     "as root, or systemd-run --user --scope -p Delegate=yes COMMAND";
 
+inline constexpr std::string_view systemd_for_root =
+    "apt install dbus, on a machine or in a container that systemd has started";
+inline constexpr std::string_view systemd_for_user =
+    "apt install dbus-user-session; loginctl enable-linger {user}";
+
 /// In the order of the report. Cgroups, whose number is the machine's, come behind "id.newgidmap".
 inline constexpr auto finding_words = std::to_array<FindingWords>({
     {"launch.runtime", "containers", "zygote and state directory"},
@@ -148,6 +153,7 @@ inline constexpr auto finding_words = std::to_array<FindingWords>({
 
 /// Of v2 beside its controllers; `what` of those and of v1 is the controller.
 inline constexpr auto cgroup_words = std::to_array<FindingWords>({
+    {"cgroup.scope", "cgroups", "scope of systemd"},
     {"cgroup.v2", "cgroups", "cgroups of version 2", delegate, delegate},
     {"cgroup.v2.clone-into", "cgroups", "v2: clone into a cgroup", delegate},
     {"cgroup.v2.kill", "cgroups", "v2: kill", delegate, "Linux 5.14"},
