@@ -66,6 +66,12 @@ class Run {
 
   int operator()() {
     if (!options_.attach.empty()) return join();
+    // A scope of systemd's may be needed for limits, and takes systemd some milliseconds: who has
+    // none does without.
+    const bool limited = options_.spec.resources != Resources{};
+    const SystemdScope scope{.use = limited ? SystemdScope::when_needed : SystemdScope::never};
+    if (limited && !options_.dry_run)
+      if (auto ok = open(scope); !ok) return report(ok.error());
     auto plan = compiled();
     if (!plan) return report(plan.error());
     if (options_.dry_run) {
@@ -82,9 +88,9 @@ class Run {
     if (options_.tty)
       if (auto ok = find_terminal(); !ok) return report(ok.error());
     take_signals();
-    auto runtime = Runtime::open();
-    if (!runtime) return report(runtime.error());
-    auto launch = runtime->start(std::move(*plan), std::move(how));
+    if (!runtime_)
+      if (auto ok = open(scope); !ok) return report(ok.error());
+    auto launch = runtime_->start(std::move(*plan), std::move(how));
     if (!launch) return report(launch.error());
     auto box = drive(*launch);
     if (!box)
@@ -114,9 +120,15 @@ class Run {
     if (options_.tty)
       if (auto ok = find_terminal(); !ok) return report(ok.error());
     take_signals();
-    auto runtime = Runtime::open();
-    if (!runtime) return report(runtime.error());
-    auto attaching = runtime->start_attach(pid, pidfd, {.process = options_.spec.process});
+    // Who enters another cgroup has to be in one near by: with a user's systemd, below it.
+    const auto groups_of = [](const std::string& process) {
+      std::ifstream file("/proc/" + process + "/cgroup");
+      return std::string{std::istreambuf_iterator<char>(file), {}};
+    };
+    const bool elsewhere = groups_of(std::to_string(pid.value)) != groups_of("self");
+    if (auto ok = open({.use = elsewhere ? SystemdScope::when_needed : SystemdScope::never}); !ok)
+      return report(ok.error());
+    auto attaching = runtime_->start_attach(pid, pidfd, {.process = options_.spec.process});
     if (!attaching) return report(attaching.error());
     auto task = attaching->finish();
     if (!task) return report(task.error());
@@ -124,10 +136,24 @@ class Run {
     return attend(process);
   }
 
+  [[nodiscard]] Result<void> open(const SystemdScope& scope) {
+    auto runtime = Runtime::open({.systemd = scope});
+    if (!runtime) return fail(runtime);
+    runtime_ = std::move(*runtime);
+    return {};
+  }
+
   [[nodiscard]] Result<Plan> compiled() const {
-    auto facts = probe_host();
+    if (!runtime_) {
+      auto facts = probe_host();
+      return facts ? compile(options_.spec, *facts) : fail(facts);
+    }
+    auto facts = runtime_->facts();
     if (!facts) return fail(facts);
-    return compile(options_.spec, *facts);
+    auto plan = compile(options_.spec, *facts);
+    if (const auto& why = runtime_->scope().why_not; !plan && !why.empty())
+      plan.error().also.push_back("without a scope of systemd's: " + why);
+    return plan;
   }
 
   /// Whichever of the three streams it is: what is shown never ends in one that is redirected.
@@ -435,6 +461,7 @@ class Run {
   Clock::time_point next_look_;
   bool killed_ = false;  ///< By us, for that signal.
   bool late_ = false;
+  std::optional<Runtime> runtime_;  ///< Ends before the terminal is brought back.
 };
 
 }  // namespace
