@@ -44,7 +44,7 @@ sudo=
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
   libseccomp-dev=seccomp.h libexpected-dev=tl/expected.hpp catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
-  debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
+  dbus-daemon=dbus-daemon debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
   case $stage in
     sanitize) needs="$needs clang-14=clang++-14,clang++" ;;
@@ -287,7 +287,8 @@ stage_tidy() {
 # What only a machine with nothing but cgroup v2 shows, with every controller. It may be an emulated one, so its clocks are
 # given time.
 stage_vm() {
-  targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host'
+  targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host
+    tests/integration/scope/scope-host examples/condroid-probe'
   setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
   python=$(first /usr/bin/python3,python3)
   integration=$build/tests/integration/integration
@@ -304,6 +305,13 @@ stage_vm() {
   ok 'vm: filters of system calls' in_vm "$integration" '[seccomp][root]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
+  # There may be no network there.
+  # shellcheck disable=SC2086
+  ok 'a root directory with systemd' $sudo env CONDROID_SYSTEMD_ROOT="$build/systemd-root" "$python" \
+    tests/integration/scope/scope_test.py --root
+  ok 'vm: scopes of systemd' in_vm env CONDROID_SLOW=10 CONDROID_SYSTEMD_ROOT="$build/systemd-root" "$python" \
+    "$PWD/tests/integration/scope/scope_test.py" "$condroid_run" "$build/examples/condroid-probe" \
+    "$build/tests/integration/scope/scope-host" "$build/tests/support/payload"
   ok 'vm: deaths' in_vm "$python" "$PWD/tests/integration/deaths/deaths.py" "$condroid_run" "$build/tests/faults/deaths-host"     --slow 10 --every 23 --no-ephemeral
 }
 # shellcheck disable=SC2086 # a command and its options
