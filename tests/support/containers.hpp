@@ -382,6 +382,14 @@ inline std::vector<pid_t> children_of(pid_t parent) {
   return list;
 }
 
+/// What the zygote of this process has cloned and not reaped: first processes of containers, and
+/// what was attached. Not the helper that waits for the next attach: it is another one each time.
+inline std::vector<pid_t> processes_of_zygote() {
+  std::vector<pid_t> list = children_of(runtime().zygote_pid().value);
+  std::erase_if(list, [](pid_t child) { return name_of(child) == "condroid-helper"; });
+  return list;
+}
+
 inline std::vector<std::string> entries_of(const std::string& path) {
   std::vector<std::string> list;
   DIR* d = ::opendir(path.c_str());
@@ -441,9 +449,8 @@ struct Surroundings {
     }
     s.zygote_descriptors = entries_of(fmt::format("/proc/{}/fd", zygote)).size();
     s.children = children_of(::getpid());
-    // Not the helper that waits for the next attach: it is another one each time.
-    for (const pid_t child : children_of(zygote))
-      if (name_of(child) != "condroid-helper") s.children.push_back(child);
+    const auto zygotes = processes_of_zygote();
+    s.children.insert(s.children.end(), zygotes.begin(), zygotes.end());
     s.state = entries_of(facts().state_dir);
     return s;
   }

@@ -615,7 +615,7 @@ TEST_CASE("the end of the command is the end of all, with an init, too",
   const Exit e = wait(box);
   CHECK(to_string(e) == "exited with status 5");
   CHECK(e.out == "daemon\nlast words\n");
-  CHECK(condroid::test::children_of(condroid::test::runtime().zygote_pid().value).empty());
+  CHECK(condroid::test::processes_of_zygote().empty());
 }
 
 TEST_CASE("signals to a command without an init", "[launch][.root][.userns]") {

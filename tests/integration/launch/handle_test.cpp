@@ -38,7 +38,8 @@ std::size_t descriptors() { return entries_of("/proc/self/fd").size(); }
 TEST_CASE("a container costs as many descriptors as its header says", "[launch][.root][.userns]") {
   const TempRoot root;
   const TempDir place;
-  (void)launch_and_wait(payload(root, {"exit"}));
+  // Who launches the same /dev twice in a row has the third one ready, which is a descriptor.
+  for (int i = 0; i < 3; ++i) (void)launch_and_wait(payload(root, {"exit"}));
   (void)Surroundings::quiet();
   struct Row {
     const char* what;

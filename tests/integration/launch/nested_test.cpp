@@ -85,7 +85,8 @@ Spec outer(View view, Rights rights, const std::string& part) {
     spec.security.capabilities = CapabilitySet::all();
     if (rights == Rights::machine_root) {
       spec.security.capabilities = CapabilitySet::from_bits(facts().effective_caps);
-      spec.security.allow |= Allow::real_root;
+      spec.security.allow |= Allow::real_root | Allow::devices;
+      spec.devices.filter = condroid::DeviceFilter::never;  // a limit that root of it could lift
     }
   }
   if (rights != Rights::machine_root) {

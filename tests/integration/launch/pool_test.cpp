@@ -44,6 +44,7 @@ using condroid::test::is_alive;
 using condroid::test::need;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
+using condroid::test::processes_of_zygote;
 using condroid::test::read_file;
 using condroid::test::Report;
 using condroid::test::runtime;
@@ -206,10 +207,10 @@ TEST_CASE("a taken container has more memory than a parked one, or less", "[pool
 TEST_CASE("a parked container waits in silence", "[pool][.root]") {
   const TempRoot root;
   const int zygote = runtime().zygote_pid().value;
-  const auto before = children_of(zygote);
+  const auto before = processes_of_zygote();
   Pool pool = need(Pool::open(runtime(), payload(root, {"pause"}), {.size = 3}));
   need(pool.fill());
-  std::vector<pid_t> parked = children_of(zygote);
+  std::vector<pid_t> parked = processes_of_zygote();
   std::erase_if(parked, [&](pid_t p) { return std::ranges::find(before, p) != before.end(); });
   REQUIRE(parked.size() == 3);
   const auto switches = [&] {
@@ -248,7 +249,7 @@ TEST_CASE("a parked container waits in silence", "[pool][.root]") {
     need(pool.step());
     need(pool.fill());
     CHECK(pool.ready() == 3);
-    auto now = children_of(zygote);
+    auto now = processes_of_zygote();
     std::erase_if(now, [&](pid_t p) { return std::ranges::find(before, p) != before.end(); });
     CHECK(now.size() == 3);
     CHECK(std::ranges::count(now, parked[0]) == 1);
@@ -321,8 +322,7 @@ TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
   Forked host([&] {
     auto pool = Pool::open(runtime(), payload(root, {"pause"}), {.size = 3});
     if (!pool || !pool->fill()) return 1;
-    for (const pid_t p : children_of(runtime().zygote_pid().value))
-      (void)!::write(told[1], &p, sizeof p);
+    for (const pid_t p : processes_of_zygote()) (void)!::write(told[1], &p, sizeof p);
     ::close(told[1]);
     for (;;) ::pause();
   });

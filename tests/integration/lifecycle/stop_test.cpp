@@ -135,7 +135,7 @@ TEST_CASE("what does not want to die dies", "[lifecycle][any_cgroup][.root]") {
           CHECK(Clock::now() - began >= 50ms);
         }
         CHECK(Clock::now() - began < 2s);
-        CHECK(condroid::test::children_of(condroid::test::runtime().zygote_pid().value).empty());
+        CHECK(condroid::test::processes_of_zygote().empty());
         CHECK(own_cgroups().empty());
       }
   CHECK(Surroundings::settled(before) == before);
