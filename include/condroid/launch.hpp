@@ -76,11 +76,14 @@ class Launch {
   Launch& operator=(Launch&&) noexcept;
   Launch(const Launch&) = delete;
   Launch& operator=(const Launch&) = delete;
-  /// Gives the launch up when it has not become a Container: kills, waits for the end, undoes.
+  /// Gives the launch up when it has not become a Container: kills, waits for the end, undoes. Who
+  /// cannot die within ten seconds (a v1 cgroup above it is frozen, the kernel keeps it) is left to
+  /// the zygote, which undoes when he has.
   ~Launch();
 
   /// Does what can be done without waiting. A Container once it runs, nothing while it is on its
-  /// way, or the error after which there is nothing left of it.
+  /// way, or the error after which there is nothing left of it: nothing but a process that was
+  /// killed and is not gone, which Error::also tells then.
   [[nodiscard]] Result<std::optional<Container>> step();
   /// What step() waits for. Valid until the next step().
   [[nodiscard]] Interest interest() const;

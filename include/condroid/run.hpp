@@ -39,7 +39,8 @@ struct RunResult {
 /// Of streams that are left at Stream::inherit standard input is empty, and output is captured,
 /// each to Process::capture_limit. Blocks. Thread-safe.
 /// @errors those of a launch, Errc::deadline among them: then the command was not executed.
-/// Errc::bad_spec for a deadline of zero or less.
+/// Errc::bad_spec for a deadline of zero or less. Errc::deadline of Step::kill: it was killed, and
+/// could not die within ten seconds (Container::stop).
 [[nodiscard]] Result<RunResult> run(const Runtime& runtime, const Spec& spec,
                                     std::chrono::milliseconds deadline);
 /// The same in a container of a pool.

@@ -67,7 +67,11 @@ Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
     if (!done) return fail(done);
     if (*done) {
       auto fds = engine.take_sent(**done);
-      if (auto exit = (*done)->wait(); !exit) return fail(exit);
+      // It is done and ends by itself, unless somebody stops it at that.
+      constexpr std::chrono::seconds most{10};
+      auto exit = (*done)->wait_for(most);
+      if (!exit) return fail(exit);
+      if (!*exit) return fail(Errc::deadline, Step::wait, fmt::format("a change of '{}'", c.name));
       return fds;
     }
     const auto [fd, events] = engine.interest();

@@ -292,7 +292,8 @@ ContainerCore::~ContainerCore() {
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
   // this time is stuck. One that could not be killed is not waited for: the zygote's end is its
   // end.
-  if (told) (void)wait_until(30000);
+  if (told) (void)wait_until(in_vain ? 0 : 30000);
+  if (!exit && zygote->alive()) zygote->keep_until_end(std::move(exit_socket), live, {});
 }
 
 }  // namespace detail

@@ -154,6 +154,7 @@ class ContainerCore {
   bool own_pids = false;   ///< Its first process is that of a pid namespace.
   bool stay_down = false;  ///< Somebody wants its end.
   bool killed = false;
+  bool in_vain = false;     ///< It had its time to be gone after that.
   bool kill_again = false;  ///< On v1 something may freeze itself between our signal and our thaw.
   Clock::time_point kill_at = Clock::time_point::max();
   Fd timer;

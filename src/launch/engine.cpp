@@ -112,15 +112,12 @@ void LaunchEngine::look_for_end() {
 
 LaunchEngine::~LaunchEngine() {
   if (runtime_->owner != ::getpid()) return;
-  if (state_ != State::running && state_ != State::failed) {
-    cancel();
-    // What is being ended answers within milliseconds; a zygote that does not is dead, and step()
-    // says so.
-    for (int i = 0; i < 1000 && state_ != State::running && state_ != State::failed; ++i) {
-      (void)step();
-      if (state_ == State::failed) break;
-      (void)wait_for_fd(interest_.fd.get(), interest_.events, 10);
-    }
+  // What is being ended answers within milliseconds; a zygote that does not is dead, and step()
+  // says so, as it does of a child that cannot die.
+  for (cancel(); state_ != State::running && state_ != State::failed;) {
+    (void)step();
+    if (state_ == State::running || state_ == State::failed) break;
+    (void)wait_for_fd(interest_.fd.get(), interest_.events, timeout());
   }
   release_places();
 }
@@ -137,8 +134,8 @@ Pid LaunchEngine::pid() const {
 }
 
 int LaunchEngine::timeout() const {
-  const auto until =
-      std::min(until_, request_sent_ && !stop_host_ ? look_at_ : Clock::time_point::max());
+  auto until = state_ == State::ending ? give_up_at_ : until_;
+  if (request_sent_ && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
   if (until == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
@@ -188,7 +185,11 @@ Result<std::optional<Container>> LaunchEngine::step() {
                                            fmt::format("launch of '{}'", plan().name)));
       continue;
     }
-    if (!timed_out_ && Clock::now() >= until_) {
+    if (state_ == State::ending && Clock::now() >= give_up_at_) {
+      leave_child();
+      continue;
+    }
+    if (!timed_out_ && state_ != State::ending && Clock::now() >= until_) {
       timed_out_ = true;
       const Op& at = plan().ops[current_op()];
       feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
@@ -200,7 +201,7 @@ Result<std::optional<Container>> LaunchEngine::step() {
   }
 }
 
-void LaunchEngine::cancel() { cancel_asked_ = true; }
+void LaunchEngine::cancel() { cancel_asked_ = state_ != State::ending; }
 
 void LaunchEngine::resume() {
   if (stop_host_) {
@@ -234,6 +235,8 @@ void LaunchEngine::feed(Event event) {
     error_ = make_error(
         Errc::protocol, Step::sync,
         fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
+  constexpr std::chrono::seconds grace{10};
+  if (t.state == State::ending && state_ != State::ending) give_up_at_ = Clock::now() + grace;
   state_ = t.state;
   const auto tell = [&](LaunchEvent::Kind kind) {
     if (!options_.on_event) return;
@@ -269,7 +272,40 @@ void LaunchEngine::kill_child() {
     return;
   }
   (void)release_hold();  // without it the zygote would never tell the end
-  if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+  end_child();
+}
+
+/// Whoever froze it: on v1 nothing dies that stands still, and these cgroups are ours.
+void LaunchEngine::end_child() const {
+  if (!pidfd_.valid()) return;
+  (void)pidfd_signal(pidfd_.get(), SIGKILL);
+  const auto thaw = [](int parent, const std::string& name) {
+    const Fd dir(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (dir.valid()) thaw_below(dir.get());
+  };
+  for (const auto& [hierarchy, parent] : made_.parents)
+    if (((made_.v2 >> hierarchy) & 1U) == 0) thaw(parent, unique_name_);
+  for (const auto& [parent, name] : made_.below) thaw(parent.get(), name);
+}
+
+/// Nobody can make it die now: the zygote sees its end, whenever that is, and undoes.
+void LaunchEngine::leave_child() {
+  std::string what =
+      fmt::format("process {} of '{}' was killed and is not gone", pid().value, plan().name);
+  std::string why = "something in the kernel, or who traces it, keeps it";
+  for (const auto& [hierarchy, parent] : made_.parents) {
+    if (((made_.v2 >> hierarchy) & 1U) != 0) continue;
+    const Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const std::string by = dir.valid() ? frozen_above(dir.get(), false) : std::string();
+    if (!by.empty()) why = fmt::format("'{}' is frozen: thaw it", by);
+  }
+  zygote_->keep_until_end(std::move(exit_), live_, page_);
+  has_live_ = has_page_ = false;
+  made_.below.clear();
+  made_.groups.clear();
+  made_.parents.clear();
+  feed_error(Event::deadline,
+             make_error(Errc::deadline, Step::kill, std::move(what), std::move(why)));
 }
 
 void LaunchEngine::undo() {
@@ -458,6 +494,7 @@ bool LaunchEngine::look_again() {
   if (!first && now < look_at_) return false;
   look_at_ = now + pause;
   if (first || !request_sent_) return false;
+  if (state_ == State::ending) end_child();  // something may have frozen it since
 
   const bool alive = zygote_->alive();  // before its last word is read
   if (!sync_closed_ && alive) {
@@ -581,7 +618,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
     case program::RecordKind::cloned:
       pid_ = Pid{record.pid};
       pidfd_ = std::move(pidfd);
-      if (state_ == State::ending && pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+      if (state_ == State::ending) end_child();
       return;
     case program::RecordKind::failed: {
       std::size_t clone = 0;

@@ -132,6 +132,8 @@ class LaunchEngine {
   [[nodiscard]] int release_hold();
   void finish();
   void kill_child();
+  void end_child() const;
+  void leave_child();
   void undo();
   void release_places();
   [[nodiscard]] Error child_error(const program::ResultPage& page) const;
@@ -186,6 +188,7 @@ class LaunchEngine {
   bool cancel_asked_ = false;
   bool timed_out_ = false;
   Clock::time_point look_at_{};  // when an end that no socket tells is looked for
+  Clock::time_point give_up_at_ = Clock::time_point::max();  // who was killed has until then
 
   std::uint32_t live_ = 0, page_ = 0;
   bool has_live_ = false, has_page_ = false;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
 #include <optional>
 #include <utility>
 
@@ -38,8 +39,7 @@ Result<RunResult> finish(Result<Container> box, Clock::time_point began,
   if (!ended) return fail(ended);
   result.timed_out = !*ended;
   if (result.timed_out) {
-    if (auto ok = box->kill(); !ok) return fail(ok);
-    auto killed = box->wait();
+    auto killed = box->stop({.signal = Signal{SIGKILL}, .patience = std::chrono::milliseconds{0}});
     if (!killed) return fail(killed);
     result.exit = std::move(*killed);
   } else {

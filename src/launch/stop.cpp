@@ -10,6 +10,7 @@
 
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "sys/cgroup_files.hpp"
 #include "sys/stance.hpp"
 #include "sys/wire.hpp"
 
@@ -75,10 +76,13 @@ Result<Exit> ContainerCore::stop(const StopOptions& options) {
   done = wait_until(most);
   if (!done) return fail(done);
   if (*done) return std::move(**done);
+  in_vain = true;
   std::string hint = "something in it waits for the kernel, or is traced from outside";
-  if (auto group = freezer(); group && !group->v2())
-    if (auto above = group->read("freezer.parent_freezing"); above && above->starts_with('1'))
-      hint = fmt::format("a cgroup above '{}' is frozen: thaw it", group->path());
+  if (auto groups = cgroups())
+    for (const CgroupDir& g : *groups) {
+      const std::string by = g.v2() ? std::string() : frozen_above(g.fd().get(), false);
+      if (!by.empty()) hint = fmt::format("'{}' is frozen: thaw it", by);
+    }
   return fail(make_error(Errc::deadline, Step::kill,
                          fmt::format("container '{}' was killed and is not gone", name),
                          std::move(hint)));

@@ -292,6 +292,7 @@ program::LiveEntry& Zygote::live(std::uint32_t i) const noexcept {
 
 bool Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
   const std::lock_guard lock(mutex_);
+  look_for_ends();
   const bool has_live = !free_live_.empty() || next_live_ < program::max_live;
   const bool has_page = !free_pages_.empty() || next_page_ < program::max_pages;
   if (!has_live || !has_page) return false;
@@ -308,6 +309,29 @@ bool Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
     free_pages_.pop_back();
   }
   return true;
+}
+
+/// With the lock held.
+void Zygote::look_for_ends() {
+  std::erase_if(lasting_, [this](const Lasting& l) {
+    // The record of its clone may be there, too: the end closes the socket.
+    for (program::Record record{};;) {
+      std::array<Fd, 1> fd;
+      const Received r = receive_message(l.exit.get(), &record, sizeof record, fd);
+      if (r.error == EAGAIN) return false;
+      const bool told = r.error == 0 && !r.end && r.size == sizeof record;
+      if (told && record.kind == program::RecordKind::cloned) continue;
+      if (l.live) free_live_.push_back(*l.live);
+      if (l.page) free_pages_.push_back(*l.page);
+      return true;
+    }
+  });
+}
+
+void Zygote::keep_until_end(Fd exit, std::optional<std::uint32_t> live,
+                            std::optional<std::uint32_t> page) {
+  const std::lock_guard lock(mutex_);
+  lasting_.push_back({std::move(exit), live, page});
 }
 
 void Zygote::give_back_page(std::uint32_t page) {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -63,6 +64,10 @@ class Zygote {
   [[nodiscard]] bool take_places(std::uint32_t& live, std::uint32_t& page);
   void give_back_page(std::uint32_t page);
   void give_back_live(std::uint32_t live);
+  /// Of a child whose end nobody waits for any more: its places are free again when it has ended,
+  /// which the zygote tells on `exit`.
+  void keep_until_end(Fd exit, std::optional<std::uint32_t> live,
+                      std::optional<std::uint32_t> page);
   [[nodiscard]] std::uint64_t next_id() noexcept { return ++last_id_; }
 
   /// Sends a request; errno, or 0.
@@ -90,6 +95,7 @@ class Zygote {
   Zygote() = default;
   [[nodiscard]] Result<void> spawn(const std::string& state_dir, bool remove_state_dir);
   void let_go();
+  void look_for_ends();
 
   pid_t owner_ = 0;
   Fd control_;
@@ -108,6 +114,11 @@ class Zygote {
   std::vector<std::uint32_t> free_pages_;
   std::uint32_t next_live_ = 0;
   std::uint32_t next_page_ = 0;
+  struct Lasting {
+    Fd exit;
+    std::optional<std::uint32_t> live, page;
+  };
+  std::vector<Lasting> lasting_;
   struct Group {
     Fd dir;
     std::vector<std::string> controllers;

@@ -89,7 +89,10 @@ class Launch {
       return broken("failed, and the caller is not told");
     if (running && (kept_ || killed_ || undone_ || !cloned_ || asked_))
       return broken("a container after something went wrong");
-    if (t.state == State::failed && !undone_ && (!cloned_ || event != Event::exited))
+    // Who could not die in time is the zygote's, with all that is to be undone then.
+    const bool by_zygote =
+        event == Event::exited || (before == State::ending && event == Event::deadline);
+    if (t.state == State::failed && !undone_ && (!cloned_ || !by_zygote))
       return broken("failed, and something is left");
     return {};
   }

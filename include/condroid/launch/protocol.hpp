@@ -28,7 +28,7 @@ enum class State : std::uint8_t {
   stopped,    ///< The child waits before the op that stop_before named.
   executing,  ///< The command was executed; the last things on the host's side are done.
   running,    ///< Done: there is a Container. An end state.
-  ending,     ///< Something failed: the child is killed, its exit record is awaited.
+  ending,     ///< Something failed: the child is killed, its exit record is awaited for a while.
   failed,     ///< Done: there is an Error and nothing else. An end state.
 };
 inline constexpr std::size_t state_count = 10;
@@ -146,10 +146,12 @@ using Table = std::array<std::array<Transition, event_count>, state_count>;
   set(ending, exited, failed, Action::tell_failed);
   set(ending, refused, failed, Action::undo | Action::tell_failed);
   set(ending, zygote_lost, failed, Action::undo | Action::tell_failed);
-  for (const Event e : {configure, configured, cgroup, limited, ptys, Event::reached_stop, resume,
-                        started, closed_by_exec, closed_failed, closed_early, finished, op_failed,
-                        garbage, deadline, cancel})
+  for (const Event e :
+       {configure, configured, cgroup, limited, ptys, Event::reached_stop, resume, started,
+        closed_by_exec, closed_failed, closed_early, finished, op_failed, garbage, cancel})
     set(ending, e, ending, {});
+  // The time for its end. Who cannot die is left to the zygote, which undoes when he has.
+  set(ending, deadline, failed, Action::tell_failed);
 
   // End states take everything and do nothing.
   for (const State s : {running, failed})

@@ -9,6 +9,8 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "freezers.hpp"
 
@@ -28,6 +30,7 @@ using condroid::test::is_alive;
 using condroid::test::launch;
 using condroid::test::launch_with;
 using condroid::test::members;
+using condroid::test::need;
 using condroid::test::own_cgroups;
 using condroid::test::payload;
 using condroid::test::read_until;
@@ -37,6 +40,7 @@ using condroid::test::TempRoot;
 using condroid::test::wait;
 using condroid::test::with_pipe;
 using namespace std::chrono_literals;
+using std::chrono::milliseconds;
 
 namespace {
 
@@ -143,35 +147,46 @@ TEST_CASE("a frozen container is stopped, killed and let go of", "[lifecycle][an
   }
 }
 
-TEST_CASE("a frozen container ends with a host that is killed", "[lifecycle][any_cgroup][.root]") {
+namespace {
+
+/// A host launches a container, freezes what `freeze` does, and is killed: that process ends, and
+/// the container's cgroup goes.
+template <class F>
+void kill_host_of_frozen(const std::string& by, const F& freeze) {
   const TempRoot root;
+  int ends[2];
+  REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
+  const Fd from(ends[0]);
+  Fd to(ends[1]);
+  pid_t pid = 0;
+  std::string group;
+  {
+    const Forked host([&] {
+      Container box = launch_with(by, with_pipe(payload(root, {"stubborn", "3"})));
+      (void)read_until(box.take_stdout(), "ready\n");
+      const std::string own = own_cgroups().front();
+      const std::string text = fmt::format("{} {}\n", freeze(box), own);
+      if (::write(to.get(), text.data(), text.size()) < 0) return 2;
+      ::pause();
+      return 3;
+    });
+    to.reset();
+    std::istringstream told(read_until(from, "\n"));
+    told >> pid >> group;
+    REQUIRE(is_alive(pid));
+  }
+  for (int i = 0; i < 500 && (is_alive(pid) || ::access(group.c_str(), F_OK) == 0); ++i)
+    ::usleep(10000);
+  CHECK_FALSE(is_alive(pid));
+  CHECK(::access(group.c_str(), F_OK) != 0);
+}
+
+}  // namespace
+
+TEST_CASE("a frozen container ends with a host that is killed", "[lifecycle][any_cgroup][.root]") {
   for (const std::string& by : freezers()) {
     CAPTURE(by);
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC) == 0);
-    const Fd from(ends[0]);
-    Fd to(ends[1]);
-    pid_t pid = 0;
-    std::string group;
-    {
-      const Forked host([&] {
-        Container box = launch_with(by, with_pipe(payload(root, {"stubborn", "3"})));
-        (void)read_until(box.take_stdout(), "ready\n");
-        if (!box.freeze()) return 1;
-        const std::string text = fmt::format("{} {}\n", box.pid().value, own_cgroups().front());
-        if (::write(to.get(), text.data(), text.size()) < 0) return 2;
-        ::pause();
-        return 3;
-      });
-      to.reset();
-      std::istringstream told(read_until(from, "\n"));
-      told >> pid >> group;
-      REQUIRE(is_alive(pid));
-    }
-    for (int i = 0; i < 500 && (is_alive(pid) || ::access(group.c_str(), F_OK) == 0); ++i)
-      ::usleep(10000);
-    CHECK_FALSE(is_alive(pid));
-    CHECK(::access(group.c_str(), F_OK) != 0);
+    kill_host_of_frozen(by, [](Container& box) { return box.freeze() ? box.pid().value : -1; });
   }
 }
 
@@ -230,14 +245,87 @@ TEST_CASE("a cgroup above that is frozen is named when its container cannot die"
   const TempRoot root;
   Container box = launch_with("v1", with_pipe(payload(root, {"pause"})));
   (void)read_until(box.take_stdout(), "ready\n");
-  const std::string own = own_cgroups().front();
-  const std::string above = own.substr(0, own.rfind('/'));
-  condroid::test::write_text((above + "/freezer.state").c_str(), "FROZEN");
+  const condroid::test::FrozenAbove above(own_cgroups().front());
   CHECK_THAT(failure_of(box.thaw(50ms)), FailsWith(Errc::deadline, Step::freeze));
   const auto exit = box.stop(0ms);
-  condroid::test::write_text((above + "/freezer.state").c_str(), "THAWED");
+  above.thaw();
   REQUIRE_FALSE(exit);
   CHECK(exit.error().is(Errc::deadline));
   CHECK(exit.error().hint.find("is frozen: thaw it") != std::string::npos);
   CHECK(wait(box).signal == Signal{SIGKILL});
+}
+
+namespace {
+
+/// A launch that waits before its command.
+condroid::Launch stopped(const std::string& by, const TempRoot& root, milliseconds deadline) {
+  condroid::Plan plan = condroid::test::plan_with(by, payload(root, {"pause"}));
+  const std::size_t at = need(plan.find("exec"));
+  auto launch = need(runtime().start(std::move(plan), {.deadline = deadline, .stop_before = at}));
+  while (!launch.stopped()) {
+    REQUIRE_FALSE(need(launch.step()));
+    const auto [fd, events] = launch.interest();
+    pollfd p{fd.get(), events, 0};
+    REQUIRE(::poll(&p, 1, 10000) >= 0);
+  }
+  return launch;
+}
+
+/// How its launch failed, and how often it had to be stepped for that; nothing after so long.
+std::pair<condroid::test::Failure, int> drive(condroid::Launch& launch, milliseconds most) {
+  const auto until = std::chrono::steady_clock::now() + most;
+  for (int steps = 1; std::chrono::steady_clock::now() < until; ++steps) {
+    const auto done = launch.step();
+    if (!done) return {failure_of(done), steps};
+    const auto [fd, events] = launch.interest();
+    pollfd p{fd.get(), events, 0};
+    (void)::poll(&p, 1, launch.timeout());
+  }
+  return {{}, 0};
+}
+
+}  // namespace
+
+TEST_CASE("a launch whose cgroup somebody froze ends at its deadline",
+          "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    condroid::test::warm_up();
+    const Surroundings before = Surroundings::quiet();
+    {
+      auto launch = stopped(by, root, 1000ms * condroid::test::slow());
+      const std::string own = own_cgroups().front();
+      condroid::test::write_text((own + (by == "v2" ? "/cgroup.freeze" : "/freezer.state")).c_str(),
+                                 by == "v2" ? "1" : "FROZEN");
+      const auto [failed, steps] = drive(launch, 8000ms * condroid::test::slow());
+      CHECK_THAT(failed, FailsWith(Errc::deadline, Step::exec));
+      CHECK(failed.error->also.empty());
+      CHECK(steps < 100);
+    }
+    CHECK(own_cgroups().empty());
+    CHECK(Surroundings::settled(before) == before);
+  }
+}
+
+TEST_CASE("a child that cannot die is left to the zygote after a while", "[lifecycle][.root]") {
+  if (condroid::test::v1_freezer() == nullptr) CONDROID_SKIP("needs the freezer of v1");
+  const TempRoot root;
+  condroid::test::warm_up();
+  const Surroundings before = Surroundings::quiet();
+  {
+    auto launch = stopped("v1", root, 500ms);
+    const condroid::test::FrozenAbove above(own_cgroups().front());
+    const pid_t pid = launch.pid().value;
+    const auto [failed, steps] = drive(launch, 20s);
+    CHECK_THAT(failed, FailsWith(Errc::deadline, Step::exec));
+    CHECK_THAT(failed, FailsWith(Errc::deadline, Step::exec,
+                                 fmt::format("process {} of 'test' was killed", pid)));
+    CHECK(steps < 1000);
+    CHECK(is_alive(pid));
+  }
+  for (int i = 0; i < 500 && !own_cgroups().empty(); ++i) std::this_thread::sleep_for(10ms);
+  CHECK(own_cgroups().empty());
+  condroid::test::warm_up();  // whose launches take its places
+  CHECK(Surroundings::settled(before) == before);
 }

@@ -2,7 +2,9 @@
 // this machine has: v2, and the freezer of v1.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <sstream>
@@ -44,13 +46,39 @@ inline HostFacts facts_with(std::string_view freezer) {
   return f;
 }
 
-inline Container launch_with(std::string_view freezer, Spec spec) {
+inline Plan plan_with(std::string_view freezer, Spec spec) {
   spec.lifecycle.freezable = true;
-  auto plan = compile(spec, facts_with(freezer));
-  if (!plan) throw std::runtime_error(to_string(plan.error()));
-  auto box = runtime().launch(std::move(*plan));
-  if (!box) throw std::runtime_error(to_string(box.error()));
-  return std::move(*box);
+  return need(compile(spec, facts_with(freezer)));
+}
+inline Container launch_with(std::string_view freezer, Spec spec, LaunchOptions options = {}) {
+  return need(runtime().launch(plan_with(freezer, std::move(spec)), std::move(options)));
+}
+
+/// The freezer's cgroup, on v1, that all containers of this process's Runtime are below.
+class FrozenAbove {
+ public:
+  /// That of the container whose cgroup this is.
+  explicit FrozenAbove(const std::string& own)
+      : state_(own.substr(0, own.rfind('/')) + "/freezer.state") {
+    write_text(state_.c_str(), "FROZEN");
+  }
+  FrozenAbove(const FrozenAbove&) = delete;
+  FrozenAbove& operator=(const FrozenAbove&) = delete;
+  ~FrozenAbove() { thaw(); }
+  void thaw() const {
+    if (const Fd fd(::open(state_.c_str(), O_WRONLY | O_CLOEXEC)); fd.valid())
+      (void)!::write(fd.get(), "THAWED", 6);
+  }
+
+ private:
+  std::string state_;
+};
+
+/// The container's own cgroup in that hierarchy.
+inline std::string own_cgroup_in(const CgroupHierarchy& h) {
+  for (const std::string& path : own_cgroups())
+    if (path.starts_with(h.mount_point + "/")) return path;
+  throw std::runtime_error("no cgroup in " + h.mount_point);
 }
 
 /// It may call reboot(2).
