@@ -109,6 +109,8 @@ class ContainerCore {
   /// False while the next life is on its way.
   [[nodiscard]] bool step_next();
   void take_over(ContainerCore& next_life);
+  /// The next life is not wanted any more. Does not wait for the end of its launch.
+  void drop_next();
   /// No next life; `why` is empty when nobody wants one any more.
   void give_up(std::string why);
 

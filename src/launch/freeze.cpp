@@ -71,6 +71,8 @@ Result<void> ContainerCore::change_freezer(bool freeze, std::chrono::millisecond
 }
 
 Result<void> ContainerCore::kill_everything() {
+  if (next) drop_next();
+  if (exit || next) return {};
   killed = true;
   kill_at = Clock::time_point::max();
   // The first process takes its pid namespace along. Before the rest: it cannot make more then.

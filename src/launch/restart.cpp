@@ -314,15 +314,20 @@ Result<void> ContainerCore::begin_again() {
 bool ContainerCore::step_next() {
   auto done = next->step();
   if (!done) {
-    const std::string why = to_string(done.error());
     next.reset();
-    give_up(why);
+    // Nobody asks why there is no next life; what is left of it is told.
+    if (stay_down)
+      for (std::string& left : done.error().also) ended->cleanup_errors.push_back(std::move(left));
+    give_up(stay_down ? std::string() : to_string(done.error()));
     return true;
   }
   if (*done) {
     ContainerCore& made = *(**done).core_;
     next.reset();
     take_over(made);
+    // Its command was executed before it could be given up.
+    if (stay_down)
+      if (auto ok = kill_everything(); !ok) late.push_back(to_string(ok.error()));
     return true;
   }
   if (const auto [fd, events] = next->interest(); poll.valid() && fd.valid()) {
@@ -334,6 +339,11 @@ bool ContainerCore::step_next() {
       wake_always();
   }
   return false;
+}
+
+void ContainerCore::drop_next() {
+  next->cancel();
+  if (!step_next()) set_timer();
 }
 
 void ContainerCore::take_over(ContainerCore& made) {

@@ -36,11 +36,8 @@ Result<void> ContainerCore::send(Signal signal, const char* what) const {
 Result<void> ContainerCore::begin_stop(const StopOptions& options) {
   if (auto ok = check_owner(); !ok) return ok;
   stay_down = true;
-  if (next) {
-    next.reset();
-    give_up({});
-  }
-  if (exit) return {};
+  if (next) drop_next();
+  if (exit || next) return {};
   const Signal polite = options.signal.value_or(lifecycle.stop_signal);
   const auto patience = options.patience.value_or(
       std::chrono::ceil<std::chrono::milliseconds>(lifecycle.stop_timeout));
@@ -132,11 +129,6 @@ Result<void> Container::kill() {
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (core_->exit) return {};
   core_->stay_down = true;
-  if (core_->next) {
-    core_->next.reset();
-    core_->give_up({});
-    return {};
-  }
   return core_->kill_everything();
 }
 

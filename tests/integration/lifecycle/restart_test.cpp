@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -317,6 +318,49 @@ TEST_CASE("whoever stops a container does not see it come again", "[lifecycle][.
     } else if (steps % 3 == 1) {
       REQUIRE(box.stop(0ms));
     }
+  }
+  CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("whoever ends a container that is being launched again does not wait for the launch",
+          "[lifecycle][.root]") {
+  if (condroid::test::v1_freezer() == nullptr) CONDROID_SKIP("needs the freezer of v1");
+  const TempRoot root;
+  condroid::test::warm_up();
+  const Surroundings before = Surroundings::quiet();
+  const std::string how = GENERATE("kill", "begin_stop");
+  CAPTURE(how);
+  {
+    Spec spec = payload(root, {"exit", "3"});
+    spec.lifecycle.restart = Restart::on_failure;
+    // Of the second life the child stands still, and cannot die.
+    std::optional<condroid::test::FrozenAbove> above;
+    int launches = 0;
+    Container box =
+        condroid::test::launch_with("v1", spec, {.on_event = [&](const LaunchEvent& e) {
+                                      if (e.kind == LaunchEvent::configured && ++launches == 2)
+                                        above.emplace(own_cgroups().front());
+                                      return condroid::Result<void>{};
+                                    }});
+    const condroid::FdView fd = box.poll_fd();
+    for (const auto until = Clock::now() + 10s; !above && Clock::now() < until;) {
+      REQUIRE_FALSE(*box.step());
+      pollfd p{fd.get(), POLLIN, 0};
+      (void)::poll(&p, 1, 100);
+    }
+    REQUIRE(above);
+    const auto began = Clock::now();
+    if (how == "kill") REQUIRE(box.kill());
+    if (how == "begin_stop") REQUIRE(box.begin_stop());
+    CHECK(Clock::now() - began < 1s);
+    CHECK_FALSE(*box.wait_for(300ms));
+    above->thaw();
+    const Exit exit = wait(box);
+    CHECK(exit.code == 3);
+    CHECK(exit.restarts == 0);
+    CHECK(exit.not_restarted.empty());
+    CHECK(exit.cleanup_errors.empty());
+    CHECK(own_cgroups().empty());
   }
   CHECK(Surroundings::settled(before) == before);
 }
