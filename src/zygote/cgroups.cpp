@@ -139,21 +139,62 @@ void take_number(const char* p, Figures& figures, Figure figure, uint64_t diviso
   figures.raise(figure, value / divisor);
 }
 
-void thaw_tree(int parent, const char* name, int depth) {
-  const long dir = call(__NR_openat, parent, name, open_directory);
-  if (dir < 0) return;
+/// Thaws the cgroups directly below, from behind the one with inode `from` on (0: all of them), up
+/// to the first that has others below it, and opens that one; negative when there is none.
+long thaw_to_nested(int dir, uint64_t from, long* budget) {
+  constexpr long cost_of_thawing = 16;  // where passing by an entry costs one
   alignas(8) char list[2048];
-  for (long n = write_file(static_cast<int>(dir), "freezer.state", "THAWED");
-       n >= 0 && depth < 32;) {
-    n = call(__NR_getdents64, dir, list, sizeof list);
-    if (n <= 0) break;
+  for (;;) {
+    const long n = call(__NR_getdents64, dir, list, sizeof list);
+    if (n <= 0) return -e_noent;
     for (long i = 0; i < n;) {
       const auto* entry = reinterpret_cast<const DirEntry*>(list + i);
       i += entry->size;
-      if (is_subdirectory(*entry)) thaw_tree(static_cast<int>(dir), entry->name, depth + 1);
+      --*budget;
+      if (!is_subdirectory(*entry)) continue;
+      if (from != 0) {
+        if (entry->ino == from) from = 0;
+        continue;
+      }
+      if ((*budget -= cost_of_thawing) < 0) return -e_noent;
+      const long child = call(__NR_openat, dir, entry->name, open_directory);
+      if (child < 0) continue;
+      write_file(static_cast<int>(child), "freezer.state", "THAWED");
+      // Two links, and one more for each directory in it: kernfs counts them.
+      Statx st;
+      if (call(__NR_statx, child, "", at_empty_path, statx_basic, &st) >= 0 && st.nlink > 2)
+        return child;
+      close(static_cast<int>(child));
     }
   }
-  close(static_cast<int>(dir));
+}
+
+/// Thaws a cgroup and all below it. How deep they are nested was the container's to say, so nothing
+/// grows with that: one descriptor goes down by name and up by "..". Of more than a quarter of a
+/// million cgroups it gives up.
+void thaw_tree(int parent, const char* name) {
+  long at = call(__NR_openat, parent, name, open_directory);
+  if (at < 0) return;
+  long budget = 1L << 22U;
+  uint64_t from = 0;
+  unsigned depth = 0;
+  const bool is_freezer = write_file(static_cast<int>(at), "freezer.state", "THAWED") >= 0;
+  while (is_freezer && at >= 0 && budget > 0) {
+    long next = thaw_to_nested(static_cast<int>(at), from, &budget);
+    if (next >= 0) {
+      ++depth;
+      from = 0;
+    } else {
+      Statx st;
+      if (depth == 0 || call(__NR_statx, at, "", at_empty_path, statx_basic, &st) < 0) break;
+      from = st.ino;
+      --depth;
+      next = call(__NR_openat, at, "..", open_directory);
+    }
+    close(static_cast<int>(at));
+    at = next;
+  }
+  close(static_cast<int>(at));
 }
 
 /// The number after `key` in a flat keyed file like memory.events.
@@ -241,7 +282,7 @@ void thaw_cgroups(uint32_t i) {
     if (((c.cgroups >> h) & 1U) == 0 || !adopted[h] || parent_v2[h]) continue;
     Path path;
     path.add(header().runtime).add("/").add(live(i).name);
-    thaw_tree(parents[h], path.text, 0);
+    thaw_tree(parents[h], path.text);
   }
 }
 

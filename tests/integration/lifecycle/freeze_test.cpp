@@ -1,6 +1,7 @@
 // A container that stands still, by every means that this machine has.
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -181,12 +182,37 @@ void kill_host_of_frozen(const std::string& by, const F& freeze) {
   CHECK(::access(group.c_str(), F_OK) != 0);
 }
 
+/// Moves one of the container's processes so many cgroups down, and freezes it there.
+pid_t bury_one(const Container& box, const std::string& by, int levels) {
+  auto all = members();
+  std::erase(all, box.pid().value);
+  std::string path = own_cgroups().front();
+  for (int i = 0; i < levels; ++i) {
+    // There are others beside the way: who comes up again has to go on behind where he was.
+    for (const char* name : {"/a", "/m", "/z"}) condroid::test::make_dir(path + name);
+    path += "/m";
+  }
+  condroid::test::write_text((path + "/cgroup.procs").c_str(), fmt::format("{}", all.at(0)));
+  const bool v2 = by == "v2";
+  condroid::test::write_text((path + (v2 ? "/cgroup.freeze" : "/freezer.state")).c_str(),
+                             v2 ? "1" : "FROZEN");
+  return all.at(0);
+}
+
 }  // namespace
 
 TEST_CASE("a frozen container ends with a host that is killed", "[lifecycle][any_cgroup][.root]") {
   for (const std::string& by : freezers()) {
     CAPTURE(by);
     kill_host_of_frozen(by, [](Container& box) { return box.freeze() ? box.pid().value : -1; });
+  }
+}
+
+TEST_CASE("a process that is frozen deep down ends with a host that is killed",
+          "[lifecycle][any_cgroup][.root]") {
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    kill_host_of_frozen(by, [&](Container& box) { return bury_one(box, by, 200); });
   }
 }
 
@@ -328,4 +354,28 @@ TEST_CASE("a child that cannot die is left to the zygote after a while", "[lifec
   CHECK(own_cgroups().empty());
   condroid::test::warm_up();  // whose launches take its places
   CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("a kill takes no more descriptors the deeper the container has nested",
+          "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  for (const std::string& by : freezers()) {
+    CAPTURE(by);
+    Forked host([&] {
+      Spec spec = with_pipe(payload(root, {"stubborn", "3"}));
+      spec.namespaces -= condroid::Namespace::pid;
+      spec.security.allow |= condroid::Allow::host_pids;
+      Container box = launch_with(by, spec);
+      (void)read_until(box.take_stdout(), "ready\n");
+      const auto all = members();
+      (void)bury_one(box, by, 100);
+      const rlimit few{100, 100};
+      if (::setrlimit(RLIMIT_NOFILE, &few) < 0) return 2;
+      if (!box.kill()) return 3;
+      const Exit exit = wait(box);
+      if (!exit.cleanup_errors.empty()) return 4;
+      return std::ranges::any_of(all, is_alive) ? 5 : 0;
+    });
+    CHECK(host.wait() == 0);
+  }
 }
