@@ -303,6 +303,9 @@ stage_vm() {
     '[lifecycle][any_cgroup]'
   ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
   ok 'vm: filters of system calls' in_vm "$integration" '[seccomp][root]'
+  ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
+  ok 'vm: attached' in_vm "$integration" '[attach][root]'
+  ok 'vm: changed while they run' in_vm "$integration" '[change][root]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
   # There may be no network there.
