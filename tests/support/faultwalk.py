@@ -64,6 +64,7 @@ PLANS = {
     "detached": ("root", True, "probe-detached"),
     "attached": ("root", True, "probe-attached"),
     "pooled": ("root", True, "probe-pooled"),
+    "frozen": ("root", True, "probe-frozen"),
     "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
 }
 
@@ -165,7 +166,7 @@ class Walk:
         text = subprocess.run(self.command(name), check=True, capture_output=True, text=True,
                               stdin=subprocess.DEVNULL).stdout
         plan = Plan(text)
-        verb = "late" if name == "detached" else "probe"
+        verb = "late" if name in ("detached", "frozen") else "probe"
         program = "/bin/payload" if PLANS[name][1] else self.payload
         plan.argv = [program, verb, *plan.paths]
         if name == "attached":

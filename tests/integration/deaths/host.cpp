@@ -18,6 +18,8 @@
 //                      a container, and `payload probe PATH...` attached to it
 //   host probe-pooled ROOT LOG PATH...
 //                      the same in a container of a pool of one
+//   host probe-frozen ROOT LOG PATH...
+//                      `payload late PATH...` let go once it was frozen and thawed
 //
 // When it is ready it prints "ready ZYGOTE CONTAINER OTHER BESIDE" (processes, 0 for none) on a
 // line.
@@ -25,6 +27,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -296,6 +299,41 @@ int probe_pooled(const std::string& root, std::span<char*> paths) {
   return told(run());
 }
 
+/// Frozen and thawed before its command does anything.
+int probe_frozen(const std::string& root, std::span<char*> paths) {
+  Spec spec = command({"/bin/payload", "late"});
+  spec.root.path = HostPath(root);
+  spec.lifecycle.freezable = true;
+  // What keeps it waiting. Either of two calls lets it go, should the other one fail.
+  int pair[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) give_up("socketpair");
+  Fd ours(pair[0]), theirs(pair[1]);
+  spec.process.stdio = {Stream(HostFd{theirs.get()}), Stream(Stream::inherit),
+                        Stream(Stream::inherit)};
+  std::vector<std::string> argv = probe_of(paths);
+  if (argv.empty()) return plan(spec);
+  argv[1] = "late";
+  spec.process.argv = std::move(argv);
+  const Runtime runtime = need(Runtime::open());
+  int status = 0;
+  {
+    Container box = need(runtime.launch(spec));
+    const auto frozen = box.freeze().and_then([&] { return box.frozen(); });
+    const auto thawed = box.thaw().and_then([&] { return box.frozen(); });
+    if (frozen && thawed && *frozen && !*thawed) {
+      (void)::shutdown(ours.get(), SHUT_WR);
+      ours.reset();
+      status = told(box.wait());
+    } else {
+      const auto& failed = frozen ? thawed : frozen;
+      fmt::print(stderr, "host: {}\n",
+                 failed ? "it is not as frozen as it was said" : to_string(failed.error()));
+      status = 1;
+    }
+  }
+  return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -315,6 +353,7 @@ int main(int argc, char** argv) {
   if (verb == "probe-detached" && argc > 3) return probe_detached(argv[2], argv[3], rest);
   if (verb == "probe-attached" && argc > 3) return probe_attached(argv[2], rest);
   if (verb == "probe-pooled" && argc > 3) return probe_pooled(argv[2], rest);
+  if (verb == "probe-frozen" && argc > 3) return probe_frozen(argv[2], rest);
   fmt::print(stderr, "host: no such verb\n");
   return 2;
 }
