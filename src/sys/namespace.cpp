@@ -7,7 +7,6 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 
-#include <array>
 #include <cerrno>
 #include <optional>
 #include <string>
