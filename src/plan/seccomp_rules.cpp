@@ -323,7 +323,8 @@ class Compiler {
     if (::pread(file.number, filter.data(), filter.size() * 8, 0) != size)
       return failed("read", -EIO);
     // Programs try what is new and take another way when there is none: ENOSYS, not EPERM.
-    if (s_.otherwise == SyscallAction::fail && !s_.arch.has(SyscallArch::x32)) {
+    if (s_.otherwise == SyscallAction::fail) {
+      constexpr std::uint32_t x32_numbers = 0x40000000;  // they have the same arch
       Bpf front;
       front.load_arch();
       front.unless_equal(audit_arch(machine_archs().front()));
@@ -331,8 +332,11 @@ class Compiler {
       const std::size_t others = front.jump();
       front.land(ours);
       front.load_nr();
+      const bool x32 = s_.arch.has(SyscallArch::x32);
+      const std::size_t of_x32 = x32 ? front.jump_if_at_least(x32_numbers) : 0;
       front.unless_at_least(static_cast<std::uint32_t>(newest_) + 1);
       front.give(SECCOMP_RET_ERRNO | ENOSYS);
+      if (x32) front.land_near(of_x32);
       front.land(others);
       std::vector<std::uint64_t> whole = front.take();
       whole.insert(whole.end(), filter.begin(), filter.end());

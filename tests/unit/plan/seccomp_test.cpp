@@ -186,6 +186,16 @@ TEST_CASE("rules become a filter that says what they say", "[plan][seccomp]") {
     CHECK(of(later, 472) == allowed);
     CHECK(of(later, 471) == eperm);
     CHECK(of(later, 473) == enosys);
+#if defined(__x86_64__)
+    Seccomp s = Seccomp::only({"read", "execve"});
+    s.arch = SyscallArch::x32;
+    const auto both = compiled(s);
+    CHECK(of(both, __NR_read) == allowed);
+    CHECK(of(both, detail::newest_syscall + 1) == enosys);
+    CHECK(of(both, 0x3fffffff) == enosys);
+    CHECK(of(both, 0x40000000 | __NR_read) == allowed);
+    CHECK(of(both, 0x40000000 | __NR_mount) == eperm);
+#endif
   }
   SECTION("each action") {
     Seccomp s = Seccomp::all_but({"getpid"});
