@@ -42,7 +42,8 @@ sudo=
 
 # Debian's package=what is used of it: a program, a header or a file; with a comma, the first of them that is there.
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
-  libseccomp-dev=seccomp.h libexpected-dev=tl/expected.hpp catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
+  libseccomp-dev=seccomp.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
+  catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
   dbus-daemon=dbus-daemon debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
@@ -190,7 +191,7 @@ ok() {
 }
 
 stage_main() {
-  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled -Dseccomp=enabled || return
+  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled || return
   run '' --suite unit
   run "$sudo" --suite userns
   run "$sudo" --suite root
@@ -257,7 +258,7 @@ stage_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   if ok 'sources of subprojects' sh tests/support/fallback_sources.sh "$source"; then
     if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
-      -Dseccomp=disabled --force-fallback-for=fmt,tl-expected; then
+      -Dseccomp=disabled -Doci=disabled --force-fallback-for=fmt,tl-expected; then
       ok 'a release tarball, static, without options, with subprojects' test -s "$build/src/libcondroid.a"
     fi
   fi

@@ -6,6 +6,7 @@
 
 #include "condroid/attach.hpp"
 #include "condroid/builder.hpp"
+#include "condroid/config/seccomp.hpp"
 #include "condroid/container.hpp"
 #include "condroid/error.hpp"
 #include "condroid/host.hpp"

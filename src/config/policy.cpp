@@ -1,0 +1,100 @@
+#include "config/policy.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+bool same_effect(const SyscallRule& a, const SyscallRule& b) {
+  const bool number = a.action == SyscallAction::fail || a.action == SyscallAction::trace;
+  return a.action == b.action && (!number || a.error == b.error);
+}
+
+/// Without one it is for all.
+bool overlap(Flags<SyscallArch> a, Flags<SyscallArch> b) {
+  return a.empty() || b.empty() || !(a & b).empty();
+}
+bool covers(Flags<SyscallArch> a, Flags<SyscallArch> b) {
+  return a.empty() || (!b.empty() && (a & b) == b);
+}
+
+}  // namespace
+
+std::optional<std::string_view> Policy::add(std::string call, SyscallRule rule,
+                                            std::string_view place) {
+  std::ranges::stable_sort(rule.where, {}, &ArgumentCheck::index);
+  std::vector<std::size_t>& earlier = of_call_[call];
+  for (const std::size_t i : earlier) {
+    const One& one = all_[i];
+    if (!overlap(one.rule.arch, rule.arch)) continue;
+    if (one.rule.where.empty() && covers(one.rule.arch, rule.arch)) return {};
+    if (one.rule.where != rule.where) continue;
+    if (same_effect(one.rule, rule)) {
+      if (covers(one.rule.arch, rule.arch)) return {};
+      continue;
+    }
+    return one.place;
+  }
+  if (rule.where.empty())
+    std::erase_if(earlier, [&](std::size_t i) {
+      if (!covers(rule.arch, all_[i].rule.arch)) return false;
+      all_[i].holds = false;
+      return true;
+    });
+  earlier.push_back(all_.size());
+  all_.push_back({std::move(call), std::move(rule), std::string(place)});
+  return {};
+}
+
+std::vector<SyscallRule> Policy::take() && {
+  std::vector<SyscallRule> list;
+  for (One& one : all_) {
+    if (!one.holds) continue;
+    if (list.empty() || !same_effect(list.back(), one.rule) ||
+        list.back().where != one.rule.where || list.back().arch != one.rule.arch)
+      list.push_back(std::move(one.rule));
+    list.back().calls.push_back(std::move(one.call));
+  }
+  return list;
+}
+
+bool is_call_name(std::string_view name) {
+  const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+  const auto letter = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+  };
+  return name.size() <= 64 &&
+         std::ranges::all_of(name, [&](char c) { return letter(c) || digit(c); }) &&
+         std::ranges::any_of(name, letter);
+}
+
+Flags<SyscallArch> own_arch() {
+#if defined(__aarch64__)
+  return SyscallArch::aarch64;
+#else
+  return SyscallArch::x86_64;
+#endif
+}
+
+Flags<SyscallArch> compat_archs() {
+#if defined(__aarch64__)
+  return SyscallArch::arm;
+#else
+  return SyscallArch::x86;
+#endif
+}
+
+bool hides_arguments(std::string_view call) {
+  static constexpr std::string_view all[] = {
+      "accept",   "accept4",  "bind",   "connect",    "getpeername", "getsockname", "getsockopt",
+      "listen",   "msgctl",   "msgget", "msgrcv",     "msgsnd",      "recv",        "recvfrom",
+      "recvmmsg", "recvmsg",  "semctl", "semget",     "semop",       "semtimedop",  "send",
+      "sendmmsg", "sendmsg",  "sendto", "setsockopt", "shmat",       "shmctl",      "shmdt",
+      "shmget",   "shutdown", "socket", "socketpair"};
+  return std::ranges::find(all, call) != std::end(all);
+}
+
+}  // namespace condroid::inline v0::detail

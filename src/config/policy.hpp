@@ -1,0 +1,58 @@
+// The rules of a policy file, settled as libseccomp settles them for the tools that such files are
+// written for. Private.
+//
+//   Policy policy;
+//   if (auto other = policy.add({.calls = {"mount"}}, "line 4")) mistakes.add("line 4", ...);
+//   seccomp.list = policy.take();
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "condroid/spec/seccomp.hpp"
+
+namespace condroid::inline v0::detail {
+
+/// What a policy may have, all of them taken together: more is no policy.
+inline constexpr std::size_t most_policy_bytes = std::size_t{1} << 20U;
+inline constexpr std::size_t most_policy_rules = 8192;
+
+class Policy {
+ public:
+  /// Takes a rule for one call. Gives the place of an earlier one that says something else of the
+  /// same arguments: then libseccomp takes neither, and says "File exists".
+  [[nodiscard]] std::optional<std::string_view> add(std::string call, SyscallRule rule,
+                                                    std::string_view place);
+  [[nodiscard]] bool full() const { return all_.size() >= most_policy_rules; }
+
+  /// In the order of the file; neighbours that say one thing are one rule of several calls.
+  [[nodiscard]] std::vector<SyscallRule> take() &&;
+
+ private:
+  struct One {
+    std::string call;
+    SyscallRule rule;  ///< Without the call.
+    std::string place;
+    bool holds = true;
+  };
+  std::vector<One> all_;
+  std::unordered_map<std::string, std::vector<std::size_t>> of_call_;
+};
+
+/// Whether a system call may have that name: 1 to 64 of [A-Za-z0-9_], not a number alone.
+[[nodiscard]] bool is_call_name(std::string_view name);
+
+/// The machine's own architecture, and those of 32-bit programs that it runs.
+[[nodiscard]] Flags<SyscallArch> own_arch();
+[[nodiscard]] Flags<SyscallArch> compat_archs();
+
+/// Whether 32-bit programs of x86 may make it by socketcall(2) or ipc(2), with its arguments in
+/// memory, where no filter sees them.
+[[nodiscard]] bool hides_arguments(std::string_view call);
+
+}  // namespace condroid::inline v0::detail
