@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <charconv>
 #include <condroid/builder.hpp>
+#include <condroid/config/seccomp.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/sys/facts.hpp>
 #include <condroid/version.hpp>
@@ -282,26 +283,50 @@ void add_environment(Spec& spec, const std::vector<std::string>& wishes, bool us
   set(spec.process.uid.value == 0 ? "HOME=/root" : "HOME=/", false);
 }
 
-std::string file_text(const std::string& path) {
+std::string file_text(const std::string& option, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   std::string text;
-  // Not by iterators: they throw where reading fails, which it does for a directory.
-  for (char block[4096]; file.read(block, sizeof block), file.gcount() > 0;)
+  // Not by iterators: they throw where reading fails, which it does for a directory. And not the
+  // whole of what never ends: whoever parses it says that it is too much.
+  constexpr std::size_t most = std::size_t{17} << 20U;
+  for (char block[4096]; text.size() < most && (file.read(block, sizeof block), file.gcount() > 0);)
     text.append(block, static_cast<std::size_t>(file.gcount()));
-  if (!file.eof()) throw Mistake(fmt::format("--spec: cannot read '{}'", path));
+  if (!file.eof() && text.size() < most)
+    throw Mistake(fmt::format("{}: cannot read '{}'", option, path));
   return text;
 }
 
 /// All of it is one message, however many lines are wrong; the first ones are enough of it.
-Spec parse(const std::string& option, const std::string& text) {
-  auto spec = parse_spec(text);
-  if (spec) return std::move(*spec);
-  auto& also = spec.error().also;
+template <class T>
+T parsed(const std::string& option, Result<T> value) {
+  if (value) return std::move(*value);
+  auto& also = value.error().also;
   if (const std::size_t more = also.size(); more > 3) {
     also.resize(3);
     also.push_back(fmt::format("{} more lines", more - 3));
   }
-  throw Mistake(fmt::format("{}: {}", option, spec.error()));
+  throw Mistake(fmt::format("{}: {}", option, value.error()));
+}
+Spec parse(const std::string& option, const std::string& text) {
+  return parsed(option, parse_spec(text));
+}
+
+/// "standard", "none", or a policy file as LXC or an OCI runtime reads it. Whoever types what
+/// takes the place of the standard filter has decided so: the token goes with the option.
+void filter_calls(Security& security, const std::string& wish) {
+  security.seccomp = {};
+  if (wish == "standard") return;
+  if (wish == "none") {
+    security.seccomp.kind = Seccomp::none;
+    security.allow |= Allow::all_syscalls;
+    return;
+  }
+  const std::string text = file_text("--seccomp", wish);
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  const bool json = begin != std::string::npos && text[begin] == '{';
+  security.seccomp =
+      parsed("--seccomp " + wish, json ? oci::parse_seccomp(text) : lxc::parse_seccomp(text));
+  if (!security.seccomp.and_standard) security.allow |= Allow::all_syscalls;
 }
 
 /// "memory.high = 64M": a file of the container's cgroup, by the controller that it begins with.
@@ -360,7 +385,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   Options options;
   std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, cpuset,
       pids;
-  std::string stop_signal, stop_timeout, restart;
+  std::string stop_signal, stop_timeout, restart, seccomp;
   std::vector<std::string> binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow, set,
       command;
   bool ephemeral = false, read_only = false, init = false;
@@ -429,6 +454,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("NS");
   app.add_option("--cap-add", cap_add, "One more capability, or all")->type_name("CAP");
   app.add_option("--cap-drop", cap_drop, "One capability less, or all")->type_name("CAP");
+  app.add_option(
+         "--seccomp", seccomp,
+         "Filter of system calls: standard (default), none, or a policy file of\nLXC or OCI")
+      ->type_name("FILTER");
   app.add_option("--allow", allow,
                  "A token that opens the container towards the host; a refusal names\nthe one that "
                  "is missing")
@@ -496,7 +525,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
 
     Spec& spec = options.spec;
     spec.name = "condroid";
-    if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text(spec_file));
+    if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text("--spec", spec_file));
     if (!rootfs.empty()) spec.root.path = host_path(rootfs);
     if (ephemeral) spec.root.ephemeral = true;
     if (read_only) spec.root.read_only = true;
@@ -542,6 +571,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     for (const auto& s : shares) share(spec, s);
     if (!cap_add.empty() || !cap_drop.empty())
       change_capabilities(spec.security, cap_add, cap_drop);
+    if (!seccomp.empty()) filter_calls(spec.security, seccomp);
     if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);

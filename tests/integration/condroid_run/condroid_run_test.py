@@ -206,6 +206,10 @@ class Statuses(Case):
             (["--restart", "perhaps", "--", "true"], "perhaps"),
             (["--cap-add", "fly", "--", "true"], "--cap-add: 'fly'"),
             (["--cap-add", "sys_admin", "--userns", "host", "--", "true"], "security"),
+            (["--seccomp", "standart", "--", "true"], "--seccomp: cannot read 'standart'"),
+            (["--seccomp", "/etc", "--", "true"], "--seccomp: cannot read '/etc'"),
+            (["--seccomp", "/etc/passwd", "--", "true"], "line 1: "),
+            (["--seccomp", "/dev/zero", "--", "true"], "at most 1 MiB"),
             (["--set", "process.umsk = 1", "--", "true"], "process.umsk"),
             (["--stop-before", "tea", "--", "true"], "tea"),
             (["--trace", "/tmp/x.txt", "--", "true"], "--trace"),
@@ -405,6 +409,45 @@ class Options(Case):
         self.assertEqual(small & (1 << 21), 0, "CAP_SYS_ADMIN by default")
         self.assertEqual(int(effective("--cap-drop", "all"), 16), 0)
         self.assertEqual(int(effective("--cap-drop", "all", "--cap-add", "CAP_NET_RAW"), 16), 1 << 13)
+
+    def test_a_filter_of_system_calls(self):
+        def mode(*args):
+            return run(*args, "--", "grep", "^Seccomp:", "/proc/self/status")[1].split()[-1]
+
+        self.assertEqual((mode(), mode("--seccomp", "standard"), mode("--seccomp", "none")), ("2", "2", "0"))
+
+    def test_a_policy_of_another_tool(self):
+        lxc = "2\ndenylist\nmkdir errno 28\nmkdirat errno 28\ncall_of_nobody kill\n"
+        oci = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+            {"names": ["mkdir", "mkdirat", "call_of_nobody"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o755)
+            file = os.path.join(folder, "policy")
+            for policy in lxc, "\n " + oci:
+                with self.subTest(policy[:2]):
+                    with open(file, "w") as f:
+                        f.write(policy)
+                    status, _, err = run("--seccomp", file, "--", "mkdir", "/tmp/new")
+                    if "this condroid was built without" in err or "this condroid reads no JSON" in err:
+                        self.skipTest(err)
+                    self.assertEqual(status, 1, err)
+                    self.assertIn("No space left on device", err)
+                    self.assertEqual(run("--seccomp", file, "--", "true"), (0, "", ""))
+            # It goes over what a stored spec says, and is part of what is printed.
+            printed = run("--seccomp", file, "--print-spec", "--", "true")[1]
+            self.assertIn("security.seccomp.kind = rules", printed)
+            with open(file, "w") as f:
+                f.write(printed)
+            self.assertEqual(run("--spec", file, "--", "mkdir", "/tmp/new")[0], 1)
+            self.assertEqual(run("--spec", file, "--seccomp", "standard", "--", "mkdir", "/tmp/new")[0], 0)
+            for policy, says in [("2\ndenylist\nmount errn 1\n[x68]\n", "line 3: mount: errn: unknown action"),
+                                 ('{"defaultAction": "SCMP_ACT_ALOW"}', "defaultAction: SCMP_ACT_ALOW: unknown")]:
+                with open(file, "w") as f:
+                    f.write(policy)
+                status, out, err = run("--seccomp", file, "--", "true")
+                self.assertEqual((status, out, err.count("\n")), (125, "", 1), err)
+                self.assertIn(f"--seccomp {file}: ", err)
+                self.assertIn(says, err)
 
     def test_timeout(self):
         began = time.monotonic()
