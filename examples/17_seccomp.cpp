@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <condroid/builder.hpp>
+#include <condroid/config/seccomp.hpp>
 #include <condroid/run.hpp>
 #include <condroid/runtime.hpp>
 
@@ -52,5 +53,15 @@ int main() {
   local.kill({"sync"});
   const Spec quiet = command("exec sync").seccomp(local).spec();
   good = show(*runtime, "sync kills", quiet) && good;
+
+  // A policy as LXC has it in a file, beside the standard filter.
+  auto policy = lxc::parse_seccomp("2\ndenylist\nmkdir errno 28\nmkdirat errno 28\n");
+  if (!policy) {
+    fmt::print(stderr, "{}\n", policy.error());
+    return 1;
+  }
+  policy->and_standard = true;
+  const Spec full = command("mkdir /tmp/new").seccomp(*policy).spec();
+  good = show(*runtime, "a full disk, it seems", full) && good;
   return good ? 0 : 1;
 }
