@@ -1,6 +1,7 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
 #include <algorithm>
 #include <initializer_list>
+#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -48,35 +49,23 @@ void place_descriptors(Draft& d) {
   d.add(std::move(place));
 }
 
-/// The filters of system calls: the last one of them is the last thing before exec.
-std::vector<op::LoadSeccomp> load_filters(Draft& d) {
-  const Security& security = d.spec.security;
-  std::vector<op::LoadSeccomp> list;
-  const auto add = [&](const char* what, std::vector<std::uint64_t> program) {
-    if (program.empty()) return;
-    list.push_back({.what = what, .program = std::move(program), .log = security.seccomp.log});
-  };
-  if (has_standard(security.seccomp)) add("the standard filter", standard_filter(security));
-  add("the Spec's own filter", own_filter(security.seccomp, d.refusals));
+/// Rules or BPF of the Spec, beside the standard filter or without it.
+std::optional<op::LoadSeccomp> own_load(Draft& d) {
+  const Seccomp& wanted = d.spec.security.seccomp;
+  op::LoadSeccomp load{.what = "the Spec's own filter",
+                       .program = own_filter(wanted, d.refusals),
+                       .log = wanted.log};
   // What joins later is told: rules as what became of them.
   Seccomp& inside = d.plan.inside.seccomp;
-  inside = security.seccomp;
-  if (inside.kind == Seccomp::rules && !list.empty())
+  inside = wanted;
+  if (wanted.kind == Seccomp::rules)
     inside = {.kind = Seccomp::bpf,
-              .arch = inside.arch,
-              .program = list.back().program,
-              .and_standard = inside.and_standard,
-              .log = inside.log};
-  return list;
-}
-
-/// Behind which credentials, sessions and an init come yet.
-void load_early(Draft& d, std::vector<op::LoadSeccomp>& filters) {
-  for (op::LoadSeccomp& f : filters) {
-    f.before_exec = false;
-    d.add(std::move(f));
-  }
-  filters.clear();
+              .arch = wanted.arch,
+              .program = load.program,
+              .and_standard = wanted.and_standard,
+              .log = wanted.log};
+  if (load.program.empty()) return {};
+  return load;
 }
 
 /// Whether the session is made when the streams are known: one of them may be its terminal.
@@ -104,6 +93,14 @@ std::vector<std::string> merged_env(const std::vector<std::string>& base,
 void settle_ahead(Draft& d) {
   if (d.spec.security.own_keyring) d.add(op::JoinKeyring{});
   if (d.spec.process.new_session && !session_with_streams(d)) d.add(op::NewSession{});
+  // It denies nothing of what comes yet, so it need not be loaded while somebody waits.
+  const Security& security = d.spec.security;
+  if (!has_standard(security.seccomp)) return;
+  if (security.no_new_privs) d.add(op::NoNewPrivs{});
+  d.add(op::LoadSeccomp{.what = "the standard filter",
+                        .program = standard_filter(security),
+                        .log = security.seccomp.log,
+                        .before_exec = false});
 }
 
 void settle_process(Draft& d) {
@@ -123,12 +120,14 @@ void settle_process(Draft& d) {
   const std::string cwd = normalized(p.cwd.str());
   if (cwd != "/" || !d.shape.own_root())
     d.add(op::ChangeDirectory{.path = cwd, .create = p.create_cwd});
-  std::vector<op::LoadSeccomp> filters = load_filters(d);
-  // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go. And whom the command may
-  // trace must not have more calls than itself: an init of ours, unless its memory is the host's
-  // user namespace's, which is out of the command's reach.
-  const bool traceable = security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside();
-  if (!security.no_new_privs) load_early(d, filters);
+  std::optional<op::LoadSeccomp> filter = own_load(d);
+  const auto load_early = [&] {
+    if (!filter) return;
+    filter->before_exec = false;
+    d.add(*std::exchange(filter, std::nullopt));
+  };
+  // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
+  if (!security.no_new_privs) load_early();
   d.add(op::SetCredentials{.uid = p.uid,
                            .gid = p.gid,
                            .groups = p.groups,
@@ -138,15 +137,17 @@ void settle_process(Draft& d) {
                            .ambient = security.ambient,
                            .last_capability = d.facts.last_capability,
                            .death_signal = p.death_signal});
-  if (security.no_new_privs) d.add(op::NoNewPrivs{});
-  if (p.init && traceable) load_early(d, filters);
+  if (security.no_new_privs && !has_standard(security.seccomp)) d.add(op::NoNewPrivs{});
   if (p.init) {
+    // Whom the command may trace must not have more calls than itself: an init of ours, unless its
+    // memory is the host's user namespace's, which is out of the command's reach.
+    if (security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside()) load_early();
     d.add(op::StartInit{});
     // A session of the command's own: what is typed at the terminal reaches it once, not by way of
     // the init again.
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
-  for (op::LoadSeccomp& f : filters) d.add(std::move(f));
+  if (filter) d.add(std::move(*filter));
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
 }
 

@@ -196,24 +196,28 @@ TEST_CASE("a taken container has the filter of its pool", "[seccomp][pool][.root
 #endif
 }
 
-TEST_CASE("the small init keeps its calls, the command has the filter",
+TEST_CASE("the small init is under the standard filter, the command also under its own",
           "[seccomp][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"pause"});
   spec.process.init = true;
-  Container box = launch(spec);
-  CHECK(status_of(box.pid().value, "Seccomp") == "0");
-  const auto children = condroid::test::children_of(box.pid().value);
-  REQUIRE(children.size() == 1);
-  CHECK(status_of(children[0], "Seccomp") == "2");
+  const auto filters = [&](int of_init, int of_command) {
+    Container box = launch(spec);
+    CHECK(status_of(box.pid().value, "Seccomp_filters") == std::to_string(of_init));
+    const auto children = condroid::test::children_of(box.pid().value);
+    REQUIRE(children.size() == 1);
+    CHECK(status_of(children[0], "Seccomp_filters") == std::to_string(of_command));
+    CHECK(box.kill().has_value());
+    CHECK(wait(box).signal.value == SIGKILL);
+  };
+  filters(1, 1);
+  spec.security.seccomp = {.kind = Seccomp::bpf, .program = {0x7fff000000000006}};
+  filters(1, 2);
   // Whom the command may trace has no more calls than the command.
   if (!facts().privileged()) return;
   spec.security.capabilities.add(Capability::sys_ptrace);
   spec.security.allow = Allow::capabilities;
-  Container traceable = launch(spec);
-  CHECK(status_of(traceable.pid().value, "Seccomp") == "2");
-  CHECK(traceable.kill().has_value());
-  CHECK(wait(traceable).signal.value == SIGKILL);
+  filters(2, 2);
 }
 
 TEST_CASE("a filter goes with programs that may gain privileges", "[seccomp][.root][.userns]") {
