@@ -1336,6 +1336,20 @@ class Interpreter {
   static uint32_t low(uint64_t v) { return static_cast<uint32_t>(v); }
   static uint32_t high(uint64_t v) { return static_cast<uint32_t>(v >> 32U); }
 
+  /// The program may lie in one of the zygote's rooms, which are empty in a further copy of its
+  /// memory.
+  long keep_program_on_fork() {
+    long e = 0;
+    // Whole pages, of a size that the machine knows.
+    for (uintptr_t page = 4096; page <= 65536; page *= 4) {
+      const auto first = reinterpret_cast<uintptr_t>(program_) & ~(page - 1);
+      e = call(__NR_madvise, first, reinterpret_cast<uintptr_t>(program_) + program_->total - first,
+               madv_keeponfork);
+      if (e != -e_inval) break;
+    }
+    return e;
+  }
+
   /// Splits into pid 1, which stays here, and the command's process, which goes on.
   long start_init() {
     // Before there is a command, which runs before we do. Neither is handed on: exec gives it a
@@ -1343,10 +1357,7 @@ class Interpreter {
     if (const long e = call(__NR_prctl, pr_set_name, "condroid-init", 0, 0, 0); e < 0) return e;
     // Without a pid namespace of its own this gathers the command's orphans all the same.
     if (const long e = call(__NR_prctl, pr_set_child_subreaper, 1, 0, 0, 0); e < 0) return e;
-    // A copy of the memory has the zygote's rooms empty, and the program may lie in one.
-    const auto first = reinterpret_cast<uintptr_t>(program_) & ~(largest_page - 1);
-    call(__NR_madvise, first, reinterpret_cast<uintptr_t>(program_) + program_->total - first,
-         madv_keeponfork);
+    if (const long e = keep_program_on_fork(); e < 0) return e;
     // CLONE_VFORK without CLONE_VM: we wait until the command was executed or is dead, in memory of
     // our own.
     const uint64_t all = ~uint64_t{0};

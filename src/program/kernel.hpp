@@ -63,11 +63,6 @@ inline constexpr int mnt_detach = 2, umount_nofollow = 8;
 
 // madvise(2), Linux 4.14
 inline constexpr int madv_wipeonfork = 18, madv_keeponfork = 19;
-#if defined(__aarch64__)
-inline constexpr uintptr_t largest_page = 65536;
-#else
-inline constexpr uintptr_t largest_page = 4096;
-#endif
 
 // seccomp(2), Linux 3.17; the flag Linux 4.14
 inline constexpr unsigned seccomp_set_mode_filter = 1, seccomp_filter_flag_log = 2;

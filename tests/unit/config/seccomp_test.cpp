@@ -122,7 +122,8 @@ TEST_CASE("a policy file of LXC becomes rules", "[config][seccomp]") {
                           .optional = true},
                          {.calls = {"sync"}, .error = 0, .optional = true},
                          {.calls = {"ptrace"}, .error = 38, .optional = true},
-                         {.action = SyscallAction::trap, .calls = {"getuid"}, .optional = true}}});
+                         {.action = SyscallAction::trap, .calls = {"getuid"}, .optional = true}},
+                .and_standard = false});
   CHECK(policy.arch.has(compat_arch));
   CHECK_FALSE(policy.log);
 
@@ -483,6 +484,7 @@ TEST_CASE("a filter of an OCI configuration becomes rules", "[config][seccomp]")
                          {.action = A::trap, .calls = {"sync"}, .optional = true},
                          {.action = A::trace, .calls = {"getuid"}, .error = 7, .optional = true},
                          {.action = A::log, .calls = {"chmod"}, .optional = true}},
+                .and_standard = false,
                 .log = true});
   SECTION("the shortest") {
     const Seccomp least = oci_policy(R"({"defaultAction": "SCMP_ACT_ALLOW"})");

@@ -51,6 +51,7 @@ std::string_view why_tolerated(const Place& p, int errnum) {
   const long nr = p.call.nr;
   if (nr == __NR_close) return "nothing hangs on it: the descriptor is gone";
   if (nr == __NR_umask && p.call.arguments[0] == 0) return "umask(2) cannot fail, without a filter";
+  if (nr == __NR_madvise && errnum == EINVAL) return "pages are larger here: again";
   if (nr == __NR_execve) return {};
   if (nr == __NR_openat2 && errnum == EAGAIN) return "something was renamed meanwhile: again";
   if ((nr == __NR_recvfrom || nr == __NR_sendmsg || nr == __NR_recvmsg || nr == __NR_ppoll) &&
