@@ -303,7 +303,7 @@ stage_vm() {
   ok 'vm: stopped, frozen and launched again' in_vm env CONDROID_SLOW=10 "$integration" \
     '[lifecycle][any_cgroup]'
   ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
-  ok 'vm: filters of system calls' in_vm "$integration" '[seccomp][root]'
+  ok 'vm: filters of system calls' in_vm "$integration" --filenames-as-tags '[#seccomp_test][root]'
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
   ok 'vm: attached' in_vm "$integration" '[attach][root]'
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'

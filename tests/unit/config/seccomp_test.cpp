@@ -116,7 +116,7 @@ TEST_CASE("a policy file of LXC becomes rules", "[config][seccomp]") {
       "getuid trap\n");
   CHECK(policy ==
         Seccomp{.kind = Seccomp::rules,
-                .arch = policy.arch,
+                .arch = compat_arch,
                 .list = {{.action = SyscallAction::kill_thread,
                           .calls = {"mount", "umount2"},
                           .optional = true},
@@ -124,8 +124,6 @@ TEST_CASE("a policy file of LXC becomes rules", "[config][seccomp]") {
                          {.calls = {"ptrace"}, .error = 38, .optional = true},
                          {.action = SyscallAction::trap, .calls = {"getuid"}, .optional = true}},
                 .and_standard = false});
-  CHECK(policy.arch.has(compat_arch));
-  CHECK_FALSE(policy.log);
 
   SECTION("the second line says what becomes of the other calls") {
     for (const char* kind : {"allowlist", "whitelist"}) {

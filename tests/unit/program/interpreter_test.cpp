@@ -228,7 +228,7 @@ TEST_CASE("a filter denies nothing of what condroid itself does behind it", "[pr
     }
     CHECK(loaded == filters.size());
   });
-  CHECK(asked > 1000);
+  CHECK(asked > 500);
 }
 
 TEST_CASE("the command finds its descriptors and no other", "[program]") {
