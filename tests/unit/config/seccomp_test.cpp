@@ -10,6 +10,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <set>
 #include <string>
@@ -717,7 +718,7 @@ TEST_CASE("a profile as docker writes it for its containers", "[config][seccomp]
   }
   CHECK(of(filter, __NR_socket, 2) == allowed);
   CHECK(of(filter, __NR_socket, 40) == errno_of(EPERM));
-  for (const std::uint64_t persona : {0, 8, 0x20000}) {
+  for (const std::uint64_t persona : std::initializer_list<std::uint64_t>{0, 8, 0x20000}) {
     CHECK(of(filter, __NR_personality, persona) == allowed);
     CHECK(of(filter, __NR_personality, persona + 1) == errno_of(EPERM));
   }
