@@ -124,7 +124,7 @@ Result<void> permit(ContainerCore& c, const DeviceNode& node) {
     all.push_back(more);
     const std::string line = permission_line(more);
     const int e = by_v1 ? write_file_at(dir.get(), "devices.allow", line)
-                        : set_device_filter(dir.get(), device_program(all));
+                        : set_device_filter(dir.get(), device_program(all), true);
     if (e != 0) return fail(e, Step::filter_devices, fmt::format("'{}' for '{}'", line, c.name));
     c.inside.devices = std::move(all);
   }

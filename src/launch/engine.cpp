@@ -299,7 +299,16 @@ void LaunchEngine::leave_child() {
     const std::string by = dir.valid() ? frozen_above(dir.get(), false) : std::string();
     if (!by.empty()) why = fmt::format("'{}' is frozen: thaw it", by);
   }
-  zygote_->keep_until_end(std::move(exit_), live_, page_);
+  if (pidfd_.valid()) {
+    zygote_->keep_until_end(std::move(exit_), live_, page_);
+  } else {
+    // Not born yet, as far as we know: a zygote that finds nobody to tell of a child kills it. Its
+    // places are not used again.
+    what = fmt::format("whether there is a process of '{}' is not known", plan().name);
+    why = fmt::format("the zygote, process {}, does not answer: is it stopped?",
+                      zygote_->pid().value);
+    exit_.reset();
+  }
   has_live_ = has_page_ = false;
   made_.below.clear();
   made_.groups.clear();

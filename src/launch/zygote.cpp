@@ -320,7 +320,11 @@ void Zygote::look_for_ends() {
       const Received r = receive_message(l.exit.get(), &record, sizeof record, fd);
       if (r.error == EAGAIN) return false;
       const bool told = r.error == 0 && !r.end && r.size == sizeof record;
-      if (told && record.kind == program::RecordKind::cloned) continue;
+      if (told && record.kind == program::RecordKind::cloned) {
+        // Born after it was given up.
+        if (fd[0].valid()) (void)pidfd_signal(fd[0].get(), SIGKILL);
+        continue;
+      }
       if (l.live) free_live_.push_back(*l.live);
       if (l.page) free_pages_.push_back(*l.page);
       return true;
@@ -361,9 +365,14 @@ int Zygote::request_by_helper(program::Request request, std::span<const int> fds
   const std::lock_guard lock(helper_mutex_);
   // Whoever is asked is told of to the zygote, too, and at once.
   if (!helper_.valid() || wait_for_fd(control_.get(), POLLOUT, 0) <= 0) return ENOENT;
-  if (send_message(helper_.get(), &request, sizeof request, fds.subspan(1)) != 0) return ENOENT;
+  if (const int e = send_message(helper_.get(), &request, sizeof request, fds.subspan(1)); e != 0) {
+    if (e != EAGAIN) helper_.reset();  // the zygote has given it up: another is offered
+    return ENOENT;
+  }
   request.flags |= program::request_by_helper;
-  return request_surely(request, fds.first(1));
+  const int e = request_surely(request, fds.first(1));
+  if (e != 0) helper_.reset();
+  return e;
 }
 
 void Zygote::offer_helper() {

@@ -131,9 +131,9 @@ struct Timespec {
 
 // Sockets
 inline constexpr int af_unix = 1, af_netlink = 16, sock_dgram = 2, sock_raw = 3, netlink_route = 0,
-                     sock_cloexec = o_cloexec, sol_socket = 1, scm_rights = 1, msg_dontwait = 0x40,
-                     msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000, msg_ctrunc = 8,
-                     msg_trunc = 0x20;
+                     sock_cloexec = o_cloexec, sol_socket = 1, scm_rights = 1, msg_peek = 0x2,
+                     msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000,
+                     msg_ctrunc = 8, msg_trunc = 0x20;
 struct IoVec {
   void* base;
   size_t size;

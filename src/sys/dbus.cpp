@@ -185,6 +185,8 @@ Result<void> DbusConnection::send(std::string_view bytes, const std::string& wha
 }
 
 Result<void> DbusConnection::receive(const std::string& what) {
+  // A peer that never stops talking must not be listened to for ever.
+  if (std::chrono::steady_clock::now() >= deadline_) return late(what);
   std::array<char, 4096> block;
   for (;;) {
     const ssize_t n = ::recv(socket_.get(), block.data(), block.size(), 0);

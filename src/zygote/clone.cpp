@@ -415,6 +415,7 @@ int wait_and_clone(void* /*unused*/) {
     leave(1);
   };
   must(call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0));
+  if (call(__NR_getppid) != header().zygote) leave(0);  // it was dead before that
   call(__NR_prctl, pr_set_name, "condroid-helper", 0, 0, 0);
   // Numbers below are occupied, so that what comes ascends; see run_child().
   for (int fd = 3; fd < fd_self; ++fd) must(call(__NR_dup3, 0, fd, o_cloexec));
@@ -460,15 +461,39 @@ void drop_message() {
   for (unsigned i = 0; i < passed.count; ++i) close(passed.fds[i]);
 }
 
+/// Asked while there is no helper.
+bool message_waits() {
+  char byte;
+  return call(__NR_recvfrom, waiting.socket, &byte, 1, msg_peek | msg_dontwait, 0L, 0L) > 0;
+}
+
+/// Ends what a helper cloned that nobody waits for any more.
+void end_stray(long pid) {
+  int pidfd = -1;
+  if (pid > 0) pid = open_child(pid, pidfd);
+  if (pid <= 0) return;
+  const uint32_t place = waiting.request.live;
+  if (place < max_live && containers[place].state == Container::unused)
+    return take_up(waiting.request, pid, pidfd, -1);  // who cannot be told of is killed
+  call(__NR_pidfd_send_signal, pidfd, sig_kill, 0L, 0);
+  call(__NR_waitid, p_pidfd, pidfd, 0L, wexited | wall, 0L);
+  close(pidfd);
+}
+
 void on_clone_by_helper(const Request& request, const int* fds, unsigned count) {
   if (count != 1 || waiting.socket < 0 || request.live >= max_live ||
-      containers[request.live].state != Container::unused)
+      containers[request.live].state != Container::unused) {
+    drop_helper();  // it was asked already
     return refuse(request, fds, count, -e_proto);
+  }
   long pid = -e_again;
   bool asked = false;
-  // One that somebody killed has left the message for the next.
+  // One that somebody killed has left the message for the next, or has it taken along.
   for (int tries = 0; tries < 3 && !asked; ++tries) {
-    if (waiting.pid == 0) make_helper();
+    if (waiting.pid == 0) {
+      if (!message_waits()) return refuse(request, fds, count, -e_again);
+      make_helper();
+    }
     if (waiting.pid == 0) {
       pid = waiting.result;
       break;
@@ -477,6 +502,12 @@ void on_clone_by_helper(const Request& request, const int* fds, unsigned count) 
     asked = waiting.asked;
   }
   if (!asked) drop_message();
+  if (asked && waiting.request.live != request.live) {
+    // The two sockets are out of step: begin anew.
+    end_stray(pid);
+    drop_helper();
+    return refuse(request, fds, count, -e_again);
+  }
   int pidfd = -1;
   if (pid > 0) pid = open_child(pid, pidfd);
   if (pid > 0) return take_up(request, pid, pidfd, fds[0]);
@@ -503,7 +534,8 @@ void make_helper() {
 }
 
 void on_helper(const int* fds, unsigned count) {
-  if (count == 1 && waiting.socket < 0)
+  drop_helper();  // the host has lost the other end of it
+  if (count == 1)
     waiting.socket = fds[0];
   else
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
@@ -512,12 +544,9 @@ void on_helper(const int* fds, unsigned count) {
 void drop_helper() {
   if (waiting.pid > 0) {
     call(__NR_kill, waiting.pid, sig_kill);
-    int pidfd = -1;
-    long pid = result_of_helper();
-    if (pid > 0) pid = open_child(pid, pidfd);
-    if (pid > 0) take_up(waiting.request, pid, pidfd, -1);
+    end_stray(result_of_helper());
   }
-  close(waiting.socket);
+  if (waiting.socket >= 0) close(waiting.socket);
   waiting.socket = -1;
 }
 

@@ -117,6 +117,9 @@ Control on_control() {
     record.error = (m.flags & msg_ctrunc) != 0 ? 24 /* EMFILE */ : static_cast<int32_t>(e_proto);
     if (count > 0) send_record(fds[0], record, -1);
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
+    if (n == sizeof request && request.kind == RequestKind::clone &&
+        (request.flags & request_by_helper) != 0)
+      drop_helper();  // it was asked already
     return Control::message;
   }
   switch (request.kind) {

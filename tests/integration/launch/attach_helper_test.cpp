@@ -1,5 +1,6 @@
 // The helper that waits for an attach: it is there after the first one, holds nothing, and nobody
 // depends on it.
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -164,4 +165,35 @@ TEST_CASE("a helper that waits ends with the zygote", "[attach][.root]") {
   ::kill(own.zygote_pid().value, SIGKILL);
   for (int i = 0; i < 500 && is_alive(helper); ++i) std::this_thread::sleep_for(10ms);
   CHECK_FALSE(is_alive(helper));
+}
+
+TEST_CASE("an attach that a zygote has no room for leaves later ones where they belong",
+          "[attach][.root]") {
+  const TempRoot root;
+  const auto own = need(condroid::Runtime::open());
+  const auto named = [&](const char* name) {
+    condroid::Spec spec = payload(root, {"pause"});
+    spec.hostname = name;
+    return need(own.launch(spec));
+  };
+  const Container one = named("one"), two = named("two");
+  const auto name_in = [](const Container& box) {
+    return condroid::test::Report(ended(box.attach(verb({"probe"}))))["hostname"];
+  };
+  CHECK(name_in(one) == "one");
+  const pid_t zygote = own.zygote_pid().value;
+  REQUIRE(helper_of(zygote) > 0);
+  // The helper has room in a table of its own; the zygote cannot take what it is told with.
+  rlimit before{};
+  const rlimit none{0, 0};
+  REQUIRE(::prlimit(zygote, RLIMIT_NOFILE, nullptr, &before) == 0);
+  const rlimit small{none.rlim_cur, before.rlim_max};
+  REQUIRE(::prlimit(zygote, RLIMIT_NOFILE, &small, nullptr) == 0);
+  const auto refused = one.attach(verb({"probe"}));
+  REQUIRE(::prlimit(zygote, RLIMIT_NOFILE, &before, nullptr) == 0);
+  CHECK_FALSE(refused);
+  for (int i = 0; i < 4; ++i) {
+    CHECK(name_in(two) == "two");
+    CHECK(name_in(one) == "one");
+  }
 }

@@ -537,6 +537,21 @@ TEST_CASE("a launch can be given up before every op", "[launch][.root][.userns]"
   }
 }
 
+TEST_CASE("what a stopped zygote was asked for does not come to life later", "[launch][.root]") {
+  const TempRoot root;
+  const Runtime own = need(Runtime::open({.state_dir = root.host("state")}));
+  CHECK(need(need(own.launch(payload(root, {"exit"}))).wait()).success());
+  const pid_t zygote = own.zygote_pid().value;
+  ::kill(zygote, SIGSTOP);
+  const auto asked = own.launch(payload(root, {"touch", "/tmp/late"}), {.deadline = 200ms});
+  ::kill(zygote, SIGCONT);
+  CHECK_THAT(failure_of(asked), FailsWith(Errc::deadline, Step::clone));
+  // It has seen to everything that came before this.
+  CHECK(need(need(own.launch(payload(root, {"exit"}))).wait()).success());
+  CHECK(condroid::test::read_file(root / "tmp/late").empty());
+  CHECK(::access((root / "tmp/late").c_str(), F_OK) == -1);
+}
+
 TEST_CASE("a deadline passes before every op", "[launch][.root][.userns]") {
   const TempRoot root;
   const auto plan = plan_of(rich(root));
