@@ -295,7 +295,13 @@ Result<void> OpenContainer::kill() const {
 }
 
 Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
-  const Stance before = stance_on(entry_.pid.value, polite.value);
+  // One that is on its way to where it waits is given a moment: it costs less than a whole
+  // patience.
+  Stance before = stance_on(entry_.pid.value, polite.value);
+  for (int tries = 0; before.where.empty() && tries < 20; ++tries) {
+    (void)::poll(nullptr, 0, 1);
+    before = stance_on(entry_.pid.value, polite.value);
+  }
   if (auto ok = signal(polite); !ok && !ok.error().is_errno(ESRCH)) return fail(ok);
   if (!before.deaf || stance_on(entry_.pid.value, polite.value) != before) {
     auto ended = wait_for(std::max(patience, milliseconds{0}));

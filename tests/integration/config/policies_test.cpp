@@ -129,7 +129,7 @@ Answers of_crun(std::string_view profile, const Answers& asked) {
 }  // namespace
 
 TEST_CASE("a policy of LXC does in our containers what it does in LXC's",
-          "[seccomp][config][.root][.userns]") {
+          "[seccomp][config][.root]") {
   const std::string_view policy =
       "2\nblacklist\nreject_force_umount  # and the rest\n"
       "getuid errno 5\ngetuid errno 6\n"
@@ -163,7 +163,7 @@ TEST_CASE("a policy of LXC does in our containers what it does in LXC's",
   if (can_ask("lxc-execute")) CHECK(of_lxc(policy, expected) == expected);
 }
 
-TEST_CASE("Waydroid's policy pretends and kills as in LXC", "[seccomp][config][.root][.userns]") {
+TEST_CASE("Waydroid's policy pretends and kills as in LXC", "[seccomp][config][.root]") {
   const std::string_view policy =
       "2\nblacklist\n"
       "init_module\nfinit_module\ndelete_module\n_sysctl\nkexec_file_load\nkexec_load\nreboot\n"
@@ -184,7 +184,7 @@ TEST_CASE("Waydroid's policy pretends and kills as in LXC", "[seccomp][config][.
 #if CONDROID_OCI
 
 TEST_CASE("a filter of an OCI configuration does in our containers what it does in crun's",
-          "[seccomp][config][.root][.userns]") {
+          "[seccomp][config][.root]") {
   const std::string_view profile = R"({
     "defaultAction": "SCMP_ACT_ALLOW",
     "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_AARCH64"],

@@ -207,6 +207,8 @@ TEST_CASE("another program stops a container politely, or not",
   {
     // A process 1 without a handler never gets the signal: nobody waits for it.
     Container deaf = ready(named(root, "deaf", {"pause"}));
+    const std::string call = fmt::format("/proc/{}/syscall", deaf.pid().value);
+    CHECK(comes_true([&] { return !condroid::test::read_file(call).starts_with("running"); }));
     auto handle = need(Registry::open("deaf", own_state()));
     const auto begin = std::chrono::steady_clock::now();
     REQUIRE(handle.stop(60s));
