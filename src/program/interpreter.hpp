@@ -1383,12 +1383,13 @@ class Interpreter {
 
   [[noreturn]] void be_init(int command) {
     if (cx_.page->state != ChildState::exec || cx_.page->error != 0) leave(125);
-    if (send(SyncKind::started, static_cast<uint32_t>(command), nullptr, 0) < 0) leave(125);
-    if (cx_.arena != nullptr) call(__NR_munmap, cx_.arena, arena_size);
-    // Nothing of the launch stays open here but the socket that reports the end.
+    // Nothing of the launch stays open here but the socket that reports the end. Whoever leaves
+    // before he has said that the command runs ends the launch.
     if ((cx_.sync > 0 && call(__NR_close_range, 0, cx_.sync - 1, 0) < 0) ||
         call(__NR_close_range, cx_.sync + 1, 0xffffffffL, 0) < 0)
       leave(125);
+    if (send(SyncKind::started, static_cast<uint32_t>(command), nullptr, 0) < 0) leave(125);
+    if (cx_.arena != nullptr) call(__NR_munmap, cx_.arena, arena_size);
     const uint64_t all = ~uint64_t{0};
     // in a row: neither call has a reason to fail, and an end of ours ends the container
     int failures = 0;

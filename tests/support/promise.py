@@ -155,6 +155,8 @@ class Plan:
             expect("pid", report["pid"], self.pid)
         if self.has("raise loopback"):
             expect("loopback", report["loopback"], "up")
+        if self.has("load seccomp"):
+            expect("filter of system calls", report["Seccomp"], "2")
         if self.has("join keyring"):
             expect("keyring is empty", report["keyring"] in ("0 keys", "ENOSYS"), True)
         for what in self.all("set umask"):
