@@ -116,7 +116,7 @@ void give(Bpf& out, Verdict verdict) {
     case Verdict::terminal_input:
       // The kernel looks at 32 bits of the request, whatever is above them.
       out.load_argument(1);
-      for (const std::uint32_t request : {TIOCSTI, TIOCLINUX}) {
+      for (const std::uint32_t request : {std::uint32_t{TIOCSTI}, std::uint32_t{TIOCLINUX}}) {
         out.unless_equal(request);
         out.give(eperm);
       }

@@ -243,7 +243,7 @@ template <class Bits, class HasName>
   if (!name.starts_with("bit") || parse_number(name.substr(3), bit) != std::errc{} || bit >= count)
     return false;
   if (has_name(bit)) return false;
-  out = Bits{1} << bit;
+  out = static_cast<Bits>(Bits{1} << bit);
   return true;
 }
 

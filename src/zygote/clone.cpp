@@ -408,10 +408,9 @@ struct Passed {
 };
 
 int wait_and_clone(void* /*unused*/) {
-  auto& result = waiting.result;
-  const auto must = [&result](long e) {
+  const auto must = [](long e) {
     if (e >= 0) return;
-    result = e;
+    waiting.result = e;
     leave(1);
   };
   must(call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0));
@@ -439,7 +438,7 @@ int wait_and_clone(void* /*unused*/) {
   CloneJob job{};
   must(prepare(request, passed.fds, passed.count, context, job));
   job.own_descriptors = true;
-  join_and_clone(job, result);
+  join_and_clone(job, waiting.result);
 }
 
 /// Waits until it has cloned: the host asked it before it told us. The child's pid, or an error.
