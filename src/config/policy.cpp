@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 namespace condroid::inline v0::detail {
@@ -25,7 +26,9 @@ bool covers(Flags<SyscallArch> a, Flags<SyscallArch> b) {
 
 std::optional<std::string_view> Policy::add(std::string call, SyscallRule rule,
                                             std::string_view place) {
-  std::ranges::stable_sort(rule.where, {}, &ArgumentCheck::index);
+  std::ranges::sort(rule.where, [](const ArgumentCheck& a, const ArgumentCheck& b) {
+    return std::tie(a.index, a.op, a.value, a.mask) < std::tie(b.index, b.op, b.value, b.mask);
+  });
   std::vector<std::size_t>& earlier = of_call_[call];
   for (const std::size_t i : earlier) {
     const One& one = all_[i];

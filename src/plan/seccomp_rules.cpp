@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include "plan/bpf.hpp"
@@ -189,7 +190,9 @@ bool check_rule(std::string_view field, const SyscallRule& rule, Refusals& refus
 
 /// What two rules say of one call must be one thing.
 void refuse_contradictions(const Seccomp& s, std::vector<Numbered> all, Refusals& refusals) {
-  std::ranges::stable_sort(all, {}, &Numbered::number);
+  std::ranges::sort(all, [](const Numbered& a, const Numbered& b) {
+    return std::tie(a.number, a.rule) < std::tie(b.number, b.rule);
+  });
   for (std::size_t i = 0, first = 0; i < all.size(); ++i) {
     if (all[i].number != all[first].number) first = i;
     const SyscallRule& b = s.list[all[i].rule];
