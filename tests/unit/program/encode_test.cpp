@@ -363,9 +363,11 @@ TEST_CASE("a spoiled program is refused or comes to an end", "[program]") {
     const View v = view(program);
     std::size_t size = program.size;
     auto* bytes = reinterpret_cast<unsigned char*>(program.words.data());
+    // As they are: a changed bit may be one of theirs.
+    const std::size_t count = v.header.count, blob_size = v.header.blob_size;
     for (std::size_t changes = 1 + below(3); changes > 0; --changes) {
-      Rec& r = v.recs[below(v.header.count)];
-      const Rec& other = v.recs[below(v.header.count)];
+      Rec& r = v.recs[below(count)];
+      const Rec& other = v.recs[below(count)];
       switch (below(9)) {
         case 0:  // any bit
           bytes[below(size)] ^= static_cast<unsigned char>(1U << below(8));
@@ -383,13 +385,13 @@ TEST_CASE("a spoiled program is refused or comes to an end", "[program]") {
           r.n[below(4)] = below(2) == 0 ? below(300) : engine() >> below(64);
           break;
         case 5:
-          r.s[below(4)].offset = static_cast<std::uint32_t>(below(v.header.blob_size + 8));
+          r.s[below(4)].offset = static_cast<std::uint32_t>(below(blob_size + 8));
           break;
         case 6:
           r.flags = static_cast<std::uint16_t>(engine());
           break;
         case 7:
-          v.blob[below(v.header.blob_size)] = static_cast<char>(below(3) == 0 ? 0 : engine());
+          v.blob[below(blob_size)] = static_cast<char>(below(3) == 0 ? 0 : engine());
           break;
         default:
           if (below(20) == 0) size = below(size);
