@@ -293,9 +293,7 @@ struct Describe {
     return fmt::format("{}{}", quoted(o.path), o.create ? ", made if missing" : "");
   }
   std::string operator()(const op::SetCredentials& o) const;
-  std::string operator()(const op::LoadSeccomp& o) const {
-    return fmt::format("{}, {} instructions", o.what, o.program.size());
-  }
+  std::string operator()(const op::LoadSeccomp& o) const { return o.what; }
   std::string operator()(const op::NoNewPrivs& /*o*/) const {
     return "no set-id, no file capabilities";
   }

@@ -1,4 +1,6 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <initializer_list>
 #include <optional>
@@ -52,9 +54,8 @@ void place_descriptors(Draft& d) {
 /// Rules or BPF of the Spec, beside the standard filter or without it.
 std::optional<op::LoadSeccomp> own_load(Draft& d) {
   const Seccomp& wanted = d.spec.security.seccomp;
-  op::LoadSeccomp load{.what = "the Spec's own filter",
-                       .program = own_filter(wanted, d.refusals),
-                       .log = wanted.log};
+  op::LoadSeccomp load{.program = own_filter(wanted, d.refusals), .log = wanted.log};
+  load.what = fmt::format("the Spec's own filter, {} instructions", load.program.size());
   // What joins later is told: rules as what became of them.
   Seccomp& inside = d.plan.inside.seccomp;
   inside = wanted;
