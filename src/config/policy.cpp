@@ -1,7 +1,6 @@
 #include "config/policy.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <tuple>
 #include <utility>
 
@@ -72,32 +71,6 @@ bool is_call_name(std::string_view name) {
   return name.size() <= 64 &&
          std::ranges::all_of(name, [&](char c) { return letter(c) || digit(c); }) &&
          std::ranges::any_of(name, letter);
-}
-
-Flags<SyscallArch> own_arch() {
-#if defined(__aarch64__)
-  return SyscallArch::aarch64;
-#else
-  return SyscallArch::x86_64;
-#endif
-}
-
-Flags<SyscallArch> compat_archs() {
-#if defined(__aarch64__)
-  return SyscallArch::arm;
-#else
-  return SyscallArch::x86;
-#endif
-}
-
-bool hides_arguments(std::string_view call) {
-  static constexpr std::string_view all[] = {
-      "accept",   "accept4",  "bind",   "connect",    "getpeername", "getsockname", "getsockopt",
-      "listen",   "msgctl",   "msgget", "msgrcv",     "msgsnd",      "recv",        "recvfrom",
-      "recvmmsg", "recvmsg",  "semctl", "semget",     "semop",       "semtimedop",  "send",
-      "sendmmsg", "sendmsg",  "sendto", "setsockopt", "shmat",       "shmctl",      "shmdt",
-      "shmget",   "shutdown", "socket", "socketpair"};
-  return std::ranges::find(all, call) != std::end(all);
 }
 
 }  // namespace condroid::inline v0::detail

@@ -47,12 +47,4 @@ class Policy {
 /// Whether a system call may have that name: 1 to 64 of [A-Za-z0-9_], not a number alone.
 [[nodiscard]] bool is_call_name(std::string_view name);
 
-/// The machine's own architecture, and those of 32-bit programs that it runs.
-[[nodiscard]] Flags<SyscallArch> own_arch();
-[[nodiscard]] Flags<SyscallArch> compat_archs();
-
-/// Whether 32-bit programs of x86 may make it by socketcall(2) or ipc(2), with its arguments in
-/// memory, where no filter sees them.
-[[nodiscard]] bool hides_arguments(std::string_view call);
-
 }  // namespace condroid::inline v0::detail

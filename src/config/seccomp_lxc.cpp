@@ -9,8 +9,9 @@
 #include <utility>
 
 #include "condroid/config/seccomp.hpp"
-#include "config/mistakes.hpp"
 #include "config/policy.hpp"
+#include "spec/mistakes.hpp"
+#include "spec/syscalls.hpp"
 #include "spec/values.hpp"
 #include "spec/words.hpp"
 
@@ -28,11 +29,7 @@ struct Section {
   std::string_view name;
   bool here;  ///< Whether this machine has such programs.
 };
-#if defined(__aarch64__)
-constexpr bool on_x86 = false;
-#else
-constexpr bool on_x86 = true;
-#endif
+constexpr bool on_x86 = own_arch == SyscallArch::x86_64;
 constexpr Section sections[] = {
     {"all", true},      {"x86", on_x86},     {"x86_64", on_x86},     {"x32", on_x86},
     {"arm", !on_x86},   {"arm64", !on_x86},  {"ppc", false},         {"ppc64", false},
@@ -138,7 +135,8 @@ class Reader {
     const Rest rest(line);
     if (rest.empty()) return;
     if (policy_.full()) {
-      mistakes_.add(place_, "more than {} rules; the rest was not read", most_policy_rules);
+      mistakes_.add(place_, "more than {} rules; the rest of the text was not read",
+                    most_policy_rules);
       over_ = true;
       return;
     }
@@ -172,7 +170,7 @@ class Reader {
     seccomp_.otherwise = allows ? SyscallAction::kill_thread : SyscallAction::allow;
     usual_ = allows ? SyscallAction::allow : SyscallAction::kill_thread;
     if (version_ == 2) {
-      seccomp_.arch = compat_archs();
+      seccomp_.arch = compat_arch;
       if (rest.empty()) return;
       SyscallRule others;
       if (!read_action(rest, "the other calls", others)) return;
@@ -314,7 +312,7 @@ class Reader {
     }
     // LXC has no such rule for 32-bit programs either.
     if (!rule.where.empty() && seccomp_.arch.has(SyscallArch::x86) && hides_arguments(call))
-      rule.arch = own_arch();
+      rule.arch = own_arch;
     if (const auto other = policy_.add(std::move(call), std::move(rule), place_))
       mistakes_.add(place_, "{}: {} says something else of the same arguments", shown_call, *other);
   }

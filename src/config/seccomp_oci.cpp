@@ -5,8 +5,9 @@
 #include <utility>
 
 #include "condroid/config/seccomp.hpp"
-#include "config/mistakes.hpp"
 #include "config/policy.hpp"
+#include "spec/mistakes.hpp"
+#include "spec/syscalls.hpp"
 #include "spec/values.hpp"
 #include "spec/words.hpp"
 
@@ -167,8 +168,7 @@ class Reader {
     seccomp_.otherwise = others.action;
     seccomp_.error = others.error;
     const Flags<SyscallArch> runnable =
-        compat_archs() |
-        (own_arch().has(SyscallArch::x86_64) ? SyscallArch::x32 : Flags<SyscallArch>{});
+        compat_arch | (own_arch == SyscallArch::x86_64 ? SyscallArch::x32 : Flags<SyscallArch>{});
     each(root, "", "architectures", [&](const json& word, const std::string& place) {
       const auto* known = find(architectures, word, place, "architecture");
       if (known != nullptr) seccomp_.arch |= known->value & runnable;
@@ -231,7 +231,8 @@ class Reader {
     for (std::vector<ArgumentCheck>& where : alternatives) {
       if (policy_.full()) {
         if (!over_)
-          mistakes_.add(place, "more than {} rules; the rest was not read", most_policy_rules);
+          mistakes_.add(place, "more than {} rules; the rest of the text was not read",
+                        most_policy_rules);
         over_ = true;
         return;
       }
@@ -239,7 +240,7 @@ class Reader {
       one.where = std::move(where);
       const bool hidden =
           !one.where.empty() && seccomp_.arch.has(SyscallArch::x86) && hides_arguments(call);
-      if (hidden) one.arch = own_arch() | (seccomp_.arch & SyscallArch::x32);
+      if (hidden) one.arch = own_arch | (seccomp_.arch & SyscallArch::x32);
       if (const auto other = policy_.add(call, std::move(one), place))
         mistakes_.add(place, "{}: {} says something else of the same arguments", call, *other);
       if (!hidden) continue;

@@ -8,6 +8,7 @@
 
 #include "condroid/spec/security.hpp"
 #include "plan/refusals.hpp"
+#include "spec/syscalls.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -15,15 +16,13 @@ namespace condroid::inline v0::detail {
 /// architectures agree on the numbers from 424 on.
 inline constexpr std::uint32_t newest_syscall = 469;
 
-/// The architectures of programs that this build's machine may run, its own first.
-[[nodiscard]] std::span<const SyscallArch> machine_archs();
 /// The value of the kernel's seccomp_data::arch.
 [[nodiscard]] std::uint32_t audit_arch(SyscallArch arch);
 
 /// Seccomp::standard, for programs with these rights; for the first of `archs`, and for those
 /// others of them that Seccomp::arch has.
 [[nodiscard]] std::vector<std::uint64_t> standard_filter(
-    const Security& security, std::span<const SyscallArch> archs = machine_archs());
+    const Security& security, std::span<const SyscallArch> archs = machine_archs);
 
 /// Seccomp::rules. What is wrong is refused with its field.
 [[nodiscard]] std::vector<std::uint64_t> rules_filter(const Seccomp& seccomp, Refusals& refusals);

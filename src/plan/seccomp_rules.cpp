@@ -106,13 +106,6 @@ std::optional<int> plain_number(const std::string& call) {
   return {};
 }
 
-/// 32-bit programs of x86 may make it through socketcall(2) or ipc(2), with arguments in memory.
-bool is_multiplexed(const std::string& call) {
-  const int number = seccomp_syscall_resolve_name_arch(SCMP_ARCH_X86, call.c_str());
-  // libseccomp's own numbers: __PNR_socket and so on, __PNR_semop and so on.
-  return number <= -101 && number >= -299;
-}
-
 /// As libseccomp numbers it: negative where only other architectures have it.
 std::optional<int> number_of(const std::string& call) {
   if (const auto number = plain_number(call)) return number;
@@ -222,15 +215,15 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
     const SyscallRule& rule = s.list[i];
     const std::string field = nth(list_field, i);
     if (!check_rule(field, rule, refusals)) continue;
-    const bool for_own = rule.arch.empty() || rule.arch == machine_archs().front();
+    const bool for_own = rule.arch.empty() || rule.arch == Flags<SyscallArch>(own_arch);
     const bool on_x86 = s.arch.has(SyscallArch::x86) &&
                         (rule.arch.empty() || rule.arch.has(SyscallArch::x86)) &&
-                        machine_archs().front() == SyscallArch::x86_64;
+                        own_arch == SyscallArch::x86_64;
     for (const std::string& call : rule.calls) {
       if (const auto number = plain_number(call); number && *number < first_common && !for_own)
         refusals.bad(field, fmt::format("{} is the number of another call elsewhere", call),
                      "name the call; numbers are those of this machine's own architecture");
-      if (on_x86 && !rule.where.empty() && is_multiplexed(call))
+      if (on_x86 && !rule.where.empty() && hides_arguments(call))
         refusals.bad(field,
                      fmt::format("x86 programs make {} by way of a call whose arguments are in "
                                  "memory",
@@ -259,8 +252,8 @@ class Compiler {
       newest_ = std::max(newest_, number);
     }
     Context all;
-    for (const SyscallArch arch : machine_archs()) {
-      if (arch != machine_archs().front() && !s_.arch.has(arch)) continue;
+    for (const SyscallArch arch : machine_archs) {
+      if (arch != own_arch && !s_.arch.has(arch)) continue;
       Context one = of(arch, rules);
       if (!one) return {};
       if (!all) {
@@ -277,7 +270,7 @@ class Compiler {
   Context of(SyscallArch arch, const std::vector<Numbered>& rules) {
     Context c(seccomp_init(verdict(s_.otherwise, s_.error)));
     if (!c) return failed("init", -ENOMEM), nullptr;
-    if (arch != machine_archs().front()) {
+    if (arch != own_arch) {
       if (const int e = seccomp_arch_add(c.get(), token(arch)); e < 0)
         return failed("add", e), nullptr;
       if (const int e = seccomp_arch_remove(c.get(), SCMP_ARCH_NATIVE); e < 0)
@@ -330,7 +323,7 @@ class Compiler {
       constexpr std::uint32_t x32_numbers = 0x40000000;  // they have the same arch
       Bpf front;
       front.load_arch();
-      front.unless_equal(audit_arch(machine_archs().front()));
+      front.unless_equal(audit_arch(own_arch));
       const std::size_t ours = front.jump();
       const std::size_t others = front.jump();
       front.land(ours);

@@ -136,15 +136,6 @@ void search(Bpf& out, const Segment* first, const Segment* last) {
 
 }  // namespace
 
-std::span<const SyscallArch> machine_archs() {
-#if defined(__aarch64__)
-  static constexpr std::array archs = {SyscallArch::aarch64, SyscallArch::arm};
-#else
-  static constexpr std::array archs = {SyscallArch::x86_64, SyscallArch::x86, SyscallArch::x32};
-#endif
-  return archs;
-}
-
 std::uint32_t audit_arch(SyscallArch arch) {
   switch (arch) {
     case SyscallArch::x86_64:

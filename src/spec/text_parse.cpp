@@ -15,6 +15,7 @@
 #include "condroid/error.hpp"
 #include "condroid/spec.hpp"
 #include "spec/fields.hpp"
+#include "spec/mistakes.hpp"
 #include "spec/names.hpp"
 #include "spec/suggest.hpp"
 #include "spec/text.hpp"
@@ -29,7 +30,6 @@ namespace {
 constexpr std::size_t most_bytes = std::size_t{16} << 20U;
 constexpr std::size_t most_bytes_of_a_line = std::size_t{1} << 20U;
 constexpr std::size_t most_words = std::size_t{1} << 18U;
-constexpr std::size_t most_errors = 100;
 
 /// What is wrong with a text, in the order of its lines.
 class Problems {
@@ -39,24 +39,14 @@ class Problems {
 
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
-    if (full()) return;
-    all_.push_back(fmt::format("line {}: ", line_) +
-                   fmt::format(format, std::forward<Args>(args)...));
-    if (full())
-      all_.push_back(fmt::format("{} errors; the rest of the text was not read", most_errors));
+    all_.add(fmt::format("line {}", line_), format, std::forward<Args>(args)...);
   }
-  [[nodiscard]] bool full() const { return all_.size() >= most_errors; }
+  [[nodiscard]] bool full() const { return all_.full(); }
   [[nodiscard]] bool empty() const { return all_.empty(); }
-
-  [[nodiscard]] Error error() && {
-    Error error = make_error(Errc::bad_text, Step::parse, std::move(all_.front()));
-    error.also.assign(std::make_move_iterator(all_.begin() + 1),
-                      std::make_move_iterator(all_.end()));
-    return error;
-  }
+  [[nodiscard]] Error error() && { return std::move(all_).error(); }
 
  private:
-  std::vector<std::string> all_;
+  detail::Mistakes all_;
   std::size_t line_ = 0;
 };
 

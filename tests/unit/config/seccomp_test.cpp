@@ -320,7 +320,7 @@ TEST_CASE("what is no policy is refused in bounded time and memory", "[config][s
     for (int i = 0; i < 1000; ++i) text += "mount nonsense\n";
     const auto lines = wrong(lxc::parse_seccomp(text));
     CHECK(lines.size() == 101);
-    CHECK_THAT(lines.back(), Contains("the rest was not read"));
+    CHECK_THAT(lines.back(), Contains("the rest of the text was not read"));
   }
   SECTION("more rules than anybody means") {
     std::string text = "2\ndenylist\n";

@@ -217,8 +217,7 @@ TEST_CASE("a filter denies nothing of what condroid itself does behind it", "[pr
     const auto filters = all_of<op::LoadSeccomp>(plan);
     std::size_t loaded = 0;
     for (const Call& c : child.system.calls) {
-      seccomp_data data{.nr = static_cast<int>(c.nr),
-                        .arch = detail::audit_arch(detail::machine_archs()[0])};
+      seccomp_data data{.nr = static_cast<int>(c.nr), .arch = detail::audit_arch(detail::own_arch)};
       for (std::size_t i = 0; i < std::size(data.args) && i < std::size(c.arguments); ++i)
         data.args[i] = static_cast<std::uint64_t>(c.arguments[i]);
       INFO(line_of(c));

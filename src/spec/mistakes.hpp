@@ -20,7 +20,7 @@ class Mistakes {
   void add(std::string_view place, fmt::format_string<Args...> format, Args&&... args) {
     if (full()) return;
     all_.push_back(fmt::format("{}: ", place) + fmt::format(format, std::forward<Args>(args)...));
-    if (full()) all_.push_back(fmt::format("{} errors; the rest was not read", most));
+    if (full()) all_.push_back(fmt::format("{} errors; the rest of the text was not read", most));
   }
   [[nodiscard]] bool full() const { return all_.size() >= most; }
   [[nodiscard]] bool empty() const { return all_.empty(); }
