@@ -167,6 +167,33 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFact
   return t;
 }
 
+Result<Plan> plan_of(RuntimeCore& runtime, const Attach& what, const AttachTarget& target,
+                     const HostFacts& facts) {
+  if (!what.seccomp || what.seccomp->kind != Seccomp::rules) return compile(what, target, facts);
+  Attach settled = what;
+  if (auto ok = runtime.filters.settle(*settled.seccomp); !ok) return fail(ok);
+  return compile(settled, target, facts);
+}
+
+/// Once it is known what is joined, whoever launched it. `pidfd` is held as long as it takes.
+Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime,
+                                            std::shared_ptr<Zygote> zygote, const Attach& what,
+                                            AttachTarget target, Fd pidfd,
+                                            const std::string& unique_name, LaunchOptions options) {
+  auto facts = runtime->get_facts();
+  if (!facts) return fail(facts);
+  if (what.lsm_label)
+    if (auto ok = find_label(target); !ok) return fail(ok);
+  auto plan = plan_of(*runtime, what, target, **facts);
+  if (!plan) return fail(plan);
+  auto engine = std::make_unique<LaunchEngine>(std::move(runtime), std::move(zygote),
+                                               std::make_shared<const Plan>(std::move(*plan)),
+                                               std::move(options));
+  engine->hold(std::move(pidfd));
+  if (auto ok = engine->prepare(unique_name); !ok) return fail(ok);
+  return engine;
+}
+
 }  // namespace
 }  // namespace detail
 
@@ -189,18 +216,10 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
                              .path = fmt::format("{}{}/{}/{}", h.mount_point, h.parent,
                                                  c.zygote->runtime_name(), c.unique_name)});
   }
-  if (what.lsm_label)
-    if (auto ok = detail::find_label(target); !ok) return fail(ok);
-  Attach settled = what;
-  if (what.seccomp)
-    if (auto ok = c.runtime->filters.settle(*settled.seccomp); !ok) return fail(ok);
-  auto plan = compile(settled, target, **facts);
-  if (!plan) return fail(plan);
-  auto engine = std::make_unique<detail::LaunchEngine>(
-      c.runtime, c.zygote, std::make_shared<const Plan>(std::move(*plan)), std::move(options));
-  engine->hold(std::move(pidfd));
-  if (auto ok = engine->prepare(c.unique_name); !ok) return fail(ok);
-  return Attaching(Launch(std::move(engine)));
+  auto engine = detail::begin(c.runtime, c.zygote, what, std::move(target), std::move(pidfd),
+                              c.unique_name, std::move(options));
+  if (!engine) return fail(engine);
+  return Attaching(Launch(std::move(*engine)));
 }
 
 Result<Task> Container::attach(const Attach& what) const { return attach(what, {}); }
@@ -231,19 +250,11 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   if (!held.valid()) return fail(errno, Step::join_namespace, fmt::format("process {}", pid.value));
   auto target = detail::target_of(pid, held.get(), !what.clear_env, **facts);
   if (!target) return fail(target);
-  if (what.lsm_label)
-    if (auto ok = detail::find_label(*target); !ok) return fail(ok);
-  Attach settled = what;
-  if (what.seccomp)
-    if (auto ok = core_->filters.settle(*settled.seccomp); !ok) return fail(ok);
-  auto plan = compile(settled, *target, **facts);
-  if (!plan) return fail(plan);
-  auto engine = std::make_unique<detail::LaunchEngine>(
-      core_, std::move(*zygote), std::make_shared<const Plan>(std::move(*plan)),
-      std::move(options));
-  engine->hold(std::move(held));
-  if (auto ok = engine->prepare(target->name); !ok) return fail(ok);
-  return Attaching(Launch(std::move(engine)));
+  const std::string name = target->name;
+  auto engine = detail::begin(core_, std::move(*zygote), what, std::move(*target), std::move(held),
+                              name, std::move(options));
+  if (!engine) return fail(engine);
+  return Attaching(Launch(std::move(*engine)));
 }
 
 Result<Task> Runtime::attach(Pid pid, const Attach& what, LaunchOptions options) const {

@@ -14,7 +14,6 @@
 
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
-#include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
@@ -24,13 +23,6 @@ namespace condroid::inline v0::detail {
 namespace {
 
 std::chrono::nanoseconds now_ns() { return Clock::now().time_since_epoch(); }
-
-/// Whether a helper that shares the zygote's memory may enter and clone: see may_share_memory()
-/// there.
-bool may_have_helper(std::uint64_t joined) {
-  return (joined & kernel::clone_newpid) != 0 &&
-         (joined & (kernel::clone_newuser | kernel::clone_newtime)) == 0;
-}
 
 }  // namespace
 
@@ -428,7 +420,7 @@ bool LaunchEngine::pump_send() {
 
 /// By way of a helper that waits, if there is one: a process less to be cloned and woken up.
 int LaunchEngine::send_request() {
-  if (may_have_helper(request_.join_flags)) {
+  if (program::may_have_helper(request_.join_flags)) {
     const int e = zygote_->request_by_helper(request_, request_fds_);
     by_helper_ = e != ENOENT;
     if (by_helper_) return e;
@@ -863,7 +855,7 @@ void LaunchEngine::finish() {
   if (options_.trace) core->timeline = make_timeline();
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
-  if (may_have_helper(request_.join_flags) && !by_helper_) zygote_->offer_helper();
+  if (program::may_have_helper(request_.join_flags) && !by_helper_) zygote_->offer_helper();
   if (options_.on_event) {
     const LaunchEvent event{LaunchEvent::started, plan().name, pid_};
     if (auto ok = options_.on_event(event); !ok) late_errors_.push_back(std::move(ok).error());

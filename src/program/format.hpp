@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "program/kernel.hpp"
+
 namespace condroid::program {
 
 inline constexpr uint32_t magic = 0x64726e63;  // "cnrd"
@@ -248,6 +250,18 @@ enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper };
 inline constexpr uint32_t request_into_cgroup = 1U << 0U, request_hold = 1U << 1U,
                           request_share_memory = 1U << 2U, request_bare_mounts = 1U << 3U,
                           request_by_helper = 1U << 4U;
+
+/// Whether who joins these namespaces and clones may run in the zygote's memory, which costs no
+/// copy. Not who joins a time namespace: the kernel wants one that shares his with nobody (EUSERS).
+/// Not who joins a user namespace, for what the memory shares: a change of rights sets its dumpable
+/// flag anew.
+constexpr bool joins_in_shared_memory(uint64_t join_flags) {
+  return join_flags != 0 && (join_flags & (kernel::clone_newtime | kernel::clone_newuser)) == 0;
+}
+/// Whether a helper that waits may do it: only for a pid namespace it takes one that clones.
+constexpr bool may_have_helper(uint64_t join_flags) {
+  return (join_flags & kernel::clone_newpid) != 0 && joins_in_shared_memory(join_flags);
+}
 
 /// Host to zygote. Descriptors of a clone, in this order: exit socket, [cgroup], joins, sync
 /// socket, passed ones.

@@ -124,6 +124,10 @@ void on_release(const Request& request);
 /// Keeps what children run in out of the memory of those that get a copy of ours. An error, or 0.
 long wipe_rooms_on_fork();
 void on_clone(const Request& request, const int* fds, unsigned count);
+
+// ---- helper.cpp
+// -------------------------------------------------------------------------------------
+
 /// The socket on which helpers are to wait for an attach.
 void on_helper(const int* fds, unsigned count);
 /// Whether one is missing: to be made when nothing else is to be done.
