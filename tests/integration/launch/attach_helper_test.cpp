@@ -11,8 +11,7 @@
 #include <thread>
 #include <vector>
 
-#include "condroid/attach.hpp"
-#include "containers.hpp"
+#include "attaching.hpp"
 
 using condroid::Attach;
 using condroid::Container;
@@ -22,6 +21,7 @@ using condroid::Spec;
 using condroid::Stdio;
 using condroid::Task;
 using condroid::test::children_of;
+using condroid::test::ended;
 using condroid::test::entries_of;
 using condroid::test::is_alive;
 using condroid::test::launch;
@@ -32,24 +32,10 @@ using condroid::test::read_file;
 using condroid::test::Report;
 using condroid::test::runtime;
 using condroid::test::TempRoot;
+using condroid::test::verb;
 using namespace std::chrono_literals;
 
 namespace {
-
-Attach verb(std::vector<std::string> args) {
-  Attach a;
-  args.insert(args.begin(), "/bin/payload");
-  a.process.argv = std::move(args);
-  a.process.stdio = Stdio::capture;
-  return a;
-}
-
-Exit ended(Result<Task> task) {
-  if (!task) throw std::runtime_error(to_string(task.error()));
-  auto e = need(task->wait_for(20s));
-  if (!e) throw std::runtime_error("the attached process did not end");
-  return std::move(*e);
-}
 
 /// The helper that waits, once it does; 0 when there is none within `patience`.
 pid_t helper_of(pid_t zygote, std::chrono::milliseconds patience = 10s) {

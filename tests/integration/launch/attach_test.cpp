@@ -1,6 +1,5 @@
 // A further process in a container that runs: what it shares with it, how it ends, and what cannot
 // be entered.
-#include "condroid/attach.hpp"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -14,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "containers.hpp"
+#include "attaching.hpp"
 #include "forked.hpp"
 
 using condroid::Attach;
@@ -42,6 +41,7 @@ using condroid::Step;
 using condroid::Stream;
 using condroid::Task;
 using condroid::Uid;
+using condroid::test::ended;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::failure_of;
@@ -58,25 +58,12 @@ using condroid::test::Report;
 using condroid::test::runtime;
 using condroid::test::Surroundings;
 using condroid::test::TempRoot;
+using condroid::test::verb;
 using namespace condroid::literals;
 using namespace std::chrono_literals;
 
 namespace {
 
-Attach verb(std::vector<std::string> args) {
-  Attach a;
-  args.insert(args.begin(), "/bin/payload");
-  a.process.argv = std::move(args);
-  a.process.stdio = Stdio::capture;
-  return a;
-}
-
-Exit ended(Result<Task> task) {
-  if (!task) throw std::runtime_error(to_string(task.error()));
-  auto e = need(task->wait_for(20s));
-  if (!e) throw std::runtime_error("the attached process did not end");
-  return std::move(*e);
-}
 Report seen(const Container& box, const Attach& what) { return Report(ended(box.attach(what))); }
 
 /// How a process of the container numbers another one.
