@@ -315,9 +315,10 @@ class Compiler {
     if (file.number < 0) return failed("memory for it", -errno);
     if (const int e = seccomp_export_bpf(context, file.number); e < 0) return failed("export", e);
     const off_t size = ::lseek(file.number, 0, SEEK_END);
-    std::vector<std::uint64_t> filter(size > 0 ? static_cast<std::size_t>(size) / 8 : 0);
-    if (::pread(file.number, filter.data(), filter.size() * 8, 0) != size)
-      return failed("read", -EIO);
+    if (size < 0) return failed("size of it", -errno);
+    std::vector<std::uint64_t> filter(static_cast<std::size_t>(size) / 8);
+    if (const ssize_t n = ::pread(file.number, filter.data(), filter.size() * 8, 0); n != size)
+      return failed("read", n < 0 ? -errno : -EIO);
     // Programs try what is new and take another way when there is none: ENOSYS, not EPERM.
     if (s_.otherwise == SyscallAction::fail) {
       constexpr std::uint32_t x32_numbers = 0x40000000;  // they have the same arch
@@ -347,10 +348,10 @@ class Compiler {
   }
 
   std::vector<std::uint64_t> failed(std::string_view what, int error) {
-    refusals_.bad("security.seccomp",
-                  fmt::format("libseccomp refuses it ({}: {})", what,
-                              std::generic_category().message(-error)),
-                  "leave out what it names");
+    refusals_.bad(
+        "security.seccomp",
+        fmt::format("libseccomp makes no filter of it ({}: {})", what, errno_name(-error)),
+        "errno(3) has the name; leave out what it speaks of");
     return {};
   }
 
