@@ -13,6 +13,7 @@ Runs as root: several parts at once, each with every so-manieth death, in namesp
 directory of its own.
 """
 import argparse
+import glob
 import os
 import random
 import re
@@ -54,6 +55,11 @@ def zygote():
     if len(found) != 1:
         raise Failed(f"{len(found)} zygotes")
     return found[0]
+
+
+def state_files():
+    """What the Runtimes of a root keep; one file each."""
+    return glob.glob("/run/condroid/*")
 
 
 class Victim:
@@ -342,7 +348,9 @@ class Tests:
             time.sleep(pause)
             if who == "zygote":
                 os.kill(server, signal.SIGKILL)
-                time.sleep(0.3 * SETTLE)  # it goes on with a new zygote, and cleans up after the old one
+                # It goes on with a new zygote, and cleans up after the old one.
+                victim.until(rb"^again$")
+                wait_until(lambda: len(state_files()) <= 1, lambda: f"state: {state_files()}")
                 victim.process.kill()
                 victim.end(SETTLE)
             else:

@@ -5,7 +5,8 @@
 //   host forked        a container, and a forked child that holds all of the host's descriptors
 //   host detach wait   a detached container, and a host that stays
 //   host detach end    a detached container, and a host that ends; fails if it waits for that one
-//   host busy          launches from four threads for ever
+//   host busy          launches from four threads for ever; when its zygote was killed and another
+//                      one has launched a container, it prints "again"
 //   host plan SPEC     prints the plan of the spec in a file
 //   host stopped SPEC OP WORD...
 //                      launches it and stops before an op until SIGCONT. Beside it there is, by the
@@ -148,6 +149,7 @@ int busy() {
   const Runtime runtime = need(Runtime::open());
   const Spec spec = command({"/bin/true"});
   launch_and_wait(runtime, spec);
+  const Pid first = runtime.zygote_pid();
   ready(runtime, Pid{});
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
@@ -158,6 +160,13 @@ int busy() {
         if (box) (void)box->wait();
       }
     });
+  for (;;) {
+    auto box = runtime.launch(spec);
+    if (!box || runtime.zygote_pid() == first) continue;
+    if (const auto exit = box->wait(); exit && exit->success()) break;
+  }
+  fmt::print("again\n");
+  std::fflush(stdout);
   for (auto& t : threads) t.join();
   return 0;
 }
