@@ -33,8 +33,8 @@ struct Inside {
   bool no_new_privs = true;
   /// Its filter of system calls: Seccomp::bpf, or none.
   Seccomp seccomp = {.kind = Seccomp::none};
-  /// Its devices, where they are filtered.
-  std::optional<std::vector<DevicePermission>> devices = {};
+  /// How its devices are filtered, where they are.
+  std::optional<op::FilterDevices> devices = {};
   bool operator==(const Inside&) const = default;
 };
 

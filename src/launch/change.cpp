@@ -17,11 +17,9 @@
 #include "condroid/container.hpp"
 #include "condroid/sys/mount.hpp"
 #include "launch/container_core.hpp"
+#include "launch/devices.hpp"
 #include "launch/engine.hpp"
-#include "plan/device_filter.hpp"
 #include "plan/paths.hpp"
-#include "sys/device_filter.hpp"
-#include "sys/kernel_files.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
 
@@ -108,27 +106,13 @@ Result<std::string> checked_node(const std::string& name, Step step) {
 /// Adds a device to those that the container may open, where they are filtered.
 Result<void> permit(ContainerCore& c, const DeviceNode& node) {
   if (!c.inside.devices) return {};
-  auto facts = c.runtime->get_facts();
-  if (!facts) return fail(facts);
-  const DevicePermission more{.kind = node.kind, .major = node.major, .minor = node.minor};
-  const auto has_devices = [](const CgroupHierarchy& h) {
-    return std::ranges::find(h.controllers, "devices") != h.controllers.end();
-  };
-  const bool by_v1 = std::ranges::any_of((*facts)->cgroups, has_devices);
-  for (const auto& [hierarchy, parent] : c.parents) {
-    const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
-    if (by_v1 ? !has_devices(h) : !h.v2) continue;
-    const Fd dir(::openat(parent, c.unique_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!dir.valid()) return fail(errno, Step::filter_devices, fmt::format("of '{}'", c.name));
-    std::vector<DevicePermission> all = *c.inside.devices;
-    all.push_back(more);
-    const std::string line = permission_line(more);
-    const int e = by_v1 ? write_file_at(dir.get(), "devices.allow", line)
-                        : set_device_filter(dir.get(), device_program(all), true);
-    if (e != 0) return fail(e, Step::filter_devices, fmt::format("'{}' for '{}'", line, c.name));
-    c.inside.devices = std::move(all);
-  }
-  return {};
+  const auto parent = std::ranges::find(c.parents, c.inside.devices->hierarchy,
+                                        &std::pair<std::size_t, int>::first);
+  if (parent == c.parents.end()) return {};
+  const Fd dir(::openat(parent->second, c.unique_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!dir.valid()) return fail(errno, Step::filter_devices, fmt::format("of '{}'", c.name));
+  return permit_device(dir.get(), *c.inside.devices,
+                       {.kind = node.kind, .major = node.major, .minor = node.minor}, c.name);
 }
 
 }  // namespace

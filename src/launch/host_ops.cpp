@@ -14,14 +14,13 @@
 #include <type_traits>
 
 #include "condroid/sys/namespace.hpp"
+#include "launch/devices.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "launch/limits.hpp"
-#include "plan/device_filter.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
 #include "sys/cgroup_files.hpp"
-#include "sys/device_filter.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
@@ -231,9 +230,7 @@ Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
 Result<void> LaunchEngine::do_op(const op::FilterDevices& o) {
   auto dir = group_dir(o.hierarchy);
   if (!dir) return fail(dir);
-  if (const int e = set_device_filter(*dir, device_program(o.permitted)); e != 0)
-    return fail(e, Step::filter_devices, fmt::format("of '{}'", unique_name_));
-  return {};
+  return filter_devices(*dir, o, unique_name_);
 }
 
 Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {

@@ -72,7 +72,8 @@ bool LaunchEngine::may_make_nodes() const {
   });
   const bool limited = std::any_of(plan().ops.begin(), plan().ops.end(), [](const Op& o) {
     const auto* write = std::get_if<op::WriteCgroup>(&o);
-    return write != nullptr && write->file.starts_with("devices.");
+    return std::holds_alternative<op::FilterDevices>(o) ||
+           (write != nullptr && write->file.starts_with("devices."));
   });
   return !wants || (runtime_->spare_dev.proven() && !limited);
 }

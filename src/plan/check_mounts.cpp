@@ -210,7 +210,8 @@ void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {
 /// The files of a limit belong to the user who launches. nsdelegate of v2 does not keep them: in a
 /// cgroup namespace of his own further down, who owns them may write to those above.
 bool Checks::may_lift_limits() const {
-  if (std::ranges::none_of(shape.groups, [](const Group& g) { return !g.values.empty(); }))
+  if (std::ranges::none_of(shape.groups,
+                           [](const Group& g) { return !g.values.empty() || g.devices; }))
     return false;
   if (!shape.ids.own) return true;  // the host's ids, or a map that we do not know
   return std::ranges::any_of(shape.ids.uids, [&](const IdRange& r) {

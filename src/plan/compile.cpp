@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "condroid/plan.hpp"
-#include "plan/device_filter.hpp"
 #include "plan/draft.hpp"
 #include "plan/shape.hpp"
 
@@ -98,7 +97,8 @@ void describe_host_side(Draft& d) {
                    .capabilities = spec.security.capabilities,
                    .ambient = spec.security.ambient,
                    .no_new_privs = spec.security.no_new_privs};
-  if (filters_devices(spec, d.shape)) d.plan.inside.devices = permitted_devices(spec);
+  for (const Group& g : d.shape.groups)
+    if (g.devices) d.plan.inside.devices = g.devices;
   d.plan.lifecycle = spec.lifecycle;
 }
 

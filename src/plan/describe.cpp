@@ -125,7 +125,7 @@ struct Describe {
     return o.optional ? text + " (optional)" : text;
   }
   std::string operator()(const op::FilterDevices& o) const {
-    return fmt::format("{} permissions, no others", o.permitted.size());
+    return fmt::format("{} permissions, no others ({})", o.permitted.size(), o.v2 ? "v2" : "v1");
   }
   std::string operator()(const op::OpenCgroup& o) const {
     return fmt::format("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),

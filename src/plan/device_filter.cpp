@@ -104,19 +104,10 @@ void filter_devices(Groups& groups, const Spec& spec, const Shape& shape) {
             : "leave the filter out");
     return;
   }
-  Group* g = groups.need(*hierarchy, {name_of_filter});
-  if (g == nullptr) return;
-  const std::vector<DevicePermission> permitted = permitted_devices(spec);
-  if (groups.is_v2(*hierarchy)) {
-    g->devices = permitted;
-    return;
-  }
-  const auto write = [&](std::string file, std::string value) {
-    g->values.push_back(
-        {.file = std::move(file), .value = std::move(value), .field = std::string(name_of_filter)});
-  };
-  write("devices.deny", "a");
-  for (const DevicePermission& p : permitted) write("devices.allow", permission_line(p));
+  if (Group* g = groups.need(*hierarchy, {name_of_filter}))
+    g->devices = op::FilterDevices{.hierarchy = *hierarchy,
+                                   .v2 = groups.is_v2(*hierarchy),
+                                   .permitted = permitted_devices(spec)};
 }
 
 std::string permission_line(const DevicePermission& p) {

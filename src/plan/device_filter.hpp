@@ -15,7 +15,7 @@ namespace condroid::inline v0::detail {
 [[nodiscard]] bool filters_devices(const Spec& spec, const Shape& shape);
 /// The usual ones, the nodes of the Spec, what it permits.
 [[nodiscard]] std::vector<DevicePermission> permitted_devices(const Spec& spec);
-/// Adds what does it to one of the groups.
+/// One of the groups does it.
 void filter_devices(Groups& groups, const Spec& spec, const Shape& shape);
 
 /// "c 1:3 rwm", as devices.allow of v1 takes it.

@@ -44,7 +44,7 @@ void make_cgroups(Draft& d) {
     }
     d.add(std::move(create));
     write_values(d, g);
-    if (g.devices) d.add(op::FilterDevices{.hierarchy = g.hierarchy, .permitted = *g.devices});
+    if (g.devices) d.add(*g.devices);
   }
 }
 

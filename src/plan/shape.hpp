@@ -43,9 +43,9 @@ struct Ids {
 /// The container's cgroup in one hierarchy.
 struct Group {
   std::size_t hierarchy = 0;
-  std::vector<std::string> controllers = {};  ///< v2: to be switched on.
-  std::vector<op::WriteCgroup> values = {};   ///< In the order in which they are written.
-  std::optional<std::vector<DevicePermission>> devices = {};  ///< v2: to be filtered.
+  std::vector<std::string> controllers = {};      ///< v2: to be switched on.
+  std::vector<op::WriteCgroup> values = {};       ///< In the order in which they are written.
+  std::optional<op::FilterDevices> devices = {};  ///< To be filtered here.
 };
 
 struct Shape {

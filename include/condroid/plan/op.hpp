@@ -67,12 +67,13 @@ struct WriteCgroup {
   bool operator==(const WriteCgroup&) const = default;
 };
 
-/// Lets what is in the container's cgroup of v2 open these devices and no others: a BPF program of
-/// type BPF_PROG_TYPE_CGROUP_DEVICE. (On v1 it is values: WriteCgroup of devices.deny and .allow.)
+/// Lets what is in the container's cgroup open these devices and no others: by devices.deny and
+/// devices.allow of v1, or by a BPF program on v2, BPF_PROG_TYPE_CGROUP_DEVICE.
 struct FilterDevices {
   static constexpr Step step = Step::filter_devices;
   static constexpr Actor actor = Actor::host;
   std::size_t hierarchy = 0;
+  bool v2 = false;
   std::vector<DevicePermission> permitted = {};
   bool operator==(const FilterDevices&) const = default;
 };

@@ -69,13 +69,6 @@ Spec with_mknod() {
   return spec;
 }
 
-std::vector<std::string> device_values(const Plan& plan) {
-  std::vector<std::string> list;
-  for (const Op& o : plan.ops)
-    if (const auto* w = std::get_if<op::WriteCgroup>(&o); w && w->file.starts_with("devices."))
-      list.push_back(w->file + " = " + w->value);
-  return list;
-}
 const op::FilterDevices* filter_in(const Plan& plan) {
   for (const Op& o : plan.ops)
     if (const auto* f = std::get_if<op::FilterDevices>(&o)) return f;
@@ -129,7 +122,8 @@ TEST_CASE("who could make nodes of the host's devices has a filter", "[plan][dev
   const auto* filter = filter_in(*plan);
   REQUIRE(filter != nullptr);
   CHECK(filter->permitted == detail::permitted_devices(with_mknod()));
-  CHECK(plan->inside.devices == filter->permitted);
+  CHECK(filter->v2);
+  CHECK(plan->inside.devices == *filter);
 
   Spec usual;
   usual.root.path = "/srv/root"_host;
@@ -139,7 +133,7 @@ TEST_CASE("who could make nodes of the host's devices has a filter", "[plan][dev
   CHECK(filter_in(compile(usual, v2).value()) != nullptr);
 }
 
-TEST_CASE("v1 has the list as values of its controller", "[plan][devices]") {
+TEST_CASE("v1 has the list in its controller", "[plan][devices]") {
   HostFacts hybrid = test::root_on_hybrid();
   for (CgroupHierarchy& h : hybrid.cgroups)
     if (!h.v2) {
@@ -152,13 +146,16 @@ TEST_CASE("v1 has the list as values of its controller", "[plan][devices]") {
   spec.security.allow |= Allow::devices;
   const auto plan = compile(spec, hybrid);
   REQUIRE(plan);
-  CHECK(filter_in(*plan) == nullptr);
-  const auto values = device_values(*plan);
-  REQUIRE(values.size() > 5);
-  CHECK(values[0] == "devices.deny = a");
-  CHECK(values[1] == "devices.allow = c *:* m");
-  CHECK(values[3] == "devices.allow = c 1:3 rwm");
-  CHECK(values.back() == "devices.allow = b 8:* rm");
+  const auto* filter = filter_in(*plan);
+  REQUIRE(filter != nullptr);
+  CHECK_FALSE(filter->v2);
+  CHECK_FALSE(hybrid.cgroups[filter->hierarchy].v2);
+  std::vector<std::string> lines;
+  for (const DevicePermission& p : filter->permitted) lines.push_back(detail::permission_line(p));
+  REQUIRE(lines.size() > 5);
+  CHECK(lines[0] == "c *:* m");
+  CHECK(lines[2] == "c 1:3 rwm");
+  CHECK(lines.back() == "b 8:* rm");
 }
 
 TEST_CASE("a filter that cannot be had, or is not meant, is refused", "[plan][devices]") {
@@ -193,7 +190,7 @@ TEST_CASE("a filter that cannot be had, or is not meant, is refused", "[plan][de
                               .pid = {7},
                               .inside = {.namespaces = Spec::default_namespaces,
                                          .capabilities = spec.security.capabilities,
-                                         .devices = detail::permitted_devices(spec)}};
+                                         .devices = op::FilterDevices{}}};
     const auto plan = compile(Attach{.cgroup = AttachCgroup::own}, target, v2);
     REQUIRE_FALSE(plan);
     CHECK_THAT(to_string(plan.error()), Contains("cgroup") && Contains("mknod"));
