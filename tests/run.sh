@@ -191,7 +191,7 @@ ok() {
 }
 
 stage_main() {
-  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled || return
+  setup main -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled || return
   run '' --suite unit
   run "$sudo" --suite userns
   run "$sudo" --suite root
@@ -225,7 +225,7 @@ stage_aarch64() {
 
 # Every system call of a launch fails once: a quarter of an hour, so only when it is asked for. Suite root has a sample.
 stage_faults() {
-  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
+  setup main -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled || return
   run "$sudo" --suite faults
 }
 
@@ -290,7 +290,7 @@ stage_tidy() {
 stage_vm() {
   targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host
     tests/integration/scope/scope-host examples/condroid-probe'
-  setup main -Dbuildtype=debug -Doptimization=1 -Dbenchmarks=disabled || return
+  setup main -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled || return
   python=$(first /usr/bin/python3,python3)
   integration=$build/tests/integration/integration
   condroid_run=$build/examples/condroid-run
