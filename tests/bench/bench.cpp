@@ -18,6 +18,7 @@
 #include "container_facts.hpp"
 #include "count_calls.hpp"
 #include "crowd.hpp"
+#include "isolation.hpp"
 #include "launcher.hpp"
 #include "measures.hpp"
 #include "process_info.hpp"
@@ -125,6 +126,7 @@ class Bench {
   void many_section();
   void crowd_section();
   [[nodiscard]] Warm warm();
+  void warm_isolation_section() { isolation_section(warm()); }
   void warm_take_section() { take_section(warm()); }
   void warm_attach_section() { attach_section(warm()); }
   void warm_sustain_section() { sustain_section(warm()); }
@@ -833,8 +835,9 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 13> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 14> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
+                                             {"isolation", &Bench::warm_isolation_section},
                                              {"host", &Bench::host_section},
                                              {"rate", &Bench::rate_section},
                                              {"commands", &Bench::command_section},

@@ -9,59 +9,13 @@
 #include <vector>
 
 #include "process_info.hpp"
-#include "series.hpp"
+#include "rows.hpp"
 
 namespace bench {
 namespace {
 
 using std::chrono::milliseconds;
 namespace fs = std::filesystem;
-
-Series series_of(std::string name, Worker* worker, Request::Kind kind, const Work& work,
-                 std::string error) {
-  Series s;
-  s.name = std::move(name);
-  s.worker = worker;
-  s.request.kind = kind;
-  s.request.work = work;
-  s.error = std::move(error);
-  return s;
-}
-
-Row row_of(const char* section, const Series& series, std::string condition) {
-  Row row;
-  row.section = section;
-  row.name = series.name;
-  row.condition = std::move(condition);
-  row.latency = summarize(series.samples);
-  row.note = series.error;
-  if (!series.error.empty()) {
-    row.verdict = Verdict::missing;
-  } else if (series.disturbed > 0) {
-    row.note = std::to_string(series.disturbed) + " of " + std::to_string(series.rounds.size()) +
-               " rounds on a busy machine";
-  }
-  return row;
-}
-
-/// False with the rows reported missing when there is nothing to compare.
-bool complete(const Warm& warm, const char* section, const std::vector<Series*>& all,
-              const std::string& condition) {
-  bool good = true;
-  for (const Series* s : all) good = good && !s->samples.empty() && s->error.empty();
-  if (good) return true;
-  for (const Series* s : all)
-    warm.report->missing(section, s->name, condition,
-                         s->error.empty() ? "others of its section are missing" : s->error);
-  return false;
-}
-
-Effort effort_of(Pace pace, bool quick) {
-  Effort effort =
-      pace == Pace::spaced ? Effort{.rounds = 40, .batch = 1} : Effort{.rounds = 60, .batch = 8};
-  if (quick) effort.rounds = pace == Pace::spaced ? 10 : 12;
-  return effort;
-}
 
 Work clock_work(const Warm& warm, bool net) {
   Work work = warm.work(net);
@@ -120,7 +74,7 @@ void take_section(const Warm& warm) {
       if (error.empty())
         measure_until_clear({&cold, &taken}, pace, effort_of(pace, warm.quick), taken, cold, 0.5,
                             warm.quick ? 1 : 4, warm.patience);
-      if (!complete(warm, section, {&cold, &taken}, condition)) continue;
+      if (!complete(warm.report, section, {&cold, &taken}, condition)) continue;
       warm.report->add(row_of(section, cold, condition));
       Row row = row_of(section, taken, condition);
       row.ratio = paired_ratio(taken.rounds, cold.rounds);
@@ -173,7 +127,7 @@ void attach_section(const Warm& warm) {
     const std::vector<Series*> all = {&bare, &ours, &large};
     measure_until_clear(all, pace, effort_of(pace, warm.quick), ours, bare, 1.3, warm.quick ? 1 : 4,
                         warm.patience);
-    if (!complete(warm, section, all, condition)) continue;
+    if (!complete(warm.report, section, all, condition)) continue;
     warm.report->add(row_of(section, bare, condition));
     Row row = row_of(section, ours, condition);
     row.ratio = paired_ratio(ours.rounds, bare.rounds);
