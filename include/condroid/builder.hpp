@@ -470,6 +470,25 @@ class ContainerBuilder {
   ContainerBuilder&& cap_drop(std::initializer_list<Capability> list) && {
     return std::move(cap_drop(list));
   }
+  /// Of what there is only these: cap_keep({Capability::kill}).
+  ContainerBuilder& cap_keep(CapabilitySet those) & {
+    spec_.security.capabilities.keep(those);
+    return *this;
+  }
+  ContainerBuilder&& cap_keep(CapabilitySet those) && { return std::move(cap_keep(those)); }
+  /// The sets one by one: capability_sets({.inheritable = CapabilitySet{}}).
+  ContainerBuilder& capability_sets(CapabilitySets sets) & {
+    spec_.security.sets = sets;
+    return *this;
+  }
+  ContainerBuilder&& capability_sets(CapabilitySets sets) && {
+    return std::move(capability_sets(sets));
+  }
+  ContainerBuilder& securebits(Flags<Securebit> bits) & {
+    spec_.security.securebits = bits;
+    return *this;
+  }
+  ContainerBuilder&& securebits(Flags<Securebit> bits) && { return std::move(securebits(bits)); }
   ContainerBuilder& ambient(bool on = true) & {
     spec_.security.ambient = on;
     return *this;

@@ -30,6 +30,8 @@ struct Inside {
   std::vector<std::string> env = {};  ///< "NAME=value" each.
   CapabilitySet capabilities = {};
   bool ambient = false;
+  CapabilitySets sets = {};
+  Flags<Securebit> securebits = {};
   bool no_new_privs = true;
   /// Its filter of system calls: Seccomp::bpf, or none.
   Seccomp seccomp = {.kind = Seccomp::none};

@@ -725,6 +725,7 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
     case Part::bounding_set:
     case Part::capset:
     case Part::ambient:
+    case Part::securebits:
       step = Step::drop_capabilities;
       break;
     case Part::groups:

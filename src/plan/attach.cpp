@@ -23,6 +23,10 @@ Spec spec_of(const Attach& attach, const AttachTarget& target) {
   if (!attach.clear_env) spec.process.env = merged_env(target.inside.env, attach.process.env);
   spec.security.capabilities = attach.capabilities.value_or(target.inside.capabilities);
   spec.security.ambient = attach.ambient.value_or(target.inside.ambient);
+  // The container's are parts of the container's capabilities.
+  if (!attach.capabilities && !attach.ambient) spec.security.sets = target.inside.sets;
+  if (attach.sets) spec.security.sets = *attach.sets;
+  spec.security.securebits = attach.securebits.value_or(target.inside.securebits);
   spec.security.no_new_privs = attach.no_new_privs.value_or(target.inside.no_new_privs);
   spec.security.seccomp = attach.seccomp.value_or(target.inside.seccomp);
   spec.security.allow = Allow::all_syscalls;  // who has none joins with none
@@ -70,6 +74,8 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   if ((checks.spec.security.capabilities.bits() & ~CapabilitySet::all().bits()) != 0)
     refusals.bad("capabilities", "has bits that stand for no capability",
                  "use the names that this version's headers have");
+  else
+    checks.capability_sets_agree("");
   if (attach.lsm_label && target.lsm_file.empty())
     refusals.unsupported("lsm_label", "no security module gives processes a label here",
                          "see /sys/kernel/security/lsm");

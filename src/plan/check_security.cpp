@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "plan/capabilities.hpp"
 #include "plan/checks.hpp"
 #include "plan/paths.hpp"
 #include "plan/seccomp.hpp"
@@ -77,20 +78,57 @@ void Checks::capabilities() const {
     need(Allow::real_root, field,
          "sys_admin without a user namespace of its own is the host's root");
 
-  // A command with another uid than 0 has them only as a bound, which may be wider than what there
-  // is.
-  if (spec.process.uid.value != 0 && !s.ambient) return;
+  if (!capability_sets_agree("security.")) return;
+  // What the process is to have; a bound may be wider than what there is.
+  const CapabilitySets sets = capability_sets(spec);
+  const std::uint64_t had = sets.permitted->bits() | sets.inheritable->bits();
+  if (had == 0) return;
   const std::uint64_t beyond =
-      facts.last_capability >= 63 ? 0 : wanted & ~((std::uint64_t{2} << facts.last_capability) - 1);
+      facts.last_capability >= 63 ? 0 : had & ~((std::uint64_t{2} << facts.last_capability) - 1);
   if (beyond != 0)
     refusals.unsupported(field, fmt::format("this kernel has no {}", capability_names(beyond)),
                          "take it out of the set");
   // Who may not even do without a user namespace was told so.
   if (shape.ids.inside() || !facts.privileged()) return;
-  if (const std::uint64_t lacking = wanted & ~beyond & ~facts.effective_caps; lacking != 0)
+  if (const std::uint64_t lacking = had & ~beyond & ~facts.effective_caps; lacking != 0)
     refusals.unsupported(field,
                          fmt::format("the calling program has no {}", capability_names(lacking)),
                          "take it out of the set, or use a user namespace of its own");
+}
+
+bool Checks::capability_sets_agree(std::string_view at) const {
+  const Security& s = spec.security;
+  const CapabilitySets sets = capability_sets(spec);
+  const auto field = [at](std::string_view name) { return fmt::format("{}{}", at, name); };
+  const std::string all = field("capabilities");
+  bool good = true;
+  const auto refuse = [&](std::string_view name, std::string what, std::string hint) {
+    refusals.bad(field(name), std::move(what), std::move(hint));
+    good = false;
+  };
+  const auto within = [&](std::string_view name, CapabilitySet inner, CapabilitySet outer,
+                          std::string_view what) {
+    if (const std::uint64_t more = inner.bits() & ~outer.bits(); more != 0)
+      refuse(name, fmt::format("{} in it, but not in {}", capability_names(more), what),
+             "take it out here, or add it there");
+  };
+  if (s.ambient && s.sets.ambient)
+    refuse("ambient", fmt::format("says all of them, and {} says which", field("sets.ambient")),
+           "say one of the two");
+  within("sets.permitted", *sets.permitted, s.capabilities, all);
+  within("sets.inheritable", *sets.inheritable, s.capabilities, all);
+  within("sets.effective", *sets.effective, *sets.permitted, "the permitted ones");
+  within("sets.ambient", *sets.ambient, *sets.permitted, "the permitted ones");
+  within("sets.ambient", *sets.ambient, *sets.inheritable, "the inheritable ones");
+  known(field("securebits"), s.securebits);
+  if (!good || spec.process.uid.value != 0 || s.securebits.has(Securebit::noroot)) return good;
+  // exec(2) gives root the bounding set whatever it had.
+  for (const auto& [name, set] :
+       {std::pair{"sets.permitted", *sets.permitted}, std::pair{"sets.effective", *sets.effective}})
+    if (good && set != s.capabilities)
+      refuse(name, fmt::format("uid 0 has all of {} once it executes the command", all),
+             fmt::format("set securebits = noroot, or take them out of {}", all));
+  return good;
 }
 
 void Checks::seccomp() const {

@@ -50,6 +50,10 @@ struct Checks {
            !shape.ids.inside();
   }
 
+  /// Whether the sets of capabilities can be had beside each other. `at` goes before the names of
+  /// the fields.
+  bool capability_sets_agree(std::string_view at) const;  // check_security.cpp
+
   // The parts, in the files of those names.
   void identity() const;   // validate.cpp: name, host names, namespaces, joins, time, id map
   void resources() const;  // validate.cpp

@@ -96,6 +96,8 @@ void describe_host_side(Draft& d) {
                    .env = spec.process.env,
                    .capabilities = spec.security.capabilities,
                    .ambient = spec.security.ambient,
+                   .sets = spec.security.sets,
+                   .securebits = spec.security.securebits,
                    .no_new_privs = spec.security.no_new_privs};
   for (const Group& g : d.shape.groups)
     if (g.devices) d.plan.inside.devices = g.devices;

@@ -364,13 +364,29 @@ std::string Describe::operator()(const op::SetCredentials& o) const {
     for (const Gid g : o.groups) groups.push_back(fmt::format("{}", g.value));
     text += ", groups " + listed(groups, " ");
   }
-  if (o.capabilities == CapabilitySet::small()) return text + ", the small set of capabilities";
-  if (o.capabilities == CapabilitySet::all()) return text + ", all capabilities";
-  std::vector<std::string> caps;
-  for (unsigned c = 0; c < capability_count; ++c)
-    if (o.capabilities.has(static_cast<Capability>(c)))
-      caps.emplace_back(name_of(static_cast<Capability>(c)));
-  return text + (caps.empty() ? ", no capabilities" : ", capabilities " + listed(caps, " "));
+  const auto names = [](CapabilitySet set) {
+    std::vector<std::string> caps;
+    for (unsigned c = 0; c < capability_count; ++c)
+      if (set.has(static_cast<Capability>(c)))
+        caps.emplace_back(name_of(static_cast<Capability>(c)));
+    return caps.empty() ? "none" : listed(caps, " ");
+  };
+  if (o.bounding == CapabilitySet::small())
+    text += ", the small set of capabilities";
+  else if (o.bounding == CapabilitySet::all())
+    text += ", all capabilities";
+  else
+    text +=
+        o.bounding == CapabilitySet{} ? ", no capabilities" : ", capabilities " + names(o.bounding);
+  // What is more to say than that root has them, and others none.
+  const CapabilitySet usual = o.uid.value == 0 ? o.bounding : o.ambient;
+  if (o.permitted != usual) text += ", permitted " + names(o.permitted);
+  if (o.effective != o.permitted) text += ", effective " + names(o.effective);
+  if (o.inheritable != o.ambient) text += ", inheritable " + names(o.inheritable);
+  if (o.ambient != CapabilitySet{})
+    text += o.ambient == o.bounding ? ", all ambient" : ", ambient " + names(o.ambient);
+  if (!o.securebits.empty()) text += ", " + flag_names(o.securebits);
+  return text;
 }
 
 struct DescribeUndo {

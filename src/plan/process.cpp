@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "plan/capabilities.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
 #include "plan/seccomp.hpp"
@@ -129,13 +130,18 @@ void settle_process(Draft& d) {
   };
   // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
   if (!security.no_new_privs) load_early();
+  const CapabilitySets sets = capability_sets(d.spec);
   d.add(op::SetCredentials{.uid = p.uid,
                            .gid = p.gid,
                            .groups = p.groups,
                            .set_groups = d.shape.ids.set_groups,
                            .groups_may_stay = d.shape.ids.joined && p.groups.empty(),
-                           .capabilities = security.capabilities,
-                           .ambient = security.ambient,
+                           .bounding = security.capabilities,
+                           .permitted = *sets.permitted,
+                           .effective = *sets.effective,
+                           .inheritable = *sets.inheritable,
+                           .ambient = *sets.ambient,
+                           .securebits = security.securebits,
                            .last_capability = d.facts.last_capability,
                            .death_signal = p.death_signal});
   if (security.no_new_privs && !has_standard(security.seccomp)) d.add(op::NoNewPrivs{});

@@ -284,11 +284,14 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             Rec& r = add(Code::set_credentials, index);
             r.flags =
                 static_cast<std::uint16_t>((x.set_groups ? program::cred_set_groups : 0) |
-                                           (x.ambient ? program::cred_ambient : 0) |
                                            (x.groups_may_stay ? program::cred_groups_may_stay : 0));
             r.s[0] = bytes(groups.data(), groups.size() * sizeof groups[0], 4);
             r.n[0] = pair(x.uid.value, x.gid.value);
-            r.n[1] = x.capabilities.bits();
+            const program::CapabilityMasks masks{x.bounding.bits(), x.permitted.bits(),
+                                                 x.effective.bits(), x.inheritable.bits(),
+                                                 x.ambient.bits()};
+            r.s[1] = bytes(&masks, sizeof masks, 8);
+            r.n[1] = x.securebits.bits();
             r.n[2] = x.last_capability;
             r.n[3] = static_cast<std::uint64_t>(x.death_signal.value);
           },

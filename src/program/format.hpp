@@ -59,7 +59,8 @@ enum class Code : uint16_t {
   new_session,        // r0 terminal
   place_descriptors,  // s0 list of Placement
   change_directory,   // s0, n0 create
-  // n0 uid | gid << 32, n1 caps, n2 last capability, n3 death signal, s0 groups (uint32), flags
+  // n0 uid | gid << 32, n1 securebits, n2 last capability, n3 death signal, s0 groups (uint32), s1
+  // CapabilityMasks, flags
   set_credentials,
   no_new_privs,
   start_init,
@@ -91,8 +92,10 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
 inline constexpr uint16_t path_near = 1U << 0U;
 inline constexpr uint32_t max_filter = 4096;  // instructions, BPF_MAXINSNS
 // Rec::flags of Code::set_credentials.
-inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_ambient = 1U << 1U,
-                          cred_groups_may_stay = 1U << 2U;
+inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_groups_may_stay = 1U << 1U;
+struct CapabilityMasks {
+  uint64_t bounding, permitted, effective, inheritable, ambient;
+};
 
 /// Bytes of the blob. A string is followed by a NUL that `size` does not count.
 struct Str {
@@ -148,6 +151,7 @@ enum class Part : uint16_t {
   uid,
   capset,
   ambient,
+  securebits,
   death_signal,
   host_gone,
   terminal,

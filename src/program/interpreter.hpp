@@ -136,7 +136,8 @@ class Interpreter {
         return true;
       }
       case Code::set_credentials:
-        return x.s[0].size % 4 == 0 && x.s[0].offset % 4 == 0 && x.n[2] < 64;
+        return x.s[0].size % 4 == 0 && x.s[0].offset % 4 == 0 && x.n[2] < 64 &&
+               x.s[1].size == sizeof(CapabilityMasks) && x.s[1].offset % 8 == 0;
       case Code::set_scheduling:
         return x.s[0].offset % 8 == 0 && x.s[0].size % 8 == 0 && x.n[2] < 256;
       case Code::send_ptys:
@@ -1290,10 +1291,10 @@ class Interpreter {
 
   long set_credentials(const Rec& x) {
     const uint32_t uid = static_cast<uint32_t>(x.n[0]), gid = static_cast<uint32_t>(x.n[0] >> 32U);
-    const uint64_t caps = x.n[1];
-    const bool ambient = (x.flags & cred_ambient) != 0;
+    const auto& sets = *reinterpret_cast<const CapabilityMasks*>(str(x, 1));
+    const uint64_t securebits = x.n[1];
     for (unsigned c = 0; c <= x.n[2]; ++c)
-      if (((caps >> c) & 1U) == 0)
+      if (((sets.bounding >> c) & 1U) == 0)
         if (const long e = call(__NR_prctl, pr_capbset_drop, c, 0, 0, 0); e < 0) {
           detail_ = static_cast<uint16_t>(c);
           return at(Part::bounding_set, e);
@@ -1303,28 +1304,34 @@ class Interpreter {
               set_groups(x.s[0].size / 4, str(x, 0), (x.flags & cred_groups_may_stay) != 0);
           e < 0)
         return e;
-    if (ambient && uid != 0)
+    if (uid != 0 && (sets.permitted != 0 || securebits != 0))
       if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0)
         return at(Part::ambient, e);
     if (const long e = call(__NR_setresgid, gid, gid, gid); e < 0) return at(Part::gid, e);
     if (const long e = call(__NR_setresuid, uid, uid, uid); e < 0) return at(Part::uid, e);
-    // A command with another uid than 0 starts with nothing unless it is ambient.
-    const uint64_t kept = uid == 0 || ambient ? caps : 0;
+    // The securebits come after the ambient ones, which they may forbid, and need a right that the
+    // final sets may lack.
+    CapabilityMasks first = sets;
+    if (securebits != 0) first.effective = first.permitted |= uint64_t{1} << cap_setpcap;
+    if (const long e = set_capabilities(first); e < 0) return e;
+    for (unsigned c = 0; sets.ambient != 0 && c <= x.n[2]; ++c)
+      if (((sets.ambient >> c) & 1U) != 0)
+        if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0)
+          return at(Part::ambient, e);
+    if (securebits != 0) {
+      if (const long e = call(__NR_prctl, pr_set_securebits, securebits, 0, 0, 0); e < 0)
+        return at(Part::securebits, e);
+      if (const long e = set_capabilities(sets); e < 0) return e;
+      const long now = call(__NR_prctl, pr_get_securebits, 0, 0, 0, 0);
+      if (now < 0) return at(Part::securebits, now);
+      if (static_cast<uint64_t>(now) != securebits) return at(Part::verify, -e_perm);
+    }
     const CapHeader head{cap_version_3, 0};
-    const uint64_t inheritable = ambient ? caps : 0;
-    const CapData data[2] = {{low(kept), low(kept), low(inheritable)},
-                             {high(kept), high(kept), high(inheritable)}};
-    if (const long e = call(__NR_capset, &head, data); e < 0) return at(Part::capset, e);
-    // What is not inheritable is not ambient any more, capabilities(7).
-    if (ambient)
-      for (unsigned c = 0; c <= x.n[2]; ++c)
-        if (((caps >> c) & 1U) != 0)
-          if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0)
-            return at(Part::ambient, e);
     CapData now[2] = {};
     if (const long e = call(__NR_capget, &head, now); e < 0) return at(Part::verify, e);
-    if (now[0].permitted != low(kept) || now[1].permitted != high(kept) ||
-        now[0].effective != low(kept) || now[1].effective != high(kept))
+    if (now[0].permitted != low(sets.permitted) || now[1].permitted != high(sets.permitted) ||
+        now[0].effective != low(sets.effective) || now[1].effective != high(sets.effective) ||
+        now[0].inheritable != low(sets.inheritable) || now[1].inheritable != high(sets.inheritable))
       return at(Part::verify, -e_perm);
     // Each id change may have made us traceable and cleared the death signal.
     if (const long e = call(__NR_prctl, pr_set_dumpable, 0, 0, 0, 0); e < 0) return e;
@@ -1332,6 +1339,13 @@ class Interpreter {
       return at(Part::death_signal, e);
     death_signal_ = static_cast<int>(x.n[3]);
     return 0;
+  }
+  long set_capabilities(const CapabilityMasks& sets) {
+    const CapHeader head{cap_version_3, 0};
+    const CapData data[2] = {{low(sets.effective), low(sets.permitted), low(sets.inheritable)},
+                             {high(sets.effective), high(sets.permitted), high(sets.inheritable)}};
+    const long e = call(__NR_capset, &head, data);
+    return e < 0 ? at(Part::capset, e) : 0;
   }
   static uint32_t low(uint64_t v) { return static_cast<uint32_t>(v); }
   static uint32_t high(uint64_t v) { return static_cast<uint32_t>(v >> 32U); }

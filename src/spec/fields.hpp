@@ -357,11 +357,22 @@ void fields(V& v, Like<Seccomp> auto& seccomp) {
 }
 
 template <class V>
+void fields(V& v, Like<CapabilitySets> auto& sets) {
+  auto& [permitted, effective, inheritable, ambient] = sets;
+  v("permitted", permitted);
+  v("effective", effective);
+  v("inheritable", inheritable);
+  v("ambient", ambient);
+}
+
+template <class V>
 void fields(V& v, Like<Security> auto& security) {
-  auto& [capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
-         sysctls, allow] = security;
+  auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring, masked_paths,
+         read_only_paths, sysctls, allow] = security;
   v("capabilities", capabilities);
   v("ambient", ambient);
+  v.group("sets", sets);
+  v("securebits", securebits);
   v("no_new_privs", no_new_privs);
   v.group("seccomp", seccomp);
   v("own_keyring", own_keyring);

@@ -313,6 +313,21 @@ struct EnumNames<Allow> {
 };
 
 template <>
+struct EnumNames<Securebit> {
+  using enum Securebit;
+  static constexpr std::string_view what = "securebit";
+  static constexpr auto table = std::to_array<EnumName<Securebit>>({
+      {noroot, "noroot"},
+      {noroot_locked, "noroot_locked"},
+      {no_setuid_fixup, "no_setuid_fixup"},
+      {no_setuid_fixup_locked, "no_setuid_fixup_locked"},
+      {keep_caps_locked, "keep_caps_locked"},
+      {no_cap_ambient_raise, "no_cap_ambient_raise"},
+      {no_cap_ambient_raise_locked, "no_cap_ambient_raise_locked"},
+  });
+};
+
+template <>
 struct EnumNames<SyscallArch> {
   using enum SyscallArch;
   static constexpr std::string_view what = "architecture of system calls";

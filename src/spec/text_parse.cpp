@@ -123,8 +123,11 @@ class Binder {
   void operator()(std::string_view key, std::optional<T>& member) {
     add(key, form_of<T, Codec<T>>(), &member,
         [](void* m, Words words, std::string_view where, Problems& problems) {
-          read_value<T, Codec<T>>(&static_cast<std::optional<T>*>(m)->emplace(), words, where,
-                                  problems);
+          T& value = static_cast<std::optional<T>*>(m)->emplace();
+          if constexpr (form_of<T, Codec<T>>() == Form::set)
+            read_set<T, Codec<T>>(&value, words, where, problems);
+          else
+            read_value<T, Codec<T>>(&value, words, where, problems);
         });
   }
   template <class T>

@@ -402,6 +402,9 @@ class RecordingSystem {
         call.data = std::to_string(capabilities_[0].permitted) + " " +
                     std::to_string(capabilities_[1].permitted);
         return 0;
+      case __NR_prctl:
+        if (a == kernel::pr_set_securebits) securebits_ = b;
+        return a == kernel::pr_get_securebits ? securebits_ : 0;
       case __NR_capget:
         std::memcpy(reinterpret_cast<void*>(b), capabilities_.data(), sizeof capabilities_);
         return 0;
@@ -473,6 +476,7 @@ class RecordingSystem {
   int errnum_ = 0;
   std::size_t received_ = 0;
   std::array<kernel::CapData, 2> capabilities_ = {};
+  long securebits_ = 0;
   std::deque<std::vector<std::uint64_t>> memory_ = {};
 };
 

@@ -193,6 +193,11 @@ TEST_CASE("each call about security sets its member", "[builder]") {
   SETS(cap_add({Capability::net_admin, Capability::sys_ptrace}),
        { s.security.capabilities.add(Capability::net_admin).add(Capability::sys_ptrace); });
   SETS(cap_drop({Capability::chown}), { s.security.capabilities.drop(Capability::chown); });
+  SETS(cap_keep({Capability::chown, Capability::net_admin}),
+       { s.security.capabilities = {Capability::chown}; });
+  SETS(capability_sets({.effective = CapabilitySet{}}),
+       { s.security.sets.effective = CapabilitySet{}; });
+  SETS(securebits(Securebit::noroot), { s.security.securebits = Securebit::noroot; });
   SETS(ambient(), { s.security.ambient = true; });
   SETS(no_new_privs(false), { s.security.no_new_privs = false; });
   SETS(seccomp(Seccomp::all_but({"mount"})), { s.security.seccomp = Seccomp::all_but({"mount"}); });

@@ -37,6 +37,9 @@ struct Attach {
   /// Unset: what the container has.
   std::optional<CapabilitySet> capabilities = {};
   std::optional<bool> ambient = {};
+  std::optional<CapabilitySets> sets = {};
+  /// Those of a process of somebody else's are not known: unset is none.
+  std::optional<Flags<Securebit>> securebits = {};
   std::optional<bool> no_new_privs = {};
   /// Which one a process of somebody else's has is not known: for who has any, unset is the
   /// standard one.

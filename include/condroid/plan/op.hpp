@@ -549,7 +549,7 @@ struct ChangeDirectory {
 };
 
 /// Groups, ids and capabilities, in the one order that works: bounding set, groups, gid, uid, sets,
-/// ambient; reads them back. Then the death signal again, which an id change clears.
+/// ambient, securebits; reads them back. Then the death signal again, which an id change clears.
 struct SetCredentials {
   static constexpr Step step = Step::set_ids;
   static constexpr Actor actor = Actor::child;
@@ -559,8 +559,12 @@ struct SetCredentials {
   bool set_groups = true;  ///< Off where the id map forbids setgroups(2).
   /// Where a joined namespace denies setgroups(2), and none are wanted.
   bool groups_may_stay = false;
-  CapabilitySet capabilities = {};
-  bool ambient = false;
+  CapabilitySet bounding = {};
+  CapabilitySet permitted = {};
+  CapabilitySet effective = {};
+  CapabilitySet inheritable = {};
+  CapabilitySet ambient = {};
+  Flags<Securebit> securebits = {};
   unsigned last_capability = 40;
   Signal death_signal = {9};
   bool operator==(const SetCredentials&) const = default;

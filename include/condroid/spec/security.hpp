@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,6 +62,11 @@ class CapabilitySet {
     bits_ &= ~bit(c);
     return *this;
   }
+  /// Of what it has only these.
+  constexpr CapabilitySet& keep(CapabilitySet those) noexcept {
+    bits_ &= those.bits_;
+    return *this;
+  }
   auto operator<=>(const CapabilitySet&) const = default;
 
  private:
@@ -69,6 +75,34 @@ class CapabilitySet {
   }
   std::uint64_t bits_ = 0;
 };
+
+/// The sets of the first process one by one, for what `Security::capabilities` alone does not say;
+/// capabilities(7). Each that is unset is what capabilities and ambient make of it.
+struct CapabilitySets {
+  /// Unset: Security::capabilities for uid 0, and for others those that are ambient.
+  std::optional<CapabilitySet> permitted = {};
+  std::optional<CapabilitySet> effective = {};    ///< Of the permitted ones. Unset: all of them.
+  std::optional<CapabilitySet> inheritable = {};  ///< Unset: those that are ambient.
+  /// What a program without privileges of its own keeps; permitted and inheritable, too.
+  std::optional<CapabilitySet> ambient = {};
+  auto operator<=>(const CapabilitySets&) const = default;
+};
+
+/// How the kernel treats uid 0 and changes of ids, for the container and all it starts;
+/// capabilities(7), "The securebits flags". The values are the kernel's. A locked one can never be
+/// changed again.
+enum class Securebit : std::uint8_t {
+  noroot = 1U << 0U,  ///< A program of uid 0 gets nothing for being root's.
+  noroot_locked = 1U << 1U,
+  /// Capabilities stay as they are when ids change between 0 and others.
+  no_setuid_fixup = 1U << 2U,
+  no_setuid_fixup_locked = 1U << 3U,
+  keep_caps_locked = 1U << 5U,      ///< PR_SET_KEEPCAPS is refused.
+  no_cap_ambient_raise = 1U << 6U,  ///< None becomes ambient any more; Linux 4.3.
+  no_cap_ambient_raise_locked = 1U << 7U,
+};
+template <>
+struct is_flag_enum<Securebit> : std::true_type {};
 
 /// Tokens for what opens a container towards the host. compile() refuses a Spec that needs one and
 /// does not have it, so that a reviewer finds every opening by searching for "Allow::".
@@ -116,9 +150,11 @@ struct Security {
   CapabilitySet capabilities = CapabilitySet::small();
   /// Also ambient, so that a command with a uid other than 0 has them.
   bool ambient = false;
-  bool no_new_privs = true;  ///< prctl(2), PR_SET_NO_NEW_PRIVS
-  Seccomp seccomp = {};      ///< Which system calls it may make.
-  bool own_keyring = true;   ///< A new, empty session keyring; keyrings(7).
+  CapabilitySets sets = {};          ///< Where they are to differ.
+  Flags<Securebit> securebits = {};  ///< prctl(2), PR_SET_SECUREBITS
+  bool no_new_privs = true;          ///< prctl(2), PR_SET_NO_NEW_PRIVS
+  Seccomp seccomp = {};              ///< Which system calls it may make.
+  bool own_keyring = true;           ///< A new, empty session keyring; keyrings(7).
   std::vector<GuestPath> masked_paths = default_masked_paths();
   std::vector<GuestPath> read_only_paths = default_read_only_paths();
   std::vector<Sysctl> sysctls = {};
@@ -128,6 +164,7 @@ struct Security {
 
 /// Names as in capabilities(7), lower case without "cap_": "sys_admin". Empty for an unknown value.
 [[nodiscard]] std::string_view to_string(Capability capability) noexcept;
+[[nodiscard]] std::string_view to_string(Securebit bit) noexcept;
 
 }  // namespace v0
 }  // namespace condroid

@@ -14,7 +14,9 @@
 using condroid::Allow;
 using condroid::Capability;
 using condroid::CapabilitySet;
+using condroid::CapabilitySets;
 using condroid::Errc;
+using condroid::Flags;
 using condroid::Gid;
 using condroid::IdMap;
 using condroid::Mode;
@@ -22,6 +24,7 @@ using condroid::Personality;
 using condroid::Rlimit;
 using condroid::RlimitSetting;
 using condroid::SchedPolicy;
+using condroid::Securebit;
 using condroid::Signal;
 using condroid::Spec;
 using condroid::Step;
@@ -238,6 +241,50 @@ TEST_CASE("ambient capabilities are for other users than root", "[launch][.root]
     CHECK(seen[std::string("call.") + set] == hex(wanted));
   }
   CHECK(seen["call.uid"] == "1000 1000");
+}
+
+TEST_CASE("each set of capabilities can be said by itself, and what root is worth",
+          "[launch][.root][.userns]") {
+  const TempRoot root;
+  const auto seen_with = [&](CapabilitySets sets, Flags<Securebit> bits, std::uint32_t uid) {
+    return probe(root, [&](Spec& s) {
+      s.security.capabilities = {Capability::chown, Capability::kill, Capability::fowner};
+      s.security.sets = sets;
+      s.security.securebits = bits;
+      s.process.uid = {uid};
+    });
+  };
+  const std::string all = hex({Capability::chown, Capability::kill, Capability::fowner});
+  const std::string kill = hex({Capability::kill});
+  {
+    // What is inheritable is root's all the same, and stays out of the other sets.
+    const Report seen = seen_with({.inheritable = CapabilitySet{Capability::kill}}, {}, 0);
+    CHECK(seen["call.inheritable"] == kill);
+    CHECK(seen["call.permitted"] == all);
+    CHECK(seen["call.ambient"] == no_capabilities);
+    CHECK(seen["securebits"] == "0");
+  }
+  {
+    // A root that is nobody: it keeps what is ambient, and never gets more.
+    const auto locked = Securebit::noroot | Securebit::noroot_locked |
+                        Securebit::no_cap_ambient_raise | Securebit::no_setuid_fixup;
+    const Report seen = seen_with({.permitted = CapabilitySet{Capability::kill, Capability::chown},
+                                   .effective = CapabilitySet{},
+                                   .ambient = CapabilitySet{Capability::kill}},
+                                  locked, 0);
+    CHECK(seen["call.uid"] == "0 0");
+    CHECK(seen["call.bounding"] == all);
+    for (const char* set : {"permitted", "effective", "inheritable", "ambient"}) {
+      INFO(set);
+      CHECK(seen[std::string("call.") + set] == kill);
+    }
+    CHECK(seen["securebits"] == std::to_string(locked.bits()));
+  }
+  {
+    const Report seen = seen_with({}, Securebit::keep_caps_locked, 1000);
+    CHECK(seen["call.permitted"] == no_capabilities);
+    CHECK(seen["securebits"] == "32");
+  }
 }
 
 TEST_CASE("set-id programs gain nothing unless a token says so", "[launch][.root]") {

@@ -892,6 +892,37 @@ TEST_CASE("capabilities are refused that cannot be given", "[plan]") {
   CHECK(refusals(spec, test::root_on_v2()).empty());
 }
 
+TEST_CASE("sets of capabilities that contradict each other are refused", "[plan]") {
+  const auto sets = [](CapabilitySets of, Flags<Securebit> bits = {}) {
+    return [=](Spec& s) {
+      s.security.sets = of;
+      s.security.securebits = bits;
+    };
+  };
+  const CapabilitySet kill{Capability::kill};
+  const CapabilitySet more{Capability::net_raw};
+  check_root({
+      {"security.sets.permitted", "net_raw in it, but not in security.capabilities",
+       sets({.permitted = more}, Securebit::noroot)},
+      {"security.sets.inheritable", "not in security.capabilities", sets({.inheritable = more})},
+      {"security.sets.effective", "not in the permitted ones",
+       sets({.permitted = CapabilitySet{}, .effective = kill}, Securebit::noroot)},
+      {"security.sets.ambient", "not in the inheritable ones",
+       sets({.inheritable = CapabilitySet{}, .ambient = kill})},
+      {"security.sets.permitted", "uid 0 has all of security.capabilities",
+       sets({.permitted = kill})},
+      {"security.ambient", "say one of the two",
+       [=](Spec& s) {
+         s.security.ambient = true;
+         s.security.sets.ambient = kill;
+       }},
+      {"security.securebits", "bit4", sets({}, Flags<Securebit>::from_bits(1U << 4U))},
+  });
+  Spec spec = with_root();
+  sets({.permitted = kill, .ambient = kill}, Securebit::noroot)(spec);
+  CHECK(refusals(spec, test::root_on_v2()).empty());
+}
+
 TEST_CASE("kernel settings are refused that are not the container's own", "[plan]") {
   const auto shared = [](Namespace kind, Allow token, std::string name) {
     return [=](Spec& s) {

@@ -540,7 +540,7 @@ TEST_CASE("rights of a command that is not root are ambient or none", "[program]
   op::SetCredentials o{.uid = {1000},
                        .gid = {1001},
                        .groups = {{27}, {100}},
-                       .capabilities = caps,
+                       .bounding = caps,
                        .last_capability = 12};
   const auto calls = calls_for(o);
   const auto text = lines(calls);
@@ -553,11 +553,21 @@ TEST_CASE("rights of a command that is not root are ambient or none", "[program]
   CHECK_FALSE(has(text, "prctl(24, 10, 0)"));
   CHECK(has(text, "prctl(24, 12, 0)"));
 
-  o.ambient = true;
+  o.permitted = o.effective = o.inheritable = o.ambient = caps;
   const auto kept = lines(calls_for(o));
   CHECK(has(kept, "prctl(8, 1, 0)"));
   CHECK(has(kept, fmt::format("capset() \"{} 0\"", 1 << 10)));
   CHECK(has(kept, "prctl(47, 2, 10)"));
+
+  // Securebits come last, and take a right that does not stay.
+  o.securebits = Securebit::noroot | Securebit::no_cap_ambient_raise;
+  const auto locked = lines(calls_for(o));
+  const auto at = [&](const std::string& line) { return std::ranges::find(locked, line); };
+  const auto wider = at(fmt::format("capset() \"{} 0\"", 1 << 10 | 1 << 8));
+  CHECK(wider < at("prctl(47, 2, 10)"));
+  CHECK(at("prctl(47, 2, 10)") < at("prctl(28, 65, 0)"));
+  CHECK(at("prctl(28, 65, 0)") < at(fmt::format("capset() \"{} 0\"", 1 << 10)));
+  CHECK(at(fmt::format("capset() \"{} 0\"", 1 << 10)) != locked.end());
 
   o.set_groups = false;
   for (const Call& c : calls_for(o)) CHECK(c.nr != __NR_setgroups);

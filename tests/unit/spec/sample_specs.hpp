@@ -159,6 +159,11 @@ inline Spec full_spec() {
                     .optional = ResourceField::io_weight | ResourceField::hugetlb},
       .security = {.capabilities = CapabilitySet::small().add(Capability::net_admin),
                    .ambient = true,
+                   .sets = {.permitted = CapabilitySet::small(),
+                            .effective = CapabilitySet{},
+                            .inheritable = CapabilitySet{Capability::kill},
+                            .ambient = CapabilitySet{Capability::chown}},
+                   .securebits = Securebit::noroot | Securebit::noroot_locked,
                    .no_new_privs = false,
                    .seccomp = {.kind = Seccomp::rules,
                                .arch = SyscallArch::x86 | SyscallArch::arm,
@@ -480,10 +485,14 @@ class Random {
          cpuset_mems, io_weight, io, hugetlb, settings, optional);
   }
   void fill(Security& s) {
-    auto& [capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
-           sysctls, allow] = s;
-    some(capabilities, ambient, no_new_privs, seccomp, own_keyring, masked_paths, read_only_paths,
-         sysctls, allow);
+    auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring,
+           masked_paths, read_only_paths, sysctls, allow] = s;
+    some(capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring, masked_paths,
+         read_only_paths, sysctls, allow);
+  }
+  void fill(CapabilitySets& s) {
+    auto& [permitted, effective, inheritable, ambient] = s;
+    some(permitted, effective, inheritable, ambient);
   }
   void fill(Seccomp& s) {
     auto& [kind, arch, otherwise, error, list, program, and_standard, log] = s;
