@@ -501,6 +501,7 @@ void Bench::command_rows(bool net, Worker* host, const std::string& host_error, 
     s.name = c.name;
     s.worker = c.caged ? &cage_worker : &open_worker;
     s.request.kind = Request::command;
+    if (c.filter) s.request.work = work;
     s.error = !c.absent.empty() ? c.absent : c.caged ? cage_error : "";
     for (const std::string& a : c.argv) {
       if (!s.request.argv.add(a)) s.error = "the command line is too long";

@@ -153,6 +153,10 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
           "CAP_SETUID", "CAP_SETPCAP", "CAP_NET_BIND_SERVICE", "CAP_SYS_CHROOT"})
       bwrap.argv.insert(bwrap.argv.end(), {"--cap-add", c});
   }
+  if (work.filter_size != 0) {
+    bwrap.argv.insert(bwrap.argv.end(), {"--seccomp", std::to_string(filter_descriptor)});
+    bwrap.filter = true;
+  }
   bwrap.argv.insert(bwrap.argv.end(), {"--", work.command});
   // It cannot mount a sysfs, and masks nothing: less work than ours, which is in its favour.
   bwrap.note = "without /sys and masked paths";
@@ -161,18 +165,18 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   Command execute = command_of("lxc-execute", {"-P", lxc, "-n", "bench", "-f", lxc + "/config",
                                                "-o", "/dev/null", "--", work.command});
   execute.caged = true;
-  execute.note = "with one cgroup, without masked paths";
+  execute.note = "with one cgroup, without masked paths and filter";
   out.push_back(execute);
 
   Command crun = command_of(
       "crun", {"--root", lxc + "/crun", "--cgroup-manager=disabled", "run", "-b", bundle, "bench"});
   crun.caged = true;
-  crun.note = "without a cgroup";
+  crun.note = "without a cgroup and filter";
   out.push_back(crun);
 
   Command runc = command_of("runc", {"--root", lxc + "/runc", "run", "-b", bundle, "bench"});
   runc.caged = true;
-  runc.note = "with one cgroup";
+  runc.note = "with one cgroup, without a filter";
   out.push_back(runc);
 
   Command unshare = command_of("unshare", {"--pid", "--fork", "--kill-child", "--mount", "--uts",

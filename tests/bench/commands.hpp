@@ -15,6 +15,7 @@ struct Command {
   bool caged = false;       ///< Runs where only the v2 cgroup tree is visible, see Request::cage.
   bool reference = false;   ///< Does less than the others; printed, not compared.
   std::string absent = {};  ///< Why it cannot run; empty if it can.
+  bool filter = false;      ///< Reads Work::filter from the descriptor filter_descriptor.
   std::string note = {};
 };
 

@@ -129,7 +129,20 @@ void command() {
     if (error_output < 0 || ::dup2(error_output, STDERR_FILENO) < 0)
       return refuse("memfd_create", errno);
   }
+  const std::size_t filter_bytes = request.work.filter_size * sizeof request.work.filter[0];
+  if (filter_bytes != 0) {
+    const int file = ::memfd_create("filter", MFD_CLOEXEC);
+    if (file < 0 || ::dup2(file, filter_descriptor) < 0) return refuse("memfd_create", errno);
+    ::close(file);
+    if (::write(filter_descriptor, request.work.filter, filter_bytes) !=
+        static_cast<ssize_t>(filter_bytes))
+      return refuse("write filter", errno);
+  }
+  struct CloseFilter {
+    ~CloseFilter() { ::close(filter_descriptor); }
+  } const close_filter;
   for (reply.count = 0; reply.count < request.count && reply.count < Reply::max_samples;) {
+    if (filter_bytes != 0) ::lseek(filter_descriptor, 0, SEEK_SET);
     const std::uint64_t start = now();
     // vfork shares this process's memory until exec: a peer does not pay for a copy of it.
     const pid_t child = ::vfork();

@@ -117,7 +117,7 @@ struct Request {
     sustain,
     cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 cgroup `argv` is
            ///< visible.
-    command,  ///< Command worker: run `argv` `count` times, each timed.
+    command,  ///< Command worker: run `argv` `count` times, each timed. Of `work` only the filter.
   };
   Kind kind = run;
   std::uint32_t count = 0;
@@ -140,6 +140,8 @@ struct Reply {
 
 /// The descriptor on which a worker finds its socket.
 inline constexpr int worker_socket = 3;
+/// On which a command finds the filter of Request::work, when it has one.
+inline constexpr int filter_descriptor = 9;
 
 template <std::size_t Size>
 void copy_text(char (&to)[Size], std::string_view from) noexcept {
