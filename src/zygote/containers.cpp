@@ -182,7 +182,8 @@ void kill_all() {
 
 void on_detach(const Request& request, int* fds, unsigned count) {
   Container* c = request.live < max_live ? &containers[request.live] : nullptr;
-  if (c == nullptr || c->state == Container::unused || count > 2) {
+  // One that is held would be left to nobody: its end is taken up by the host's `release` alone.
+  if (c == nullptr || c->state == Container::unused || c->state == Container::held || count > 2) {
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
     return;
   }
@@ -213,7 +214,9 @@ bool on_console(uint32_t i) {
   if (n <= 0) {
     call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
     close(c.console);
-    c.console = -1;
+    close(c.log);
+    close(c.slave);
+    c.console = c.log = c.slave = -1;
     return false;
   }
   for (long done = 0; c.log >= 0 && done < n;) {

@@ -7,11 +7,15 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "../../fuzz/host_files_property.hpp"
 #include "catch.hpp"
 #include "condroid/registry.hpp"
 #include "forked.hpp"
@@ -268,4 +272,19 @@ TEST_CASE("a state file or directory that others may write to is not read", "[st
   // Of another size.
   REQUIRE(::truncate(dir.file().c_str(), program::arena_size - 1) == 0);
   CHECK_FALSE(StateFile::open(d.get(), file_name));
+}
+
+TEST_CASE("the seed corpus of the fuzzer of files holds", "[launch]") {
+  const auto folder = std::filesystem::path(CONDROID_TESTS_DIR) / "fuzz" / "corpus" / "host_files";
+  std::size_t files = 0, states = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    INFO(entry.path());
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    CHECK(host_files_property::broken(bytes) == "");
+    states += parse_state_header({bytes.data(), bytes.size()}, file_name) ? 1 : 0;
+    ++files;
+  }
+  CHECK(files >= 10);
+  CHECK(states >= 1);
 }

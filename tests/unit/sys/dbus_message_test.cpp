@@ -1,10 +1,14 @@
 #include "sys/dbus_message.hpp"
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "../../fuzz/dbus_property.hpp"
 #include "catch.hpp"
 
 using condroid::detail::dbus_message_size;
@@ -124,4 +128,19 @@ TEST_CASE("sizes that no message has are refused before anything is read", "[sys
   SECTION("of another protocol") { bytes[3] = 2; }
   CHECK_FALSE(dbus_message_size(bytes));
   CHECK_FALSE(dbus_message_size("HTTP/1.1 400 Bad Request\r\n"));
+}
+
+TEST_CASE("the seed corpus of the D-Bus fuzzer holds", "[sys][dbus]") {
+  const auto folder = std::filesystem::path(CONDROID_TESTS_DIR) / "fuzz" / "corpus" / "dbus";
+  std::size_t files = 0, messages = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    INFO(entry.path());
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    CHECK(dbus_property::broken(bytes) == "");
+    messages += decode_dbus_message(bytes) ? 1 : 0;
+    ++files;
+  }
+  CHECK(files >= 7);
+  CHECK(messages >= 4);
 }
