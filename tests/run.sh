@@ -52,7 +52,7 @@ for stage in $stages; do
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
     benchmark) needs="$needs bubblewrap=bwrap crun=crun runc=runc lxc=lxc-execute" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
-    tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy" ;;
+    tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;
   esac
 done
 
@@ -274,8 +274,11 @@ pack() {
     tar -xf "$root"/pack/meson-dist/condroid-*.tar.gz -C "$root/tarball"
 }
 
-# clang-tidy over the sources of the library and its programs, with the checks of .clang-tidy: minutes.
+# cppcheck and clang-tidy over the sources of the library and its programs, with the checks of .clang-tidy: minutes.
 stage_tidy() {
+  ok cppcheck cppcheck -j "$(nproc)" --quiet --error-exitcode=1 --std=c++20 --language=c++ \
+    --enable=warning,performance,portability --suppressions-list=tests/support/cppcheck.txt \
+    -Iinclude -Isrc -D__x86_64__=1 -DCONDROID_LIBSECCOMP=1 -DCONDROID_OCI=1 src examples
   targets=build.ninja
   CXX=$clang14 setup tidy -Dbuildtype=debug -Dbenchmarks=disabled || return
   tidy=$(first clang-tidy-14,clang-tidy)

@@ -31,7 +31,7 @@ class TickClock {
   [[nodiscard]] std::chrono::nanoseconds at(std::uint64_t ticks) const;
 
  private:
-  std::uint64_t ticks_;
+  std::uint64_t ticks_ = 0;
   std::chrono::nanoseconds time_;
 };
 

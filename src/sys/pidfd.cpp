@@ -117,7 +117,7 @@ Result<std::optional<ProcessEnd>> Pidfd::wait_for(std::chrono::milliseconds limi
     auto left = limit;
     if (limit.count() >= 0) {
       left = limit - std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began);
-      if (left.count() <= 0) return end;
+      if (left.count() <= 0) return std::nullopt;
     }
     // Ended, but not for us yet: a tracer has not let go of it. Nothing tells when it does.
     if (was_ready) (void)::poll(nullptr, 0, 1);

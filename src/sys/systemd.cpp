@@ -92,7 +92,7 @@ Result<void> same_pids(DbusConnection& connection) {
               "it is of another pid namespace: run a systemd in this one");
 }
 
-Result<void> listen(DbusConnection& connection, std::string rule) {
+Result<void> listen(DbusConnection& connection, const std::string& rule) {
   if (auto ok = connection.call(of_bus("AddMatch", rule.c_str())); !ok) return fail(ok);
   return {};
 }
