@@ -107,10 +107,15 @@ bool message_waits() {
 void end_stray(long pid) {
   int pidfd = -1;
   if (pid > 0) pid = open_child(pid, pidfd);
-  if (pid <= 0) return;
   const uint32_t place = waiting.request.live;
-  if (place < max_live && containers[place].state == Container::unused)
+  const bool unused = place < max_live && containers[place].state == Container::unused;
+  if (pid > 0 && unused)
     return take_up(waiting.request, pid, pidfd, -1);  // who cannot be told of is killed
+  if (unused) {
+    live(place).pid = 0;
+    live(place).name[0] = 0;
+  }
+  if (pid <= 0) return;
   call(__NR_pidfd_send_signal, pidfd, sig_kill, 0L, 0);
   call(__NR_waitid, p_pidfd, pidfd, 0L, wexited | wall, 0L);
   close(pidfd);
