@@ -128,6 +128,12 @@ constexpr auto table = std::to_array<Row>({
      "the kernel takes no such filter, or has none (CONFIG_SECCOMP_FILTER)"},
     {Step::load_seccomp, EACCES,
      "without no_new_privs it takes CAP_SYS_ADMIN in its user namespace"},
+    {Step::load_seccomp, EBUSY,
+     "this program, or what runs it, is under a filter that has a listener, and the kernel takes "
+     "one alone for a process"},
+    {Step::answer_syscall, EBADF,
+     "its filter has no rule with the action notify, or its listener was taken"},
+    {Step::answer_syscall, ENOENT, "the thread was killed meanwhile, or has its answer"},
     {Step::none, ENOSYS,
      "this kernel lacks the system call; Linux 5.15 is the oldest that is supported"},
 });

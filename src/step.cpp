@@ -88,6 +88,7 @@ std::string_view to_string(Step step) noexcept {
       "open netlink",
       "move interface",
       "resize terminal",
+      "answer syscall",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

@@ -31,6 +31,7 @@ class Task : private Container {
   using Container::step;
   using Container::stop;
   using Container::take_console;
+  using Container::take_listener;
   using Container::take_stderr;
   using Container::take_stdin;
   using Container::take_stdout;

@@ -37,6 +37,7 @@ struct RuntimeCore;
 
 class ContainerBuilder;
 class Attaching;
+class SyscallListener;
 class Task;
 struct Attach;
 struct LaunchOptions;
@@ -236,6 +237,12 @@ class Container {
   [[nodiscard]] std::vector<FdView> ttys() const;
   /// The last console output that step() has read, at most Terminal::ring.
   [[nodiscard]] std::string console_output() const;
+
+  /// Where the calls wait that its filter asks this program about (SyscallAction::notify). They
+  /// wait until somebody has taken it and answers; without it, with the handle or the program gone,
+  /// they get ENOSYS. Of each life and of each attached process there is one. Needs notify.hpp.
+  /// @errors EBADF when there is none, or it was taken.
+  [[nodiscard]] Result<SyscallListener> take_listener();
 
   /// Runs a further process in it and waits until that was executed: about a millisecond. It is
   /// entered by its pidfd, so that it is never somebody else; nothing of this program's memory or

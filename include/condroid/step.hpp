@@ -91,6 +91,7 @@ enum class Step : std::uint8_t {
   open_netlink,
   move_interface,
   resize_terminal,
+  answer_syscall,
   exec,
   count_,  ///< Not a step: how many there are.
 };

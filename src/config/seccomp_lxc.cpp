@@ -41,7 +41,8 @@ constexpr std::pair<std::string_view, SyscallAction> actions[] = {
     {"kill", SyscallAction::kill_thread},
     {"errno", SyscallAction::fail},
     {"allow", SyscallAction::allow},
-    {"trap", SyscallAction::trap}};
+    {"trap", SyscallAction::trap},
+    {"notify", SyscallAction::notify}};
 
 struct Operator {
   std::string_view sign, word;
@@ -239,12 +240,10 @@ class Reader {
     const std::string_view word = rest.word("[#");
     const auto action =
         std::ranges::find(actions, word, &std::pair<std::string_view, SyscallAction>::first);
-    if (word == "notify")
-      return wrong("{}: notify: nobody can be asked about a call yet; use errno 38 or allow", of);
     if (word == "debug") return wrong("debug: has no meaning to LXC either; leave it out");
     if (action == std::end(actions))
       return wrong("{}: {}: {}", of, shown(word),
-                   unknown_word("action", word, {"kill", "errno", "allow", "trap"}));
+                   unknown_word("action", word, {"kill", "errno", "allow", "trap", "notify"}));
     rule.action = action->second;
     if (rule.action != SyscallAction::fail) return true;
     const std::string_view text = rest.empty() ? "" : rest.word("[#");

@@ -46,6 +46,7 @@ constexpr Named<SyscallAction> actions[] = {{"SCMP_ACT_KILL", SyscallAction::kil
                                             {"SCMP_ACT_KILL_THREAD", SyscallAction::kill_thread},
                                             {"SCMP_ACT_TRAP", SyscallAction::trap},
                                             {"SCMP_ACT_ERRNO", SyscallAction::fail},
+                                            {"SCMP_ACT_NOTIFY", SyscallAction::notify},
                                             {"SCMP_ACT_TRACE", SyscallAction::trace},
                                             {"SCMP_ACT_ALLOW", SyscallAction::allow},
                                             {"SCMP_ACT_LOG", SyscallAction::log}};
@@ -284,10 +285,6 @@ class Reader {
                    const char* number_key, SyscallRule& rule) {
     const json* const word = member(object, key);
     if (word == nullptr) return wrong(place + key, "is missing");
-    if (word->is_string() && word->get_ref<const std::string&>() == "SCMP_ACT_NOTIFY")
-      return wrong(place + key,
-                   "SCMP_ACT_NOTIFY: nobody can be asked about a call yet; use "
-                   "SCMP_ACT_ERRNO or SCMP_ACT_ALLOW");
     const auto* known = find(actions, *word, place + key, "action");
     if (known == nullptr) return false;
     rule.action = known->value;

@@ -130,6 +130,7 @@ class ContainerCore {
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;
   std::vector<Fd> ttys;
+  Fd listener;  ///< Of a filter that asks, until it is taken.
   /// Without an open slave a master is at its end until somebody in the container opens the
   /// terminal (again): it could not be waited for, and a program that writes now and then would
   /// block when nobody reads. Opened when that comes about, or when the master is handed out: most

@@ -570,6 +570,10 @@ bool LaunchEngine::pump_sync() {
       for (std::size_t i = 0; i < r.fd_count; ++i) ptys_.push_back(std::move(fds[i]));
       feed(Event::ptys);
       break;
+    case K::listener:
+      listener_ = std::move(fds[0]);
+      feed(Event::ptys);
+      break;
     default:
       feed_error(Event::garbage,
                  make_error(Errc::protocol, Step::sync,
@@ -813,6 +817,7 @@ void LaunchEngine::finish() {
   core->exit_socket = std::move(exit_);
   core->has_init = plan().init;
   core->inside = plan().inside;
+  core->listener = std::move(listener_);
   if (plan().init) core->status_socket = std::move(sync_);
   core->live = live_;
   core->parents = std::move(made_.parents);

@@ -219,6 +219,7 @@ class LaunchEngine {
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
   std::vector<Fd> ptys_;
+  Fd listener_;  // of a filter that asks
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;
   std::vector<Error> late_errors_;
   std::vector<LeftOut> left_out_;  // optional limits that are not in force

@@ -380,6 +380,7 @@ void ContainerCore::take_over(ContainerCore& made) {
     if (made.ttys[i].valid()) ttys[i] = std::move(made.ttys[i]);
   console_slave = std::move(made.console_slave);
   tty_slaves = std::move(made.tty_slaves);
+  listener = std::move(made.listener);
   timeline = std::move(made.timeline);
   late.insert(late.end(), made.late.begin(), made.late.end());
   on_event = std::move(made.on_event);

@@ -154,11 +154,18 @@ void Checks::seccomp() const {
   if (s.kind != Seccomp::bpf && !s.program.empty())
     refusals.bad("security.seccomp.program", "is there, but the filter is another",
                  "set kind = bpf, or leave it out");
-  if (s.kind == Seccomp::bpf && (s.program.empty() || s.program.size() > BPF_MAXINSNS))
-    refusals.bad("security.seccomp.program",
-                 fmt::format("has {} instructions; the kernel takes 1 to {}", s.program.size(),
-                             BPF_MAXINSNS),
-                 "give a filter that ends with a return");
+  if (s.kind != Seccomp::bpf && !s.notify_program.empty())
+    refusals.bad("security.seccomp.notify_program", "is there, but the filter is another",
+                 "set kind = bpf, or write rules with the action notify");
+  for (const auto& [name, program] : {std::pair{"security.seccomp.program", &s.program},
+                                      {"security.seccomp.notify_program", &s.notify_program}})
+    if (s.kind == Seccomp::bpf &&
+        (program->size() > BPF_MAXINSNS ||
+         (s.program.empty() && s.notify_program.empty() && program == &s.program)))
+      refusals.bad(name,
+                   fmt::format("has {} instructions; the kernel takes 1 to {}", program->size(),
+                               BPF_MAXINSNS),
+                   "give a filter that ends with a return");
 }
 
 void Checks::sysctls() const {

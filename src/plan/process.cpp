@@ -1,17 +1,19 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
 #include <fmt/format.h>
+#include <sys/syscall.h>
 
 #include <algorithm>
 #include <initializer_list>
-#include <optional>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "plan/capabilities.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
 #include "plan/seccomp.hpp"
+#include "plan/words.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -52,22 +54,82 @@ void place_descriptors(Draft& d) {
   d.add(std::move(place));
 }
 
-/// Rules or BPF of the Spec, beside the standard filter or without it.
-std::optional<op::LoadSeccomp> own_load(Draft& d) {
+/// Whether condroid makes more calls after the Spec's own filter than it takes to execute.
+struct Early {
+  bool credentials = false;  ///< Rights are given up behind it.
+  bool init = false;         ///< The small init is under it.
+};
+
+/// A call of ours about which the host would be asked, while it waits for the launch.
+void refuse_asking(Draft& d, const OwnFilters& filters, Early early) {
+  std::vector<OwnCall> ours = own_calls(filters);
+  if (early.credentials || early.init)
+    ours.insert(ours.end(), {{"prlimit64", SYS_prlimit64},
+                             {"umask", SYS_umask},
+                             {"rt_sigprocmask", SYS_rt_sigprocmask},
+                             {"ppoll", SYS_ppoll},
+                             {"prctl", SYS_prctl}});
+  if (early.credentials)
+    ours.insert(ours.end(), {{"setgroups", SYS_setgroups},
+                             {"setresgid", SYS_setresgid},
+                             {"setresuid", SYS_setresuid},
+                             {"capset", SYS_capset},
+                             {"capget", SYS_capget}});
+  if (early.init)
+    ours.insert(ours.end(), {{"clone", SYS_clone},
+                             {"madvise", SYS_madvise},
+                             {"setsid", SYS_setsid},
+                             {"munmap", SYS_munmap},
+                             {"close_range", SYS_close_range},
+                             {"rt_sigtimedwait", SYS_rt_sigtimedwait},
+                             {"wait4", SYS_wait4},
+                             {"kill", SYS_kill},
+                             {"sendmsg", SYS_sendmsg}});
+  for (const OwnCall& call : ours)
+    if (may_ask(filters.notify, call.number))
+      d.refusals.bad(
+          "security.seccomp.notify_program",
+          fmt::format("asks the host about {}, which condroid itself makes after the filter was "
+                      "loaded{}",
+                      quoted(call.name),
+                      early.init          ? ", and its init"
+                      : early.credentials ? ", as no_new_privs is not set"
+                                          : ""),
+          "take it out, or allow it by a rule");
+}
+
+/// Rules or BPF of the Spec, beside the standard filter or without it: in order.
+std::vector<op::LoadSeccomp> own_loads(Draft& d, Early early) {
   const Seccomp& wanted = d.spec.security.seccomp;
-  op::LoadSeccomp load{.program = own_filter(wanted, d.refusals), .log = wanted.log};
-  load.what = fmt::format("the Spec's own filter, {} instructions", load.program.size());
+  OwnFilters filters = own_filters(wanted, d.refusals);
   // What joins later is told: rules as what became of them.
   Seccomp& inside = d.plan.inside.seccomp;
   inside = wanted;
   if (wanted.kind == Seccomp::rules)
     inside = {.kind = Seccomp::bpf,
               .arch = wanted.arch,
-              .program = load.program,
+              .program = filters.program,
+              .notify_program = filters.notify,
               .and_standard = wanted.and_standard,
               .log = wanted.log};
-  if (load.program.empty()) return {};
-  return load;
+  std::vector<op::LoadSeccomp> loads;
+  if (!filters.notify.empty()) {
+    refuse_asking(d, filters, early);
+    loads.push_back({.what = fmt::format("what the host is asked about, {} instructions",
+                                         filters.notify.size()),
+                     .log = wanted.log,
+                     .listener = true,
+                     .by_sendmmsg = may_ask(filters.notify, SYS_sendmsg)});
+    loads.back().program = std::move(filters.notify);
+  }
+  if (!filters.program.empty()) {
+    loads.push_back(
+        {.what = fmt::format("the Spec's own filter, {} instructions", filters.program.size()),
+         .log = wanted.log,
+         .before_exec = loads.empty()});
+    loads.back().program = std::move(filters.program);
+  }
+  return loads;
 }
 
 /// Whether the session is made when the streams are known: one of them may be its terminal.
@@ -122,14 +184,22 @@ void settle_process(Draft& d) {
   const std::string cwd = normalized(p.cwd.str());
   if (cwd != "/" || !d.shape.own_root())
     d.add(op::ChangeDirectory{.path = cwd, .create = p.create_cwd});
-  std::optional<op::LoadSeccomp> filter = own_load(d);
-  const auto load_early = [&] {
-    if (!filter) return;
-    filter->before_exec = false;
-    d.add(*std::exchange(filter, std::nullopt));
+  // Whom the command may trace must not have more calls than itself: an init of ours, unless its
+  // memory is the host's user namespace's, which is out of the command's reach.
+  const bool init_first =
+      p.init && security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside();
+  const Early early{.credentials = !security.no_new_privs,
+                    .init = p.init && (init_first || !security.no_new_privs)};
+  std::vector<op::LoadSeccomp> filters = own_loads(d, early);
+  const auto load = [&](bool before_exec) {
+    for (op::LoadSeccomp& filter : filters) {
+      filter.before_exec = before_exec && filter.before_exec;
+      d.add(std::move(filter));
+    }
+    filters.clear();
   };
   // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
-  if (!security.no_new_privs) load_early();
+  if (early.credentials) load(false);
   const CapabilitySets sets = capability_sets(d.spec);
   d.add(op::SetCredentials{.uid = p.uid,
                            .gid = p.gid,
@@ -146,15 +216,13 @@ void settle_process(Draft& d) {
                            .death_signal = p.death_signal});
   if (security.no_new_privs && !has_standard(security.seccomp)) d.add(op::NoNewPrivs{});
   if (p.init) {
-    // Whom the command may trace must not have more calls than itself: an init of ours, unless its
-    // memory is the host's user namespace's, which is out of the command's reach.
-    if (security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside()) load_early();
+    if (init_first) load(false);
     d.add(op::StartInit{});
     // A session of the command's own: what is typed at the terminal reaches it once, not by way of
     // the init again.
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
-  if (filter) d.add(std::move(*filter));
+  load(true);
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
 }
 

@@ -1,16 +1,113 @@
 #include "plan/seccomp.hpp"
 
+#include <sys/syscall.h>
+
+#include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "condroid/plan.hpp"
+#include "plan/bpf.hpp"
 
 namespace condroid::inline v0 {
 
 namespace detail {
 
-std::vector<std::uint64_t> own_filter(const Seccomp& seccomp, Refusals& refusals) {
-  if (seccomp.kind == Seccomp::rules) return rules_filter(seccomp, refusals);
-  return seccomp.kind == Seccomp::bpf ? seccomp.program : std::vector<std::uint64_t>{};
+namespace {
+
+/// All ways through a filter, of which one may ask: where an argument decides, both are taken.
+class Paths {
+ public:
+  Paths(std::span<const std::uint64_t> filter, std::uint32_t call)
+      : filter_(filter), number_(call), seen_(filter.size()) {}
+
+  bool ask() { return from(0, number); }
+
+ private:
+  /// What the accumulator holds.
+  enum Held : std::uint8_t { argument, number, arch };
+
+  bool from(std::size_t i, Held held) {
+    for (; i < filter_.size(); ++i) {
+      const auto bit = static_cast<std::uint8_t>(1U << held);
+      if ((seen_[i] & bit) != 0) return false;
+      seen_[i] = static_cast<std::uint8_t>(seen_[i] | bit);
+      const std::uint64_t word = filter_[i];
+      const auto k = static_cast<std::uint32_t>(word >> 32U);
+      const std::size_t yes = (word >> 16U) & 0xffU, no = (word >> 24U) & 0xffU;
+      switch (const auto code = static_cast<std::uint16_t>(word); code) {
+        case BPF_RET | BPF_K:
+          return (k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF;
+        case BPF_RET | BPF_A:
+          return true;
+        case BPF_LD | BPF_W | BPF_ABS:
+          held = k == offsetof(seccomp_data, nr)     ? number
+                 : k == offsetof(seccomp_data, arch) ? arch
+                                                     : argument;
+          break;
+        case BPF_JMP | BPF_JA:
+          i += k;
+          break;
+        case BPF_JMP | BPF_JEQ | BPF_K:
+        case BPF_JMP | BPF_JGE | BPF_K:
+        case BPF_JMP | BPF_JGT | BPF_K:
+        case BPF_JMP | BPF_JSET | BPF_K:
+          if (held == argument) {
+            if (from(i + 1 + yes, held)) return true;
+            i += no;
+          } else {
+            i += holds(code, held == arch ? audit_arch(own_arch) : number_, k) ? yes : no;
+          }
+          break;
+        case BPF_ST:
+        case BPF_STX:
+        case BPF_LDX | BPF_IMM:
+        case BPF_LDX | BPF_MEM:
+        case BPF_MISC | BPF_TAX:
+          break;
+        default:
+          held = argument;  // arithmetic: it may be anything
+      }
+    }
+    return false;
+  }
+
+  static bool holds(std::uint16_t code, std::uint32_t a, std::uint32_t k) {
+    switch (BPF_OP(code)) {
+      case BPF_JEQ:
+        return a == k;
+      case BPF_JGE:
+        return a >= k;
+      case BPF_JGT:
+        return a > k;
+      default:
+        return (a & k) != 0;
+    }
+  }
+
+  std::span<const std::uint64_t> filter_;
+  std::uint32_t number_;
+  std::vector<std::uint8_t> seen_;
+};
+
+}  // namespace
+
+bool may_ask(std::span<const std::uint64_t> filter, long number) {
+  return Paths(filter, static_cast<std::uint32_t>(number)).ask();
+}
+
+std::vector<OwnCall> own_calls(const OwnFilters& filters) {
+  std::vector<OwnCall> all = {
+      {"execve", SYS_execve}, {"execveat", SYS_execveat}, {"exit_group", SYS_exit_group}};
+  if (!filters.program.empty()) all.push_back({"seccomp", SYS_seccomp});
+  if (may_ask(filters.notify, SYS_sendmsg)) all.push_back({"sendmmsg", SYS_sendmmsg});
+  return all;
+}
+
+OwnFilters own_filters(const Seccomp& seccomp, Refusals& refusals) {
+  if (seccomp.kind == Seccomp::rules) return rules_filters(seccomp, refusals);
+  if (seccomp.kind != Seccomp::bpf) return {};
+  return {.notify = seccomp.notify_program, .program = seccomp.program};
 }
 
 }  // namespace detail
@@ -18,13 +115,14 @@ std::vector<std::uint64_t> own_filter(const Seccomp& seccomp, Refusals& refusals
 Result<Seccomp> compile(const Seccomp& seccomp) {
   if (seccomp.kind != Seccomp::rules) return seccomp;
   detail::Refusals refusals;
-  Seccomp filter{.kind = Seccomp::bpf,
+  detail::OwnFilters filters = detail::rules_filters(seccomp, refusals);
+  if (!refusals.empty()) return fail(refusals.take());
+  return Seccomp{.kind = Seccomp::bpf,
                  .arch = seccomp.arch,
-                 .program = detail::rules_filter(seccomp, refusals),
+                 .program = std::move(filters.program),
+                 .notify_program = std::move(filters.notify),
                  .and_standard = seccomp.and_standard,
                  .log = seccomp.log};
-  if (!refusals.empty()) return fail(refusals.take());
-  return filter;
 }
 
 }  // namespace condroid::inline v0

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -24,11 +25,35 @@ inline constexpr std::uint32_t newest_syscall = 469;
 [[nodiscard]] std::vector<std::uint64_t> standard_filter(
     const Security& security, std::span<const SyscallArch> archs = machine_archs);
 
+/// A filter in two parts. The kernel asks every filter, and the strictest answer counts: together
+/// they say what one would. In between the listener is sent, by calls that the second may deny.
+struct OwnFilters {
+  std::vector<std::uint64_t> notify;  ///< Asks the host or allows; may be empty.
+  std::vector<std::uint64_t> program;
+};
+
 /// Seccomp::rules. What is wrong is refused with its field.
-[[nodiscard]] std::vector<std::uint64_t> rules_filter(const Seccomp& seccomp, Refusals& refusals);
+[[nodiscard]] OwnFilters rules_filters(const Seccomp& seccomp, Refusals& refusals);
 
 /// The Spec's own filter of rules or BPF; empty without one.
-[[nodiscard]] std::vector<std::uint64_t> own_filter(const Seccomp& seccomp, Refusals& refusals);
+[[nodiscard]] OwnFilters own_filters(const Seccomp& seccomp, Refusals& refusals);
+
+/// Whether the filter may ask the host about this call of the machine's own architecture, whatever
+/// its arguments are.
+[[nodiscard]] bool may_ask(std::span<const std::uint64_t> filter, long number);
+
+/// A call that condroid makes after the filter was loaded: asked about it, the host waits for a
+/// launch that waits for the host.
+struct OwnCall {
+  std::string_view name;
+  long number;
+};
+/// What any launch makes: of the two that can send the listener one is enough.
+[[nodiscard]] std::vector<OwnCall> own_calls(const OwnFilters& filters);
+
+/// Its name, as syscalls(2) has it; empty where it has none or there is no libseccomp.
+[[nodiscard]] std::string syscall_name(SyscallArch arch, int number);
+
 [[nodiscard]] constexpr bool has_standard(const Seccomp& seccomp) noexcept {
   return seccomp.kind == Seccomp::standard ||
          (seccomp.kind != Seccomp::none && seccomp.and_standard);

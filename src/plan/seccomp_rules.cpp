@@ -88,6 +88,8 @@ std::uint32_t verdict(SyscallAction action, std::uint32_t number) {
       return SCMP_ACT_TRAP;
     case SyscallAction::fail:
       return SCMP_ACT_ERRNO(number);
+    case SyscallAction::notify:
+      return SCMP_ACT_NOTIFY;
     case SyscallAction::trace:
       return SCMP_ACT_TRACE(number);
     case SyscallAction::log:
@@ -303,7 +305,7 @@ class Compiler {
     }
     // C libraries try clone where there is no clone3, and give up where it fails with anything
     // else.
-    if (stricter() && !names_clone3_)
+    if (stricter() && !names_clone3_ && s_.otherwise != SyscallAction::notify)
       (void)seccomp_rule_add(c.get(), SCMP_ACT_ERRNO(ENOSYS), clone3_number, 0);
     return c;
   }
@@ -363,19 +365,77 @@ class Compiler {
 
 }  // namespace
 
-std::vector<std::uint64_t> rules_filter(const Seccomp& seccomp, Refusals& refusals) {
+namespace {
+
+/// The part of it that asks, or the one that does not: what is the other's is allowed.
+Seccomp part(const Seccomp& whole, bool asking) {
+  Seccomp s = whole;
+  const auto settle = [asking](SyscallAction& a) {
+    if ((a == SyscallAction::notify) != asking) a = SyscallAction::allow;
+  };
+  settle(s.otherwise);
+  for (SyscallRule& rule : s.list) settle(rule.action);
+  return s;
+}
+
+bool has_other_than(const Seccomp& s, SyscallAction action) {
+  return s.otherwise != action || std::ranges::any_of(s.list, [action](const SyscallRule& rule) {
+           return rule.action != action;
+         });
+}
+
+/// What asks about this call.
+std::string asking_field(const Seccomp& s, const OwnCall& call) {
+  for (std::size_t i = 0; i < s.list.size(); ++i)
+    if (s.list[i].action == SyscallAction::notify)
+      for (const std::string& name : s.list[i].calls)
+        if (number_of(name) == static_cast<int>(call.number)) return nth(list_field, i);
+  return "security.seccomp.otherwise";
+}
+
+}  // namespace
+
+OwnFilters rules_filters(const Seccomp& seccomp, Refusals& refusals) {
   if (seccomp.list.size() > most_rules) {
     refusals.bad(list_field,
                  fmt::format("has {} rules; at most {} are read", seccomp.list.size(), most_rules),
                  "name several calls in one rule");
     return {};
   }
-  return Compiler(seccomp, refusals).run();
+  const Seccomp asking = part(seccomp, true), other = part(seccomp, false);
+  OwnFilters out;
+  if (!has_other_than(asking, SyscallAction::allow))
+    return {.notify = {}, .program = Compiler(seccomp, refusals).run()};
+  out.notify = Compiler(asking, refusals).run();
+  if (!refusals.empty()) return {};
+  if (has_other_than(other, SyscallAction::allow)) out.program = Compiler(other, refusals).run();
+  if (!refusals.empty()) return {};
+  for (const OwnCall& call : own_calls(out))
+    if (may_ask(out.notify, call.number))
+      refusals.bad(asking_field(seccomp, call),
+                   fmt::format("asks the host about {}, which condroid itself needs to get the "
+                               "command started",
+                               quoted(call.name)),
+                   "take it out, or allow it by a rule");
+  return refusals.empty() ? std::move(out) : OwnFilters{};
+}
+
+std::string syscall_name(SyscallArch arch, int number) {
+  if (char* known = seccomp_syscall_resolve_num_arch(token(arch), number)) {
+    std::string name = known;
+    std::free(known);
+    return name;
+  }
+  for (const auto& [name, later] : newer)
+    if (number == later) return std::string(name);
+  return {};
 }
 
 #else
 
-std::vector<std::uint64_t> rules_filter(const Seccomp& /*seccomp*/, Refusals& refusals) {
+std::string syscall_name(SyscallArch /*arch*/, int /*number*/) { return {}; }
+
+OwnFilters rules_filters(const Seccomp& /*seccomp*/, Refusals& refusals) {
   refusals.unsupported("security.seccomp", "this condroid was built without libseccomp",
                        "build it with -Dseccomp=enabled, or give the filter as kind = bpf");
   return {};

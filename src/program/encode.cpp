@@ -299,8 +299,10 @@ void Encoder::add(const Op& o, std::uint32_t index) {
           [&](const op::LoadSeccomp& x) {
             Rec& r = add(Code::load_seccomp, index);
             r.s[0] = bytes(x.program.data(), x.program.size() * sizeof x.program[0], 8);
-            r.n[0] = x.log ? kernel::seccomp_filter_flag_log : 0;
+            r.n[0] = (x.log ? kernel::seccomp_filter_flag_log : 0) |
+                     (x.listener ? kernel::seccomp_filter_flag_new_listener : 0);
             r.n[1] = x.before_exec ? 1 : 0;
+            r.n[2] = !x.listener ? 0 : x.by_sendmmsg ? 2 : 1;
           },
           [&](const op::Park&) { add(Code::park, index); },
           [&](const op::StartInit&) { add(Code::start_init, index); },

@@ -74,7 +74,8 @@ enum class Code : uint16_t {
   park,          // goes on with the program that comes
   remove_entry,  // r0 base, s0 path, n0 what is mounted there, n1 the entry itself
   open_netlink,
-  // s0 the filter, 8 bytes an instruction; n0 its flags, n1 exec is next
+  // s0 the filter, 8 bytes an instruction; n0 its flags, n1 exec is next, n2 what sends its
+  // listener: 0 nothing, 1 sendmsg, 2 sendmmsg
   load_seccomp,
 };
 inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::load_seccomp) + 1;
@@ -231,8 +232,9 @@ enum class SyncKind : uint32_t {
   /// To one that parks: value is the size of its next program, of which the first bytes, at most
   /// woken_with, come behind it in the same message; its descriptors ride with it.
   resume,
-  started,  ///< From the small init: the command was executed. Without init, end-of-file says so.
-  ended,    ///< From the small init: value is the command's wait status.
+  started,   ///< From the small init: the command was executed. Without init, end-of-file says so.
+  ended,     ///< From the small init: value is the command's wait status.
+  listener,  ///< Of a filter that asks the host; it rides with it.
 };
 struct SyncMessage {
   SyncKind kind;

@@ -144,7 +144,7 @@ class Interpreter {
         return x.n[0] <= max_ptys;
       case Code::load_seccomp:
         return x.s[0].size % 8 == 0 && x.s[0].offset % 8 == 0 && x.s[0].size >= 8 &&
-               x.s[0].size / 8 <= max_filter;
+               x.s[0].size / 8 <= max_filter && x.n[2] <= 2;
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
@@ -388,7 +388,7 @@ class Interpreter {
   }
 
   // ---- talking to the host ----
-  long send(SyncKind kind, uint32_t value, const int* fds, unsigned count) {
+  long send(SyncKind kind, uint32_t value, const int* fds, unsigned count, bool as_many = false) {
     SyncMessage message{kind, value};
     IoVec iov{&message, sizeof message};
     alignas(8) char control[sizeof(CmsgHdr) + sizeof(int) * (max_passed + 2)];
@@ -403,8 +403,13 @@ class Interpreter {
       m.control = control;
       m.control_size = (c->size + 7) & ~size_t{7};
     }
+    struct {
+      MsgHdr header;
+      uint32_t sent;
+    } many{m, 0};
     for (;;) {
-      const long n = call(__NR_sendmsg, cx_.sync, &m, msg_nosignal);
+      const long n = as_many ? call(__NR_sendmmsg, cx_.sync, &many, 1, msg_nosignal)
+                             : call(__NR_sendmsg, cx_.sync, &m, msg_nosignal);
       if (n == -e_intr) continue;
       return n < 0 ? n : 0;
     }
@@ -1435,7 +1440,15 @@ class Interpreter {
     if (x.n[1] != 0)
       if (const long e = make_ready(); e < 0) return e;
     const FilterProgram program{static_cast<uint16_t>(x.s[0].size / 8), str(x, 0)};
-    return call(__NR_seccomp, seccomp_set_mode_filter, x.n[0], &program);
+    if (x.n[2] == 0) return call(__NR_seccomp, seccomp_set_mode_filter, x.n[0], &program);
+    // Linux 5.19: a call that was told of is not taken back for a signal that does not kill.
+    long fd = call(__NR_seccomp, seccomp_set_mode_filter,
+                   x.n[0] | seccomp_filter_flag_wait_killable, &program);
+    if (fd == -e_inval) fd = call(__NR_seccomp, seccomp_set_mode_filter, x.n[0], &program);
+    if (fd < 0) return fd;
+    // From here on only calls that it does not ask about. The listener is closed by exec.
+    const int listener = static_cast<int>(fd);
+    return send(SyncKind::listener, 0, &listener, 1, x.n[2] == 2);
   }
 
   /// The last things before the command.

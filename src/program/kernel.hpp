@@ -64,8 +64,10 @@ inline constexpr int mnt_detach = 2, umount_nofollow = 8;
 // madvise(2), Linux 4.14
 inline constexpr int madv_wipeonfork = 18, madv_keeponfork = 19;
 
-// seccomp(2), Linux 3.17; the flag Linux 4.14
-inline constexpr unsigned seccomp_set_mode_filter = 1, seccomp_filter_flag_log = 2;
+// seccomp(2), Linux 3.17; the flags Linux 4.14, 5.0 and 5.19
+inline constexpr unsigned seccomp_set_mode_filter = 1, seccomp_filter_flag_log = 2,
+                          seccomp_filter_flag_new_listener = 8,
+                          seccomp_filter_flag_wait_killable = 32;
 struct FilterProgram {
   uint16_t count;
   const void* filter;

@@ -345,13 +345,14 @@ void fields(V& v, Like<Resources> auto& resources) {
 
 template <class V>
 void fields(V& v, Like<Seccomp> auto& seccomp) {
-  auto& [kind, arch, otherwise, error, list, program, and_standard, log] = seccomp;
+  auto& [kind, arch, otherwise, error, list, program, notify_program, and_standard, log] = seccomp;
   v("kind", kind);
   v("arch", arch);
   v("otherwise", otherwise);
   v("error", error);
   v.records("list", list);
   v.words("program", program);
+  v.words("notify_program", notify_program);
   v("and_standard", and_standard);
   v("log", log);
 }

@@ -349,6 +349,7 @@ struct EnumNames<SyscallAction> {
       {kill_thread, "kill_thread"},
       {trap, "trap"},
       {fail, "fail"},
+      {notify, "notify"},
       {trace, "trace"},
       {log, "log"},
       {allow, "allow"},

@@ -87,6 +87,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_sched_setaffinity, "sched_setaffinity", "nn"},
       {__NR_sched_setscheduler, "sched_setscheduler", "nn"},
       {__NR_seccomp, "seccomp", "nx"},
+      {__NR_sendmmsg, "sendmmsg", "f"},
       {__NR_sendmsg, "sendmsg", "f"},
       {__NR_setdomainname, "setdomainname", "sn"},
       {__NR_setgroups, "setgroups", "n"},

@@ -30,8 +30,7 @@ namespace lxc {
 /// blanks and comments around them, a rule with arguments needs no action, and a version 1 may have
 /// comments.
 /// @errors Errc::bad_text with all bad lines in the subject and `also`: "line 3: mount: errn:
-/// unknown action; did you mean errno?". `notify` is such an error: there is nobody to be asked
-/// yet.
+/// unknown action; did you mean errno?".
 [[nodiscard]] Result<Seccomp> parse_seccomp(std::string_view text);
 
 }  // namespace lxc
@@ -40,7 +39,9 @@ namespace oci {
 /// The object `linux.seccomp` of an OCI runtime configuration as JSON, at most 1 MiB and 32 levels
 /// deep. Of the flags only SECCOMP_FILTER_FLAG_LOG makes a difference here: a container is filtered
 /// while it has one thread (TSYNC), the processor's protection against speculation stays as it is
-/// (SPEC_ALLOW), and nobody is asked (WAIT_KILLABLE_RECV). Architectures that this machine does not
+/// (SPEC_ALLOW), and who is asked about is not taken back for a signal where the kernel has that
+/// (WAIT_KILLABLE_RECV). Who launches the container answers, so listenerPath and listenerMetadata
+/// are passed over. Architectures that this machine does not
 /// run are passed over, and so are properties that the specification does not know; those with
 /// which docker and podman make a profile depend on the container (`archMap`, `includes`,
 /// `excludes`) are refused, since to leave them out would open what they close.

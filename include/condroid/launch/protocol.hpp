@@ -40,7 +40,7 @@ enum class Event : std::uint8_t {
   configured,    ///< The host's ops of that barrier are done.
   cgroup,        ///< The child's message.
   limited,       ///< The host's ops of that barrier are done.
-  ptys,          ///< The child's message: masters of its terminals.
+  ptys,          ///< The child's message: masters of its terminals, or its filter's listener.
   reached_stop,  ///< The child's message: it is where stop_before said.
   resume,        ///< The caller lets it go on.
   started,       ///< The small init's message: the command was executed.

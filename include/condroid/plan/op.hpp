@@ -586,6 +586,10 @@ struct LoadSeccomp {
   /// What Exec does before it executes is done before the filter is there: it must not need calls
   /// that the filter denies.
   bool before_exec = true;
+  /// It asks the host: the listener, SECCOMP_FILTER_FLAG_NEW_LISTENER, is sent to it.
+  bool listener = false;
+  /// By sendmmsg(2), since the filter asks about sendmsg(2).
+  bool by_sendmmsg = false;
   bool operator==(const LoadSeccomp&) const = default;
 };
 

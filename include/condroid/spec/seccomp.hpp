@@ -33,6 +33,7 @@ enum class SyscallAction : std::uint8_t {
   kill_thread,   ///< The thread ends; rarely what one wants.
   trap,          ///< SIGSYS, which the program may catch.
   fail,          ///< The call is not made and gives an errno.
+  notify,        ///< The host is asked; notify.hpp. ENOSYS when nobody listens. Linux 5.15
   trace,         ///< Asks a tracer; ENOSYS without one. ptrace(2), PTRACE_EVENT_SECCOMP.
   log,           ///< It is made, and written to the kernel's audit log. Linux 4.14
   allow,
@@ -92,6 +93,10 @@ struct Seccomp {
   /// bpf: classic BPF, a struct sock_filter in each: code | jt << 16 | jf << 24 | k << 32. 1 to
   /// 4096.
   std::vector<std::uint64_t> program = {};
+  /// bpf: the same, loaded ahead of `program` (which may be empty then) and with a listener: where
+  /// it gives SECCOMP_RET_USER_NOTIF the host is asked. It must not do that for what condroid calls
+  /// itself after it is loaded: docs/seccomp.md.
+  std::vector<std::uint64_t> notify_program = {};
   /// rules, bpf: the standard filter holds as well. Without it rules that allow what they do not
   /// name need Allow::all_syscalls.
   bool and_standard = true;
@@ -125,6 +130,10 @@ struct Seccomp {
   }
   Seccomp& log_calls(std::vector<std::string> calls, std::vector<ArgumentCheck> where = {}) {
     return add(SyscallAction::log, 0, std::move(calls), std::move(where));
+  }
+  /// The host answers: Container::take_listener().
+  Seccomp& notify(std::vector<std::string> calls, std::vector<ArgumentCheck> where = {}) {
+    return add(SyscallAction::notify, 0, std::move(calls), std::move(where));
   }
 
  private:

@@ -284,7 +284,7 @@ TEST_CASE("all bad lines of a policy are told at once", "[config][seccomp]") {
               "line 5: [x68]: unknown architecture; did you mean x86?",
               "line 6: mount: argument 7: count from 0 to 5",
               "line 7: mount: =: unknown operator; did you mean ==?",
-              "line 8: mount: notify: nobody can be asked about a call yet; use errno 38 or allow",
+              "line 8: mount: notfy: unknown action; did you mean notify?",
               "line 9: \"[all\": ']' is missing", "line 10: mount: \"[1\": ']' is missing",
               "line 11: 42: not a name of a system call; after it come blanks and what becomes of "
               "it"});
@@ -296,7 +296,7 @@ TEST_CASE("all bad lines of a policy are told at once", "[config][seccomp]") {
   CHECK_THAT(lxc_wrong("2\nblaklist\nmount allow\n"),
              Contains("line 2: blaklist: unknown kind of list"));
   CHECK_THAT(lxc_wrong("2\ndenylist debug\n"), Contains("line 2: debug: "));
-  CHECK_THAT(lxc_wrong("2\ndenylist notify\n"), Contains("line 2: the other calls: notify"));
+  CHECK_THAT(lxc_wrong("2\ndenylist notfy\n"), Contains("line 2: the other calls: notfy"));
   CHECK_THAT(lxc_wrong("2\ndenylist\nmount errno\n"), Contains("a number is missing"));
   CHECK_THAT(lxc_wrong("2\ndenylist\nmount errno -1\n"), Contains("errno -1: expected a number"));
   CHECK_THAT(lxc_wrong("2\ndenylist\nmount kill now\n"), Contains("mount: now: nothing may"));
@@ -492,6 +492,8 @@ TEST_CASE("a filter of an OCI configuration becomes rules", "[config][seccomp]")
     CHECK(least.arch.empty());
     CHECK_FALSE(least.log);
     CHECK(oci_policy(R"({"defaultAction": "SCMP_ACT_ERRNO"})").error == EPERM);
+    CHECK(oci_policy(R"({"defaultAction": "SCMP_ACT_NOTIFY", "listenerPath": "/x"})").otherwise ==
+          A::notify);
   }
   SECTION("of rules of one call those hold that libseccomp takes") {
     CHECK(oci_policy(with(R"({"names": ["a"], "action": "SCMP_ACT_TRAP"},
@@ -560,8 +562,7 @@ TEST_CASE("all that is wrong with an OCI filter is told by its place", "[config]
               "SCMP_ARCH_SHEB",
               "flags: expected a list", "syscalls[0].action: is missing",
               "syscalls[0].names: is missing", "syscalls[1]: expected an object",
-              "syscalls[2].action: SCMP_ACT_NOTIFY: nobody can be asked about a call yet; use "
-              "SCMP_ACT_ERRNO or SCMP_ACT_ALLOW",
+              "syscalls[2].action: SCMP_ACT_NOTFY: unknown action; did you mean SCMP_ACT_NOTIFY?",
               "syscalls[2].names: expected a list",
               "syscalls[3].includes: belongs to a profile of docker or podman, not to OCI; give "
               "what they write into config.json",
@@ -578,7 +579,7 @@ TEST_CASE("all that is wrong with an OCI filter is told by its place", "[config]
   CHECK_THAT(oci_wrong(R"({"defaultAction": 5})"), Contains("defaultAction: expected a string"));
   CHECK_THAT(oci_wrong(R"({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1})"),
              Contains("defaultErrnoRet: goes with"));
-  CHECK_THAT(oci_wrong(R"({"defaultAction": "SCMP_ACT_NOTIFY"})"), Contains("defaultAction: SCMP"));
+  CHECK_THAT(oci_wrong(R"({"defaultAction": "SCMP_ACT_NOTFY"})"), Contains("defaultAction: SCMP"));
   CHECK_THAT(oci_wrong(with("", R"(, "flags": ["SECCOMP_FILTER_FLAG_LGO"])")),
              Contains("flags[0]: ") && Contains("did you mean SECCOMP_FILTER_FLAG_LOG?"));
   CHECK_THAT(oci_wrong(with("", R"(, "architectures": ["SCMP_ARCH_X87"])")),

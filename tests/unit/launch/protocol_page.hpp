@@ -30,7 +30,7 @@ inline std::string_view words(protocol::Action action) {
     case send_post_cgroup:
       return "callback `set_up`, answer the child";
     case keep_ptys:
-      return "keep the masters";
+      return "keep the descriptors";
     case tell_stopped:
       return "tell the caller that it is stopped";
     case send_resume:

@@ -153,14 +153,15 @@ namespace {
 
 std::vector<std::uint64_t> compiled(const Seccomp& seccomp) {
   Refusals refusals;
-  auto filter = detail::rules_filter(seccomp, refusals);
+  detail::OwnFilters filters = detail::rules_filters(seccomp, refusals);
   if (!refusals.empty()) FAIL(to_string(refusals.take()));
-  return filter;
+  CHECK(filters.notify.empty());
+  return filters.program;
 }
 
 std::string refused(const Seccomp& seccomp) {
   Refusals refusals;
-  CHECK(detail::rules_filter(seccomp, refusals).empty());
+  CHECK(detail::rules_filters(seccomp, refusals).program.empty());
   REQUIRE_FALSE(refusals.empty());
   return to_string(refusals.take());
 }
@@ -335,6 +336,86 @@ TEST_CASE("rules that cannot be meant are refused by name", "[plan][seccomp]") {
     CHECK_THAT(refused(s), Contains("for one call"));
     for (int i = 0; i < 5000; ++i) s.fail(EPERM, {"mount"});
     CHECK_THAT(refused(s), Contains("at most 4096"));
+  }
+}
+
+TEST_CASE("rules that ask become a filter that asks and one that denies", "[plan][seccomp]") {
+  using Catch::Contains;
+  constexpr std::uint32_t asks = SECCOMP_RET_USER_NOTIF;
+  const auto filters = [](const Seccomp& seccomp) {
+    Refusals refusals;
+    detail::OwnFilters both = detail::rules_filters(seccomp, refusals);
+    if (!refusals.empty()) FAIL(to_string(refusals.take()));
+    return both;
+  };
+  SECTION("each call is one filter's") {
+    const auto both = filters(Seccomp{}
+                                  .notify({"mknod", "mknodat", "sysinfo"})
+                                  .notify({"socket"}, {{0, ArgumentCheck::eq, 40}})
+                                  .fail(EPERM, {"mount", "sendmsg"}));
+    CHECK(of(both.notify, __NR_mknodat) == asks);
+    CHECK(of(both.program, __NR_mknodat) == allowed);
+    CHECK(of(both.notify, __NR_mount) == allowed);
+    CHECK(of(both.program, __NR_mount) == eperm);
+    CHECK(of(both.notify, __NR_socket, 40) == asks);
+    CHECK(of(both.notify, __NR_socket, 2) == allowed);
+    CHECK(detail::may_ask(both.notify, __NR_socket));
+    CHECK_FALSE(detail::may_ask(both.notify, __NR_mount));
+    CHECK_FALSE(detail::may_ask(both.program, __NR_socket));
+  }
+  SECTION("what is allowed is the one's, what is asked the other's") {
+    Seccomp s = Seccomp::only({"read", "execve", "exit_group"}).notify({"mkdir", "mkdirat"});
+    const auto both = filters(s);
+    CHECK(of(both.notify, __NR_mkdirat) == asks);
+    CHECK(of(both.program, __NR_mkdirat) == allowed);
+    CHECK(of(both.notify, __NR_write) == allowed);
+    CHECK(of(both.program, __NR_write) == eperm);
+    CHECK(of(both.program, __NR_execve) == allowed);
+    const auto compiled_once = compile(s);
+    REQUIRE(compiled_once);
+    CHECK(compiled_once->notify_program == both.notify);
+    CHECK(compiled_once->program == both.program);
+  }
+  SECTION("all but some") {
+    Seccomp s{.kind = Seccomp::rules, .otherwise = SyscallAction::notify};
+    s.allow({"execve", "execveat", "exit_group", "sendmmsg"});
+    const auto both = filters(s);
+    CHECK(both.program.empty());
+    CHECK(of(both.notify, __NR_execve) == allowed);
+    for (const long nr : {long{__NR_sendmsg}, long{__NR_clone3}, long{__NR_read}, 500L})
+      CHECK(of(both.notify, nr) == asks);
+  }
+  SECTION("what starts the command cannot be asked about") {
+    CHECK_THAT(refused(Seccomp{}.fail(EPERM, {"mount"}).notify({"mkdirat", "execve"})),
+               Contains("list[1]") && Contains("'execve'"));
+    CHECK_THAT(refused(Seccomp{}.notify({"execveat"}, {{0, ArgumentCheck::eq, 5}})),
+               Contains("'execveat'"));
+    CHECK_THAT(refused(Seccomp{}.notify({"seccomp"}).fail(EPERM, {"mount"})),
+               Contains("'seccomp'"));
+    CHECK(filters(Seccomp{}.notify({"seccomp", "sendmsg"})).program.empty());
+    CHECK_THAT(refused(Seccomp{}.notify({"sendmsg"}).notify({"sendmmsg"})),
+               Contains("list[1]") && Contains("'sendmmsg'"));
+    const Seccomp all{.kind = Seccomp::rules, .otherwise = SyscallAction::notify};
+    CHECK_THAT(refused(all), Contains("security.seccomp.otherwise") && Contains("'execve'"));
+    CHECK_THAT(refused(Seccomp{}.notify({"mount"}).fail(EPERM, {"mount"})),
+               Contains("contradicts"));
+  }
+  SECTION("what else condroid does behind it depends on the Spec") {
+    Spec spec;
+    spec.root.path = "/srv/root"_host;
+    const auto refusal = [&] {
+      const auto plan = compile(spec, condroid::test::root_on_v2());
+      return plan ? std::string() : to_string(plan.error());
+    };
+    spec.security.seccomp = Seccomp{}.notify({"setgroups"});
+    CHECK(refusal().empty());
+    spec.security.no_new_privs = false;
+    spec.security.allow = Allow::new_privileges;
+    CHECK_THAT(refusal(), Contains("'setgroups'") && Contains("no_new_privs"));
+    spec.security.seccomp = Seccomp{}.notify({"wait4"});
+    CHECK(refusal().empty());
+    spec.process.init = true;
+    CHECK_THAT(refusal(), Contains("'wait4'") && Contains("init"));
   }
 }
 

@@ -800,6 +800,36 @@ TEST_CASE("a filter is loaded when nothing but exec is left", "[program]") {
   CHECK(calls.back().nr == __NR_execve);
 }
 
+TEST_CASE("the listener of a filter that asks is sent to the host", "[program]") {
+  const op::LoadSeccomp load{.program = {0x7fff000000000006}, .listener = true};
+  std::vector<long> flags;
+  bool old = false;
+  const auto run = [&] {
+    flags.clear();
+    const Plan plan = small_plan({load});
+    ChildRun child(plan);
+    child.system.before = [&](const Call& c) -> std::optional<long> {
+      if (c.nr != __NR_seccomp) return {};
+      flags.push_back(c.arguments[1]);
+      if (old && flags.size() == 1) return -EINVAL;
+      child.system.open[90] = {};
+      return 90;
+    };
+    child.run();
+    CHECK(child.executed);
+    const auto sent =
+        std::ranges::find(child.system.sent, SyncKind::listener, &program::SyncMessage::kind);
+    CHECK(sent != child.system.sent.end());
+    CHECK(child.system.mistakes.empty());
+    CHECK(child.system.calls[child.system.calls.size() - 2].nr == __NR_sendmsg);
+  };
+  run();
+  CHECK(flags == std::vector<long>{8 | 32});
+  old = true;  // a kernel before Linux 5.19
+  run();
+  CHECK(flags == std::vector<long>{8 | 32, 8});
+}
+
 TEST_CASE("the command's process dies with the small init", "[program]") {
   const auto calls = calls_for(op::StartInit{});
   const auto text = lines(calls);

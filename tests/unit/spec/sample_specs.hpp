@@ -178,6 +178,7 @@ inline Spec full_spec() {
                                          .arch = SyscallArch::x86,
                                          .optional = true}},
                                .program = {6, 0x7fff000000000006},
+                               .notify_program = {0x7fc0000000000006},
                                .and_standard = false,
                                .log = true},
                    .own_keyring = false,
@@ -495,8 +496,8 @@ class Random {
     some(permitted, effective, inheritable, ambient);
   }
   void fill(Seccomp& s) {
-    auto& [kind, arch, otherwise, error, list, program, and_standard, log] = s;
-    some(kind, arch, otherwise, error, list, program, and_standard, log);
+    auto& [kind, arch, otherwise, error, list, program, notify_program, and_standard, log] = s;
+    some(kind, arch, otherwise, error, list, program, notify_program, and_standard, log);
   }
   void fill(SyscallRule& r) {
     auto& [action, calls, error, where, arch, optional] = r;

@@ -1,0 +1,54 @@
+// Calls that the host answers: a container without the right to make devices gets the harmless
+// ones.
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <cerrno>
+#include <condroid/builder.hpp>
+#include <condroid/notify.hpp>
+#include <condroid/runtime.hpp>
+
+using namespace condroid;
+
+namespace {
+
+/// mknodat(dirfd, path, mode, device): a pipe or /dev/null, made by this program in its place.
+Result<void> make_node(SyscallListener& listener, const SyscallRequest& call) {
+  const auto mode = static_cast<mode_t>(call.args[2]);
+  const bool null = S_ISCHR(mode) && call.args[3] == makedev(1, 3);
+  auto path = listener.read_string(call, call.args[1]);
+  if (!path) return fail(path);
+  fmt::print("asked for {}: {}\n", *path, null ? "yes" : "no");
+  if (!null) return listener.refuse(call, EPERM);
+  // The container chose the path: it is opened below the container's own root and nowhere else.
+  auto place = listener.place(call, static_cast<int>(call.args[0]), *path);
+  if (!place) return listener.refuse(call, place.error().code.value());
+  if (::mknodat(place->directory.get(), place->name.c_str(), mode, makedev(1, 3)) != 0)
+    return listener.refuse(call, errno);
+  return listener.respond(call);
+}
+
+}  // namespace
+
+int main() {
+  const auto runtime = Runtime::open();
+  if (!runtime) return fmt::print(stderr, "{}\n", runtime.error()), 1;
+  auto box =
+      ContainerBuilder{"box"}
+          .ephemeral()
+          .seccomp(Seccomp{}.notify({"mknod", "mknodat"}))
+          .exec({"/bin/sh", "-c", "mknod /tmp/zilch c 1 3; mknod /tmp/mem c 1 1; ls /tmp; true"})
+          .launch(*runtime);
+  if (!box) {
+    fmt::print("{}\n", box.error());
+    return box.error().is(Errc::unsupported) ? 0 : 1;  // rules need a build with libseccomp
+  }
+  auto listener = box->take_listener();
+  if (!listener) return fmt::print(stderr, "{}\n", listener.error()), 1;
+  const auto exit = serve(*box, *listener, [](SyscallListener& from, const SyscallRequest& call) {
+    if (auto ok = make_node(from, call); !ok) fmt::print(stderr, "{}\n", ok.error());
+  });
+  if (!exit) return fmt::print(stderr, "{}\n", exit.error()), 1;
+  fmt::print("{}\n", *exit);
+  return exit->success() ? 0 : 1;
+}
