@@ -17,6 +17,8 @@
 #include <array>
 #include <cerrno>
 #include <condroid/attach.hpp>
+#include <condroid/config/seccomp.hpp>
+#include <condroid/learn.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/runtime.hpp>
 #include <condroid/sys/pty.hpp>
@@ -98,6 +100,11 @@ class Run {
     for (const auto& l : box->left_out())
       fmt::print(stderr, "condroid-run: {} is left out: {}\n", l.field, l.why);
     if (!options_.trace.empty() && !write_trace(box->timeline())) return failed;
+    if (!options_.learn.empty()) {
+      auto listener = box->take_listener();
+      if (!listener) return report(listener.error());
+      learner_.emplace(std::move(*listener));
+    }
     return options_.detach ? leave(*box) : attend(*box);
   }
 
@@ -252,12 +259,15 @@ class Run {
     const auto until =
         options_.timeout.count() > 0 ? Clock::now() + options_.timeout : Clock::time_point::max();
     for (;;) {
+      if (learner_)
+        if (auto ok = learner_->step(); !ok) return report(ok.error());
       auto done = box.step();
       if (!done) return report(done.error());
       if (*done) {
         if (relay) relay->finish();
         raw_.reset();
         const int status = ended(**done);
+        if (learner_ && !write_policy()) return failed;
         if (!relay || relay->lost() == 0) return status;
         fmt::print(stderr, "condroid-run: {}: {}; some of it is lost\n",
                    ours_.any() ? "the terminal" : "standard output",
@@ -281,11 +291,13 @@ class Run {
       const Relay::Wish in = relay ? relay->input_wish() : Relay::Wish{};
       const Relay::Wish out = relay ? relay->output_wish() : Relay::Wish{};
       const Relay::Wish master = relay ? relay->master_wish() : Relay::Wish{};
-      std::array<pollfd, 5> waiting{{{signals_.get(), POLLIN, 0},
+      const int asked = learner_ ? learner_->poll_fd().get() : -1;
+      std::array<pollfd, 6> waiting{{{signals_.get(), POLLIN, 0},
                                      {box.poll_fd().get(), POLLIN, 0},
                                      {in.fd, in.events, 0},
                                      {out.fd, out.events, 0},
-                                     {master.fd, master.events, 0}}};
+                                     {master.fd, master.events, 0},
+                                     {asked, POLLIN, 0}}};
       if (::poll(waiting.data(), waiting.size(), wait) < 0) continue;
       if (waiting[2].revents != 0) relay->input_ready();
       if (waiting[3].revents != 0) relay->output_ready();
@@ -437,6 +449,20 @@ class Run {
     fmt::print(stderr, "condroid-run: {}\n", text);
   }
 
+  [[nodiscard]] bool write_policy() const {
+    auto text = lxc::print_seccomp(learner_->policy());
+    if (!text) {
+      fmt::print(stderr, "condroid-run: {}\n", text.error());
+      return false;
+    }
+    std::ofstream file(options_.learn, std::ios::binary);
+    file << *text;
+    file.close();
+    if (file) return true;
+    fmt::print(stderr, "condroid-run: cannot write '{}'\n", options_.learn);
+    return false;
+  }
+
   [[nodiscard]] bool write_trace(const Timeline& timeline) const {
     std::ofstream file(options_.trace, std::ios::binary);
     file << (options_.trace.ends_with(".svg") ? timeline.svg() : timeline.chrome_json());
@@ -452,6 +478,7 @@ class Run {
   std::array<Fd, 2> reopened_;
   std::optional<RawMode> raw_;  ///< Its end brings the terminal back, whatever the way out.
   Fd signals_;
+  std::optional<SyscallLearner> learner_;
   std::vector<int> early_;  ///< Signals for a command that is not there yet.
   Sleep sleep_;
   int asked_ = 0;  ///< The signal that asked for the end.

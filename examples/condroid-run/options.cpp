@@ -7,6 +7,7 @@
 #include <charconv>
 #include <condroid/builder.hpp>
 #include <condroid/config/seccomp.hpp>
+#include <condroid/learn.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/sys/facts.hpp>
 #include <condroid/version.hpp>
@@ -327,6 +328,11 @@ void filter_calls(Security& security, const std::string& wish) {
   security.seccomp =
       parsed("--seccomp " + wish, json ? oci::parse_seccomp(text) : lxc::parse_seccomp(text));
   if (!security.seccomp.and_standard) security.allow |= Allow::all_syscalls;
+  const auto asks = [](const SyscallRule& rule) { return rule.action == SyscallAction::notify; };
+  if (security.seccomp.otherwise == SyscallAction::notify ||
+      std::ranges::any_of(security.seccomp.list, asks))
+    throw Mistake(fmt::format(
+        "--seccomp {}: notify: condroid-run answers nobody; a program of yours can", wish));
 }
 
 /// "memory.high = 64M": a file of the container's cgroup, by the controller that it begins with.
@@ -458,6 +464,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
          "--seccomp", seccomp,
          "Filter of system calls: standard (default), none, or a policy file of\nLXC or OCI")
       ->type_name("FILTER");
+  app.add_option(
+         "--seccomp-learn", options.learn,
+         "Writes the policy that the run needed, as LXC has it; --seccomp\nreads it. The run "
+         "is slow")
+      ->type_name("FILE");
   app.add_option("--allow", allow,
                  "A token that opens the container towards the host; a refusal names\nthe one that "
                  "is missing")
@@ -520,6 +531,10 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       throw Mistake("--detach: nobody would be there to say --stats");
     if (options.detach && options.tty)
       throw Mistake("--detach: nobody would be at the terminal of --tty");
+    if (options.detach && !options.learn.empty())
+      throw Mistake("--detach: nobody would be there to learn for --seccomp-learn");
+    if (!options.learn.empty() && !(seccomp.empty() && restart.empty()))
+      throw Mistake("--seccomp-learn: goes with neither --seccomp nor --restart");
     if (options.detach && !timeout.empty())
       throw Mistake("--detach: nobody would be there to end it after --timeout");
 
@@ -572,6 +587,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     if (!cap_add.empty() || !cap_drop.empty())
       change_capabilities(spec.security, cap_add, cap_drop);
     if (!seccomp.empty()) filter_calls(spec.security, seccomp);
+    if (!options.learn.empty()) spec.security.seccomp = learning_filter();
     if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);

@@ -20,6 +20,7 @@ struct Options {
   bool polite = false;                   ///< --stop-signal or --stop-timeout: ask first, then kill.
   std::string stop_before;               ///< An op, as Plan::find takes it; empty: none.
   std::string trace;                     ///< File; empty: none.
+  std::string learn;                     ///< File for the policy that the run needed; empty: none.
 };
 
 /// The exit statuses that are ours, as docker's and env(1)'s; timed_out is timeout(1)'s.

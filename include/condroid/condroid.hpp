@@ -11,6 +11,7 @@
 #include "condroid/error.hpp"
 #include "condroid/host.hpp"
 #include "condroid/launch.hpp"
+#include "condroid/learn.hpp"
 #include "condroid/notify.hpp"
 #include "condroid/plan.hpp"
 #include "condroid/pool.hpp"

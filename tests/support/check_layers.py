@@ -42,6 +42,7 @@ TOP = {
     "pool": "launch",
     "run": "launch",
     "host": "launch",
+    "learn": "launch",
     "notify": "launch",
     "registry": "launch",
     "launch": "launch",

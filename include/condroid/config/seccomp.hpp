@@ -13,6 +13,7 @@
 // first holds, and beside one without arguments none with arguments does. Thread-safe.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 #include "condroid/error.hpp"
@@ -32,6 +33,12 @@ namespace lxc {
 /// @errors Errc::bad_text with all bad lines in the subject and `also`: "line 3: mount: errn:
 /// unknown action; did you mean errno?".
 [[nodiscard]] Result<Seccomp> parse_seccomp(std::string_view text);
+
+/// Rules as such a file, version 2. The whole filter, as parse_seccomp() reads it: and_standard is
+/// not in it, nor what is said of 32-bit programs, who get the same.
+/// @errors Errc::bad_spec with the field, for what LXC has no word for: the actions kill_process,
+/// trace and log, a rule for one architecture, a call by number, a filter that is not of rules.
+[[nodiscard]] Result<std::string> print_seccomp(const Seccomp& policy);
 
 }  // namespace lxc
 namespace oci {

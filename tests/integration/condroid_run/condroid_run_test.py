@@ -449,6 +449,28 @@ class Options(Case):
                 self.assertIn(f"--seccomp {file}: ", err)
                 self.assertIn(says, err)
 
+    def test_a_policy_is_learnt(self):
+        with tempfile.TemporaryDirectory() as folder:
+            os.chmod(folder, 0o777)
+            file = os.path.join(folder, "policy")
+            status, out, err = run("--seccomp-learn", file, "--", "sh", "-c", "echo $((6 * 7))")
+            if "this condroid was built without" in err:
+                self.skipTest(err)
+            self.assertEqual((status, out, err), (0, "42\n", ""))
+            with open(file) as f:
+                policy = f.read()
+            self.assertTrue(policy.startswith("2\nallowlist errno 1\n"), policy)
+            self.assertIn("\nwrite allow\n", policy)
+            self.assertNotIn("mkdir", policy)
+            self.assertEqual(run("--seccomp", file, "--", "sh", "-c", "echo $((6 * 7))"), (0, "42\n", ""))
+            status, _, err = run("--seccomp", file, "--", "mkdir", "/tmp/new")
+            self.assertNotEqual(status, 0)
+            self.assertIn("Operation not permitted", err)
+            with open(file, "w") as f:
+                f.write("2\ndenylist\nmkdir notify\n")
+            self.assertIn("answers nobody", run("--seccomp", file, "--", "true")[2])
+            self.assertIn("--seccomp-learn", run("--seccomp-learn", file, "--detach", "--", "true")[2])
+
     def test_timeout(self):
         began = time.monotonic()
         status, _, err = run("--timeout", "300ms", "--", "sleep", "20")

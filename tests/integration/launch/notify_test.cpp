@@ -22,6 +22,8 @@
 #include <vector>
 
 #include "condroid/attach.hpp"
+#include "condroid/config/seccomp.hpp"
+#include "condroid/learn.hpp"
 #include "condroid/pool.hpp"
 #include "containers.hpp"
 
@@ -422,3 +424,51 @@ TEST_CASE("a filter that asks about what starts the command is refused",
   CHECK(seen["sysinfo"] == "EXDEV");
 #endif
 }
+
+#if CONDROID_LIBSECCOMP
+
+TEST_CASE("the policy that a run needed is learnt, and no more",
+          "[notify][learn][.root][.userns]") {
+  const TempRoot root;
+  const auto asking_for = [&](const Words& words, const Seccomp& seccomp) {
+    Spec spec = payload(root, words);
+    spec.security.seccomp = seccomp;
+    return spec;
+  };
+  Container box = launch(
+      asking_for({"ask", "getppid", "getppid", "mkdir:/tmp/a"}, condroid::learning_filter()));
+  condroid::SyscallLearner learner(listener_of(box));
+  auto exit = learner.serve(box);
+  if (!exit) FAIL(to_string(exit.error()));
+  CHECK(Report(*exit).all("getppid") == Words{"0", "0"});
+  CHECK(Report(*exit)["mkdir"] == "0");
+  CHECK(learner.calls().at("getppid") == 2);
+  CHECK(learner.calls().at("mkdirat") == 1);
+  CHECK(learner.calls().contains("write"));
+  CHECK(!learner.calls().contains("sysinfo"));
+
+  const auto text = condroid::lxc::print_seccomp(learner.policy());
+  if (!text) FAIL(to_string(text.error()));
+  const auto read_back = condroid::lxc::parse_seccomp(*text);
+  if (!read_back) FAIL(to_string(read_back.error()));
+  for (const Seccomp& policy : {learner.policy(), *read_back}) {
+    const Report same = condroid::test::run(asking_for({"ask", "getppid", "mkdir:/tmp/a"}, policy));
+    CHECK(same["getppid"] == "0");
+    CHECK(same["mkdir"] == "EEXIST");
+    const Report more = condroid::test::run(asking_for({"ask", "sysinfo", "getppid"}, policy));
+    CHECK(more["sysinfo"] == "EPERM");
+    CHECK(more["getppid"] == "0");
+  }
+}
+
+TEST_CASE("what rules would deny can be logged alone", "[notify][learn][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"ask", "getppid", "mkdir:/tmp/b"});
+  spec.security.seccomp = Seccomp::all_but({"mkdir", "mkdirat"}).kill({"getppid"});
+  spec.security.seccomp = log_only(spec.security.seccomp);
+  const Report seen = condroid::test::run(spec);
+  CHECK(seen["getppid"] == "0");
+  CHECK(seen["mkdir"] == "0");
+}
+
+#endif

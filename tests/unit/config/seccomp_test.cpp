@@ -274,6 +274,42 @@ TEST_CASE("rules of one call are settled as in LXC", "[config][seccomp]") {
   }
 }
 
+TEST_CASE("rules are printed as LXC reads them", "[config][seccomp]") {
+  const auto printed = [](const Seccomp& policy) {
+    auto text = lxc::print_seccomp(policy);
+    if (!text) FAIL(to_string(text.error()));
+    return *text;
+  };
+  Seccomp s = Seccomp::only({"read", "write"});
+  s.allow({"clone"}, {{0, ArgumentCheck::eq, 0, 0x10000000}})
+      .fail(38, {"clone3"})
+      .fail(1, {"mount"})
+      .notify({"mknod"}, {{1, ArgumentCheck::gt, 5}, {2, ArgumentCheck::ge, 7}});
+  const std::string text = printed(s);
+  CHECK(text ==
+        "2\nallowlist errno 1\nread allow\nwrite allow\n"
+        "clone allow [0,0x0,SCMP_CMP_MASKED_EQ,0x10000000]\nclone3 errno 38\n"
+        "mknod notify [1,0x5,SCMP_CMP_GT] [2,0x7,SCMP_CMP_GE]\n");
+  const Seccomp back = lxc_policy(text);
+  CHECK(back.otherwise == SyscallAction::fail);
+  CHECK(back.error == 1);
+  CHECK(printed(back) == text);
+  CHECK(printed(Seccomp::all_but({"mount"})) == "2\ndenylist\nmount errno 1\n");
+  CHECK(lxc_policy("2\nallowlist notify\nread allow\n").otherwise == SyscallAction::notify);
+
+  const auto unprintable = [](const Seccomp& policy) {
+    const auto refused = lxc::print_seccomp(policy);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().is(Errc::bad_spec));
+    return refused.error().subject;
+  };
+  CHECK_THAT(unprintable(Seccomp{}), Contains("security.seccomp.kind"));
+  CHECK_THAT(unprintable(Seccomp{}.kill({"read"})), Contains("security.seccomp.list[0]"));
+  CHECK_THAT(unprintable(Seccomp{}.fail(1, {"452"})), Contains("'452'"));
+  s.list[1].arch = SyscallArch::x86;
+  CHECK_THAT(unprintable(s), Contains("security.seccomp.list[1]"));
+}
+
 TEST_CASE("all bad lines of a policy are told at once", "[config][seccomp]") {
   const auto lines = wrong(lxc::parse_seccomp(contents(corpus / "seccomp_lxc/mistakes.policy")));
   using Lines = std::vector<std::string>;
