@@ -130,10 +130,10 @@ struct StopOptions {
 /// Descriptors in this program while it runs: two, the pidfd and the one that tells the end.
 /// Besides, one each for a captured stream; a pipe, until it is taken; the small init; the console,
 /// its log, and console() once it was called or when nobody in the container has the console open;
-/// each further terminal, and again once ttys() was called; the host's own "/" as root, when it is
-/// not ephemeral; poll_fd() once it was called, and a timer for begin_stop(). With a
-/// Lifecycle::restart also what is kept: the network and user namespace, the terminals' devpts and
-/// one for each terminal, and every descriptor that its Spec names.
+/// each further terminal, and again once ttys() was called; a filter's listener, until it is taken;
+/// the host's own "/" as root, when it is not ephemeral; poll_fd() once it was called, and a timer
+/// for begin_stop(). With a Lifecycle::restart also what is kept: the network and user namespace,
+/// the terminals' devpts and one for each terminal, and every descriptor that its Spec names.
 class Container {
  public:
   using Builder = ContainerBuilder;
