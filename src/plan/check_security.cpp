@@ -135,11 +135,11 @@ void Checks::seccomp() const {
   const Seccomp& s = spec.security.seccomp;
   constexpr std::string_view field = "security.seccomp";
   known("security.seccomp.arch", s.arch);
-  const bool open = s.kind == Seccomp::rules && !s.and_standard &&
-                    (s.otherwise == SyscallAction::allow || s.otherwise == SyscallAction::log);
+  // Of BPF, too: what a Runtime launches are rules that have become such a filter.
+  const bool open = s.kind != Seccomp::none && !has_standard(s) && lets_others_through(s);
   if (s.kind == Seccomp::none || open)
     need(Allow::all_syscalls, field,
-         open ? "without the standard filter all that the rules do not name may be called"
+         open ? "without the standard filter all that this one does not name may be called"
               : "without a filter every system call may be made");
   if (s.kind != Seccomp::rules &&
       (s.otherwise != Seccomp{}.otherwise || s.error != Seccomp{}.error))

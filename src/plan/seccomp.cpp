@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 #include <utility>
 
 #include "condroid/plan.hpp"
@@ -15,13 +16,17 @@ namespace detail {
 
 namespace {
 
-/// All ways through a filter, of which one may ask: where an argument decides, both are taken.
+/// All ways through a filter for one call: where an argument decides, both are taken.
 class Paths {
  public:
   Paths(std::span<const std::uint64_t> filter, std::uint32_t call)
       : filter_(filter), number_(call), seen_(filter.size()) {}
 
-  bool ask() { return from(0, number); }
+  /// Whether one of them ends in one of these answers.
+  bool lead_to(std::initializer_list<std::uint32_t> answers) {
+    wanted_ = answers;
+    return from(0, number);
+  }
 
  private:
   /// What the accumulator holds.
@@ -37,7 +42,7 @@ class Paths {
       const std::size_t yes = (word >> 16U) & 0xffU, no = (word >> 24U) & 0xffU;
       switch (const auto code = static_cast<std::uint16_t>(word); code) {
         case BPF_RET | BPF_K:
-          return (k & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_USER_NOTIF;
+          return std::ranges::find(wanted_, k & SECCOMP_RET_ACTION_FULL) != wanted_.end();
         case BPF_RET | BPF_A:
           return true;
         case BPF_LD | BPF_W | BPF_ABS:
@@ -88,12 +93,23 @@ class Paths {
   std::span<const std::uint64_t> filter_;
   std::uint32_t number_;
   std::vector<std::uint8_t> seen_;
+  std::initializer_list<std::uint32_t> wanted_ = {};
 };
 
 }  // namespace
 
 bool may_ask(std::span<const std::uint64_t> filter, long number) {
-  return Paths(filter, static_cast<std::uint32_t>(number)).ask();
+  return Paths(filter, static_cast<std::uint32_t>(number)).lead_to({SECCOMP_RET_USER_NOTIF});
+}
+
+bool lets_others_through(const Seccomp& seccomp) {
+  if (seccomp.kind == Seccomp::rules)
+    return seccomp.otherwise == SyscallAction::allow || seccomp.otherwise == SyscallAction::log;
+  constexpr std::uint32_t nobodys = 0x3ffffff0;  // no kernel has it, and it is none of x32's
+  const auto lets = [](std::span<const std::uint64_t> filter) {
+    return filter.empty() || Paths(filter, nobodys).lead_to({SECCOMP_RET_ALLOW, SECCOMP_RET_LOG});
+  };
+  return lets(seccomp.program) && lets(seccomp.notify_program);
 }
 
 std::vector<OwnCall> own_calls(const OwnFilters& filters) {

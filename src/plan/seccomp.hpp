@@ -42,6 +42,9 @@ struct OwnFilters {
 /// its arguments are.
 [[nodiscard]] bool may_ask(std::span<const std::uint64_t> filter, long number);
 
+/// Whether what rules or BPF do not name may be called, as far as they are asked.
+[[nodiscard]] bool lets_others_through(const Seccomp& seccomp);
+
 /// A call that condroid makes after the filter was loaded: asked about it, the host waits for a
 /// launch that waits for the host.
 struct OwnCall {

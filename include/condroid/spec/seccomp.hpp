@@ -97,8 +97,8 @@ struct Seccomp {
   /// it gives SECCOMP_RET_USER_NOTIF the host is asked. It must not do that for what condroid calls
   /// itself after it is loaded: docs/seccomp.md.
   std::vector<std::uint64_t> notify_program = {};
-  /// rules, bpf: the standard filter holds as well. Without it rules that allow what they do not
-  /// name need Allow::all_syscalls.
+  /// rules, bpf: the standard filter holds as well. Without it, one that allows what it does not
+  /// name needs Allow::all_syscalls.
   bool and_standard = true;
   /// All that is not allowed is told to the kernel's audit log, SECCOMP_FILTER_FLAG_LOG,
   /// Linux 4.14.

@@ -456,6 +456,24 @@ TEST_CASE("a Spec says which filter it has", "[plan][seccomp]") {
     spec.security.seccomp = {.kind = Seccomp::rules, .and_standard = false};
     CHECK_THAT(refused_with(), Catch::Contains("Allow::all_syscalls"));
   }
+  SECTION("also as the filter that they become") {
+    spec.security.seccomp = {
+        .kind = Seccomp::bpf, .program = {0x7fff000000000006}, .and_standard = false};
+    CHECK_THAT(refused_with(), Catch::Contains("Allow::all_syscalls"));
+    spec.security.seccomp.program = {0x00050001'0000'0006};
+    CHECK(compile(spec, facts).has_value());
+#if CONDROID_LIBSECCOMP
+    Seccomp open = Seccomp::all_but({"mount"});
+    open.and_standard = false;
+    spec.security.seccomp = compile(open).value();
+    CHECK_THAT(refused_with(), Catch::Contains("Allow::all_syscalls"));
+    spec.security.seccomp = compile(Seccomp::only({"read", "execve"})).value();
+    CHECK(compile(spec, facts).has_value());
+    open = Seccomp::only({"read", "execve"}).notify({"mkdir"});
+    spec.security.seccomp = compile(open).value();
+    CHECK(compile(spec, facts).has_value());
+#endif
+  }
   SECTION("none takes a token") {
     spec.security.seccomp.kind = Seccomp::none;
     CHECK_THAT(refused_with(), Catch::Contains("Allow::all_syscalls"));
@@ -463,6 +481,7 @@ TEST_CASE("a Spec says which filter it has", "[plan][seccomp]") {
     CHECK(filter_in() == nullptr);
   }
   SECTION("the caller's own") {
+    spec.security.allow = Allow::all_syscalls;
     spec.security.seccomp = {
         .kind = Seccomp::bpf, .program = {0x7fff000000000006}, .and_standard = false, .log = true};
     const auto* load = filter_in();
