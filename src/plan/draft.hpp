@@ -23,7 +23,7 @@ struct Draft {
   op::Slot root = {};
   op::Slot dev = {};
   op::Slot devpts = {};
-  /// "/proc" and "/sys", where they are the usual ones and nothing can lie on top of them.
+  /// "/proc" and "/sys" as they were mounted last, for what is hidden in them.
   op::Slot proc_dir = {};
   op::Slot sys_dir = {};
   op::Slot console = {};               ///< The slave.

@@ -73,31 +73,30 @@ void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> index) {
   d.add(std::move(m));
 }
 
-/// Whether something in this directory is masked or made read-only.
-bool hides_in(const Draft& d, std::string_view dir) {
-  const auto there = [&](const GuestPath& path) {
-    return parent_of(normalized(path.str())) == dir;
-  };
-  return std::ranges::any_of(d.spec.security.masked_paths, there) ||
-         std::ranges::any_of(d.spec.security.read_only_paths, there);
+/// Keeps a kernel file system at hand for what is hidden in it: whoever may rename in the root
+/// could have something else found there when it is looked up again. The topmost of several.
+void keep_for_hiding(Draft& d, op::MountOp& m, std::string_view usual, op::Slot& kept) {
+  if (m.target != usual || m.optional) return;
+  const auto there = [&](const GuestPath& path) { return is_below(usual, normalized(path.str())); };
+  if (std::ranges::any_of(d.spec.security.masked_paths, there) ||
+      std::ranges::any_of(d.spec.security.read_only_paths, there))
+    m.to = kept = kept.valid() ? kept : d.slot();
 }
 
-/// Keeps one of the usual kernel file systems at hand for what is hidden in it. A mount of the
-/// user's that goes where links lead could lie on top of it.
-op::Slot keep_for_hiding(Draft& d, const GuestPath& target, std::optional<std::size_t> index) {
-  const auto follows = [](const Mount& m) {
-    return std::visit([](const auto& x) { return x.common.follow_links; }, m);
-  };
-  if (index || !hides_in(d, normalized(target.str())) ||
-      std::ranges::any_of(d.spec.mounts, follows))
-    return {};
-  return d.slot();
+/// Whether a mount of the user's may lie on top of what is mounted there: another one at that
+/// place, or one that goes where links lead.
+bool may_be_covered(const Draft& d, std::string_view usual) {
+  std::size_t there = 0;
+  for (const Mount& m : d.spec.mounts) {
+    if (std::visit([](const auto& x) { return x.common.follow_links; }, m)) return true;
+    if (normalized(target_of(m).str()) == usual) ++there;
+  }
+  return there > 1;
 }
 
-void emit(Draft& d, const Proc& p, std::optional<std::size_t> index) {
+void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
   op::MountOp m = at_target(d, p.target, p.flags, p.common);
-  if (normalized(p.target.str()) == "/proc")
-    m.to = d.proc_dir = keep_for_hiding(d, p.target, index);
+  keep_for_hiding(d, m, "/proc", d.proc_dir);
   std::vector<std::string> options;
   if (p.pids_only) options.emplace_back("subset=pid");
   if (p.hide_others) options.emplace_back("hidepid=invisible");
@@ -120,9 +119,9 @@ void emit(Draft& d, const Proc& p, std::optional<std::size_t> index) {
   d.add(std::move(m));
 }
 
-void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> index) {
+void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
   op::MountOp m = at_target(d, s.target, s.flags, s.common);
-  if (normalized(s.target.str()) == "/sys") m.to = d.sys_dir = keep_for_hiding(d, s.target, index);
+  keep_for_hiding(d, m, "/sys", d.sys_dir);
   if (d.shape.shares(Namespace::net) || (d.shape.ids.own && !d.shape.own(Namespace::net))) {
     // A sysfs of the host's network is the host's, and only the owner of a network gets a new one;
     // locked mounts in it cannot be left out.
@@ -302,19 +301,20 @@ void make_mounts(Draft& d) {
 }
 
 void hide_kernel(Draft& d) {
-  const auto dir_of = [&](const std::string& path) {
-    const std::string_view parent = parent_of(path);
-    return parent == "/proc" ? d.proc_dir : parent == "/sys" ? d.sys_dir : op::Slot{};
+  const bool proc_covered = may_be_covered(d, "/proc"), sys_covered = may_be_covered(d, "/sys");
+  const auto hide = [&](const GuestPath& given, auto o) {
+    o.base = d.root;
+    o.path = normalized(given.str());
+    const bool proc = is_below("/proc", o.path), sys = is_below("/sys", o.path);
+    o.dir = proc ? d.proc_dir : sys ? d.sys_dir : op::Slot{};
+    const bool kept = o.dir.valid();
+    if (kept) d.add(o);
+    o.dir = {};
+    if (!kept || (proc && proc_covered) || (sys && sys_covered)) d.add(std::move(o));
   };
-  for (const GuestPath& given : d.spec.security.read_only_paths) {
-    std::string path = normalized(given.str());
-    d.add(op::ProtectPath{.base = d.root, .dir = dir_of(path), .path = std::move(path)});
-  }
-  for (const GuestPath& given : d.spec.security.masked_paths) {
-    std::string path = normalized(given.str());
-    d.add(
-        op::MaskPath{.base = d.root, .dir = dir_of(path), .path = std::move(path), .null = d.dev});
-  }
+  for (const GuestPath& path : d.spec.security.read_only_paths) hide(path, op::ProtectPath{});
+  for (const GuestPath& path : d.spec.security.masked_paths)
+    hide(path, op::MaskPath{.null = d.dev});
 }
 
 }  // namespace condroid::inline v0::detail

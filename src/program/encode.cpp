@@ -83,9 +83,10 @@ Str Encoder::strings(const std::vector<std::string>& list) {
 void Encoder::add(const Op& o, std::uint32_t index) {
   if (actor_of(o) != op::Actor::child) return;
   const auto hidden = [this](Rec& r, const auto& x) {
-    r.flags = x.dir.valid() ? program::path_near : 0;
+    const std::string path = x.dir.valid() ? x.path.substr(x.path.find('/', 1) + 1) : x.path;
+    r.flags = path.find('/') == std::string::npos ? program::path_near : 0;
     r.r[0] = reg(x.dir.valid() ? x.dir : x.base);
-    r.s[0] = text(x.dir.valid() ? last_name(x.path) : x.path);
+    r.s[0] = text(path);
   };
   std::visit(
       Overloaded{

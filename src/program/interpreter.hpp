@@ -723,6 +723,31 @@ class Interpreter {
     return 0;
   }
 
+  /// What statfs(2) says of a file system; 0: not known here.
+  static uint64_t type_magic(const char* name) {
+    constexpr struct {
+      const char* name;
+      uint64_t magic;
+    } known[] = {{"proc", proc_magic},
+                 {"sysfs", sysfs_magic},
+                 {"tmpfs", tmpfs_magic},
+                 {"devpts", devpts_magic}};
+    for (const auto& k : known) {
+      size_t i = 0;
+      while (name[i] != 0 && name[i] == k.name[i]) ++i;
+      if (name[i] == k.name[i]) return k.magic;
+    }
+    return 0;
+  }
+  /// Whether something is the topmost directory of a mounted file system of this type.
+  long is_top_of(int fd, uint64_t type) {
+    Statx st;
+    if (const long e = call(__NR_statx, fd, "", at_empty_path, statx_mount, &st); e < 0) return e;
+    uint64_t fs[15] = {};  // struct statfs begins with the type
+    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return e;
+    return fs[0] == type && (st.attributes & statx_attr_mount_root) != 0 ? 0 : -e_stale;
+  }
+
   /// A usual file system in one call of mount(2), which costs a third less than the six or more of
   /// the newer interface. What goes wrong here is tried again there, where the kernel says more
   /// about it.
@@ -731,7 +756,8 @@ class Interpreter {
     constexpr uint64_t plain = attr_nosuid | attr_nodev | attr_noexec;
     static_assert(attr_nosuid == 2 && attr_nodev == 4 && attr_noexec == 8);
     if ((x.flags & mount_fs) == 0 || (x.flags & mount_at_target) == 0 || (x.n[0] & ~plain) != 0 ||
-        x.n[1] != 0 || static_cast<int64_t>(x.n[2]) >= 0 || x.s[2].size > 4000)
+        x.n[1] != 0 || static_cast<int64_t>(x.n[2]) >= 0 || x.s[2].size > 4000 ||
+        (x.r[2] >= 0 && type_magic(str(x, 0)) == 0))
       return false;
     char* options = str(x, 2);
     const uint32_t size = x.s[2].size;
@@ -765,6 +791,10 @@ class Interpreter {
       const long top =
           at(Part::resolve_target, resolve(reg(x, 0), str(x, 1), (x.flags & mount_follow) != 0));
       if (top < 0) return top;
+      // Whoever may rename there could have put something else in its place.
+      if ((x.flags & mount_near) == 0)
+        if (const long e = is_top_of(static_cast<int>(top), type_magic(str(x, 0))); e < 0)
+          return close(top), at(Part::resolve_target, e);
       set_reg(x, 2, top);
       return 0;
     }
@@ -959,7 +989,13 @@ class Interpreter {
       if (x.n[2] != 0) {
         if (const long e = bind_fd(slave, reg(x, 1), str(x, 1)); e < 0) return e;
       } else {
-        const long e = call(__NR_symlinkat, str(x, 0), reg(x, 1), str(x, 1));
+        char* name = nullptr;
+        long opened = -1;
+        const long dir = parent_of(reg(x, 1), str(x, 1), &name, &opened);
+        if (dir < 0) return at(Part::make_target, dir);
+        // From where the link is: both begin with the same directory.
+        const long e = call(__NR_symlinkat, str(x, 0) + (name - str(x, 1)), dir, name);
+        close(opened);
         if (e < 0 && e != -e_exist) return at(Part::make_target, e);
       }
     }

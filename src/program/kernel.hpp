@@ -92,7 +92,10 @@ struct Statx {
 static_assert(sizeof(Statx) == 256);
 inline constexpr unsigned statx_type = 1, statx_ino = 0x100, statx_basic = 0x7ff,
                           statx_mount = 0x1000;
-inline constexpr uint64_t devpts_magic = 0x1cd1;  // linux/magic.h, DEVPTS_SUPER_MAGIC
+inline constexpr uint64_t statx_attr_mount_root = 0x2000;  // Linux 5.8
+// linux/magic.h
+inline constexpr uint64_t devpts_magic = 0x1cd1, proc_magic = 0x9fa0, sysfs_magic = 0x62656572,
+                          tmpfs_magic = 0x01021994;
 // inode of /proc/PID/ns/user; linux/nsfs.h, USER_NS_INIT_INO
 inline constexpr uint64_t initial_user_namespace = 0xEFFFFFFD;
 inline constexpr uint32_t s_ifmt = 0170000, s_ifdir = 0040000, s_ifreg = 0100000, s_ifchr = 0020000,

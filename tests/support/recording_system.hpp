@@ -350,11 +350,17 @@ class RecordingSystem {
         if (static_cast<unsigned long>(b) == kernel::tiocgptpeer)
           return opened({.what = "slave", .type = kernel::s_ifchr});
         return 0;
-      case __NR_fstatfs:
-        store(call.arguments[1], kernel::devpts_magic);
+      case __NR_fstatfs: {
+        const std::string_view what = open.at(static_cast<int>(a)).what;
+        store(call.arguments[1], what.ends_with("proc")  ? kernel::proc_magic
+                                 : what.ends_with("sys") ? kernel::sysfs_magic
+                                 : what.ends_with("pts") ? kernel::devpts_magic
+                                                         : kernel::tmpfs_magic);
         return 0;
+      }
       case __NR_statx: {
         kernel::Statx st{};
+        st.attributes = kernel::statx_attr_mount_root;
         st.mount = 7;  // the root and what ".." of it leads to
         if (names[1].empty() && a != kernel::at_fdcwd) {
           const File& file = open.at(static_cast<int>(a));

@@ -418,9 +418,9 @@ struct MaskPath {
   static constexpr Step step = Step::mask_path;
   static constexpr Actor actor = Actor::child;
   Slot base = {};
-  /// The directory that holds the last name of `path`, if it is of a file system that the
-  /// container's process made and nobody else has seen: that name is looked up there at once. None:
-  /// the whole of `path` is looked up below `base`.
+  /// What is mounted at the first name of `path`, if it is a file system of the kernel's that the
+  /// container's process has put there: the rest is looked up in it, and nothing of the root is.
+  /// None: the whole of `path` is looked up below `base`.
   Slot dir = {};
   std::string path = {};
   /// The /dev directory whose "null" covers files; without one the host's /dev/null is taken.

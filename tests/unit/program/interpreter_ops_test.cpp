@@ -411,6 +411,9 @@ TEST_CASE("a name in a directory of our own is covered there, whatever it is", "
       lines(calls_in_root(op::MaskPath{.base = root_slot, .dir = root_slot, .path = "/proc/acpi"}));
   CHECK(dir.front() == "statx(</srv>, \"acpi\", 0x100, 0x1)");
   CHECK(dir.back() == "move_mount(<tmpfs>, \"\", </srv>, \"acpi\", 0x4)");
+  const auto deep = lines(calls_in_root(
+      op::MaskPath{.base = root_slot, .dir = root_slot, .path = "/sys/devices/virtual/powercap"}));
+  CHECK(deep.front().starts_with("openat2(</srv>, \"devices/virtual/powercap\")"));
   CHECK(calls_in_root(mask, [](ChildRun& c) { c.system.missing = {"/proc/keys"}; }).size() == 1);
   CHECK(failure_in_root(mask, [](ChildRun& c) { c.system.links = {"/proc/keys"}; }) ==
         Failure{ELOOP, Part::resolve_target});
@@ -428,6 +431,30 @@ TEST_CASE("a name in a directory of our own is made read-only there, and is no l
   CHECK(calls_in_root(protect, [](ChildRun& c) { c.system.missing = {"/proc/sys"}; }).size() == 1);
   CHECK(failure_in_root(protect, [](ChildRun& c) { c.system.links = {"/proc/sys"}; }) ==
         Failure{ELOOP, Part::resolve_target});
+}
+
+TEST_CASE("what is looked up again after a mount must be that mount", "[program]") {
+  const op::MountOp proc{.source = op::MountOp::filesystem,
+                         .what = "proc",
+                         .base = root_slot,
+                         .target = "/proc",
+                         .to = other_slot};
+  CHECK(lines(calls_in_root(proc)).back().starts_with("fstatfs("));
+  const Failure other{ESTALE, Part::resolve_target};
+  CHECK(failure_in_root(proc, [](ChildRun& c) {
+          c.system.before = [](const Call& call) -> std::optional<long> {
+            if (call.nr != __NR_fstatfs) return {};
+            *reinterpret_cast<std::uint64_t*>(call.arguments[1]) = kernel::tmpfs_magic;
+            return 0;
+          };
+        }) == other);
+  CHECK(failure_in_root(proc, [](ChildRun& c) {
+          c.system.before = [](const Call& call) -> std::optional<long> {
+            if (call.nr != __NR_statx || call.op != 3) return {};
+            *reinterpret_cast<kernel::Statx*>(call.arguments[4]) = {};
+            return 0;
+          };
+        }) == other);
 }
 
 TEST_CASE("a mount namespace that begins empty needs no clearing", "[program]") {
