@@ -45,12 +45,12 @@ needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=pytho
   libseccomp-dev=seccomp.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
   catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
-  dbus-daemon=dbus-daemon debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
+  dbus-daemon=dbus-daemon bubblewrap=bwrap debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
   case $stage in
     sanitize) needs="$needs clang-14=clang++-14,clang++" ;;
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
-    benchmark) needs="$needs bubblewrap=bwrap crun=crun runc=runc lxc=lxc-execute" ;;
+    benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;
   esac

@@ -1,4 +1,5 @@
 #pragma once
 
+int do_attack(int argc, char** argv);
 int do_calls(int argc, char** argv);
 int do_device(int argc, char** argv);

@@ -1,0 +1,218 @@
+// The kernel's own files: what a container may write to, and a /proc that lies.
+#include <sys/mount.h>
+
+#include <array>
+#include <cctype>
+#include <cstdio>
+
+#include "attacks/attacks.hpp"
+
+namespace {
+
+using namespace condroid;                 // NOLINT(google-build-using-namespace)
+using namespace condroid::literals;       // NOLINT(google-build-using-namespace)
+using namespace condroid::test;           // NOLINT(google-build-using-namespace)
+using namespace condroid::test::attacks;  // NOLINT(google-build-using-namespace)
+
+constexpr const char* ttl = "/proc/sys/net/ipv4/ip_default_ttl";
+
+/// A root whose /proc is a plain directory with a file of that name.
+void fake_proc(const TempRoot& root, const std::string& content) {
+  for (const char* dir : {"proc/sys", "proc/sys/net", "proc/sys/net/ipv4"}) make_dir(root / dir);
+  make_file(root / (ttl + 1), content);
+}
+
+std::string output_of(const std::string& command) {
+  std::string text;
+  FILE* pipe = ::popen(command.c_str(), "re");
+  if (pipe == nullptr) throw std::runtime_error("popen");
+  for (std::array<char, 4096> buffer{}; std::fgets(buffer.data(), buffer.size(), pipe) != nullptr;)
+    text += buffer.data();
+  ::pclose(pipe);
+  return text;
+}
+
+/// A line "CapEff: 00ff" of /proc/PID/status.
+std::uint64_t set_in(const std::string& status, std::string_view name) {
+  const std::size_t at = status.find(name);
+  if (at == std::string::npos) throw std::runtime_error("no capabilities in " + status);
+  return std::stoull(status.substr(at + name.size() + 1), nullptr, 16);
+}
+
+}  // namespace
+
+TEST_CASE("a setting is the kernel's, whatever the image has in its /proc",
+          "[attack][.root][.userns]") {
+  const TempRoot root;
+  fake_proc(root, "the image's\n");
+  Spec spec = payload(root, {"read", "/mnt/sys/net/ipv4/ip_default_ttl", ttl});
+  spec.default_mounts = false;
+  spec.mounts.push_back(Proc{.target = "/mnt"_guest});
+  spec.security.allow |= Allow::unmasked_kernel;
+  spec.security.sysctls = {{.name = "net.ipv4.ip_default_ttl", .value = "111"}};
+  const Report seen = run(spec);
+  CHECK(seen["/mnt/sys/net/ipv4/ip_default_ttl"] == "111");
+  CHECK(seen[ttl] == "the image's");
+  // Nothing is hidden by way of a link either.
+  REQUIRE(::rename((root / "proc").c_str(), (root / "fake").c_str()) == 0);
+  REQUIRE(::symlink("fake", (root / "proc").c_str()) == 0);
+  CHECK_THAT(attempt(spec), FailsWith(ELOOP, Step::protect_path, "/proc/"));
+}
+
+TEST_CASE("a setting is the one that was named, whatever is mounted on it", "[attack][.root]") {
+  // Procfs files both: to ask whether it is procfs is not enough.
+  const TempRoot root;
+  Spec spec = payload(
+      root, {"read", ttl, "/mnt/sys/net/ipv4/ip_default_ttl", "/mnt/sys/net/ipv4/icmp_ratelimit"});
+  spec.mounts.push_back(Bind{
+      .source = "/proc/sys/net/ipv4/icmp_ratelimit"_host, .target = GuestPath(ttl), .flags = {}});
+  spec.mounts.push_back(Proc{.target = "/mnt"_guest});
+  spec.security.allow |= Allow::unmasked_kernel | Flags<Allow>(Allow::devices);
+  spec.security.sysctls = {{.name = "net.ipv4.ip_default_ttl", .value = "111"}};
+  const std::string before = read_file("/proc/sys/net/ipv4/icmp_ratelimit");
+  CHECK(run(spec)["/mnt/sys/net/ipv4/ip_default_ttl"] == "111");
+  CHECK(read_file("/proc/sys/net/ipv4/icmp_ratelimit") == before);
+}
+
+TEST_CASE("who writes settings by path writes what the image says", "[attack][.root]") {
+  // CVE-2019-19921: procfs is not where it is looked for.
+  const TempRoot root;
+  fake_proc(root, "");
+  make_dir(root / "real");
+  const Exit e = run_naive({.root = root.str(),
+                            .argv = {"/bin/payload", "read", ttl},
+                            .settings = {{"net.ipv4.ip_default_ttl", "111"}},
+                            .proc = "/real",
+                            .writes_inside = true});
+  CHECK(e.out == std::string(ttl) + "=111\n");
+  CHECK(read_file(root / (ttl + 1)) == "111");
+}
+
+TEST_CASE("no setting of the host is hidden in the name or value of another",
+          "[attack][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"exit"});
+  for (const char* name :
+       {"net/../kernel/printk_ratelimit", "net.ipv4/../../kernel/printk_ratelimit",
+        "net/ipv4/.././../kernel/printk_ratelimit", "/net/ipv4/ip_default_ttl",
+        "net//ipv4/ip_default_ttl", "net/ipv4/ip_default_ttl\n", "kernel.printk_ratelimit",
+        "kernel.shm_rmid_forced+kernel.printk_ratelimit", "net", "", "kernel.core_pattern",
+        "vm.overcommit_memory", "fs.mqueue", "kernel/../net/ipv4/ip_default_ttl"}) {
+    CAPTURE(name);
+    spec.security.sysctls = {{.name = name, .value = "5"}};
+    CHECK(attempt(spec).error.has_value());
+  }
+  spec.security.sysctls = {
+      {.name = "net.ipv4.ip_default_ttl", .value = "1+kernel.printk_ratelimit=5"}};
+  CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::write_setting));
+}
+
+TEST_CASE("who takes settings apart himself sets the host's", "[attack][.root]") {
+  const TempRoot root;
+  const std::string value = read_file("/proc/sys/kernel/printk_ratelimit");
+  const std::string same = value.substr(0, value.find('\n'));  // it stays what it is
+  Naive naive{.root = root.str(), .argv = {"/bin/payload", "exit", "0"}};
+  SECTION("by name") {
+    naive.settings = {{"net/../kernel/printk_ratelimit", same}};
+    naive.dots_to_slashes = true;
+  }
+  SECTION("by value") {
+    naive.settings = {{"net.ipv4.ip_default_ttl", "64+kernel.printk_ratelimit=" + same}};
+    naive.joins_settings = true;
+  }
+  const Exit e = run_naive(naive);
+  CAPTURE(e.out);
+  CHECK(e.code == 0);
+}
+
+TEST_CASE("no file of the kernel can be written", "[attack][.root][.userns]") {
+  const TempRoot root;
+  // Of what is open to everybody: a threshold of pressure that wakes up who asked for it.
+  const auto writable = [](const Spec& spec) {
+    const Report seen = run(spec);
+    CHECK(std::stoi(seen["looked_at"]) > 500);
+    std::string list;
+    for (const std::string& path : seen.all("writable"))
+      if (!path.starts_with("/proc/pressure/")) list += path + " ";
+    return list;
+  };
+  SECTION("by default") {
+    CHECK(writable(payload(root, {"attack", "walk", "/proc", "/sys"})).empty());
+  }
+  SECTION("with all that needs no token") {
+    Spec spec = payload(root, {"attack", "walk", "/proc", "/sys"});
+    spec.mounts.push_back(CgroupMount{});
+    spec.process.init = true;
+    CHECK(writable(spec).empty());
+  }
+  SECTION("naive") {
+    if (!privileged()) return;  // it is root's
+    const Exit e = run_naive({.root = root.str(),
+                              .argv = {"/bin/payload", "attack", "open-write",
+                                       "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"},
+                              .opens_kernel = true});
+    CHECK(e.out.find("/proc/sys/kernel/core_pattern=ok") != std::string::npos);
+  }
+}
+
+TEST_CASE("what the kernel runs for a cgroup is not the container's to say", "[attack][.root]") {
+  const CgroupHierarchy* v1 = nullptr;
+  for (const CgroupHierarchy& h : facts().cgroups)
+    if (!h.v2 && v1 == nullptr) v1 = &h;
+  if (v1 == nullptr) return;  // only cgroup v1 has it
+  const std::string name = fmt::format("{}", fmt::join(v1->controllers, ","));
+  const std::string options = name.starts_with("name=") ? "none," + name : name;
+  const TempRoot root;
+  Spec spec = payload(root, {"attack", "release-agent", options});
+  CHECK(run(spec)["mount"] == "EPERM");
+  // Also where it may mount, in a user namespace: CVE-2022-0492.
+  spec.security.capabilities.add(Capability::sys_admin);
+  spec.security.allow = Flags<Allow>(Allow::capabilities);
+  spec.idmap = {.kind = IdMap::ranges,
+                .uids = {{.inside = 0, .outside = 300000, .count = 65536}},
+                .gids = {{.inside = 0, .outside = 300000, .count = 65536}}};
+  CHECK(run(spec)["agent"] != "ok");
+  const Exit e = run_naive({.root = root.str(),
+                            .argv = {"/bin/payload", "attack", "release-agent", options},
+                            .host_cgroup = true,
+                            .all_capabilities = true});
+  CHECK(e.out.find("agent=ok") != std::string::npos);
+}
+
+TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.root]") {
+  if (!privileged()) return;  // for other users bubblewrap has another default
+  if (std::system("command -v bwrap > /dev/null") != 0) CONDROID_SKIP("needs bubblewrap");
+  const TempRoot root;
+  const Report ours = run(payload(root, {"probe"}));
+  std::string named = "--cap-drop ALL";
+  for (unsigned c = 0; c < capability_count; ++c)
+    if (const auto one = static_cast<Capability>(c); CapabilitySet::small().has(one)) {
+      named += " --cap-add CAP_";
+      for (const char letter : to_string(one)) named += static_cast<char>(std::toupper(letter));
+    }
+  for (const std::string& options : {std::string(), named}) {
+    const std::string theirs =
+        output_of(fmt::format("bwrap --unshare-all --ro-bind / / --proc /proc {} "
+                              "cat /proc/self/status 2>&1",
+                              options));
+    for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd"}) {
+      CAPTURE(name, options, ours[name], theirs);
+      CHECK((std::stoull(ours[name], nullptr, 16) & ~set_in(theirs, std::string(name) + ":")) == 0);
+    }
+  }
+}
+
+TEST_CASE("a container by default has everything of its own", "[attack][.root][.userns]") {
+  const TempRoot root;
+  const Report seen = run(payload(root, {"probe"}));
+  for (const char* ns : {"mnt", "pid", "uts", "ipc", "net", "cgroup"}) {
+    CAPTURE(ns);
+    const std::string inside = seen[std::string("ns.") + ns];
+    CHECK(inside.starts_with(ns));
+    CHECK(inside != own_namespace(ns));
+  }
+  CHECK(seen["NoNewPrivs"] == "1");
+  CHECK(seen["Seccomp"] == "2");
+  for (const char* set : {"CapInh", "CapAmb"}) CHECK(std::stoull(seen[set], nullptr, 16) == 0);
+  CHECK((std::stoull(seen["CapBnd"], nullptr, 16) & ~CapabilitySet::small().bits()) == 0);
+}

