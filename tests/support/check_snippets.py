@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails when a page shows other code than the file that it names.
+"""Fails when a page shows other code than the file that it names, or names a test that there is not.
 
 usage: check_snippets.py SOURCE_ROOT
 
@@ -9,6 +9,8 @@ In README.md and docs/*.md a line
 
 names the file whose text the fenced block after it is: all of it, the comment at its top left out, or with
 `<!-- examples/05_rootless.cpp: part -->` some of its lines, one after the other, indented as one likes.
+
+In the tables of docs/security.md what stands in double quotes is the name of a test.
 """
 
 import pathlib
@@ -40,6 +42,15 @@ def shows(file: str, block: str, part: bool) -> bool:
     return any(textwrap.dedent("\n".join(window)) == textwrap.dedent(block) for window in windows)
 
 
+def tests_of(root: pathlib.Path) -> set[str]:
+    """The names of all test cases."""
+    names = set()
+    for path in (root / "tests").rglob("*.cpp"):
+        for literals in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+),', path.read_text(encoding="utf-8")):
+            names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)))
+    return names
+
+
 def main() -> None:
     if len(sys.argv) != 2:
         sys.exit(__doc__)
@@ -62,6 +73,13 @@ def main() -> None:
         if used != len(NAMED.findall(text)):
             wrong.append(f"{page.relative_to(root)}: a file is named, but no fenced block follows it")
         count += used
+    page = root / "docs" / "security.md"
+    tests = tests_of(root)
+    for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        # A word in quotes, such as "..", is none.
+        named = [name for name in re.findall(r'"([^"]+)"', line) if " " in name]
+        if line.startswith("|"):
+            wrong += [f"{page.relative_to(root)}:{number}: there is no test '{name}'" for name in named if name not in tests]
     for line in wrong:
         print(line)
     print(f"{count} snippets, {len(wrong)} wrong")
