@@ -214,6 +214,40 @@ int lie(int /*argc*/, char** /*argv*/) {
   return 7;
 }
 
+/// Takes the sockets of process 1, and says on them all that could mean anything, with descriptors;
+/// then it stays. Needs CAP_SYS_PTRACE.
+int flood(int /*argc*/, char** /*argv*/) {
+  const auto first = static_cast<int>(syscall(SYS_pidfd_open, 1, 0));
+  unsigned taken = 0;
+  for (int number = 0; number < 64; ++number) {
+    const auto s = static_cast<int>(syscall(SYS_pidfd_getfd, first, number, 0));
+    if (s < 0) continue;
+    ++taken;
+    for (unsigned i = 0; i < 2000; ++i) {
+      std::uint32_t words[16] = {i % 32, i};
+      iovec part{words, i % 3 == 0 ? i % sizeof words : 8};
+      alignas(cmsghdr) char room[CMSG_SPACE(50 * sizeof(int))] = {};
+      msghdr message{};
+      message.msg_iov = &part;
+      message.msg_iovlen = 1;
+      if (i % 5 == 0) {
+        message.msg_control = room;
+        message.msg_controllen = sizeof room;
+        cmsghdr* c = CMSG_FIRSTHDR(&message);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(50 * sizeof(int));
+        for (unsigned k = 0; k < 50; ++k)
+          std::memcpy(CMSG_DATA(c) + k * sizeof(int), &first, sizeof(int));
+      }
+      sendmsg(s, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+  }
+  std::printf("taken=%u\n", taken);
+  std::fflush(stdout);
+  for (;;) pause();
+}
+
 /// Mounts a hierarchy of cgroup v1, and sets what is run when a cgroup of it is empty: to what it
 /// is.
 int release_agent(int argc, char** argv) {
@@ -246,6 +280,7 @@ constexpr struct {
                {"overwrite", overwrite},
                {"ambush", ambush},
                {"lie", lie},
+               {"flood", flood},
                {"release-agent", release_agent}};
 
 }  // namespace

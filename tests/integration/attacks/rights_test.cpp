@@ -22,6 +22,7 @@ using namespace condroid;                 // NOLINT(google-build-using-namespace
 using namespace condroid::literals;       // NOLINT(google-build-using-namespace)
 using namespace condroid::test;           // NOLINT(google-build-using-namespace)
 using namespace condroid::test::attacks;  // NOLINT(google-build-using-namespace)
+using namespace std::chrono_literals;
 
 std::vector<std::string> command(std::vector<std::string> args) {
   args.insert(args.begin(), {"/bin/payload", "attack"});
@@ -176,6 +177,28 @@ TEST_CASE("a command has nobody to lie to", "[attack][.root][.userns]") {
   const Exit e = run_naive({.root = root.str(), .argv = command({"lie"}), .leaks_report = true});
   CHECK_FALSE(says(e, "told=0\n"));
   CHECK(e.code == 0);
+}
+
+TEST_CASE("an init that says everything at once ends, and nothing of it is left",
+          "[attack][.root]") {
+  // With what opens the small init to its command; what that says of its end may be a lie then.
+  const TempRoot root;
+  (void)run(payload(root, {"exit", "0"}));
+  const Surroundings before = Surroundings::quiet();
+  {
+    Spec spec = attack(root, {"flood"});
+    spec.process.init = true;
+    spec.process.stdio = Stdio{Stdio::null, Stdio::pipe, Stdio::inherit};
+    spec.security.capabilities.add(Capability::sys_ptrace);
+    spec.security.allow = Flags<Allow>(Allow::capabilities);
+    Container box = launch(spec);
+    const Fd out = box.take_stdout();
+    CHECK(read_until(out, "\n") != "taken=0\n");
+    const auto began = std::chrono::steady_clock::now();
+    CHECK(box.stop(0ms).has_value());
+    CHECK(std::chrono::steady_clock::now() - began < 10s);
+  }
+  CHECK(Surroundings::settled(before) == before);
 }
 
 // ---- rights ------------------------------------------------------------------------------------
