@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -156,9 +155,12 @@ void sweep_one(int state_dir, const char* name) {
     ::unlinkat(state_dir, name, 0);
     return;
   }
-  void* mapped = ::mmap(nullptr, program::arena_size, PROT_READ, MAP_SHARED, file.get(), 0);
-  if (mapped == MAP_FAILED) return;
-  const auto* arena = static_cast<const char*>(mapped);
+  // Not mapped: where its file system is full, touching a hole of it ends this program.
+  std::vector<std::uint64_t> bytes(program::arena_pages / sizeof(std::uint64_t));
+  if (::pread(file.get(), bytes.data(), program::arena_pages, 0) !=
+      static_cast<ssize_t>(program::arena_pages))
+    return;
+  const auto* arena = reinterpret_cast<const char*>(bytes.data());
   const auto& head = *reinterpret_cast<const program::ArenaHeader*>(arena);
   if (head.magic == program::magic && std::strncmp(head.runtime, name, sizeof head.runtime) == 0) {
     const auto* live = reinterpret_cast<const program::LiveEntry*>(arena + program::arena_live);
@@ -184,7 +186,6 @@ void sweep_one(int state_dir, const char* name) {
       if (dir.valid()) (void)remove_cgroup(dir.get(), name);
     }
   }
-  ::munmap(mapped, program::arena_size);
   ::unlinkat(state_dir, name, 0);
 }
 

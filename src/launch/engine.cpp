@@ -134,16 +134,26 @@ int LaunchEngine::timeout() const {
 }
 
 Result<void> LaunchEngine::prepare(std::string_view within) {
-  if (!zygote_->take_places(live_, page_))
-    return fail(EAGAIN, Step::clone,
-                fmt::format("{} containers alive or {} launches on their way", program::max_live,
-                            program::max_pages));
+  // Of one that is planned the end would begin it.
+  const auto give_up = [this](Error error) {
+    feed_error(Event::op_failed, error);
+    return fail(std::move(error));
+  };
+  const int places = zygote_->take_places(live_, page_);
+  if (places == EAGAIN)
+    return give_up(sys_error(places, Step::clone,
+                             fmt::format("{} containers alive or {} launches on their way",
+                                         program::max_live, program::max_pages)));
+  if (places != 0)
+    return give_up(
+        sys_error(places, Step::open_runtime, fmt::format("'{}'", zygote_->state_file())));
   has_live_ = has_page_ = true;
   if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
     console_log_ = Fd(::open(
         t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
     if (!console_log_.valid())
-      return fail(errno, Step::open_console, fmt::format("console log '{}'", t.log.str()));
+      return give_up(
+          sys_error(errno, Step::open_console, fmt::format("console log '{}'", t.log.str())));
   }
   if (!within.empty())
     unique_name_ = fmt::format("{}/attach.{}", within, zygote_->next_id());
@@ -610,6 +620,19 @@ bool LaunchEngine::pump_exit() {
     return false;
   }
   if (r.error != 0 || r.end || r.size != sizeof record || record.magic != program::magic) {
+    // One that lives had no room for the socket on which it would have said so, and says it in the
+    // page: a moment later, as the kernel closes first.
+    for (int tries = 0; r.end && tries < 50 && zygote_->alive(); ++tries) {
+      program::ResultPage copy{};
+      std::memcpy(static_cast<void*>(&copy), static_cast<const void*>(&zygote_->page(page_)),
+                  offsetof(program::ResultPage, ticks));
+      if (copy.state == program::ChildState::failed && copy.op == program::no_op &&
+          copy.error == EMFILE) {
+        feed_error(Event::zygote_lost, child_error(copy));
+        return true;
+      }
+      (void)wait_for_fd(zygote_->pidfd(), POLLIN, 1);
+    }
     feed_error(Event::zygote_lost,
                make_error(Errc::zygote_lost, Step::clone, "the zygote died during the launch"));
     return true;
@@ -689,6 +712,10 @@ Error LaunchEngine::vanished_error() const {
 
 Error LaunchEngine::child_error(const program::ResultPage& page) const {
   using program::Part;
+  // No child opens anything before its first op: the zygote could not take what came with the
+  // request.
+  if (page.part == Part::whole && page.op == program::no_op && page.error == EMFILE)
+    return sys_error(page.error, Step::clone, "the zygote has no room for its descriptors");
   if (page.part == Part::descriptors && page.op >= plan().ops.size())
     return sys_error(page.error, Step::read_program, "close_range of what the child must not have");
   if (page.part == Part::joining)

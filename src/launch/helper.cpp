@@ -23,9 +23,11 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
     return fail(e, Step::run_helper, h->what_);
   if (const int e = socket_pair(h->exit_, exit_zygote); e != 0)
     return fail(e, Step::run_helper, h->what_);
-  if (!h->zygote_->take_places(h->live_, h->page_)) {
+  if (const int e = h->zygote_->take_places(h->live_, h->page_); e != 0) {
     h->ended_ = true;
-    return fail(EAGAIN, Step::run_helper, h->what_ + ": too many launches at once");
+    if (e != EAGAIN)
+      return fail(e, Step::run_helper, fmt::format("{}: '{}'", h->what_, h->zygote_->state_file()));
+    return fail(e, Step::run_helper, h->what_ + ": too many launches at once");
   }
   program::ResultPage& page = h->zygote_->page(h->page_);
   std::memset(&page, 0, offsetof(program::ResultPage, ticks));

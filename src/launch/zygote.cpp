@@ -290,12 +290,27 @@ program::LiveEntry& Zygote::live(std::uint32_t i) const noexcept {
   return reinterpret_cast<program::LiveEntry*>(arena_ + program::arena_live)[i];
 }
 
-bool Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
+/// Has the file system give what lies there: where it is full, it would end whoever touches it, by
+/// SIGBUS. 0, or an errno.
+int Zygote::reserve(std::size_t offset, std::size_t size) const {
+  constexpr int populate_write = 23;  // MADV_POPULATE_WRITE, Linux 5.14; EINVAL before
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t begin = offset / page * page;
+  if (::madvise(arena_ + begin, offset + size - begin, populate_write) == 0) return 0;
+  return errno == EFAULT ? ENOSPC : errno == ENOMEM ? ENOMEM : 0;
+}
+
+int Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
   const std::lock_guard lock(mutex_);
   look_for_ends();
   const bool has_live = !free_live_.empty() || next_live_ < program::max_live;
   const bool has_page = !free_pages_.empty() || next_page_ < program::max_pages;
-  if (!has_live || !has_page) return false;
+  if (!has_live || !has_page) return EAGAIN;
+  constexpr std::size_t entry = sizeof(program::LiveEntry), room = 4096;
+  if (free_live_.empty())
+    if (const int e = reserve(program::arena_live + next_live_ * entry, entry); e != 0) return e;
+  if (free_pages_.empty())
+    if (const int e = reserve(program::arena_pages + next_page_ * room, room); e != 0) return e;
   if (free_live_.empty()) {
     live = next_live_++;
   } else {
@@ -308,7 +323,7 @@ bool Zygote::take_places(std::uint32_t& live, std::uint32_t& page) {
     page = free_pages_.back();
     free_pages_.pop_back();
   }
-  return true;
+  return 0;
 }
 
 /// With the lock held.

@@ -60,8 +60,10 @@ class Zygote {
   [[nodiscard]] program::ResultPage& page(std::uint32_t i) const noexcept;
   [[nodiscard]] program::LiveEntry& live(std::uint32_t i) const noexcept;
 
-  /// A place in the table of living containers and a result page; false when there is none.
-  [[nodiscard]] bool take_places(std::uint32_t& live, std::uint32_t& page);
+  /// A place in the table of living containers and a result page. 0, or an errno: EAGAIN when there
+  /// is none, ENOSPC when the file system of the state file has no room for one more.
+  [[nodiscard]] int take_places(std::uint32_t& live, std::uint32_t& page);
+  [[nodiscard]] std::string state_file() const { return state_dir_ + "/" + name_; }
   void give_back_page(std::uint32_t page);
   void give_back_live(std::uint32_t live);
   /// Of a child whose end nobody waits for any more: its places are free again when it has ended,
@@ -96,6 +98,7 @@ class Zygote {
   [[nodiscard]] Result<void> spawn(const std::string& state_dir, bool remove_state_dir);
   void let_go();
   void look_for_ends();
+  [[nodiscard]] int reserve(std::size_t offset, std::size_t size) const;
 
   pid_t owner_ = 0;
   Fd control_;

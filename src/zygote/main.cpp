@@ -117,9 +117,17 @@ Control on_control() {
     record.error = (m.flags & msg_ctrunc) != 0 ? 24 /* EMFILE */ : static_cast<int32_t>(e_proto);
     if (count > 0) send_record(fds[0], record, -1);
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
-    if (n == sizeof request && request.kind == RequestKind::clone &&
-        (request.flags & request_by_helper) != 0)
-      drop_helper();  // it was asked already
+    if (n == sizeof request && request.magic == magic && request.kind == RequestKind::clone) {
+      if ((request.flags & request_by_helper) != 0) drop_helper();  // it was asked already
+      if (count == 0 && request.page < max_pages) {
+        // There was room for none, and nothing to answer on: it is told where the child would.
+        ResultPage& told = page(request.page);
+        told.op = no_op;
+        told.error = record.error;
+        told.part = Part::whole;
+        told.state = ChildState::failed;
+      }
+    }
     return Control::message;
   }
   switch (request.kind) {
@@ -221,8 +229,10 @@ void make_state() {
   if (file < 0) give_up(file, StartPart::state_file);
   place(dir, fd_state);
   const long sized = call(__NR_ftruncate, fd_arena, arena_size);
-  const long mapped =
+  long mapped =
       sized < 0 ? sized : call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
+  // A full file system would end us at the first touch. MADV_POPULATE_WRITE, Linux 5.14; EFAULT.
+  if (mapped > 0 && call(__NR_madvise, mapped, arena_live, 23) == -14) mapped = -28;  // ENOSPC
   if (mapped < 0 && mapped > -4096) {
     call(__NR_unlinkat, fd_state, arena_name, 0);
     give_up(mapped, StartPart::state_file);
