@@ -84,9 +84,11 @@ long result_of_helper() {
   }
   waiting.pid = 0;
   if (!waiting.asked) return -e_again;
-  return waiting.request.live < max_live
-             ? child_of_helper(waiting.result, live(waiting.request.live).pid)
-             : -e_proto;
+  const uint32_t place = waiting.request.live;
+  if (place >= max_live) return -e_proto;
+  // What is told of a place in use is another's.
+  const bool unused = containers[place].state == Container::unused;
+  return child_of_helper(waiting.result, unused ? live(place).pid : 0);
 }
 
 /// Takes back what no helper came to do.
