@@ -220,6 +220,13 @@ TEST_CASE("consoles that are links in the image are not followed", "[attack][.ro
     spec.terminal.ttys = 1;
     CHECK_THAT(attempt(spec), FailsWith(ELOOP, Step::open_console));
   }
+  SECTION("a link of ours lies beside what it leads to") {
+    spec.terminal = {.ttys = 1, .tty_dir = "lxc"};
+    CHECK(launch_and_wait(spec).success());
+    char to[64] = {};
+    CHECK(::readlink((root / "dev/tty1").c_str(), to, sizeof to - 1) > 0);
+    CHECK(std::string_view(to) == "lxc/tty1");
+  }
   CHECK(outside.untouched());
 }
 
