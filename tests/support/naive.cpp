@@ -54,6 +54,8 @@ class Launcher {
       ::setsid();
       ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), 0);
     }
+    if (!n_.lock.empty())
+      so(::open(n_.lock.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) >= 0, n_.lock);
     if (n_.leaks_directory) so(::dup2(::open("/", O_RDONLY | O_DIRECTORY), 30) == 30, "/");
     so(::unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
                  (n_.host_cgroup ? 0 : CLONE_NEWCGROUP) | (n_.host_network ? 0 : CLONE_NEWNET)) ==

@@ -26,6 +26,7 @@ struct Naive {
   Pairs settings = {};         ///< Below /proc/sys, of the container's namespaces.
   std::string proc = "/proc";  ///< Where procfs goes, whatever the image has in /proc then.
   std::string console = {};    ///< Where the terminal of the container goes.
+  std::string lock = {};       ///< A file that is made, in a place where others make files, too.
   std::string program = {};    ///< A copy of this one's, which it is while it sets up.
   std::string cwd = "/";
   uid_t uid = 0;

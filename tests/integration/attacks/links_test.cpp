@@ -293,3 +293,18 @@ TEST_CASE("what is bound is the host's to write", "[attack][.root]") {
                    .binds_writable = true});
   CHECK_FALSE(outside.untouched());
 }
+
+TEST_CASE("what it keeps for itself is not kept where others make links", "[attack][.root]") {
+  // CVE-2015-1331: a lock file in a place like /tmp.
+  const Outside outside;
+  const TempDir shared;
+  REQUIRE(::chmod(shared.str().c_str(), 01777) == 0);
+  REQUIRE(::symlink((outside / "file").c_str(), (shared / "lock").c_str()) == 0);
+  CHECK_FALSE(Runtime::open({.state_dir = shared.host()}).has_value());
+  REQUIRE(::symlink((outside / "dir").c_str(), (shared / "link").c_str()) == 0);
+  CHECK_FALSE(Runtime::open({.state_dir = shared.host("link")}).has_value());
+  CHECK(outside.untouched());
+  const TempRoot root;
+  (void)run_naive({.root = root.str(), .argv = {"/bin/payload", "exit"}, .lock = shared / "lock"});
+  CHECK_FALSE(outside.untouched());
+}
