@@ -186,6 +186,10 @@ Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime
     if (auto ok = find_label(target); !ok) return fail(ok);
   auto plan = plan_of(*runtime, what, target, **facts);
   if (!plan) return fail(plan);
+  if (options.stop_before && *options.stop_before >= plan->ops.size())
+    return fail(
+        Errc::bad_spec, Step::clone,
+        fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto engine = std::make_unique<LaunchEngine>(std::move(runtime), std::move(zygote),
                                                std::make_shared<const Plan>(std::move(*plan)),
                                                std::move(options));

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills hosts, zygotes, both at once, and containers, before every step of a launch and after it.
+"""Kills hosts, zygotes, both at once, and containers, before every step of a launch and of an
+attach, and after it; and at any time those that take from pools or launch themselves again.
 
     deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--slow FACTOR]
 
@@ -112,8 +113,8 @@ def kill(who, host, server, child):
         os.kill(pid, signal.SIGKILL)
 
 
-def wait_until(true, what):
-    end = time.monotonic() + SETTLE
+def wait_until(true, what, patience=1):
+    end = time.monotonic() + patience * SETTLE
     while not true():
         if time.monotonic() > end:
             raise Failed(what())
@@ -255,6 +256,50 @@ class Tests:
                                       " and ".join(words),
                                       lambda: self.beside(prefix, spec, op, actor, who, words))
 
+    # ---- before every step of an attach ----
+
+    def attaching(self, op, who):
+        """Of the child: who attaches is killed."""
+        victim = Victim([self.host, "attaching", str(op)])
+        try:
+            told = victim.until(rb"^ready (\d+) (\d+) \d+ \d+$")
+            server, child = int(told[1]), int(told[2])
+            if who == "child" and not child:
+                victim.process.kill()  # nobody is there yet
+                victim.end(SETTLE)
+                return
+            kill(who, victim.process.pid, server, child)
+            if who in ("zygote", "child"):
+                # A host that was told to stop does not look; it finds out when it goes on.
+                victim.process.send_signal(signal.SIGCONT)
+            # Its pid namespace ends when all that were attached are reaped: after their zygote's end
+            # that is for us to do.
+            until = time.monotonic() + 3 * SETTLE
+            while victim.process.poll() is None and time.monotonic() < until:
+                for pid, (parent, state, _) in leakwatch.processes().items():
+                    if (parent, state) == (os.getpid(), "Z") and pid != victim.process.pid:
+                        os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.003)
+            code = victim.end(SETTLE)
+            if who in ("zygote", "child"):
+                # A zygote that takes its time to die sees the process run, and takes it along then.
+                ran = b"not stopped" in victim.said and who == "child"
+                if code != 1 or b"host: " not in victim.said or ran:
+                    raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            elif code != -signal.SIGKILL and (who, code) != ("zygote first", 1):
+                raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            if who in ("both", "zygote first"):
+                self.next_runtime()
+        finally:
+            victim.stop()
+
+    def every_op_of_an_attach(self):
+        # How many there are is said to who asks for more.
+        asked = subprocess.run([self.host, "attaching", "1000"], check=False, capture_output=True)
+        for op in range(int(re.search(rb"the plan has (\d+) ops", asked.stdout)[1])):
+            for who in KILLED:
+                self.case(f"attach: {who} before op {op}", lambda: self.attaching(op, who))
+
     # ---- of a running container ----
 
     def running(self, prefix, options, command, who):
@@ -342,15 +387,16 @@ class Tests:
         finally:
             victim.stop()
 
-    def busy(self, who, pause):
-        victim, server, _, _ = self.started("busy")
+    def busy(self, who, pause, what):
+        victim, server, _, _ = self.started("busy", what)
         try:
             time.sleep(pause)
             if who == "zygote":
                 os.kill(server, signal.SIGKILL)
                 # It goes on with a new zygote, and cleans up after the old one.
                 victim.until(rb"^again$")
-                wait_until(lambda: len(state_files()) <= 1, lambda: f"state: {state_files()}")
+                # Each thread lets go of the old one when it is done with what it was at.
+                wait_until(lambda: len(state_files()) <= 1, lambda: f"state: {state_files()}", 5)
                 victim.process.kill()
                 victim.end(SETTLE)
             else:
@@ -371,10 +417,11 @@ class Tests:
             self.case(f"forked: {who}", lambda: self.forked(who))
         for how in ("end", "kill", "sweep", "zygote"):
             self.case(f"detached: {how}", lambda: self.detached(how))
-        for i in range(60):
+        for i in range(108):
             who = ("host", "zygote", "both")[i % 3]
+            what = ("launch", "pool", "restart")[i // 3 % 3]
             pause = self.chance.uniform(0, 0.02)
-            self.case(f"busy {i}: {who}", lambda: self.busy(who, pause))
+            self.case(f"busy {i}, {what}: {who}", lambda: self.busy(who, pause, what))
 
 
 def main():
@@ -382,7 +429,7 @@ def main():
     parser.add_argument("condroid_run")
     parser.add_argument("host")
     groups = {"ops": Tests.every_op, "beside": Tests.every_op_beside,
-              "running": Tests.every_running, "others": Tests.others}
+              "attach": Tests.every_op_of_an_attach, "running": Tests.every_running, "others": Tests.others}
     parser.add_argument("--only", choices=groups)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
     parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")

@@ -5,8 +5,10 @@
 //   host forked        a container, and a forked child that holds all of the host's descriptors
 //   host detach wait   a detached container, and a host that stays
 //   host detach end    a detached container, and a host that ends; fails if it waits for that one
-//   host busy          launches from four threads for ever; when its zygote was killed and another
-//                      one has launched a container, it prints "again"
+//   host busy WHAT     from four threads for ever launches, takes from pools (pool), or has
+//                      containers launch themselves again (restart); when its zygote was killed and
+//                      another one has launched a container, it prints "again"
+//   host attaching OP  a container, and an attach to it that stops before an op until SIGCONT
 //   host plan SPEC     prints the plan of the spec in a file
 //   host stopped SPEC OP WORD...
 //                      launches it and stops before an op until SIGCONT. Beside it there is, by the
@@ -38,6 +40,7 @@
 #include <chrono>
 #include <condroid/attach.hpp>
 #include <condroid/builder.hpp>
+#include <condroid/launch.hpp>
 #include <condroid/pool.hpp>
 #include <condroid/runtime.hpp>
 #include <csignal>
@@ -145,7 +148,25 @@ int detach(bool wait) {
   return 0;
 }
 
-int busy() {
+/// What one thread of a busy host does, again and again. Of a zygote that is killed meanwhile it
+/// gets an error or a lost container, and the next time a new one.
+void keep_busy(const Runtime& runtime, const Spec& spec, std::string_view what) {
+  if (what == "pool") {
+    auto pool = Pool::open(runtime, spec, {.size = 2});
+    if (!pool) return;
+    for (int i = 0; i < 10; ++i) {
+      auto box = pool->take();
+      if (!box || !box->wait()) return;
+    }
+    return;
+  }
+  Spec lives = spec;
+  if (what == "restart") lives.lifecycle = {.restart = Restart::always, .restart_limit = 10};
+  auto box = runtime.launch(lives);
+  if (box) (void)box->wait();
+}
+
+int busy(std::string_view what) {
   const Runtime runtime = need(Runtime::open());
   const Spec spec = command({"/bin/true"});
   launch_and_wait(runtime, spec);
@@ -154,11 +175,7 @@ int busy() {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; ++i)
     threads.emplace_back([&] {
-      for (;;) {
-        // The zygote is killed meanwhile: that is an error or a lost container, and then a new one.
-        auto box = runtime.launch(spec);
-        if (box) (void)box->wait();
-      }
+      for (;;) keep_busy(runtime, spec, what);
     });
   for (;;) {
     auto box = runtime.launch(spec);
@@ -195,22 +212,19 @@ Container stubborn(const Runtime& runtime) {
   return box;
 }
 
-int stopped(const std::string& path, const std::string& op, std::span<char*> words) {
-  const auto wanted = [&](std::string_view word) {
-    return std::ranges::any_of(words, [&](const char* w) { return w == word; });
-  };
+/// SIGCONT, as something to wait for. Before threads are made.
+Fd continued() {
   sigset_t set;
   ::sigemptyset(&set);
   ::sigaddset(&set, SIGCONT);
   ::sigprocmask(SIG_BLOCK, &set, nullptr);
-  const Fd signals(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  const Runtime runtime = need(Runtime::open());
-  std::optional<Container> beside;
-  if (wanted("stubborn")) beside = stubborn(runtime);
-  if (wanted("detached") && beside) (void)need(beside->detach().map([] { return 0; }));
-  Plan made = need(compile(spec_of(path), need(runtime.facts())));
-  const std::size_t at = need(made.find(op));
-  Launch launch = need(runtime.start(std::move(made), {.deadline = {}, .stop_before = at}));
+  return Fd(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+/// Steps a launch, or an attach, to an end that is none: it was stopped, and something killed.
+/// `when_stopped` is called once.
+template <class L>
+int drive(L& launch, const Fd& signals, const auto& when_stopped) {
   for (bool told = false;;) {
     auto done = launch.step();
     if (!done || *done) {  // and not by exit(3): what there is beside ends with its handle
@@ -219,8 +233,7 @@ int stopped(const std::string& path, const std::string& op, std::span<char*> wor
     }
     if (launch.stopped() && !told) {
       told = true;
-      ready(runtime, launch.pid(), wanted("forked") ? forked_child() : 0,
-            beside ? beside->pid().value : 0);
+      when_stopped();
     }
     const Interest interest = launch.interest();
     std::array<pollfd, 2> waiting{
@@ -229,6 +242,42 @@ int stopped(const std::string& path, const std::string& op, std::span<char*> wor
     signalfd_siginfo info{};
     if (::read(signals.get(), &info, sizeof info) == sizeof info) launch.resume();
   }
+}
+
+int attaching(std::string_view op) {
+  std::size_t at = 0;
+  (void)std::from_chars(op.data(), op.data() + op.size(), at);
+  const Fd signals = continued();
+  const Runtime runtime = need(Runtime::open());
+  Spec spec = command({"/bin/sleep", "1000"});
+  spec.resources.pids_max = 20;
+  const Container box = need(runtime.launch(spec));
+  const Attach what{.process = {.argv = {"/bin/sleep", "1000"}, .stdio = Stdio::pty},
+                    .cgroup = AttachCgroup::below};
+  auto launch = box.start_attach(what, {.deadline = {}, .stop_before = at});
+  if (!launch) {
+    fmt::print("host: {}\n", launch.error());
+    return 1;
+  }
+  return drive(*launch, signals, [&] { ready(runtime, launch->pid(), 0, box.pid().value); });
+}
+
+int stopped(const std::string& path, const std::string& op, std::span<char*> words) {
+  const auto wanted = [&](std::string_view word) {
+    return std::ranges::any_of(words, [&](const char* w) { return w == word; });
+  };
+  const Fd signals = continued();
+  const Runtime runtime = need(Runtime::open());
+  std::optional<Container> beside;
+  if (wanted("stubborn")) beside = stubborn(runtime);
+  if (wanted("detached") && beside) (void)need(beside->detach().map([] { return 0; }));
+  Plan made = need(compile(spec_of(path), need(runtime.facts())));
+  const std::size_t at = need(made.find(op));
+  Launch launch = need(runtime.start(std::move(made), {.deadline = {}, .stop_before = at}));
+  return drive(launch, signals, [&] {
+    ready(runtime, launch.pid(), wanted("forked") ? forked_child() : 0,
+          beside ? beside->pid().value : 0);
+  });
 }
 
 int probe_detached(const std::string& root, const std::string& log, std::span<char*> paths) {
@@ -355,7 +404,8 @@ int main(int argc, char** argv) {
   }
   if (verb == "forked") return forked();
   if (verb == "detach") return detach(more == "wait");
-  if (verb == "busy") return busy();
+  if (verb == "busy") return busy(more);
+  if (verb == "attaching") return attaching(more);
   const std::span<char*> rest(argv + std::min(argc, 4), argv + argc);
   if (verb == "plan") return plan(spec_of(argv[2]));
   if (verb == "stopped" && argc > 3) return stopped(argv[2], argv[3], rest);
