@@ -18,6 +18,8 @@ Good is: a status other than zero with a message, or a container that is all tha
   degraded  said to be good, but the container is another one
   leak      something stays behind (leakwatch.py)
 
+At the end it prints how often each step of a launch was named.
+
 --seconds S takes cases by chance for so long, of all plans and roles alike (CONDROID_SEED repeats
 the order). Needs root. As many cases at once as there are processors, in namespaces of their own.
 """
@@ -280,7 +282,7 @@ def main():
         # By name: the parts need not count the very same calls.
         sites = [site for site in sample(sites, random.Random(int(seed)))
                  if zlib.crc32(str(site).encode()) % PARTS == part]
-    seen = {}
+    seen, told = {}, {}
     slowest = (0.0, None)
     for site in sites:
         began = time.monotonic()
@@ -289,9 +291,15 @@ def main():
         verdict, detail = walk.judge(site)
         slowest = max(slowest, (time.monotonic() - began, str(site)))
         seen.setdefault(verdict, []).append(site)
+        if verdict == "loud":
+            step = re.search(r"it said: (?:condroid-run|host): ([a-z_ ]+): ", detail)
+            step = step[1] if step else "(none)"
+            told[step] = told.get(step, 0) + 1
         if verdict in BAD or options.only:
             print(f"{verdict:9} {site}: {detail}", flush=True)
     walk.end()
+    for step, count in sorted(told.items()):
+        print(f"  {step:28}{count:5}", flush=True)
     roles = {site.role for group in seen.values() for site in group}
     print(f"{sum(map(len, seen.values()))} of {len(sites)} cases, of {', '.join(sorted(roles))}: " +
           ", ".join(f"{len(group)} {verdict}" for verdict, group in sorted(seen.items())) +

@@ -1,5 +1,7 @@
 #include "spec/text.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
@@ -380,8 +382,16 @@ TEST_CASE("a text beyond the limits is refused, quickly", "[spec]") {
   };
   constexpr std::size_t mib = std::size_t{1} << 20U;
 
-  CHECK(errors(std::string(100'000'000, 'x')) ==
-        std::vector<std::string>{"a spec of 100000000 bytes; at most 16 MiB are read"});
+  {
+    // Not a byte of it is looked at.
+    constexpr std::size_t gib = std::size_t{1} << 30U;
+    void* nothing =
+        ::mmap(nullptr, gib, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(nothing != MAP_FAILED);
+    CHECK(errors(std::string_view(static_cast<const char*>(nothing), gib)) ==
+          std::vector<std::string>{"a spec of 1073741824 bytes; at most 16 MiB are read"});
+    ::munmap(nothing, gib);
+  }
   CHECK(errors("name = " + std::string(mib, 'x') + "\nroot.pth = x") ==
         std::vector<std::string>{"line 1: longer than 1 MiB",
                                  "line 2: root.pth: unknown key; did you mean root.path?"});
