@@ -433,7 +433,10 @@ def main():
     parser.add_argument("--only", choices=groups)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
     parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")
+    parser.add_argument("--no-ephemeral", action="store_true", help="where overlayfs cannot have it")
     options = parser.parse_args()
+    if options.no_ephemeral:
+        RICH.remove("--ephemeral")
     global SETTLE, PATIENCE  # pylint: disable=global-statement
     SETTLE, PATIENCE = SETTLE * options.slow, PATIENCE * options.slow
     seed = os.environ.setdefault("CONDROID_SEED", str(random.randrange(1 << 30)))
