@@ -102,6 +102,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_symlinkat, "symlinkat", "sfs"},
       {__NR_umask, "umask", "o"},
       {__NR_umount2, "umount2", "sx"},
+      {__NR_unlinkat, "unlinkat", "fsx"},
       {__NR_unshare, "unshare", "x"},
       {__NR_wait4, "wait4", "n"},
       {__NR_write, "write", "f"},

@@ -33,6 +33,8 @@ inline std::vector<op::Slot> passed_slots(const Plan& plan) {
     if (std::holds_alternative<op::Clone>(o)) break;
     if (const auto* group = std::get_if<op::CreateCgroup>(&o); group && group->tasks.valid())
       slots.push_back(group->tasks);
+    if (const auto* group = std::get_if<op::OpenCgroup>(&o); group && group->tasks.valid())
+      slots.push_back(group->tasks);
     if (const auto* fd = std::get_if<op::OpenDescriptor>(&o); fd && !fd->before_clone)
       slots.push_back(fd->to);
   }
