@@ -30,6 +30,7 @@ struct Passed {
   long receive(int socket, Request& request, unsigned how) {
     IoVec iov{&request, sizeof request};
     MsgHdr m{};
+    *reinterpret_cast<CmsgHdr*>(control) = {};
     long n = 0;
     do {
       m = MsgHdr{nullptr, 0, &iov, 1, control, sizeof control, 0};

@@ -88,9 +88,10 @@ enum class Control { message, nothing, ended };
 
 /// One message of the host.
 Control on_control() {
-  Request request;
+  Request request{};
   IoVec iov{&request, sizeof request};
   alignas(8) char control[sizeof(CmsgHdr) + 256 * sizeof(int)];
+  *reinterpret_cast<CmsgHdr*>(control) = {};
   MsgHdr m{nullptr, 0, &iov, 1, control, sizeof control, 0};
   const long n = call(__NR_recvmsg, fd_control, &m, msg_dontwait | msg_cmsg_cloexec);
   if (n == 0) return Control::ended;

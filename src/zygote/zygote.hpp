@@ -8,8 +8,10 @@
 #include "program/syscall.hpp"
 
 extern "C" {
+// NOLINTBEGIN(readability-redundant-declaration): where start.hpp is included, too.
 void* memcpy(void* to, const void* from, size_t n);
 void* memset(void* to, int c, size_t n);
+// NOLINTEND(readability-redundant-declaration)
 }
 
 namespace condroid::zygote {
@@ -80,6 +82,7 @@ inline LiveEntry& live(uint32_t i) { return reinterpret_cast<LiveEntry*>(arena +
 inline ResultPage& page(uint32_t i) {
   return *reinterpret_cast<ResultPage*>(arena + arena_pages + size_t{i} * 4096);
 }
+// NOLINTNEXTLINE(clang-analyzer-core.uninitialized.UndefReturn): it is mapped before it is used.
 inline ArenaHeader& header() { return *reinterpret_cast<ArenaHeader*>(arena); }
 
 inline void close(int fd) {
