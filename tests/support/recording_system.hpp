@@ -341,6 +341,9 @@ class RecordingSystem {
         if (is_missing(names[1])) return -ENOENT;
         return opened(found(names[1], File::mount));
       }
+      case __NR_seccomp:
+        return (b & kernel::seccomp_filter_flag_new_listener) != 0 ? opened({.what = "listener"})
+                                                                   : 0;
       case __NR_fsopen:
         return opened({.what = names[0], .kind = File::context});
       case __NR_fsmount:
