@@ -80,6 +80,8 @@ std::string_view to_string(Step step) noexcept {
       "set groups",
       "set ids",
       "set no_new_privs",
+      "apply landlock",
+      "set label",
       "load seccomp",
       "check state",
       "start init",

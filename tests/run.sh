@@ -52,6 +52,7 @@ for stage in $stages; do
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
     benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
+    vm) needs="$needs apparmor=apparmor_parser,/usr/sbin/apparmor_parser" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;
   esac
 done
@@ -307,6 +308,8 @@ stage_vm() {
     '[lifecycle][any_cgroup]'
   ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
   ok 'vm: filters of system calls' in_vm "$integration" --filenames-as-tags '[#seccomp_test][root]'
+  ok 'vm: Landlock, as an older kernel has it' in_vm "$integration" '[lsm][root]'
+  ok 'vm: AppArmor' in_vm "$integration" '[apparmor]'
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
   ok 'vm: attached' in_vm "$integration" '[attach][root]'
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'

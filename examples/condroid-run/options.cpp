@@ -335,6 +335,35 @@ void filter_calls(Security& security, const std::string& wish) {
         "--seccomp {}: notify: condroid-run answers nobody; a program of yours can", wish));
 }
 
+/// "/usr:run", "bind:8080", "connect:443", "scope:signal", "best-effort".
+void restrict_reach(Landlock& landlock, const std::string& wish) {
+  if (wish == "best-effort") {
+    landlock.best_effort = true;
+    return;
+  }
+  const std::size_t colon = wish.rfind(':');
+  const std::string what = wish.substr(0, colon);
+  if (colon == std::string::npos || what.empty() || colon + 1 == wish.size())
+    throw Mistake(
+        fmt::format("--landlock '{}': expected PATH:RIGHTS like /usr:run, bind:PORT, "
+                    "connect:PORT, scope:signal or best-effort",
+                    wish));
+  const std::string option = fmt::format("--landlock '{}'", wish);
+  const std::string value = wish.substr(colon + 1);
+  if (what == "bind") {
+    landlock.permit_bind(number<std::uint16_t>(option, value));
+  } else if (what == "connect") {
+    landlock.permit_connect(number<std::uint16_t>(option, value));
+  } else if (what == "scope") {
+    landlock.scope |=
+        parse(option, fmt::format("security.landlock.scope = {}", value)).security.landlock.scope;
+  } else {
+    landlock.permit(parse(option, fmt::format("security.landlock.handled = {}", value))
+                        .security.landlock.handled,
+                    GuestPath(what));
+  }
+}
+
 /// "memory.high = 64M": a file of the container's cgroup, by the controller that it begins with.
 /// Keys of a spec are others.
 std::optional<CgroupSetting> cgroup_file(const std::string& line) {
@@ -391,9 +420,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   Options options;
   std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, cpuset,
       pids;
-  std::string stop_signal, stop_timeout, restart, seccomp;
-  std::vector<std::string> binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow, set,
-      command;
+  std::string stop_signal, stop_timeout, restart, seccomp, apparmor, selinux;
+  std::vector<std::string> landlock, binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow,
+      set, command;
   bool ephemeral = false, read_only = false, init = false;
 
   CLI::App app("Runs a command in a new container.\n", "condroid-run");
@@ -469,6 +498,14 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
          "Writes the policy that the run needed, as LXC has it; --seccomp\nreads it. The run "
          "is slow")
       ->type_name("FILE");
+  app.add_option("--landlock", landlock,
+                 "Only this may be reached: PATH:RIGHTS (/usr:run, /data:read,write),\n"
+                 "bind:PORT, connect:PORT, scope:signal; best-effort where the kernel\nis older")
+      ->type_name("RULE");
+  app.add_option("--apparmor", apparmor, "Profile of AppArmor that the command is executed under")
+      ->type_name("NAME");
+  app.add_option("--selinux", selinux, "Context of SELinux that the command is executed in")
+      ->type_name("CONTEXT");
   app.add_option("--allow", allow,
                  "A token that opens the container towards the host; a refusal names\nthe one that "
                  "is missing")
@@ -588,6 +625,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       change_capabilities(spec.security, cap_add, cap_drop);
     if (!seccomp.empty()) filter_calls(spec.security, seccomp);
     if (!options.learn.empty()) spec.security.seccomp = learning_filter();
+    for (const auto& rule : landlock) restrict_reach(spec.security.landlock, rule);
+    if (!apparmor.empty()) spec.security.apparmor = apparmor;
+    if (!selinux.empty()) spec.security.selinux = selinux;
     if (!memory.empty()) spec.resources.memory_max = size("--memory", memory);
     if (!pids.empty()) spec.resources.pids_max = number<std::uint64_t>("--pids", pids);
     if (!cpus.empty()) spec.resources.cpus = number<double>("--cpus", cpus);

@@ -505,6 +505,29 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& seccomp(Seccomp filter) && { return std::move(seccomp(std::move(filter))); }
+  /// Which files and ports it may use, beside what is mounted and who it is.
+  ContainerBuilder& landlock(Landlock rules) & {
+    spec_.security.landlock = std::move(rules);
+    return *this;
+  }
+  ContainerBuilder&& landlock(Landlock rules) && { return std::move(landlock(std::move(rules))); }
+  /// The profile of AppArmor that it is executed under.
+  ContainerBuilder& apparmor(std::string profile) & {
+    spec_.security.apparmor = std::move(profile);
+    return *this;
+  }
+  ContainerBuilder&& apparmor(std::string profile) && {
+    return std::move(apparmor(std::move(profile)));
+  }
+  /// The contexts of SELinux that it is executed in, and that its own mounts have.
+  ContainerBuilder& selinux(std::string process, std::string mounts = {}) & {
+    spec_.security.selinux = std::move(process);
+    spec_.security.selinux_mount = std::move(mounts);
+    return *this;
+  }
+  ContainerBuilder&& selinux(std::string process, std::string mounts = {}) && {
+    return std::move(selinux(std::move(process), std::move(mounts)));
+  }
   ContainerBuilder& own_keyring(bool on) & {
     spec_.security.own_keyring = on;
     return *this;

@@ -35,6 +35,10 @@ struct Inside {
   bool no_new_privs = true;
   /// Its filter of system calls: Seccomp::bpf, or none.
   Seccomp seccomp = {.kind = Seccomp::none};
+  Landlock landlock = {};
+  /// The labels that its Spec asked for; Security.
+  std::string apparmor = {};
+  std::string selinux = {};
   /// How its devices are filtered, where they are.
   std::optional<op::FilterDevices> devices = {};
   bool operator==(const Inside&) const = default;

@@ -83,6 +83,8 @@ enum class Step : std::uint8_t {
   set_groups,
   set_ids,
   set_no_new_privs,
+  apply_landlock,
+  set_label,
   load_seccomp,
   check_state,
   start_init,

@@ -102,25 +102,23 @@ std::vector<AttachTarget::Group> groups_of(std::string_view text, const HostFact
   return out;
 }
 
-/// What a security module says of a process, as the file for it takes it; proc(5), attr.
-Result<void> find_label(AttachTarget& t) {
-  const bool apparmor = ::access("/proc/self/attr/apparmor/exec", F_OK) == 0;
-  auto text = read_proc(t.pid, apparmor ? "attr/apparmor/current" : "attr/current");
-  if (!text) {
-    // EINVAL: no module that has labels.
-    return text.error().is_errno(EINVAL) ? Result<void>{} : Result<void>(fail(text));
-  }
-  t.lsm_file = apparmor ? "self/attr/apparmor/exec" : "self/attr/exec";
-  std::string_view label = *text;
-  label = label.substr(0, label.find_first_of(std::string_view("\n\0", 2)));
-  if (apparmor) {
-    if (const auto mode = label.rfind(" ("); mode != std::string_view::npos)
-      label = label.substr(0, mode);  // "profile (enforce)"
-    if (label == "unconfined") return {};
-    t.lsm_label = fmt::format("exec {}", label);
-  } else {
-    t.lsm_label = label;
-  }
+/// What a security module says of a process; proc(5), attr.
+Result<std::string> label_of(Pid pid, bool apparmor) {
+  auto text = read_proc(pid, apparmor ? "attr/apparmor/current" : "attr/current");
+  if (!text) return fail(text);
+  std::string label = text->substr(0, text->find_first_of(std::string_view("\n\0", 2)));
+  if (const auto mode = label.rfind(" ("); apparmor && mode != std::string::npos)
+    label.resize(mode);  // "profile (enforce)"
+  return label;
+}
+
+/// The label that what is attached is due, if it is not this program's own anyway.
+Result<void> find_label(AttachTarget& t, const HostFacts& facts) {
+  auto label = label_of(t.pid, facts.apparmor);
+  if (!label) return fail(label);
+  auto own = label_of(Pid{::getpid()}, facts.apparmor);
+  if (!own) return fail(own);
+  if (*label != *own) t.lsm_label = std::move(*label);
   return {};
 }
 
@@ -182,8 +180,10 @@ Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime
                                             const std::string& unique_name, LaunchOptions options) {
   auto facts = runtime->get_facts();
   if (!facts) return fail(facts);
-  if (what.lsm_label)
-    if (auto ok = find_label(target); !ok) return fail(ok);
+  const bool of_spec = !target.inside.apparmor.empty() || !target.inside.selinux.empty();
+  if (what.lsm_label.value_or(!target.launched_here) && !of_spec &&
+      ((*facts)->apparmor || (*facts)->selinux))
+    if (auto ok = find_label(target, **facts); !ok) return fail(ok);
   auto plan = plan_of(*runtime, what, target, **facts);
   if (!plan) return fail(plan);
   if (options.stop_before && *options.stop_before >= plan->ops.size())

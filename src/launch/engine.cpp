@@ -738,6 +738,9 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
       break;
     case Part::resolve_target:
       if (mount) step = Step::resolve_target;
+      if (const auto* l = std::get_if<op::ApplyLandlock>(&op);
+          l != nullptr && page.detail < l->landlock.rules.size())
+        subject = fmt::format("rule '{}'", l->landlock.rules[page.detail].path.str());
       break;
     case Part::make_target:
       if (mount) step = Step::make_directory;

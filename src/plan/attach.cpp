@@ -15,7 +15,7 @@ namespace detail {
 namespace {
 
 /// A Spec of the process alone, in a container that is there already.
-Spec spec_of(const Attach& attach, const AttachTarget& target) {
+Spec spec_of(const Attach& attach, const AttachTarget& target, const HostFacts& facts) {
   Spec spec;
   spec.name = target.name;
   spec.namespaces = {};
@@ -29,6 +29,13 @@ Spec spec_of(const Attach& attach, const AttachTarget& target) {
   spec.security.securebits = attach.securebits.value_or(target.inside.securebits);
   spec.security.no_new_privs = attach.no_new_privs.value_or(target.inside.no_new_privs);
   spec.security.seccomp = attach.seccomp.value_or(target.inside.seccomp);
+  spec.security.landlock = attach.landlock.value_or(target.inside.landlock);
+  if (attach.lsm_label.value_or(true)) {
+    spec.security.apparmor = target.inside.apparmor;
+    spec.security.selinux = target.inside.selinux;
+    if (!target.lsm_label.empty())
+      (facts.apparmor ? spec.security.apparmor : spec.security.selinux) = target.lsm_label;
+  }
   spec.security.allow = Allow::all_syscalls;  // who has none joins with none
   spec.terminal.rows = attach.rows;
   spec.terminal.columns = attach.columns;
@@ -52,6 +59,8 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   Refusals& refusals = checks.refusals;
   checks.process();
   checks.seccomp();
+  checks.landlock();
+  checks.labels();
   if (attach.process.init)
     refusals.bad("process.init", "an attached process is not the first of its pid namespace",
                  "leave it out; the container's own init reaps what is left behind");
@@ -76,7 +85,7 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
                  "use the names that this version's headers have");
   else
     checks.capability_sets_agree("");
-  if (attach.lsm_label && target.lsm_file.empty())
+  if (attach.lsm_label.value_or(false) && !checks.facts.apparmor && !checks.facts.selinux)
     refusals.unsupported("lsm_label", "no security module gives processes a label here",
                          "see /sys/kernel/security/lsm");
   if (attach.cgroup == AttachCgroup::own && target.inside.devices &&
@@ -132,7 +141,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
   using namespace detail;
   Refusals refusals;
   const Flags<Namespace> joined = attach.namespaces.value_or(target.inside.namespaces);
-  const Spec spec = spec_of(attach, target);
+  const Spec spec = spec_of(attach, target, facts);
   const Shape shape = shape_of(spec, joined, target);
   check(attach, target, joined,
         Checks{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals});
@@ -154,7 +163,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
         .kind = op::OpenDescriptor::root_of_pid, .number = target.pid.value, .to = root});
   }
   // The host's own procfs, opened before anybody's mounts are in the way; "self" is whoever asks.
-  const bool labels = attach.lsm_label && !target.lsm_label.empty();
+  const bool labels = !spec.security.apparmor.empty() || !spec.security.selinux.empty();
   if (labels) {
     d.proc = d.slot();
     d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::directory, .path = "/proc", .to = d.proc});
@@ -173,8 +182,7 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
     d.add(op::BecomeRoot{
         .uid = shape.ids.first_uid, .gid = shape.ids.first_gid, .groups_may_stay = true});
   open_terminal(d);
-  if (labels)
-    d.add(op::WriteSetting{.proc = d.proc, .path = target.lsm_file, .value = target.lsm_label});
+  set_labels(d);
   settle_ahead(d);
   settle_process(d);
   if (!refusals.empty()) return fail(refusals.take());

@@ -41,9 +41,11 @@ void Checks::process() const {
   // Settings go through a procfs that nothing lies on yet; to mount one takes rights over the mount
   // namespace.
   if (shape.proc_early && shape.ids.inside() && !shape.own_root() && !shape.ids.joined)
-    refusals.unsupported(p.oom_score_adj                 ? "process.oom_score_adj"
-                         : spec.security.sysctls.empty() ? "namespaces"
-                                                         : "security.sysctls",
+    refusals.unsupported(p.oom_score_adj                   ? "process.oom_score_adj"
+                         : !spec.security.sysctls.empty()  ? "security.sysctls"
+                         : !spec.security.apparmor.empty() ? "security.apparmor"
+                         : !spec.security.selinux.empty()  ? "security.selinux"
+                                                           : "namespaces",
                          "in a new user namespace this needs a mount namespace of its own",
                          "add mount to namespaces");
 }

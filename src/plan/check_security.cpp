@@ -59,6 +59,8 @@ void Checks::security() const {
          "without it programs gain privileges by set-id bits and file capabilities");
   capabilities();
   seccomp();
+  landlock();
+  labels();
   sysctls();
 }
 

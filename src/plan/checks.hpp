@@ -64,6 +64,8 @@ struct Checks {
   void devices() const;    // check_mounts.cpp
   void security() const;   // check_security.cpp: tokens, capabilities, settings
   void seccomp() const;    // check_security.cpp: the filter of system calls
+  void landlock() const;   // landlock.cpp
+  void labels() const;     // labels.cpp: of AppArmor and SELinux
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
   void lifecycle() const;  // check_lifecycle.cpp
 

@@ -78,6 +78,7 @@ void apply_settings(Draft& d) {
                            .path = "self/oom_score_adj",
                            .value = fmt::format("{}", *s.process.oom_score_adj),
                            .dumpable = d.shape.ids.own});
+  set_labels(d);
 }
 
 }  // namespace
@@ -98,7 +99,10 @@ void describe_host_side(Draft& d) {
                    .ambient = spec.security.ambient,
                    .sets = spec.security.sets,
                    .securebits = spec.security.securebits,
-                   .no_new_privs = spec.security.no_new_privs};
+                   .no_new_privs = spec.security.no_new_privs,
+                   .landlock = spec.security.landlock,
+                   .apparmor = spec.security.apparmor,
+                   .selinux = spec.security.selinux};
   for (const Group& g : d.shape.groups)
     if (g.devices) d.plan.inside.devices = g.devices;
   d.plan.lifecycle = spec.lifecycle;
@@ -127,6 +131,7 @@ void set_up_container(Draft& d, bool parked) {
     hide_kernel(d);
     finish_root(d);
   }
+  label_mounts(d);
   settle_ahead(d);
 }
 

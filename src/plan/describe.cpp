@@ -294,6 +294,21 @@ struct Describe {
   }
   std::string operator()(const op::SetCredentials& o) const;
   std::string operator()(const op::LoadSeccomp& o) const { return o.what; }
+  std::string operator()(const op::ApplyLandlock& o) const {
+    const Landlock& l = o.landlock;
+    std::vector<std::string> words;
+    if (!l.handled.empty()) words.push_back(fmt::format("paths: {}", l.rules.size()));
+    if (l.tcp.has(LandlockTcp::bind))
+      words.push_back(fmt::format("ports to bind: {}", l.bind.size()));
+    if (l.tcp.has(LandlockTcp::connect))
+      words.push_back(fmt::format("ports to connect to: {}", l.connect.size()));
+    if (!l.scope.empty()) words.push_back("scope: " + flag_names(l.scope, " "));
+    return listed(words, ", ");
+  }
+  std::string operator()(const op::SetLabel& o) const {
+    return fmt::format("{} {}", o.apparmor ? "AppArmor profile" : "SELinux context",
+                       quoted(o.label));
+  }
   std::string operator()(const op::NoNewPrivs& /*o*/) const {
     return "no set-id, no file capabilities";
   }

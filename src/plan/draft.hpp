@@ -74,6 +74,10 @@ void hide_kernel(Draft& draft);          // mounts.cpp: masks and read-only path
 void finish_root(Draft& draft);          // root.cpp: read-only last, pivot
 void settle_ahead(Draft& draft);         // process.cpp: what no command changes
 void settle_process(Draft& draft);       // process.cpp: limits to exec
+void apply_landlock(Draft& draft);       // landlock.cpp
+/// The label that the command is executed under, written through the procfs that is held.
+void set_labels(Draft& draft);    // labels.cpp
+void label_mounts(Draft& draft);  // labels.cpp: `context=` for what was made for the container
 
 /// Has the container a mount of its own at this entry of "/", whatever the host has there?
 [[nodiscard]] bool is_own_tree(std::string_view name);

@@ -199,7 +199,15 @@ void settle_process(Draft& d) {
     filters.clear();
   };
   // Without no_new_privs it takes CAP_SYS_ADMIN, which is about to go.
-  if (early.credentials) load(false);
+  // Landlock's calls come before a filter of the Spec's. An init of ours is outside where it can
+  // be: it runs nothing of the container's.
+  auto restrict_once = [&, done = false]() mutable {
+    if (!std::exchange(done, true)) apply_landlock(d);
+  };
+  if (early.credentials) {
+    restrict_once();
+    load(false);
+  }
   const CapabilitySets sets = capability_sets(d.spec);
   d.add(op::SetCredentials{.uid = p.uid,
                            .gid = p.gid,
@@ -216,12 +224,16 @@ void settle_process(Draft& d) {
                            .death_signal = p.death_signal});
   if (security.no_new_privs && !has_standard(security.seccomp)) d.add(op::NoNewPrivs{});
   if (p.init) {
-    if (init_first) load(false);
+    if (init_first && !filters.empty()) {
+      restrict_once();
+      load(false);
+    }
     d.add(op::StartInit{});
     // A session of the command's own: what is typed at the terminal reaches it once, not by way of
     // the init again.
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
+  restrict_once();
   load(true);
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
 }

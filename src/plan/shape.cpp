@@ -13,7 +13,9 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   const Stdio& stdio = spec.process.stdio;
   s.console = spec.terminal.console || stdio.in.kind == Stream::pty ||
               stdio.out.kind == Stream::pty || stdio.err.kind == Stream::pty;
-  s.proc_early = !spec.security.sysctls.empty() || spec.process.oom_score_adj.has_value() ||
+  const Security& security = spec.security;
+  s.proc_early = !security.sysctls.empty() || !security.apparmor.empty() ||
+                 !security.selinux.empty() || spec.process.oom_score_adj.has_value() ||
                  s.fresh.has(Namespace::time);
   s.groups = decide_cgroups(spec, facts, s, refusals, s.left_out);
   return s;

@@ -305,6 +305,37 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[1] = x.before_exec ? 1 : 0;
             r.n[2] = !x.listener ? 0 : x.by_sendmmsg ? 2 : 1;
           },
+          [&](const op::ApplyLandlock& x) {
+            std::vector<std::string> paths;
+            std::vector<std::uint64_t> rights, ports;
+            for (const LandlockRule& rule : x.landlock.rules) {
+              paths.push_back(rule.path.str());
+              rights.push_back((rule.access & x.landlock.handled).bits() |
+                               (rule.follow_links ? program::landlock_follow : 0) |
+                               (rule.optional ? program::landlock_optional : 0));
+            }
+            const auto permit = [&](LandlockTcp use, const std::vector<std::uint16_t>& list) {
+              for (const std::uint16_t port : list)
+                ports.push_back(port | static_cast<std::uint64_t>(use) << 16U);
+            };
+            permit(LandlockTcp::bind, x.landlock.bind);
+            permit(LandlockTcp::connect, x.landlock.connect);
+            Rec& r = add(Code::apply_landlock, index);
+            r.s[0] = strings(paths);
+            r.s[1] = bytes(rights.data(), rights.size() * sizeof rights[0], 8);
+            r.s[2] = bytes(ports.data(), ports.size() * sizeof ports[0], 8);
+            r.n[0] = x.landlock.handled.bits();
+            r.n[1] = x.landlock.tcp.bits();
+            r.n[2] = x.landlock.scope.bits();
+            r.n[3] = paths.size();
+          },
+          [&](const op::SetLabel& x) {
+            Rec& r = add(Code::set_label, index);
+            r.r[0] = reg(x.proc);
+            r.s[0] = text(x.apparmor ? "self/attr/apparmor/exec" : "self/attr/exec");
+            r.s[1] = text(x.apparmor ? "exec " + x.label : x.label);
+            r.s[2] = text(x.label);
+          },
           [&](const op::Park&) { add(Code::park, index); },
           [&](const op::StartInit&) { add(Code::start_init, index); },
           [&](const op::Exec& x) {

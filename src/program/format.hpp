@@ -77,8 +77,13 @@ enum class Code : uint16_t {
   // s0 the filter, 8 bytes an instruction; n0 its flags, n1 exec is next, n2 what sends its
   // listener: 0 nothing, 1 sendmsg, 2 sendmmsg
   load_seccomp,
+  // s0 paths (NUL separated), s1 uint64 for each: rights | landlock_follow, landlock_optional; s2
+  // uint64 for each port: port | rights << 16; n0 to n2 what is handled: files, net, scope; n3
+  // paths
+  apply_landlock,
+  set_label,  // r0 proc, s0 path, s1 what is written, s2 what is read back
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::load_seccomp) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::set_label) + 1;
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -97,6 +102,10 @@ inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_groups_may_stay = 1U 
 struct CapabilityMasks {
   uint64_t bounding, permitted, effective, inheritable, ambient;
 };
+
+// A path of Code::apply_landlock.
+inline constexpr uint64_t landlock_follow = uint64_t{1} << 62U,
+                          landlock_optional = uint64_t{1} << 63U;
 
 /// Bytes of the blob. A string is followed by a NUL that `size` does not count.
 struct Str {

@@ -145,6 +145,10 @@ class Interpreter {
       case Code::load_seccomp:
         return x.s[0].size % 8 == 0 && x.s[0].offset % 8 == 0 && x.s[0].size >= 8 &&
                x.s[0].size / 8 <= max_filter && x.n[2] <= 2;
+      case Code::apply_landlock:
+        return strings_fit(x.s[0], x.n[3], blob) && x.s[1].offset % 8 == 0 &&
+               x.s[1].size / 8 == x.n[3] && x.s[1].size % 8 == 0 && x.s[2].offset % 8 == 0 &&
+               x.s[2].size % 8 == 0;
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
@@ -380,6 +384,10 @@ class Interpreter {
         return open_netlink();
       case Code::load_seccomp:
         return load_seccomp(x);
+      case Code::apply_landlock:
+        return apply_landlock(x);
+      case Code::set_label:
+        return set_label(x);
       case Code::park:
       case Code::end:
         return 0;
@@ -1244,6 +1252,40 @@ class Interpreter {
     return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
   }
 
+  /// The write of a label must not end anywhere else: the file is procfs's, on the very mount that
+  /// is held, and says afterwards what was written.
+  long set_label(const Rec& x) {
+    const long fd = open_how(reg(x, 0), str(x, 0), static_cast<uint64_t>(o_rdwr),
+                             resolve_beneath | resolve_no_xdev | resolve_no_magiclinks);
+    if (fd < 0) return at(Part::resolve_target, fd);
+    long e = at(Part::verify, is_of_procfs(static_cast<int>(fd), reg(x, 0)));
+    if (e == 0) e = write_all(static_cast<int>(fd), str(x, 1), x.s[1].size);
+    if (e == 0) e = at(Part::verify, reads(static_cast<int>(fd), str(x, 2), x.s[2].size));
+    close(fd);
+    return e;
+  }
+  long is_of_procfs(int fd, int proc) {
+    uint64_t fs[15] = {};  // struct statfs begins with the type
+    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return e;
+    if (fs[0] != proc_magic) return -e_nodev;
+    Statx file, root;
+    constexpr unsigned mask = statx_type | statx_mount;
+    if (const long e = call(__NR_statx, fd, "", at_empty_path, mask, &file); e < 0) return e;
+    if (const long e = call(__NR_statx, proc, "", at_empty_path, mask, &root); e < 0) return e;
+    return (file.mode & s_ifmt) == s_ifreg && file.mount == root.mount ? 0 : -e_nodev;
+  }
+  /// "label", "label (enforce)\n", and with or without a NUL.
+  long reads(int fd, const char* label, size_t size) {
+    char text[4096];
+    const long n = call(__NR_pread64, fd, text, sizeof text, 0);
+    if (n < 0) return n;
+    if (static_cast<size_t>(n) < size) return -e_perm;
+    for (size_t i = 0; i < size; ++i)
+      if (text[i] != label[i]) return -e_perm;
+    const char next = static_cast<size_t>(n) > size ? text[size] : 0;
+    return next == 0 || next == '\n' || next == ' ' ? 0 : -e_perm;
+  }
+
   // ---- the process itself ----
   long set_scheduling(const Rec& x) {
     if (x.s[0].size > 0)
@@ -1485,6 +1527,48 @@ class Interpreter {
     // From here on only calls that it does not ask about. The listener is closed by exec.
     const int listener = static_cast<int>(fd);
     return send(SyncKind::listener, 0, &listener, 1, x.n[2] == 2);
+  }
+
+  long apply_landlock(const Rec& x) {
+    const LandlockRuleset handled{x.n[0], x.n[1], x.n[2]};
+    const long rules = call(__NR_landlock_create_ruleset, &handled, sizeof handled, 0);
+    if (rules < 0) return rules;
+    long e = permit_paths(x, static_cast<int>(rules));
+    const auto* ports = reinterpret_cast<const uint64_t*>(str(x, 2));
+    for (uint32_t i = 0; e >= 0 && i < x.s[2].size / 8; ++i) {
+      const LandlockPort port{ports[i] >> 16U, ports[i] & 0xffff};
+      e = call(__NR_landlock_add_rule, rules, landlock_rule_port, &port, 0);
+    }
+    if (e >= 0) e = call(__NR_landlock_restrict_self, rules, 0);
+    close(rules);
+    return e;
+  }
+  /// Each path is looked up from the root, whatever the working directory is.
+  long permit_paths(const Rec& x, int rules) {
+    if (x.n[3] == 0) return 0;
+    const long root = open_how(at_fdcwd, "/", static_cast<uint64_t>(o_path | o_directory), 0);
+    if (root < 0) return root;
+    const auto* rights = reinterpret_cast<const uint64_t*>(str(x, 1));
+    const char* path = str(x, 0);
+    long e = 0;
+    for (uint64_t i = 0; e >= 0 && i < x.n[3]; ++i, path += length(path) + 1) {
+      detail_ = static_cast<uint16_t>(i);
+      const long fd = resolve(static_cast<int>(root), path, (rights[i] & landlock_follow) != 0);
+      if ((fd == -e_noent || fd == -e_notdir) && (rights[i] & landlock_optional) != 0) continue;
+      e = at(Part::resolve_target, fd);
+      if (e >= 0) e = at(Part::resolve_target, permit_path(rules, static_cast<int>(fd), rights[i]));
+      close(fd);
+    }
+    close(root);
+    return e;
+  }
+  long permit_path(int rules, int fd, uint64_t rights) {
+    uint32_t type = 0;
+    if (const long e = type_of(fd, &type); e < 0) return e;
+    LandlockPath rule{rights & ~(landlock_follow | landlock_optional), fd};
+    if (type != s_ifdir) rule.access &= landlock_of_files;
+    if (rule.access == 0) return -e_notdir;  // all of it is for directories
+    return call(__NR_landlock_add_rule, rules, landlock_rule_path, &rule, 0);
   }
 
   /// The last things before the command.

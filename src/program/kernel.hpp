@@ -73,6 +73,22 @@ struct FilterProgram {
   const void* filter;
 };
 
+// landlock_create_ruleset(2), Linux 5.13; ports Linux 6.7, scopes Linux 6.12. An older kernel takes
+// the longer structure if what it does not know is 0.
+struct LandlockRuleset {
+  uint64_t files, net, scoped;
+};
+struct [[gnu::packed]] LandlockPath {
+  uint64_t access;
+  int32_t fd;
+};
+struct LandlockPort {
+  uint64_t access, port;
+};
+inline constexpr unsigned landlock_version = 1, landlock_rule_path = 1, landlock_rule_port = 2;
+/// What a file that is no directory can have: execute, write_file, read_file, truncate, ioctl_dev.
+inline constexpr uint64_t landlock_of_files = 0x1 | 0x2 | 0x4 | 0x4000 | 0x8000;
+
 // statx(2), Linux 4.11
 struct Statx {
   uint32_t mask, blksize;

@@ -219,6 +219,15 @@ void fields(V& v, Like<SyscallRule> auto& rule) {
   v("optional", optional);
 }
 
+template <class V>
+void fields(V& v, Like<LandlockRule> auto& rule) {
+  auto& [path, access, follow_links, optional] = rule;
+  v.first("path", path);
+  v("access", access);
+  v("follow_links", follow_links);
+  v("optional", optional);
+}
+
 // The parts of a Spec.
 
 template <class V>
@@ -367,15 +376,32 @@ void fields(V& v, Like<CapabilitySets> auto& sets) {
 }
 
 template <class V>
+void fields(V& v, Like<Landlock> auto& landlock) {
+  auto& [handled, rules, tcp, bind, connect, scope, best_effort] = landlock;
+  v("handled", handled);
+  v.records("rules", rules);
+  v("tcp", tcp);
+  v.words("bind", bind);
+  v.words("connect", connect);
+  v("scope", scope);
+  v("best_effort", best_effort);
+}
+
+template <class V>
 void fields(V& v, Like<Security> auto& security) {
-  auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring, masked_paths,
-         read_only_paths, sysctls, allow] = security;
+  auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
+         selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow] =
+      security;
   v("capabilities", capabilities);
   v("ambient", ambient);
   v.group("sets", sets);
   v("securebits", securebits);
   v("no_new_privs", no_new_privs);
   v.group("seccomp", seccomp);
+  v.group("landlock", landlock);
+  v("apparmor", apparmor);
+  v("selinux", selinux);
+  v("selinux_mount", selinux_mount);
   v("own_keyring", own_keyring);
   v.lines("masked_paths", masked_paths);
   v.lines("read_only_paths", read_only_paths);

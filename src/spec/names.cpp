@@ -72,6 +72,9 @@ static_assert(whole<Allow>());
 static_assert(whole<SyscallArch>());
 static_assert(whole<SyscallAction>());
 static_assert(whole<Seccomp::Kind>());
+static_assert(whole<LandlockAccess>());
+static_assert(whole<LandlockTcp>());
+static_assert(whole<LandlockScope>());
 static_assert(EnumNames<Capability>::table.size() == capability_count);
 
 }  // namespace

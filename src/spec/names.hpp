@@ -367,6 +367,50 @@ struct EnumNames<Seccomp::Kind> {
   });
 };
 
+template <>
+struct EnumNames<LandlockAccess> {
+  using enum LandlockAccess;
+  static constexpr std::string_view what = "right over files";
+  static constexpr auto table = std::to_array<EnumName<LandlockAccess>>({
+      {execute, "execute"},
+      {write_file, "write_file"},
+      {read_file, "read_file"},
+      {read_dir, "read_dir"},
+      {remove_dir, "remove_dir"},
+      {remove_file, "remove_file"},
+      {make_char, "make_char"},
+      {make_dir, "make_dir"},
+      {make_reg, "make_reg"},
+      {make_sock, "make_sock"},
+      {make_fifo, "make_fifo"},
+      {make_block, "make_block"},
+      {make_sym, "make_sym"},
+      {refer, "refer"},
+      {truncate, "truncate"},
+      {ioctl_dev, "ioctl_dev"},
+  });
+};
+
+template <>
+struct EnumNames<LandlockTcp> {
+  using enum LandlockTcp;
+  static constexpr std::string_view what = "use of TCP ports";
+  static constexpr auto table = std::to_array<EnumName<LandlockTcp>>({
+      {bind, "bind"},
+      {connect, "connect"},
+  });
+};
+
+template <>
+struct EnumNames<LandlockScope> {
+  using enum LandlockScope;
+  static constexpr std::string_view what = "scope";
+  static constexpr auto table = std::to_array<EnumName<LandlockScope>>({
+      {abstract_socket, "abstract_socket"},
+      {signal, "signal"},
+  });
+};
+
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
 template <class M>
 inline constexpr std::string_view mount_kind = M::mount_kind_is_missing_in_names_hpp;

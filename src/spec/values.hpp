@@ -316,6 +316,50 @@ struct Codec<CapabilitySet> {
   }
 };
 
+/// Rights over files by name, or "read", "run", "write", "all", "none" for those that belong
+/// together.
+template <>
+struct Codec<Flags<LandlockAccess>> {
+  static constexpr bool is_set = true;
+  using Access = Flags<LandlockAccess>;
+  static constexpr std::array<std::pair<std::string_view, Access>, 4> words = {
+      {{"all", landlock::all},
+       {"run", landlock::run},
+       {"read", landlock::read},
+       {"write", landlock::write}}};
+
+  static std::string print(Access value) {
+    std::string text;
+    for (const auto& [name, set] : words) {
+      if ((value & set) != set) continue;
+      if (!text.empty()) text += ',';
+      text += name;
+      value -= set;
+    }
+    if (value.empty() && !text.empty()) return text;
+    return text.empty() ? flag_names(value) : text + ',' + flag_names(value);
+  }
+  static std::string parse(std::string_view name, Access& out) {
+    const auto found = std::ranges::find(words, name, &std::pair<std::string_view, Access>::first);
+    if (found != words.end()) {
+      out |= found->second;
+      return {};
+    }
+    const auto has_name = [](unsigned bit) {
+      return bit < EnumNames<LandlockAccess>::table.size();
+    };
+    std::uint32_t bit = 0;
+    if (const auto right = from_name<LandlockAccess>(name)) {
+      out |= *right;
+    } else if (parse_unnamed_bit(name, 32, has_name, bit)) {
+      out |= Access::from_bits(bit);
+    } else {
+      return unknown_name<LandlockAccess>(name, {"none", "read", "run", "write", "all"});
+    }
+    return {};
+  }
+};
+
 /// "pty", and "fd:7" for a descriptor. A number that a stream of another kind has by mistake is
 /// kept: "null:7".
 template <>

@@ -174,6 +174,16 @@ void probe_kernel(HostFacts& f, Reader& reader) {
   f.pidfs = self && ::fstatfs(self.get(), &fs) == 0 && fs.f_type == 0x50494446;  // PID_FS_MAGIC
 }
 
+void probe_modules(HostFacts& f, Reader& reader) {
+  // linux/landlock.h, LANDLOCK_CREATE_RULESET_VERSION; ENOSYS or EOPNOTSUPP where there is none
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kernel::landlock_version);
+  f.landlock_abi = abi > 0 ? static_cast<unsigned>(abi) : 0;
+  f.apparmor = reader.read_all("/sys/module/apparmor/parameters/enabled").starts_with('Y') &&
+               ::access("/proc/self/attr/apparmor/exec", F_OK) == 0;
+  // Its file system is known where the module is active, mounted or not.
+  f.selinux = reader.read_all("/proc/filesystems").find("\tselinuxfs\n") != std::string::npos;
+}
+
 void probe_user(HostFacts& f, Reader& reader) {
   f.uid = Uid{::geteuid()};
   f.gid = Gid{::getegid()};
@@ -217,6 +227,7 @@ Result<HostFacts> probe_host() {
   HostFacts f;
   probe_user(f, reader);
   probe_kernel(f, reader);
+  probe_modules(f, reader);
   f.mounts = detail::parse_mountinfo(mountinfo);
   f.cgroups = detail::find_hierarchies(f.mounts, reader.read_all("/proc/self/cgroup"));
   detail::choose_cgroup_parents(f, {});

@@ -30,6 +30,7 @@ inline HostFacts some_host() {
   f.last_capability = 40;
   f.namespaces_user = f.namespaces_time = f.namespaces_cgroup = true;
   f.memfd_exec = f.pidfs = f.cgroup_kill = true;
+  f.landlock_abi = 7;
   f.initial_user_namespace = true;
   f.bounding_caps = (std::uint64_t{1} << 41U) - 1;
   f.rlimits = usual_rlimits();
@@ -170,7 +171,11 @@ inline HostFacts root_on(std::vector<CgroupHierarchy> cgroups) {
   f.subgids = {{.start = 100000, .count = 65536}};
   return f;
 }
-inline HostFacts root_on_v2() { return root_on(v2_only(true)); }
+inline HostFacts root_on_v2() {
+  HostFacts f = root_on(v2_only(true));
+  f.apparmor = true;
+  return f;
+}
 inline HostFacts root_on_hybrid() { return root_on(hybrid(true)); }
 inline HostFacts root_on_v1() { return root_on(v1_only(true)); }
 
@@ -212,6 +217,7 @@ inline HostFacts with_kernel(HostFacts f, unsigned major, unsigned minor) {
   f.memfd_exec = since(6, 3);
   f.pidfs = since(6, 9);
   f.cgroup_kill = since(5, 14);
+  f.landlock_abi = since(6, 12) ? 6 : since(6, 7) ? 4 : since(6, 2) ? 3 : since(5, 19) ? 2 : 1;
   f.bounding_caps = (std::uint64_t{2} << f.last_capability) - 1;
   f.effective_caps &= f.bounding_caps;
   return f;

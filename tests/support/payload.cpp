@@ -1139,7 +1139,8 @@ constexpr struct {
              {"obey", do_obey},       {"tick", do_tick},       {"reboot", do_reboot},
              {"lives", do_lives},     {"beast", do_beast},     {"siege", do_siege},
              {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls},
-             {"device", do_device},   {"ask", do_ask},         {"attack", do_attack}};
+             {"device", do_device},   {"ask", do_ask},         {"attack", do_attack},
+             {"reach", do_reach}};
 
 }  // namespace
 

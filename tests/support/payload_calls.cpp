@@ -1,20 +1,25 @@
 // Verb "calls": makes system calls that a filter may deny, and prints what came of each. Verb
-// "device": makes nodes of devices, and opens them.
+// "device": makes nodes of devices, and opens them. Verb "reach": "read:PATH", "connect:PORT" and
+// so on, and what came of each.
 #include "payload_calls.hpp"
 
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -147,6 +152,62 @@ int do_device(int argc, char** argv) {
   for (; i + 2 < argc; i += 3)
     try_device(*argv[i] == 'b' ? S_IFBLK : S_IFCHR, static_cast<unsigned>(std::atoi(argv[i + 1])),
                static_cast<unsigned>(std::atoi(argv[i + 2])), flags);
+  return 0;
+}
+
+namespace {
+
+long reach_file(const char* path, int flags) {
+  const int fd = open(path, flags | O_CLOEXEC, 0600);
+  if (fd >= 0) close(fd);
+  return fd;
+}
+
+long reach_port(const char* port, bool to_connect) {
+  sockaddr_in a{};
+  a.sin_family = AF_INET;
+  a.sin_port = htons(static_cast<uint16_t>(std::atoi(port)));
+  a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto* address = reinterpret_cast<const sockaddr*>(&a);
+  return to_connect ? connect(s, address, sizeof a) : bind(s, address, sizeof a);
+}
+
+long reach_abstract(const char* name) {
+  sockaddr_un a{};
+  a.sun_family = AF_UNIX;
+  std::strncpy(a.sun_path + 1, name, sizeof a.sun_path - 2);
+  const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  return connect(s, reinterpret_cast<const sockaddr*>(&a),
+                 static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(name)));
+}
+
+long reach(const char* what, const char* to) {
+  if (std::strcmp(what, "read") == 0) return reach_file(to, O_RDONLY);
+  if (std::strcmp(what, "list") == 0) return reach_file(to, O_RDONLY | O_DIRECTORY);
+  if (std::strcmp(what, "write") == 0) return reach_file(to, O_WRONLY);
+  if (std::strcmp(what, "make") == 0) return reach_file(to, O_WRONLY | O_CREAT | O_EXCL);
+  if (std::strcmp(what, "remove") == 0) return unlink(to);
+  if (std::strcmp(what, "bind") == 0) return reach_port(to, false);
+  if (std::strcmp(what, "connect") == 0) return reach_port(to, true);
+  if (std::strcmp(what, "abstract") == 0) return reach_abstract(to);
+  if (std::strcmp(what, "signal") == 0) return kill(std::atoi(to), 0);
+  if (std::strcmp(what, "run") == 0) return execl(to, to, "exit", "0", nullptr);
+  errno = ENOTSUP;
+  return -1;
+}
+
+}  // namespace
+
+int do_reach(int argc, char** argv) {
+  for (int i = 2; i < argc; ++i) {
+    char what[256] = {};
+    std::strncpy(what, argv[i], sizeof what - 1);
+    char* to = std::strchr(what, ':');
+    if (to == nullptr) return 2;
+    *to++ = 0;
+    in_child(argv[i], [&] { return reach(what, to); });
+  }
   return 0;
 }
 

@@ -3,3 +3,4 @@
 int do_attack(int argc, char** argv);
 int do_calls(int argc, char** argv);
 int do_device(int argc, char** argv);
+int do_reach(int argc, char** argv);

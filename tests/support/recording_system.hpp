@@ -7,6 +7,8 @@
 //   child.run();                                // Executed is thrown where execve(2) would succeed
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -62,6 +64,9 @@ inline const Signature* signature_of(long nr) {
       {__NR_ioctl, "ioctl", "fx"},
       {__NR_keyctl, "keyctl", "n"},
       {__NR_kill, "kill", "nn"},
+      {__NR_landlock_add_rule, "landlock_add_rule", "fn"},
+      {__NR_landlock_create_ruleset, "landlock_create_ruleset", ""},
+      {__NR_landlock_restrict_self, "landlock_restrict_self", "fn"},
       {__NR_madvise, "madvise", ""},
       {__NR_mkdirat, "mkdirat", "fso"},
       {__NR_mknodat, "mknodat", "fsox"},
@@ -77,6 +82,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_personality, "personality", "x"},
       {__NR_pivot_root, "pivot_root", "ss"},
       {__NR_ppoll, "ppoll", ""},
+      {__NR_pread64, "pread64", "f"},
       {__NR_prctl, "prctl", "nnn"},
       {__NR_prlimit64, "prlimit64", "nn"},
       {__NR_read, "read", "f"},
@@ -275,9 +281,10 @@ class RecordingSystem {
   }
   [[nodiscard]] bool is_missing(const std::string& path) const { return is_among(missing, path); }
   [[nodiscard]] File found(const std::string& path, File::Kind kind) const {
-    const auto type = is_among(links, path)   ? kernel::s_iflnk
-                      : is_among(files, path) ? kernel::s_ifreg
-                                              : kernel::s_ifdir;
+    const bool file = is_among(files, path) || path.find("/attr/") != path.npos;
+    const auto type = is_among(links, path) ? kernel::s_iflnk
+                      : file                ? kernel::s_ifreg
+                                            : kernel::s_ifdir;
     return {.what = path, .kind = kind, .type = type};
   }
   /// A name was made in some directory.
@@ -356,7 +363,8 @@ class RecordingSystem {
         return 0;
       case __NR_fstatfs: {
         const std::string_view what = open.at(static_cast<int>(a)).what;
-        store(call.arguments[1], what.ends_with("proc")  ? kernel::proc_magic
+        const bool proc = what.ends_with("proc") || what.find("/attr/") != what.npos;
+        store(call.arguments[1], proc                    ? kernel::proc_magic
                                  : what.ends_with("sys") ? kernel::sysfs_magic
                                  : what.ends_with("pts") ? kernel::devpts_magic
                                                          : kernel::tmpfs_magic);
@@ -389,8 +397,28 @@ class RecordingSystem {
         return 0;
       }
       case __NR_write:
-        call.data = bytes(b, c);
+        call.data = written_ = bytes(b, c);
         return c;
+      case __NR_pread64: {  // a label: without the word in front of it that sets one
+        const std::string label = written_.starts_with("exec ") ? written_.substr(5) : written_;
+        std::memcpy(reinterpret_cast<void*>(b), label.data(), label.size());
+        return static_cast<long>(label.size());
+      }
+      case __NR_landlock_create_ruleset: {
+        const auto handled = value<kernel::LandlockRuleset>(a);
+        call.data = fmt::format("{:#x} {:#x} {:#x}", handled.files, handled.net, handled.scoped);
+        return opened({.what = "landlock"});
+      }
+      case __NR_landlock_add_rule:
+        if (b == kernel::landlock_rule_path) {
+          const auto rule = value<kernel::LandlockPath>(c);
+          const int fd = rule.fd;
+          call.data = fmt::format("{:#x} {}", std::uint64_t{rule.access}, open.at(fd).what);
+        } else {
+          const auto rule = value<kernel::LandlockPort>(c);
+          call.data = fmt::format("{:#x} port {}", rule.access, rule.port);
+        }
+        return 0;
       case __NR_read:
         return 0;
       case __NR_sethostname:
@@ -488,6 +516,7 @@ class RecordingSystem {
   std::size_t received_ = 0;
   std::array<kernel::CapData, 2> capabilities_ = {};
   long securebits_ = 0;
+  std::string written_ = {};
   std::deque<std::vector<std::uint64_t>> memory_ = {};
 };
 

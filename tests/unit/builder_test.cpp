@@ -200,6 +200,13 @@ TEST_CASE("each call about security sets its member", "[builder]") {
   SETS(securebits(Securebit::noroot), { s.security.securebits = Securebit::noroot; });
   SETS(ambient(), { s.security.ambient = true; });
   SETS(no_new_privs(false), { s.security.no_new_privs = false; });
+  SETS(landlock(Landlock{}.permit(landlock::read, "/data"_guest)),
+       { s.security.landlock = Landlock{}.permit(landlock::read, "/data"_guest); });
+  SETS(apparmor("box"), { s.security.apparmor = "box"; });
+  SETS(selinux("a:b:c:s0", "a:b:d:s0"), {
+    s.security.selinux = "a:b:c:s0";
+    s.security.selinux_mount = "a:b:d:s0";
+  });
   SETS(seccomp(Seccomp::all_but({"mount"})), { s.security.seccomp = Seccomp::all_but({"mount"}); });
   SETS(own_keyring(false), { s.security.own_keyring = false; });
   SETS(mask("/proc/x"_guest), { s.security.masked_paths.push_back("/proc/x"_guest); });

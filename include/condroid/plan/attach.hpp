@@ -44,9 +44,14 @@ struct Attach {
   /// Which one a process of somebody else's has is not known: for who has any, unset is the
   /// standard one.
   std::optional<Seccomp> seccomp = {};
-  /// Take over the label that a security module gave to the container's first process; for the
-  /// program that is executed, AppArmor or SELinux. Refused where processes have no labels.
-  bool lsm_label = false;
+  /// The same rules, looked up in the container's root as it is now. Nobody can tell which ones a
+  /// process of somebody else's has: unset is none.
+  std::optional<Landlock> landlock = {};
+  /// Whether the program is executed under the label that a security module, AppArmor or SELinux,
+  /// gave to the container's first process. Unset: the one that the container's Spec asked for; of
+  /// a process of somebody else's its label, where it is not this program's own. `true` is refused
+  /// where processes have no labels, `false` leaves it to this program's own rules.
+  std::optional<bool> lsm_label = {};
   /// Of the terminal that Stdio::pty is, from the container's own devpts.
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;
@@ -65,10 +70,9 @@ struct AttachTarget {
     bool operator==(const Group&) const = default;
   };
   std::vector<Group> groups = {};  ///< Ordered by hierarchy.
-  /// With Attach::lsm_label: what the first process has, and where it is written, below /proc:
-  /// "self/attr/apparmor/exec". Empty: processes have no labels here.
+  /// What the first process has, if that is to be taken over: a profile of AppArmor
+  /// ("unconfined" is none), or a context of SELinux where HostFacts has that. Empty: nothing.
   std::string lsm_label = {};
-  std::string lsm_file = {};
   bool launched_here = false;  ///< By this Runtime: cgroups below its own are undone.
   bool operator==(const AttachTarget&) const = default;
 };

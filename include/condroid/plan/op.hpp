@@ -484,6 +484,17 @@ struct WriteSetting {
   bool operator==(const WriteSetting&) const = default;
 };
 
+/// Sets the label that the command is executed under, through a file of the procfs in `proc` that
+/// is proven to be that: /proc/self/attr, proc(5). Read back.
+struct SetLabel {
+  static constexpr Step step = Step::set_label;
+  static constexpr Actor actor = Actor::child;
+  Slot proc = {};
+  bool apparmor = false;   ///< Else SELinux.
+  std::string label = {};  ///< Profile or context.
+  bool operator==(const SetLabel&) const = default;
+};
+
 struct SetRlimit {
   static constexpr Step step = Step::set_rlimit;
   static constexpr Actor actor = Actor::child;
@@ -576,6 +587,15 @@ struct NoNewPrivs {
   bool operator==(const NoNewPrivs&) const = default;
 };
 
+/// Opens what the rules name, in the process's own root, and restricts the process to it for good;
+/// landlock_restrict_self(2). All of `landlock` is what this kernel has.
+struct ApplyLandlock {
+  static constexpr Step step = Step::apply_landlock;
+  static constexpr Actor actor = Actor::child;
+  Landlock landlock = {};
+  bool operator==(const ApplyLandlock&) const = default;
+};
+
 /// Loads a filter of system calls for good; seccomp(2), SECCOMP_SET_MODE_FILTER.
 struct LoadSeccomp {
   static constexpr Step step = Step::load_seccomp;
@@ -639,8 +659,8 @@ using Op =
                  op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-                 op::NoNewPrivs, op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry,
-                 op::OpenNetlink, op::End, op::Exec>;
+                 op::NoNewPrivs, op::ApplyLandlock, op::SetLabel, op::LoadSeccomp, op::StartInit,
+                 op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

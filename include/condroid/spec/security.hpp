@@ -11,6 +11,7 @@
 
 #include "condroid/flags.hpp"
 #include "condroid/path.hpp"
+#include "condroid/spec/landlock.hpp"
 #include "condroid/spec/seccomp.hpp"
 
 namespace condroid {
@@ -154,7 +155,17 @@ struct Security {
   Flags<Securebit> securebits = {};  ///< prctl(2), PR_SET_SECUREBITS
   bool no_new_privs = true;          ///< prctl(2), PR_SET_NO_NEW_PRIVS
   Seccomp seccomp = {};              ///< Which system calls it may make.
-  bool own_keyring = true;           ///< A new, empty session keyring; keyrings(7).
+  Landlock landlock = {};            ///< Which files and ports it may use.
+  /// Profile of AppArmor that the command is executed under, loaded already; "unconfined" is none.
+  /// Empty: as this program's own rules have it. Refused where AppArmor is not active.
+  std::string apparmor = {};
+  /// Context of SELinux that the command is executed in: "system_u:system_r:container_t:s0". Empty:
+  /// as the policy has it. Refused where SELinux is not active.
+  std::string selinux = {};
+  /// Context of all files of the tmpfs, overlay and devpts mounts that are made for the container;
+  /// mount(8), context=. Refused where SELinux is not active.
+  std::string selinux_mount = {};
+  bool own_keyring = true;  ///< A new, empty session keyring; keyrings(7).
   std::vector<GuestPath> masked_paths = default_masked_paths();
   std::vector<GuestPath> read_only_paths = default_read_only_paths();
   std::vector<Sysctl> sysctls = {};

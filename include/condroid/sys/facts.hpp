@@ -77,6 +77,10 @@ struct HostFacts {
   bool memfd_exec = false;         ///< MFD_EXEC, Linux 6.3
   bool pidfs = false;              ///< pidfds have unique inodes, Linux 6.9
   bool cgroup_kill = false;        ///< cgroup.kill, Linux 5.14
+  /// What the kernel has of Landlock: 1 (Linux 5.13) and up, 0 is none; landlock(7).
+  unsigned landlock_abi = 0;
+  bool apparmor = false;  ///< Active, and gives processes labels.
+  bool selinux = false;
 
   // User.
   Uid uid = {};

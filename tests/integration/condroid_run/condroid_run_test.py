@@ -210,6 +210,10 @@ class Statuses(Case):
             (["--seccomp", "/etc", "--", "true"], "--seccomp: cannot read '/etc'"),
             (["--seccomp", "/etc/passwd", "--", "true"], "line 1: "),
             (["--seccomp", "/dev/zero", "--", "true"], "at most 1 MiB"),
+            (["--landlock", "/usr", "--", "true"], "--landlock '/usr': expected PATH:RIGHTS"),
+            (["--landlock", "/usr:raed", "--", "true"], "did you mean read?"),
+            (["--landlock", "bind:70000", "--", "true"], "'70000' is no number in range"),
+            (["--selinux", "u:r:t:s0", "--", "true"], "security.selinux: SELinux is not active"),
             (["--set", "process.umsk = 1", "--", "true"], "process.umsk"),
             (["--stop-before", "tea", "--", "true"], "tea"),
             (["--trace", "/tmp/x.txt", "--", "true"], "--trace"),
@@ -470,6 +474,18 @@ class Options(Case):
                 f.write("2\ndenylist\nmkdir notify\n")
             self.assertIn("answers nobody", run("--seccomp", file, "--", "true")[2])
             self.assertIn("--seccomp-learn", run("--seccomp-learn", file, "--detach", "--", "true")[2])
+
+    def test_landlock(self):
+        rules = ["--landlock", "best-effort", "--landlock", "/usr:run", "--landlock", "/etc/ld.so.cache:read"]
+        status, out, err = run(*rules, "--landlock", "/etc/hosts:read", "--", "cat", "/etc/hosts", "/etc/passwd")
+        if "no Landlock" in err:
+            self.skipTest(err)
+        self.assertEqual((status, out), (1, open("/etc/hosts").read()))
+        self.assertIn("/etc/passwd: Permission denied", err)
+        self.assertEqual(run(*rules[:2], "--landlock", "/etc:read", "--", "true")[0], 126)
+        printed = run(*rules, "--landlock", "connect:443", "--landlock", "scope:signal", "--print-spec", "--", "true")[1]
+        for line in ("handled = all", "rules = /usr access=run", "connect = 443", "scope = signal", "tcp = connect"):
+            self.assertIn(f"security.landlock.{line}\n", printed)
 
     def test_timeout(self):
         began = time.monotonic()

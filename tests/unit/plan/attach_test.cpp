@@ -93,3 +93,37 @@ TEST_CASE("a plan to attach says all that is wrong with it at once", "[plan]") {
   CHECK(plan.error().is(Errc::bad_spec));
   CHECK(plan.error().also.size() == 4);
 }
+
+TEST_CASE("an attached process has the container's rules and label", "[plan]") {
+  using namespace condroid::literals;
+  AttachTarget box = target();
+  box.inside.landlock.permit(condroid::landlock::run, "/usr"_guest);
+  box.inside.apparmor = "box";
+  HostFacts facts = condroid::test::root_on_v2();
+  Attach what;
+  CHECK(steps(need(compile(what, box, facts)))
+            .find("set label: AppArmor profile 'box'\n"
+                  "join keyring: new and empty\n") != std::string::npos);
+  CHECK(steps(need(compile(what, box, facts)))
+            .find("set no_new_privs: no set-id, no file "
+                  "capabilities\n"
+                  "apply landlock: paths: 1\n"
+                  "exec: ") != std::string::npos);
+  SECTION("or others") {
+    what.landlock = condroid::Landlock{};
+    what.lsm_label = false;
+    const std::string text = steps(need(compile(what, box, facts)));
+    CHECK(text.find("landlock") == std::string::npos);
+    CHECK(text.find("label") == std::string::npos);
+  }
+  SECTION("or what the first process has") {
+    box.inside.apparmor.clear();
+    box.lsm_label = "somebodys";
+    CHECK(steps(need(compile(what, box, facts))).find("AppArmor profile 'somebodys'") !=
+          std::string::npos);
+    facts.apparmor = false;
+    facts.selinux = true;
+    CHECK(steps(need(compile(what, box, facts))).find("SELinux context 'somebodys'") !=
+          std::string::npos);
+  }
+}

@@ -94,6 +94,7 @@ const std::vector<std::function<void(Spec&)>>& changes() {
       [](Spec& s) {
         s.mounts.push_back(Bind{.source = "/c"_host, .target = "/c"_guest, .idmapped = true});
       },
+      [](Spec& s) { s.security.landlock.permit(landlock::run, "/usr"_guest).best_effort = true; },
       [](Spec& s) { s.mounts.push_back(Devpts{.max = 80}); },
       [](Spec& s) { s.mounts.push_back(Devpts{.target = "/pts"_guest}); },
       [](Spec& s) { s.mounts.push_back(Proc{}); },
@@ -242,6 +243,8 @@ struct SlotsOf {
   Slots operator()(const op::SetCredentials&) const { return {}; }
   Slots operator()(const op::NoNewPrivs&) const { return {}; }
   Slots operator()(const op::LoadSeccomp&) const { return {}; }
+  Slots operator()(const op::ApplyLandlock&) const { return {}; }
+  Slots operator()(const op::SetLabel& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::StartInit&) const { return {}; }
   Slots operator()(const op::Park&) const { return {}; }
   Slots operator()(const op::Exec&) const { return {}; }
@@ -363,6 +366,7 @@ TEST_CASE("rights are given up after all that needs them", "[plan]") {
     for (std::size_t i = credentials + 1; i < p.ops.size(); ++i)
       CHECK((std::holds_alternative<op::NoNewPrivs>(p.ops[i]) ||
              std::holds_alternative<op::LoadSeccomp>(p.ops[i]) ||
+             std::holds_alternative<op::ApplyLandlock>(p.ops[i]) ||
              std::holds_alternative<op::StartInit>(p.ops[i]) ||
              std::holds_alternative<op::NewSession>(p.ops[i]) ||
              std::holds_alternative<op::Exec>(p.ops[i])));
@@ -606,4 +610,31 @@ TEST_CASE("no Spec makes compile crash, and every refusal names a field", "[plan
       text[random.below(text.size())] = static_cast<char>(random.below(256));
     if (const auto mutated = parse_spec(text)) look(*mutated, facts);
   }
+}
+
+TEST_CASE("what is made for a container has the context of its mounts", "[plan]") {
+  Spec spec;
+  spec.name = "t";
+  spec.root.path = "/srv/root"_host;
+  spec.root.ephemeral = true;
+  spec.mounts = {Tmpfs{.target = "/mnt"_guest}};
+  spec.security.selinux = "u:r:box_t:s0:c1,c2";
+  spec.security.selinux_mount = "u:r:file_t:s0:c1,c2";
+  HostFacts facts = condroid::test::root_on_v2();
+  facts.selinux = true;
+  const auto plan = compile(spec, facts);
+  REQUIRE(plan.has_value());
+  std::size_t labelled = 0, label = 0;
+  for (const Op& o : plan->ops) {
+    if (const auto* l = std::get_if<op::SetLabel>(&o))
+      label += !l->apparmor && l->label == spec.security.selinux ? 1 : 0;
+    const auto* m = std::get_if<op::MountOp>(&o);
+    if (m == nullptr) continue;
+    const bool has = std::ranges::count(m->options, "context=u:r:file_t:s0:c1,c2") == 1;
+    INFO(describe(o));
+    CHECK(has == (m->what == "tmpfs" || m->what == "overlay" || m->what == "devpts"));
+    labelled += has ? 1 : 0;
+  }
+  CHECK(label == 1);
+  CHECK(labelled >= 4);  // /mnt, /dev, /dev/pts, the root and its upper layer
 }

@@ -973,3 +973,79 @@ TEST_CASE("kernel settings are refused that are not the container's own", "[plan
     fine.security.sysctls.push_back({name, "1"});
   CHECK(refusals(fine, test::root_on_v2()).empty());
 }
+
+TEST_CASE("what Landlock has is what the kernel has, or the least one is named", "[plan]") {
+  const auto with = [](Landlock l) { return [l](Spec& s) { s.security.landlock = l; }; };
+  const auto abi = [](unsigned n) { return [n](HostFacts& f) { f.landlock_abi = n; }; };
+  const Landlock all{.handled = landlock::all};
+  const LandlockRule reads{.path = "/usr"_guest, .access = landlock::read};
+  check(test::root_on_v2(),
+        {
+            {"security.landlock.handled", "no Landlock", with(all), abi(0)},
+            {"security.landlock.handled", "'refer,truncate,ioctl_dev' needs Linux 6.10", with(all),
+             abi(1)},
+            {"security.landlock.handled", "'ioctl_dev' needs Linux 6.10 (Landlock ABI 5)",
+             with(all), abi(4)},
+            {"security.landlock.handled", "'truncate' needs Linux 6.2",
+             with({.handled = LandlockAccess::truncate}), abi(2)},
+            {"security.landlock.tcp", "'connect' needs Linux 6.7",
+             with({.tcp = LandlockTcp::connect}), abi(3)},
+            {"security.landlock.scope", "'signal' needs Linux 6.12",
+             with({.scope = LandlockScope::signal}), abi(5)},
+            {"security.landlock.handled", "'bit16'",
+             with({.handled = Flags<LandlockAccess>::from_bits(1U << 16U), .best_effort = true})},
+            {"security.landlock.rules[0]", "permits nothing", with({.rules = {reads}})},
+            {"security.landlock.rules[0]", "permits nothing",
+             with({.handled = landlock::all, .rules = {{.path = "/usr"_guest}}})},
+            {"security.landlock.rules[0]", "not absolute",
+             with({.handled = landlock::all, .rules = {{"usr"_guest, landlock::read}}})},
+            {"security.landlock.rules[0]", "'..'",
+             with({.handled = landlock::all, .rules = {{"/usr/../etc"_guest, landlock::read}}})},
+            {"security.landlock.bind", "every port", with({.bind = {80}})},
+            {"security.landlock.connect", "every port", with({.connect = {80}})},
+        });
+
+  Spec spec = with_root();
+  spec.security.landlock = {.handled = landlock::all,
+                            .rules = {reads, {"/dev"_guest, LandlockAccess::ioctl_dev}},
+                            .tcp = LandlockTcp::bind,
+                            .bind = {80},
+                            .scope = LandlockScope::signal,
+                            .best_effort = true};
+  HostFacts facts = test::root_on_v2();
+  const auto applied = [&](unsigned n) -> std::optional<Landlock> {
+    facts.landlock_abi = n;
+    const auto plan = compile(spec, facts);
+    REQUIRE(plan.has_value());
+    CHECK(plan->inside.landlock == spec.security.landlock);
+    CHECK(plan->left_out.size() == (n == 7 ? 0 : n == 4 ? 2 : 3));
+    for (const Op& o : plan->ops)
+      if (const auto* l = std::get_if<op::ApplyLandlock>(&o)) return l->landlock;
+    return {};
+  };
+  CHECK(applied(7) == spec.security.landlock);
+  CHECK(applied(4)->handled == landlock::all - LandlockAccess::ioctl_dev);
+  CHECK(applied(4)->bind == std::vector<std::uint16_t>{80});
+  CHECK(applied(4)->scope.empty());
+  const auto old = applied(1);
+  CHECK(old->rules == std::vector{reads});
+  CHECK(old->tcp.empty());
+  CHECK(old->bind.empty());
+  CHECK_FALSE(applied(0).has_value());
+}
+
+TEST_CASE("labels are refused where no module has them", "[plan]") {
+  const auto apparmor = [](const char* label) {
+    return [label](Spec& s) { s.security.apparmor = label; };
+  };
+  check(test::root_on_v2(), {
+                                {"security.apparmor", "no label", apparmor("two words")},
+                                {"security.apparmor", "no label", apparmor("a\nb")},
+                                {"security.apparmor", "AppArmor is not active", apparmor("box"),
+                                 [](HostFacts& f) { f.apparmor = false; }},
+                                {"security.selinux", "SELinux is not active",
+                                 [](Spec& s) { s.security.selinux = "u:r:t:s0"; }},
+                                {"security.selinux_mount", "SELinux is not active",
+                                 [](Spec& s) { s.security.selinux_mount = "u:r:t:s0"; }},
+                            });
+}

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <set>
 #include <string>
@@ -855,6 +856,75 @@ TEST_CASE("the listener of a filter that asks is sent to the host", "[program]")
   old = true;  // a kernel before Linux 5.19
   run();
   CHECK(flags == std::vector<long>{8 | 32, 8});
+}
+
+TEST_CASE("rules of Landlock become rules of the kernel, from the process's own root",
+          "[program]") {
+  Landlock rules{.handled = landlock::all - LandlockAccess::ioctl_dev,
+                 .rules = {{.path = "/usr"_guest, .access = landlock::run},
+                           {.path = "/etc/file"_guest, .access = landlock::all},
+                           {.path = "/none"_guest, .access = landlock::read, .optional = true}},
+                 .tcp = LandlockTcp::bind,
+                 .bind = {80, 443},
+                 .scope = LandlockScope::signal};
+  const auto calls = calls_for(op::ApplyLandlock{rules}, [](ChildRun& child) {
+    child.system.files.insert("/etc/file");
+    child.system.missing.insert("/none");
+  });
+  std::vector<std::string> made;
+  for (const Call& c : calls)
+    if (c.nr == __NR_landlock_create_ruleset || c.nr == __NR_landlock_add_rule)
+      made.push_back(c.data);
+  // Of a file only what a file can have, and nothing that is not handled.
+  CHECK(made ==
+        Lines{"0x7fff 0x1 0x2", "0xd /usr", "0x4007 /etc/file", "0x1 port 80", "0x1 port 443"});
+  CHECK(has(lines(calls), "landlock_restrict_self(<landlock>, 0)"));
+  const auto missing = [](ChildRun& child) { child.system.missing.insert("/etc/file"); };
+  CHECK(failure_of(op::ApplyLandlock{rules}, missing) == Failure{ENOENT, Part::resolve_target, 1});
+}
+
+TEST_CASE("a label is written to nothing but its file, and read back", "[program]") {
+  const op::SetLabel label{.proc = root_slot, .apparmor = true, .label = "some//&profile"};
+  const auto calls = calls_in_root(label);
+  CHECK(lines(calls) == Lines{"openat2(</srv>, \"self/attr/apparmor/exec\") \"524290 11\"",
+                              "fstatfs(<self/attr/apparmor/exec>)",
+                              "statx(<self/attr/apparmor/exec>, \"\", 0x1000, 0x1001)",
+                              "statx(</srv>, \"\", 0x1000, 0x1001)",
+                              "write(<self/attr/apparmor/exec>) \"exec some//&profile\"",
+                              "pread64(<self/attr/apparmor/exec>)",
+                              "close(<self/attr/apparmor/exec>)"});
+  const auto with = [&](auto change) {
+    return failure_in_root(label, [&](ChildRun& child) { child.system.before = change; });
+  };
+  const auto never_written = [](const Call& c) { CHECK_FALSE((c.op == 3 && c.nr == __NR_write)); };
+  SECTION("not into another file system") {
+    CHECK(with([&](const Call& c) -> std::optional<long> {
+            never_written(c);
+            if (c.nr != __NR_fstatfs) return {};
+            *reinterpret_cast<std::uint64_t*>(c.arguments[1]) = 0x01021994;  // tmpfs
+            return 0;
+          }) == Failure{ENODEV, Part::verify, 0});
+  }
+  SECTION("not through a mount on it") {
+    std::uint64_t mount = 20;
+    CHECK(with([&](const Call& c) -> std::optional<long> {
+            never_written(c);
+            if (c.nr != __NR_statx || c.op != 3) return {};
+            kernel::Statx st{};
+            st.mode = kernel::s_ifreg;
+            st.mount = mount++;
+            std::memcpy(reinterpret_cast<void*>(c.arguments[4]), &st, sizeof st);
+            return 0;
+          }) == Failure{ENODEV, Part::verify, 0});
+  }
+  SECTION("a longer or another label is not what was asked for") {
+    const std::string said = GENERATE("", "some", "some//&profile2", "other", "unconfined\n");
+    CHECK(with([&](const Call& c) -> std::optional<long> {
+            if (c.nr != __NR_pread64) return {};
+            std::memcpy(reinterpret_cast<void*>(c.arguments[1]), said.data(), said.size());
+            return static_cast<long>(said.size());
+          }) == Failure{EPERM, Part::verify, 0});
+  }
 }
 
 TEST_CASE("the command's process dies with the small init", "[program]") {

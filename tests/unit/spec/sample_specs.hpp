@@ -181,6 +181,20 @@ inline Spec full_spec() {
                                .notify_program = {0x7fc0000000000006},
                                .and_standard = false,
                                .log = true},
+                   .landlock = {.handled = landlock::all - LandlockAccess::ioctl_dev,
+                                .rules = {{.path = "/usr"_guest, .access = landlock::run},
+                                          {.path = "/a b"_guest,
+                                           .access = landlock::write | LandlockAccess::make_char,
+                                           .follow_links = true,
+                                           .optional = true}},
+                                .tcp = LandlockTcp::bind | LandlockTcp::connect,
+                                .bind = {0, 8080},
+                                .connect = {65535},
+                                .scope = LandlockScope::signal,
+                                .best_effort = true},
+                   .apparmor = "container-default",
+                   .selinux = "system_u:system_r:container_t:s0:c1,c2",
+                   .selinux_mount = "system_u:object_r:container_file_t:s0",
                    .own_keyring = false,
                    .masked_paths = {},
                    .read_only_paths = {"/proc/sys"_guest, "/proc/bus"_guest},
@@ -486,14 +500,22 @@ class Random {
          cpuset_mems, io_weight, io, hugetlb, settings, optional);
   }
   void fill(Security& s) {
-    auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring,
-           masked_paths, read_only_paths, sysctls, allow] = s;
-    some(capabilities, ambient, sets, securebits, no_new_privs, seccomp, own_keyring, masked_paths,
-         read_only_paths, sysctls, allow);
+    auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
+           selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow] = s;
+    some(capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
+         selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow);
   }
   void fill(CapabilitySets& s) {
     auto& [permitted, effective, inheritable, ambient] = s;
     some(permitted, effective, inheritable, ambient);
+  }
+  void fill(Landlock& l) {
+    auto& [handled, rules, tcp, bind, connect, scope, best_effort] = l;
+    some(handled, rules, tcp, bind, connect, scope, best_effort);
+  }
+  void fill(LandlockRule& r) {
+    auto& [path, access, follow_links, optional] = r;
+    some(path, access, follow_links, optional);
   }
   void fill(Seccomp& s) {
     auto& [kind, arch, otherwise, error, list, program, notify_program, and_standard, log] = s;
