@@ -116,6 +116,13 @@ class Run {
     if (auto box = Registry::open(options_.attach)) {
       pid = box->pid();
       pidfd = Fd(::fcntl(box->pidfd().fd().get(), F_DUPFD_CLOEXEC, 3));
+      if (box->entry().landlock && !options_.spec.security.landlock.wanted()) {
+        fmt::print(stderr,
+                   "condroid-run: --attach: '{}' is under rules of Landlock that only the program "
+                   "which launched it knows; hint: give some with --landlock\n",
+                   options_.attach);
+        return failed;
+      }
     } else {
       // None of ours; any process has namespaces to be joined.
       char* end = nullptr;
@@ -135,7 +142,9 @@ class Run {
     const bool elsewhere = groups_of(std::to_string(pid.value)) != groups_of("self");
     if (auto ok = open({.use = elsewhere ? SystemdScope::when_needed : SystemdScope::never}); !ok)
       return report(ok.error());
-    auto attaching = runtime_->start_attach(pid, pidfd, {.process = options_.spec.process});
+    auto attaching = runtime_->start_attach(
+        pid, pidfd,
+        {.process = options_.spec.process, .landlock = options_.spec.security.landlock});
     if (!attaching) return report(attaching.error());
     auto task = attaching->finish();
     if (!task) return report(task.error());

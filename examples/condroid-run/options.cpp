@@ -556,8 +556,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     }
     if (!options.attach.empty()) {
       for (const CLI::Option* option : app.get_options()) {
-        static const std::set<std::string> fine = {"--attach",  "--env", "--user",
-                                                   "--workdir", "--tty", "--timeout"};
+        static const std::set<std::string> fine = {
+            "--attach", "--env", "--user", "--workdir", "--tty", "--timeout", "--landlock"};
         if (option->count() > 0 && !fine.contains(option->get_name()))
           throw Mistake(
               fmt::format("--attach: {} is for a container of its own", option->get_name()));

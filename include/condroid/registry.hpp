@@ -51,6 +51,9 @@ struct Registered {
   /// that such a process is there.
   Pid host = {};
   bool detached = false;  ///< It outlives the program that launched it.
+  /// Its Spec asked for Landlock. With which rules only that program knows: who attaches to it says
+  /// some himself, Attach::landlock.
+  bool landlock = false;
   State state = running;
   bool operator==(const Registered&) const = default;
 };

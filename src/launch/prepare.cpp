@@ -217,6 +217,7 @@ Result<void> LaunchEngine::prepare_clone() {
   if (may_share_memory(plan(), made_.memory != 0, static_cast<bool>(options_.on_event)) &&
       !options_.stop_before)
     request_.flags |= program::request_share_memory;
+  if (plan().inside.landlock.wanted()) request_.marks |= program::mark_landlock;
   request_.program_size = static_cast<std::uint32_t>(program_.size);
   std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
   request_fds_.assign(1, exit_zygote_.get());

@@ -132,7 +132,8 @@ std::optional<Found> resolve(const Machine& machine, const StateFile& file,
                .started = look->started,
                .age = std::max(boot_time() - look->started, nanoseconds{0}),
                .zygote = Pid{header.zygote},
-               .detached = entry.detached};
+               .detached = entry.detached,
+               .landlock = entry.landlock};
   if (header.host > 0 && ::kill(header.host, 0) == 0) r.host = Pid{header.host};
   for (std::size_t h = 0; h < header.parents.size() && h < 64; ++h) {
     if (((entry.cgroups >> h) & 1U) == 0 || header.parents[h].empty()) continue;

@@ -27,6 +27,7 @@ struct StateEntry {
   std::uint64_t born = 0;
   std::uint64_t cgroups = 0;
   bool detached = false;
+  bool landlock = false;
   bool operator==(const StateEntry&) const = default;
 };
 

@@ -197,12 +197,15 @@ static_assert(sizeof(ResultPage) <= 4096);
 struct LiveEntry {
   int32_t pid;  ///< Written by the kernel in clone3(2) (CLONE_PARENT_SETTID); 0: none.
   uint32_t detached;
-  uint64_t born;  ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
-  uint64_t reserved;
+  uint64_t born;     ///< CLOCK_BOOTTIME in nanoseconds when it was cloned.
+  uint64_t marks;    ///< Of the Request.
   uint64_t cgroups;  ///< Bit per hierarchy.
   char name[96];     ///< "<name>.<id>": its cgroup below the runtime's.
 };
 static_assert(sizeof(LiveEntry) == 128);
+
+/// Restricted in a way that nobody can find out from the process.
+inline constexpr uint32_t mark_landlock = 1U << 0U;
 
 inline constexpr unsigned max_live = 16384;
 inline constexpr unsigned max_pages = 2048;
@@ -296,7 +299,7 @@ struct Request {
   uint64_t pids;
   uint64_t cpu;
   uint32_t program_size;
-  uint32_t reserved;
+  uint32_t marks;  ///< What the table is to say of it besides: mark_landlock.
   /// CLONE_NEW* bits: the one descriptor of `joins` is a pidfd, whose namespaces of these kinds are
   /// joined.
   uint64_t join_flags;

@@ -278,6 +278,7 @@ long prepare(const Request& request, const int* fds, unsigned count, ChildContex
   entry.name[sizeof entry.name - 1] = 0;
   entry.cgroups = request.cgroups;
   entry.detached = 0;
+  entry.marks = request.marks;
   Timespec now{};
   call(__NR_clock_gettime, 7 /* CLOCK_BOOTTIME */, &now);
   entry.born = static_cast<uint64_t>(now.sec) * 1000000000U + static_cast<uint64_t>(now.nsec);

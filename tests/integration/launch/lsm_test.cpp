@@ -13,6 +13,7 @@
 
 #include "condroid/attach.hpp"
 #include "condroid/pool.hpp"
+#include "condroid/registry.hpp"
 #include "containers.hpp"
 
 namespace {
@@ -226,7 +227,12 @@ TEST_CASE("what joins a container later has its rules, too", "[lsm][landlock][.r
     CHECK(seen()["read:/etc/hostname"] == "ok");
     what.landlock = Landlock{};
     CHECK(seen()["read:/etc/hostname"] == "ok");
-    // Of whoever is found by pid nobody knows the rules.
+    // Of whoever is found by pid nobody knows the rules; of a container it is known that it has
+    // some.
+    const auto found =
+        Registry::find(fmt::format("{}", box.pid().value), HostPath(facts().state_dir));
+    REQUIRE(found.has_value());
+    CHECK(found->landlock);
     what.landlock = spec.security.landlock;
     auto task = runtime().attach(box.pid(), what);
     if (!task) FAIL(to_string(task.error()));
