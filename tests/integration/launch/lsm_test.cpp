@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "condroid/attach.hpp"
+#include "condroid/config/apparmor.hpp"
 #include "condroid/pool.hpp"
 #include "condroid/registry.hpp"
 #include "containers.hpp"
@@ -292,14 +293,11 @@ TEST_CASE("a label without its module is refused", "[lsm][.root][.userns]") {
 
 namespace {
 
-/// A profile that closes one file, loaded as long as this lives.
+/// A profile that is loaded as long as this lives.
 class Profile {
  public:
-  Profile() {
-    make_file(file_, fmt::format("profile {} flags=(attach_disconnected,mediate_deleted) {{\n"
-                                 "  file,\n  capability,\n  network,\n  signal,\n  unix,\n"
-                                 "  deny /data/file rwklx,\n}}\n",
-                                 name));
+  explicit Profile(const std::string& text) {
+    make_file(file_, text);
     must(parser("--replace"), "apparmor_parser");
   }
   Profile(const Profile&) = delete;
@@ -321,7 +319,10 @@ class Profile {
 
 TEST_CASE("a command runs under the profile that is named", "[lsm][.apparmor]") {
   REQUIRE(facts().apparmor);
-  const Profile profile;
+  // Made from a Spec that hides one file.
+  Spec hiding;
+  hiding.security.masked_paths = {"/data/file"_guest};
+  const Profile profile(apparmor::profile(hiding, Profile::name).value());
   const TempRoot root;
   const std::string label = fmt::format("{} (enforce)", Profile::name);
   const std::string current = "/proc/self/attr/apparmor/current";
