@@ -80,7 +80,7 @@ void keep_for_hiding(Draft& d, op::MountOp& m, std::string_view usual, op::Slot&
   const auto there = [&](const GuestPath& path) { return is_below(usual, normalized(path.str())); };
   if (std::ranges::any_of(d.spec.security.masked_paths, there) ||
       std::ranges::any_of(d.spec.security.read_only_paths, there))
-    m.to = kept = kept.valid() ? kept : d.slot();
+    m.to = kept = d.slot();
 }
 
 /// Whether a mount of the user's may lie on top of what is mounted there: another one at that
