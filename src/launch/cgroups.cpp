@@ -110,18 +110,22 @@ bool dying(int pid) {
 }
 
 /// Takes the lock that says that the zygote of this file lives. False while it does. One that was
-/// killed together with its host may still be on its way out; that is waited for.
-bool take_lock(int file) {
+/// killed together with its host may still be on its way out; that is waited for. So is a helper
+/// of one that is `gone`: it has the zygote's descriptors, and by them the lock, for a moment more.
+bool take_lock(int file, bool gone) {
   for (int tries = 0; tries < 250; ++tries) {
     struct flock whole {};
     whole.l_type = F_WRLCK;
     whole.l_whence = SEEK_SET;
     if (::fcntl(file, F_SETLK, &whole) == 0) return true;
-    program::ArenaHeader head{};
-    if (::pread(file, &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head)) return false;
-    if (head.host > 0 && !ended(head.host)) return false;
-    // Asked twice, for the moment between the signal's arrival and the beginning of the end.
-    if (!dying(head.zygote) && tries > 0) return false;
+    if (!gone) {
+      program::ArenaHeader head{};
+      if (::pread(file, &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head)) return false;
+      if (head.host > 0 && !ended(head.host)) return false;
+      // Asked twice, for the moment between the signal's arrival and the beginning of the end.
+      const bool ending = head.zygote > 0 && (ended(head.zygote) || dying(head.zygote));
+      if (!ending && tries > 0) return false;
+    }
     (void)::poll(nullptr, 0, 2);
   }
   return false;
@@ -142,7 +146,7 @@ bool is_state_file(std::string_view name) {
          name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
 }
 
-void sweep_one(int state_dir, const char* name) {
+void sweep_one(int state_dir, const char* name, bool gone = false) {
   const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat st {};
   if (!file.valid() || ::fstat(file.get(), &st) < 0 || !S_ISREG(st.st_mode) ||
@@ -150,7 +154,7 @@ void sweep_one(int state_dir, const char* name) {
     return;
   // A living zygote holds the lock; one that is just starting looks whether its file is still there
   // once it has it.
-  if (!take_lock(file.get())) return;
+  if (!take_lock(file.get(), gone)) return;
   if (static_cast<std::size_t>(st.st_size) != program::arena_size) {
     ::unlinkat(state_dir, name, 0);
     return;
@@ -207,9 +211,12 @@ bool is_the_one(const program::LiveEntry& entry, int pid) {
   return born + 2 * tick > entry.born && born < entry.born + 2000000000U;
 }
 
-void sweep_runtime(const std::string& state_dir, const std::string& name) {
+bool sweep_runtime(const std::string& state_dir, const std::string& name) {
   const Fd dir(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (dir.valid() && only_ours(dir.get())) sweep_one(dir.get(), name.c_str());
+  if (!dir.valid()) return errno == ENOENT;
+  if (!only_ours(dir.get())) return true;
+  sweep_one(dir.get(), name.c_str(), true);
+  return ::faccessat(dir.get(), name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) != 0;
 }
 
 Result<void> sweep_state(const std::string& state_dir) {

@@ -271,8 +271,7 @@ void Zygote::bury() {
   if (name_.empty() || owner_ != ::getpid()) return;
   const std::lock_guard lock(mutex_);
   if (buried_ || (pidfd_.valid() && wait_for_fd(pidfd_.get(), POLLIN, 0) == 0)) return;
-  buried_ = true;
-  sweep_runtime(state_dir_, name_);
+  buried_ = sweep_runtime(state_dir_, name_);
   if (remove_state_dir_) ::rmdir(state_dir_.c_str());
 }
 

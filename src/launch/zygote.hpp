@@ -156,7 +156,7 @@ struct RuntimeCore {
 [[nodiscard]] bool is_the_one(const program::LiveEntry& entry, int pid);
 /// Ends what Runtimes left that died together with their zygote: processes, cgroups, files.
 [[nodiscard]] Result<void> sweep_state(const std::string& state_dir);
-/// The same for one state file; nothing if its zygote lives.
-void sweep_runtime(const std::string& state_dir, const std::string& name);
+/// The same for one state file, of a zygote that is dead. Whether it is gone.
+[[nodiscard]] bool sweep_runtime(const std::string& state_dir, const std::string& name);
 
 }  // namespace condroid::inline v0::detail
