@@ -1,5 +1,6 @@
 // Calls that the host answers: a container without the right to make devices gets the harmless
 // ones.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -12,16 +13,19 @@ using namespace condroid;
 
 namespace {
 
-/// mknodat(dirfd, path, mode, device): a pipe or /dev/null, made by this program in its place.
+/// mknodat(dirfd, path, mode, device), or mknod without the first: of all devices /dev/null, made
+/// by this program in its place. Each way ends with an answer, or the call would wait for ever.
 Result<void> make_node(SyscallListener& listener, const SyscallRequest& call) {
-  const auto mode = static_cast<mode_t>(call.args[2]);
-  const bool null = S_ISCHR(mode) && call.args[3] == makedev(1, 3);
-  auto path = listener.read_string(call, call.args[1]);
-  if (!path) return fail(path);
-  fmt::print("asked for {}: {}\n", *path, null ? "yes" : "no");
+  const bool at = call.name() == "mknodat";
+  const auto mode = static_cast<mode_t>(call.args[at ? 2 : 1]);
+  const dev_t device = call.args[at ? 3 : 2];
+  const bool null = S_ISCHR(mode) && device == makedev(1, 3);
+  fmt::print("asked for {}:{}: {}\n", major(device), minor(device), null ? "yes" : "no");
   if (!null) return listener.refuse(call, EPERM);
+  auto path = listener.read_string(call, call.args[at ? 1 : 0]);
+  if (!path) return listener.refuse(call, EFAULT);
   // The container chose the path: it is opened below the container's own root and nowhere else.
-  auto place = listener.place(call, static_cast<int>(call.args[0]), *path);
+  auto place = listener.place(call, at ? static_cast<int>(call.args[0]) : AT_FDCWD, *path);
   if (!place) return listener.refuse(call, place.error().code.value());
   if (::mknodat(place->directory.get(), place->name.c_str(), mode, makedev(1, 3)) != 0)
     return listener.refuse(call, errno);

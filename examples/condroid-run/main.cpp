@@ -97,8 +97,7 @@ class Run {
     auto box = drive(*launch);
     if (!box)
       return box.error().is(Errc::cancelled) && asked_ != 0 ? 128 + asked_ : report(box.error());
-    for (const auto& l : box->left_out())
-      fmt::print(stderr, "condroid-run: {} is left out: {}\n", l.field, l.why);
+    tell_left_out(*box);
     if (!options_.trace.empty() && !write_trace(box->timeline())) return failed;
     if (!options_.learn.empty()) {
       auto listener = box->take_listener();
@@ -149,7 +148,13 @@ class Run {
     auto task = attaching->finish();
     if (!task) return report(task.error());
     Container process = std::move(*task).as_container();
+    tell_left_out(process);
     return attend(process);
+  }
+
+  static void tell_left_out(const Container& box) {
+    for (const auto& l : box.left_out())
+      fmt::print(stderr, "condroid-run: {} is left out: {}\n", l.field, l.why);
   }
 
   [[nodiscard]] Result<void> open(const SystemdScope& scope) {

@@ -23,6 +23,7 @@ class Task : private Container {
   using Container::console;
   using Container::console_output;
   using Container::kill;
+  using Container::left_out;
   using Container::name;
   using Container::pid;
   using Container::pidfd;

@@ -41,9 +41,9 @@ class SyscallLearner {
 
   [[nodiscard]] FdView poll_fd() const noexcept { return listener_.poll_fd(); }
   [[nodiscard]] bool done() const noexcept { return listener_.done(); }
-  /// Answers what waits now. Never blocks.
+  /// Answers what waits now, 64 calls at most: poll_fd() stays readable while there is more.
   [[nodiscard]] Result<void> step();
-  /// step() until the container has ended.
+  /// step() until the container has ended, in each of its lives.
   [[nodiscard]] Result<Exit> serve(Container& box);
 
   /// How often each call of this machine's own architecture was made, by name.

@@ -45,10 +45,14 @@ struct SyscallRequest {
 /// inert in a forked child of the program, which nevertheless holds a copy of the descriptor until
 /// it executes something. May outlive the Container. One descriptor.
 ///
-/// Nothing blocks. A request is to be answered once; until then its thread waits, and nothing but
-/// SIGKILL ends that (before Linux 5.19 any signal does, and the call is asked about again). When
-/// this is destroyed, what waits and what comes gets ENOSYS.
+/// Nothing waits for the container, but for what the kernel itself waits for: its thread takes a
+/// descriptor that it is given when it runs, and memory or a path of it may lie in a file system
+/// that it serves itself (fuse, userfaultfd; neither is there by default). A request is to be
+/// answered once; until then its thread waits, and nothing but SIGKILL ends that (before Linux 5.19
+/// any signal does, and the call is asked about again). When this is destroyed, what waits and what
+/// comes gets ENOSYS.
 ///
+/// In a forked child all members fail with Errc::in_forked_child.
 /// All members that take a request fail with ENOENT when it is not there any more: its thread was
 /// killed, or it was answered.
 class SyscallListener {
@@ -134,7 +138,8 @@ class SyscallListener {
 };
 
 /// Answers what is asked until the container has ended: a loop over both, for a program without one
-/// of its own. `answer` is called for each request, on this thread.
+/// of its own. `answer` is called for each request, on this thread. A container that is launched
+/// again has a new listener each time, which is taken.
 template <class Answer>
 [[nodiscard]] Result<Exit> serve(Container& box, SyscallListener& listener, Answer answer);
 
@@ -146,7 +151,8 @@ namespace detail {
 template <class Answer>
 Result<Exit> serve(Container& box, SyscallListener& listener, Answer answer) {
   for (;;) {
-    for (;;) {
+    // Some at a time: a container that asks without end is looked after all the same.
+    for (int i = 0; i < 64; ++i) {
       auto request = listener.next();
       if (!request) return tl::make_unexpected(std::move(request).error());
       if (!*request) break;
@@ -155,6 +161,8 @@ Result<Exit> serve(Container& box, SyscallListener& listener, Answer answer) {
     auto exit = box.step();
     if (!exit) return tl::make_unexpected(std::move(exit).error());
     if (*exit) return std::move(**exit);
+    if (listener.done())
+      if (auto next = box.take_listener()) listener = std::move(*next);
     if (auto ok = detail::wait_for_either(box, listener); !ok)
       return tl::make_unexpected(std::move(ok).error());
   }

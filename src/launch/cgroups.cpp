@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <memory>
+#include <new>
 
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
@@ -122,8 +124,12 @@ bool take_lock(int file, bool gone) {
       program::ArenaHeader head{};
       if (::pread(file, &head, sizeof head, 0) != static_cast<ssize_t>(sizeof head)) return false;
       if (head.host > 0 && !ended(head.host)) return false;
-      // Asked twice, for the moment between the signal's arrival and the beginning of the end.
-      const bool ending = head.zygote > 0 && (ended(head.zygote) || dying(head.zygote));
+      // Asked twice, for the moment between the signal's arrival and the beginning of the end. Of
+      // another pid namespace there is no number, and nothing to be known.
+      struct flock holder = whole;
+      if (::fcntl(file, F_GETLK, &holder) < 0) return false;
+      if (holder.l_type == F_UNLCK) continue;
+      const bool ending = holder.l_pid > 0 && (ended(holder.l_pid) || dying(holder.l_pid));
       if (!ending && tries > 0) return false;
     }
     (void)::poll(nullptr, 0, 2);
@@ -160,11 +166,13 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
     return;
   }
   // Not mapped: where its file system is full, touching a hole of it ends this program.
-  std::vector<std::uint64_t> bytes(program::arena_pages / sizeof(std::uint64_t));
-  if (::pread(file.get(), bytes.data(), program::arena_pages, 0) !=
-      static_cast<ssize_t>(program::arena_pages))
+  // The end of a Runtime may come here: without memory for it the next one sweeps.
+  const std::unique_ptr<std::uint64_t[]> bytes(
+      new (std::nothrow) std::uint64_t[program::arena_pages / sizeof(std::uint64_t)]);
+  if (bytes == nullptr || ::pread(file.get(), bytes.get(), program::arena_pages, 0) !=
+                              static_cast<ssize_t>(program::arena_pages))
     return;
-  const auto* arena = reinterpret_cast<const char*>(bytes.data());
+  const auto* arena = reinterpret_cast<const char*>(bytes.get());
   const auto& head = *reinterpret_cast<const program::ArenaHeader*>(arena);
   if (head.magic == program::magic && std::strncmp(head.runtime, name, sizeof head.runtime) == 0) {
     const auto* live = reinterpret_cast<const program::LiveEntry*>(arena + program::arena_live);

@@ -76,9 +76,10 @@ class SyscallListener::Core {
     r.val = value;
     r.error = -error;
     r.flags = flags;
-    if (::ioctl(fd.get(), SECCOMP_IOCTL_NOTIF_SEND, &r) == 0) return 0;
-    // EINPROGRESS: it has its answer, and its thread is about to see it.
-    return errno == EINPROGRESS ? ENOENT : errno;
+    // EINTR: a signal came while the kernel waited for its own lock; nothing was done.
+    while (::ioctl(fd.get(), SECCOMP_IOCTL_NOTIF_SEND, &r) != 0)
+      if (errno != EINTR) return gone(errno);
+    return 0;
   }
 
   [[nodiscard]] int add(const SyscallRequest& to, FdView source, const Adding& how,
@@ -92,15 +93,23 @@ class SyscallListener::Core {
     a.newfd_flags = how.cloexec ? O_CLOEXEC : 0;
     const int number = ::ioctl(fd.get(), SECCOMP_IOCTL_NOTIF_ADDFD, &a);
     if (number >= 0) return number;
-    return errno == EINPROGRESS ? -ENOENT : -errno;
+    return -gone(errno);
   }
 
   [[nodiscard]] int valid(const SyscallRequest& of) const {
-    if (owner != ::getpid()) return EPERM;
     if (!fd.valid()) return ENOENT;
     std::uint64_t id = of.id;
-    return ::ioctl(fd.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) == 0 ? 0 : errno;
+    while (::ioctl(fd.get(), SECCOMP_IOCTL_NOTIF_ID_VALID, &id) != 0)
+      if (errno != EINTR) return errno;
+    return 0;
   }
+
+  /// EINPROGRESS: it has its answer, and its thread is about to see it. ESRCH: it was killed while
+  /// it was being answered.
+  [[nodiscard]] static int gone(int error) {
+    return error == EINPROGRESS || error == ESRCH ? ENOENT : error;
+  }
+  [[nodiscard]] bool forked() const { return owner != ::getpid(); }
 
   Fd fd;
   Sized<seccomp_notif> request;
@@ -136,15 +145,15 @@ bool SyscallListener::done() const noexcept { return !core_ || !core_->fd.valid(
 Result<std::optional<SyscallRequest>> SyscallListener::next() {
   std::optional<SyscallRequest> none;
   if (done()) return none;
-  if (core_->owner != ::getpid())
-    return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   for (;;) {
     pollfd look{core_->fd.get(), POLLIN, 0};
     const int n = ::poll(&look, 1, 0);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return fail(errno, Step::answer_syscall, "poll");
     if ((look.revents & POLLIN) == 0) {
-      if ((look.revents & (POLLHUP | POLLERR)) != 0) core_->fd.reset();
+      // POLLERR alone: a signal kept the kernel from looking.
+      if ((look.revents & POLLHUP) != 0) core_->fd.reset();
       return none;
     }
     seccomp_notif& r = core_->request.clear();
@@ -165,12 +174,14 @@ Result<std::optional<SyscallRequest>> SyscallListener::next() {
 
 Result<void> SyscallListener::respond(const SyscallRequest& request, std::int64_t value) {
   if (!core_) return failed(ENOENT, request);
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   const int e = core_->send(request, value, 0, 0);
   return e == 0 ? Result<void>{} : failed(e, request);
 }
 
 Result<void> SyscallListener::refuse(const SyscallRequest& request, int error) {
   if (!core_) return failed(ENOENT, request);
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   if (error < 1 || error > 4095)
     return fail(Errc::bad_spec, Step::answer_syscall, fmt::format("{} is no errno", error),
                 "use 1 to 4095; respond() is for what succeeds");
@@ -180,6 +191,7 @@ Result<void> SyscallListener::refuse(const SyscallRequest& request, int error) {
 
 Result<void> SyscallListener::proceed(const SyscallRequest& request) {
   if (!core_) return failed(ENOENT, request);
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   const int e = core_->send(request, 0, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
   return e == 0 ? Result<void>{} : failed(e, request);
 }
@@ -187,6 +199,7 @@ Result<void> SyscallListener::proceed(const SyscallRequest& request) {
 Result<void> SyscallListener::respond_with(const SyscallRequest& request, FdView fd,
                                            const Adding& how) {
   if (!core_) return failed(ENOENT, request);
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   const int n = core_->add(request, fd, how, addfd_send);
   return n >= 0 ? Result<void>{} : failed(-n, request);
 }
@@ -194,13 +207,16 @@ Result<void> SyscallListener::respond_with(const SyscallRequest& request, FdView
 Result<int> SyscallListener::add_descriptor(const SyscallRequest& request, FdView fd,
                                             const Adding& how) {
   if (!core_) return failed(ENOENT, request);
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   const int n = core_->add(request, fd, how, 0);
   if (n < 0) return failed(-n, request);
   return n;
 }
 
 Result<bool> SyscallListener::waiting(const SyscallRequest& request) const {
-  const int e = core_ ? core_->valid(request) : ENOENT;
+  if (!core_) return false;
+  if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
+  const int e = core_->valid(request);
   if (e != 0 && e != ENOENT) return failed(e, request);
   return e == 0;
 }
@@ -223,6 +239,8 @@ Result<Fd> SyscallListener::pidfd(const SyscallRequest& request) const {
 
 Result<void> SyscallListener::read(const SyscallRequest& request, std::uint64_t address,
                                    std::span<std::byte> into) const {
+  if (core_ && core_->forked())
+    return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   if (request.thread.value == 0) return failed(ESRCH, request);
   const iovec local{into.data(), into.size()};
   const iovec remote{reinterpret_cast<void*>(address), into.size()};  // NOLINT(*-int-to-ptr)
@@ -252,6 +270,8 @@ Result<std::string> SyscallListener::read_string(const SyscallRequest& request,
 
 Result<void> SyscallListener::write(const SyscallRequest& request, std::uint64_t address,
                                     std::span<const std::byte> from) const {
+  if (core_ && core_->forked())
+    return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   if (request.thread.value == 0) return failed(ESRCH, request);
   // Before, too: a number that is another's by now is not to be written to. What ends in between is
   // an end by SIGKILL, and the number free for a new process only after somebody has waited for it.
@@ -271,19 +291,30 @@ Result<SyscallListener::Place> SyscallListener::place(const SyscallRequest& requ
   const auto of = [&](const char* what) {
     return fmt::format("/proc/{}/{}", request.thread.value, what);
   };
+  if (core_ && core_->forked())
+    return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   int e = request.thread.value == 0 ? ESRCH : path.empty() ? ENOENT : 0;
   std::string whole = path;
-  // Relative to a place below its root, which procfs knows by its path from there.
+  // procfs tells paths from the root of the mount namespace; the thread's own may be further down.
+  const auto below_root = [&](std::string_view at) -> std::optional<std::string> {
+    std::array<char, PATH_MAX> root;
+    const ssize_t n = ::readlink(of("root").c_str(), root.data(), root.size());
+    if (n < 1 || !at.starts_with('/')) return {};
+    const std::string_view top(root.data(), static_cast<std::size_t>(n));
+    if (top == "/") return std::string(at);
+    if (!at.starts_with(top) || (at.size() > top.size() && at[top.size()] != '/')) return {};
+    return std::string(at.substr(top.size()));
+  };
   if (e == 0 && path.front() != '/') {
     std::array<char, PATH_MAX> at;
     const std::string link = of(dirfd == AT_FDCWD ? "cwd" : fmt::format("fd/{}", dirfd).c_str());
     const ssize_t n = ::readlink(link.c_str(), at.data(), at.size());
     if (n < 0)
       e = dirfd == AT_FDCWD || errno != ENOENT ? errno : EBADF;
-    else if (at[0] != '/')
-      e = ENOTDIR;
+    else if (auto inside = below_root(std::string_view(at.data(), static_cast<std::size_t>(n))))
+      whole = fmt::format("{}/{}", *inside, path);
     else
-      whole = fmt::format("{}/{}", std::string_view(at.data(), static_cast<std::size_t>(n)), path);
+      e = ENOTDIR;
   }
   while (whole.size() > 1 && whole.back() == '/') whole.pop_back();
   const std::size_t slash = whole.rfind('/');

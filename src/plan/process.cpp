@@ -85,6 +85,7 @@ void refuse_asking(Draft& d, const OwnFilters& filters, Early early) {
                              {"wait4", SYS_wait4},
                              {"kill", SYS_kill},
                              {"sendmsg", SYS_sendmsg}});
+  if (early.init && d.spec.process.controlling_terminal) ours.push_back({"ioctl", SYS_ioctl});
   for (const OwnCall& call : ours)
     if (may_ask(filters.notify, call.number))
       d.refusals.bad(

@@ -1376,6 +1376,12 @@ class Interpreter {
     const uint32_t uid = static_cast<uint32_t>(x.n[0]), gid = static_cast<uint32_t>(x.n[0] >> 32U);
     const auto& sets = *reinterpret_cast<const CapabilityMasks*>(str(x, 1));
     const uint64_t securebits = x.n[1];
+    // What the program that launches has of its own is not inherited.
+    if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_clear_all, 0, 0, 0); e < 0)
+      return at(Part::ambient, e);
+    const long had = call(__NR_prctl, pr_get_securebits, 0, 0, 0, 0);
+    if (had < 0) return at(Part::securebits, had);
+    const bool other_bits = static_cast<uint64_t>(had & ~securebit_keep_caps) != securebits;
     for (unsigned c = 0; c <= x.n[2]; ++c)
       if (((sets.bounding >> c) & 1U) == 0)
         if (const long e = call(__NR_prctl, pr_capbset_drop, c, 0, 0, 0); e < 0) {
@@ -1387,7 +1393,7 @@ class Interpreter {
               set_groups(x.s[0].size / 4, str(x, 0), (x.flags & cred_groups_may_stay) != 0);
           e < 0)
         return e;
-    if (uid != 0 && (sets.permitted != 0 || securebits != 0))
+    if (uid != 0 && (sets.permitted != 0 || other_bits))
       if (const long e = call(__NR_prctl, pr_set_keepcaps, 1, 0, 0, 0); e < 0)
         return at(Part::ambient, e);
     if (const long e = call(__NR_setresgid, gid, gid, gid); e < 0) return at(Part::gid, e);
@@ -1395,13 +1401,13 @@ class Interpreter {
     // The securebits come after the ambient ones, which they may forbid, and need a right that the
     // final sets may lack.
     CapabilityMasks first = sets;
-    if (securebits != 0) first.effective = first.permitted |= uint64_t{1} << cap_setpcap;
+    if (other_bits) first.effective = first.permitted |= uint64_t{1} << cap_setpcap;
     if (const long e = set_capabilities(first); e < 0) return e;
     for (unsigned c = 0; sets.ambient != 0 && c <= x.n[2]; ++c)
       if (((sets.ambient >> c) & 1U) != 0)
         if (const long e = call(__NR_prctl, pr_cap_ambient, pr_cap_ambient_raise, c, 0, 0); e < 0)
           return at(Part::ambient, e);
-    if (securebits != 0) {
+    if (other_bits) {
       if (const long e = call(__NR_prctl, pr_set_securebits, securebits, 0, 0, 0); e < 0)
         return at(Part::securebits, e);
       if (const long e = set_capabilities(sets); e < 0) return e;

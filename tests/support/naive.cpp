@@ -229,11 +229,11 @@ class Launcher {
     if (!n_.all_capabilities) {
       so(::syscall(SYS_capget, &head, data) == 0, "capget");
       const unsigned long few = 0x1fb;  // what a small container has, without CAP_DAC_READ_SEARCH
-      const auto kept = static_cast<unsigned>(few & ~4UL);
+      const auto kept = static_cast<unsigned>(few);
       const unsigned had = data[0].permitted;
       if (!n_.inheritable)
         for (unsigned long c = 0; c < 41; ++c)
-          if (((kept >> c) & 1U) == 0) ::prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
+          if (((few >> c) & 1UL) == 0) ::prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
       data[0] = {kept, kept, n_.inheritable ? had : 0};
       data[1] = {};
       if (uid == 0) so(::syscall(SYS_capset, &head, data) == 0, "capset");
