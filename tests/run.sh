@@ -2,7 +2,7 @@
 # Passes all tests on a bare Debian 12: installs what is missing, builds in every configuration that counts, runs every
 # suite. Ends with "N passed, N failed"; the status is 0 when nothing failed.
 #
-#   sh tests/run.sh                 everything, about 25 minutes on 2 cores
+#   sh tests/run.sh                 everything, about 50 minutes on 2 cores
 #   sh tests/run.sh main            one stage, or several: main sanitize tsan aarch64 benchmark extras
 #   sh tests/run.sh faults          only when asked for: faults (long), tidy, and vm
 #   CONDROID_VM='COMMAND --' sh tests/run.sh vm
@@ -202,7 +202,7 @@ stage_main() {
 # Another compiler, with its address and undefined behaviour sanitizers, and the fuzzers.
 stage_sanitize() {
   CXX=$clang14 setup sanitize -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
-    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-10}" -Dbenchmarks=disabled || return
+    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-6}" -Dbenchmarks=disabled || return
   run '' --suite unit
   # Ten times the time where a bound is tight: the sanitizers' is no user's.
   run "$sudo env CONDROID_SLOW=10" --suite root integration-root
