@@ -14,7 +14,7 @@ using namespace condroid;
 namespace {
 
 /// mknodat(dirfd, path, mode, device), or mknod without the first: of all devices /dev/null, made
-/// by this program in its place. Each way ends with an answer, or the call would wait for ever.
+/// by this program in its place. Each way ends with an answer: until then the call waits.
 Result<void> make_node(SyscallListener& listener, const SyscallRequest& call) {
   const bool at = call.name() == "mknodat";
   const auto mode = static_cast<mode_t>(call.args[at ? 2 : 1]);
@@ -49,9 +49,7 @@ int main() {
   }
   auto listener = box->take_listener();
   if (!listener) return fmt::print(stderr, "{}\n", listener.error()), 1;
-  const auto exit = serve(*box, *listener, [](SyscallListener& from, const SyscallRequest& call) {
-    if (auto ok = make_node(from, call); !ok) fmt::print(stderr, "{}\n", ok.error());
-  });
+  const auto exit = serve(*box, *listener, make_node);
   if (!exit) return fmt::print(stderr, "{}\n", exit.error()), 1;
   fmt::print("{}\n", *exit);
   return exit->success() ? 0 : 1;

@@ -58,6 +58,7 @@ class SyscallLearner {
 
  private:
   void note(const SyscallRequest& request);
+  [[nodiscard]] Result<void> answer(const SyscallRequest& request);
 
   SyscallListener listener_;
   std::map<std::string, std::uint64_t> calls_ = {};

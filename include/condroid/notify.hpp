@@ -8,6 +8,7 @@
 #pragma once
 
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -138,33 +139,42 @@ class SyscallListener {
 };
 
 /// Answers what is asked until the container has ended: a loop over both, for a program without one
-/// of its own. `answer` is called for each request, on this thread. A container that is launched
-/// again has a new listener each time, which is taken.
+/// of its own. `answer(listener, request)` is called for each request, on this thread, and gives a
+/// Result<void>. A container that is launched again has a new listener each time, which is taken.
+/// @errors That of `answer`, but for ENOENT: somebody waits whom nobody has answered. The container
+/// runs then; end it, or give the listener up.
 template <class Answer>
 [[nodiscard]] Result<Exit> serve(Container& box, SyscallListener& listener, Answer answer);
 
 namespace detail {
-/// Waits until one of the two has something to say.
-[[nodiscard]] Result<void> wait_for_either(const Container& box, const SyscallListener& listener);
+
+/// Answers what waits, but some at a time: a container may ask without end.
+template <class Answer>
+Result<void> answer_some(SyscallListener& listener, Answer& answer) {
+  for (int i = 0; i < 64; ++i) {
+    auto request = listener.next();
+    if (!request) return fail(request);
+    if (!*request) return {};
+    // ENOENT: who was killed meanwhile needs no answer.
+    if (Result<void> ok = answer(listener, **request); !ok && !ok.error().is_errno(ENOENT))
+      return ok;
+  }
+  return {};
+}
+/// Waits until one of the two has something to say. Of a container that was launched again the new
+/// listener is taken.
+[[nodiscard]] Result<void> wait_for_either(Container& box, SyscallListener& listener);
+
 }  // namespace detail
 
 template <class Answer>
 Result<Exit> serve(Container& box, SyscallListener& listener, Answer answer) {
   for (;;) {
-    // Some at a time: a container that asks without end is looked after all the same.
-    for (int i = 0; i < 64; ++i) {
-      auto request = listener.next();
-      if (!request) return tl::make_unexpected(std::move(request).error());
-      if (!*request) break;
-      answer(listener, **request);
-    }
+    if (auto ok = detail::answer_some(listener, answer); !ok) return fail(ok);
     auto exit = box.step();
-    if (!exit) return tl::make_unexpected(std::move(exit).error());
+    if (!exit) return fail(exit);
     if (*exit) return std::move(**exit);
-    if (listener.done())
-      if (auto next = box.take_listener()) listener = std::move(*next);
-    if (auto ok = detail::wait_for_either(box, listener); !ok)
-      return tl::make_unexpected(std::move(ok).error());
+    if (auto ok = detail::wait_for_either(box, listener); !ok) return fail(ok);
   }
 }
 

@@ -54,28 +54,19 @@ void SyscallLearner::note(const SyscallRequest& request) {
   ++calls_[std::move(name)];
 }
 
+Result<void> SyscallLearner::answer(const SyscallRequest& request) {
+  note(request);
+  return listener_.proceed(request);
+}
+
 Result<void> SyscallLearner::step() {
-  for (int i = 0; i < 64; ++i) {
-    auto request = listener_.next();
-    if (!request) return fail(request);
-    if (!*request) return {};
-    note(**request);
-    // Who was killed meanwhile needs no answer.
-    if (auto ok = listener_.proceed(**request); !ok && !ok.error().is_errno(ENOENT)) return ok;
-  }
-  return {};
+  const auto each = [this](auto& /*listener*/, const auto& request) { return answer(request); };
+  return detail::answer_some(listener_, each);
 }
 
 Result<Exit> SyscallLearner::serve(Container& box) {
-  for (;;) {
-    if (auto ok = step(); !ok) return fail(ok);
-    auto exit = box.step();
-    if (!exit) return fail(exit);
-    if (*exit) return std::move(**exit);
-    if (listener_.done())
-      if (auto next = box.take_listener()) listener_ = std::move(*next);
-    if (auto ok = detail::wait_for_either(box, listener_); !ok) return fail(ok);
-  }
+  return condroid::serve(
+      box, listener_, [this](auto& /*listener*/, const auto& request) { return answer(request); });
 }
 
 Seccomp SyscallLearner::policy() const {

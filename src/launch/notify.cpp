@@ -345,7 +345,9 @@ Result<SyscallListener::Place> SyscallListener::place(const SyscallRequest& requ
 
 namespace detail {
 
-Result<void> wait_for_either(const Container& box, const SyscallListener& listener) {
+Result<void> wait_for_either(Container& box, SyscallListener& listener) {
+  if (listener.done())
+    if (auto next = box.take_listener()) listener = std::move(*next);
   std::array<pollfd, 2> list{{{box.poll_fd().get(), POLLIN, 0},
                               {listener.done() ? -1 : listener.poll_fd().get(), POLLIN, 0}}};
   while (::poll(list.data(), list.size(), -1) < 0)

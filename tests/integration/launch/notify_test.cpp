@@ -400,10 +400,25 @@ TEST_CASE("serve answers until the container has ended", "[notify][.root][.usern
   Container box = launch(asks(root, {SYS_getppid}, {"getppid", "getppid"}));
   SyscallListener listener = listener_of(box);
   auto exit = serve(box, listener, [](SyscallListener& l, const SyscallRequest& r) {
-    must_be(l.refuse(r, ENOSPC));
+    return l.refuse(r, ENOSPC);
   });
   if (!exit) FAIL(to_string(exit.error()));
   CHECK(Report(*exit).all("getppid") == Words{"ENOSPC", "ENOSPC"});
+}
+
+TEST_CASE("serve ends with the error of an answer, and the container goes on",
+          "[notify][.root][.userns]") {
+  const TempRoot root;
+  Container box = launch(asks(root, {SYS_getppid}, {"getppid", "getppid"}));
+  {
+    SyscallListener listener = listener_of(box);
+    auto exit = serve(box, listener, [](SyscallListener&, const SyscallRequest&) {
+      return condroid::Result<void>(condroid::fail(EIO, Step::answer_syscall, "mine"));
+    });
+    REQUIRE_FALSE(exit);
+    CHECK(exit.error().is_errno(EIO));
+  }
+  CHECK(Report(wait(box)).all("getppid") == Words{"ENOSYS", "ENOSYS"});
 }
 
 TEST_CASE("a filter that asks about what starts the command is refused",
