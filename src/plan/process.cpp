@@ -1,6 +1,5 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
 #include <fmt/format.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -54,39 +53,9 @@ void place_descriptors(Draft& d) {
   d.add(std::move(place));
 }
 
-/// Whether condroid makes more calls after the Spec's own filter than it takes to execute.
-struct Early {
-  bool credentials = false;  ///< Rights are given up behind it.
-  bool init = false;         ///< The small init is under it.
-};
-
 /// A call of ours about which the host would be asked, while it waits for the launch.
 void refuse_asking(Draft& d, const OwnFilters& filters, Early early) {
-  std::vector<OwnCall> ours = own_calls(filters);
-  if (early.credentials || early.init)
-    ours.insert(ours.end(), {{"prlimit64", SYS_prlimit64},
-                             {"umask", SYS_umask},
-                             {"rt_sigprocmask", SYS_rt_sigprocmask},
-                             {"ppoll", SYS_ppoll},
-                             {"prctl", SYS_prctl}});
-  if (early.credentials)
-    ours.insert(ours.end(), {{"setgroups", SYS_setgroups},
-                             {"setresgid", SYS_setresgid},
-                             {"setresuid", SYS_setresuid},
-                             {"capset", SYS_capset},
-                             {"capget", SYS_capget}});
-  if (early.init)
-    ours.insert(ours.end(), {{"clone", SYS_clone},
-                             {"madvise", SYS_madvise},
-                             {"setsid", SYS_setsid},
-                             {"munmap", SYS_munmap},
-                             {"close_range", SYS_close_range},
-                             {"rt_sigtimedwait", SYS_rt_sigtimedwait},
-                             {"wait4", SYS_wait4},
-                             {"kill", SYS_kill},
-                             {"sendmsg", SYS_sendmsg}});
-  if (early.init && d.spec.process.controlling_terminal) ours.push_back({"ioctl", SYS_ioctl});
-  for (const OwnCall& call : ours)
+  for (const OwnCall& call : own_calls(filters, early))
     if (may_ask(filters.notify, call.number))
       d.refusals.bad(
           "security.seccomp.notify_program",
@@ -190,7 +159,8 @@ void settle_process(Draft& d) {
   const bool init_first =
       p.init && security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside();
   const Early early{.credentials = !security.no_new_privs,
-                    .init = p.init && (init_first || !security.no_new_privs)};
+                    .init = p.init && (init_first || !security.no_new_privs),
+                    .terminal = terminal.valid()};
   std::vector<op::LoadSeccomp> filters = own_loads(d, early);
   const auto load = [&](bool before_exec) {
     for (op::LoadSeccomp& filter : filters) {

@@ -126,11 +126,34 @@ bool lets_others_through(const Seccomp& seccomp) {
   return lets(seccomp.program) && lets(seccomp.notify_program);
 }
 
-std::vector<OwnCall> own_calls(const OwnFilters& filters) {
+std::vector<OwnCall> own_calls(const OwnFilters& filters, Early early) {
   std::vector<OwnCall> all = {
       {"execve", SYS_execve}, {"execveat", SYS_execveat}, {"exit_group", SYS_exit_group}};
   if (!filters.program.empty()) all.push_back({"seccomp", SYS_seccomp});
   if (may_ask(filters.notify, SYS_sendmsg)) all.push_back({"sendmmsg", SYS_sendmmsg});
+  if (early.credentials || early.init)
+    all.insert(all.end(), {{"prlimit64", SYS_prlimit64},
+                           {"umask", SYS_umask},
+                           {"rt_sigprocmask", SYS_rt_sigprocmask},
+                           {"ppoll", SYS_ppoll},
+                           {"prctl", SYS_prctl}});
+  if (early.credentials)
+    all.insert(all.end(), {{"setgroups", SYS_setgroups},
+                           {"setresgid", SYS_setresgid},
+                           {"setresuid", SYS_setresuid},
+                           {"capset", SYS_capset},
+                           {"capget", SYS_capget}});
+  if (early.init)
+    all.insert(all.end(), {{"clone", SYS_clone},
+                           {"madvise", SYS_madvise},
+                           {"setsid", SYS_setsid},
+                           {"munmap", SYS_munmap},
+                           {"close_range", SYS_close_range},
+                           {"rt_sigtimedwait", SYS_rt_sigtimedwait},
+                           {"wait4", SYS_wait4},
+                           {"kill", SYS_kill},
+                           {"sendmsg", SYS_sendmsg}});
+  if (early.init && early.terminal) all.push_back({"ioctl", SYS_ioctl});
   return all;
 }
 

@@ -51,8 +51,14 @@ struct OwnCall {
   std::string_view name;
   long number;
 };
-/// What any launch makes: of the two that can send the listener one is enough.
-[[nodiscard]] std::vector<OwnCall> own_calls(const OwnFilters& filters);
+/// What condroid makes more calls for, after the Spec's own filter, than it takes to execute.
+struct Early {
+  bool credentials = false;  ///< Rights are given up behind it.
+  bool init = false;         ///< The small init is under it,
+  bool terminal = false;     ///< and gives its command a terminal.
+};
+/// What a launch makes: of the two that can send the listener one is enough.
+[[nodiscard]] std::vector<OwnCall> own_calls(const OwnFilters& filters, Early early = {});
 
 /// Its name, as syscalls(2) has it; empty where it has none or there is no libseccomp.
 [[nodiscard]] std::string syscall_name(SyscallArch arch, int number);
