@@ -747,13 +747,18 @@ class Interpreter {
     }
     return 0;
   }
+  /// 0, or `other` where it is of another file system than this.
+  long is_on(int fd, uint64_t type, long other) {
+    uint64_t fs[15] = {};  // struct statfs begins with the type
+    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return e;
+    return fs[0] == type ? 0 : other;
+  }
   /// Whether something is the topmost directory of a mounted file system of this type.
   long is_top_of(int fd, uint64_t type) {
     Statx st;
     if (const long e = call(__NR_statx, fd, "", at_empty_path, statx_mount, &st); e < 0) return e;
-    uint64_t fs[15] = {};  // struct statfs begins with the type
-    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return e;
-    return fs[0] == type && (st.attributes & statx_attr_mount_root) != 0 ? 0 : -e_stale;
+    if (const long e = is_on(fd, type, -e_stale); e < 0) return e;
+    return (st.attributes & statx_attr_mount_root) != 0 ? 0 : -e_stale;
   }
 
   /// A usual file system in one call of mount(2), which costs a third less than the six or more of
@@ -1187,10 +1192,7 @@ class Interpreter {
     const long fd = resolve(x.r[1] < 0 ? at_fdcwd : reg(x, 1), str(x, 0), false);
     if (fd < 0) return at(Part::resolve_target, fd);
     set_reg(x, 0, fd);
-    if (x.n[0] == 0) return 0;
-    uint64_t fs[15] = {};  // struct statfs begins with the type
-    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return at(Part::verify, e);
-    return fs[0] == x.n[0] ? 0 : at(Part::verify, -e_nodev);
+    return x.n[0] == 0 ? 0 : at(Part::verify, is_on(static_cast<int>(fd), x.n[0], -e_nodev));
   }
 
   /// By the name in a directory that is held: where it is, nobody can change.
@@ -1265,9 +1267,7 @@ class Interpreter {
     return e;
   }
   long is_of_procfs(int fd, int proc) {
-    uint64_t fs[15] = {};  // struct statfs begins with the type
-    if (const long e = call(__NR_fstatfs, fd, fs); e < 0) return e;
-    if (fs[0] != proc_magic) return -e_nodev;
+    if (const long e = is_on(fd, proc_magic, -e_nodev); e < 0) return e;
     Statx file, root;
     constexpr unsigned mask = statx_type | statx_mount;
     if (const long e = call(__NR_statx, fd, "", at_empty_path, mask, &file); e < 0) return e;
