@@ -269,7 +269,7 @@ void Zygote::let_go() {
 
 void Zygote::bury() {
   if (name_.empty() || owner_ != ::getpid()) return;
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(burying_);  // which may take a moment that no launch waits for
   if (buried_ || (pidfd_.valid() && wait_for_fd(pidfd_.get(), POLLIN, 0) == 0)) return;
   buried_ = sweep_runtime(state_dir_, name_);
   if (remove_state_dir_) ::rmdir(state_dir_.c_str());

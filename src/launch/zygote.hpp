@@ -107,6 +107,7 @@ class Zygote {
   std::string name_;
   std::string state_dir_;
   bool remove_state_dir_ = false;
+  std::mutex burying_;
   bool buried_ = false;
   char* arena_ = nullptr;
   TickClock clock_;
