@@ -23,6 +23,7 @@
 #include "measures.hpp"
 #include "process_info.hpp"
 #include "report.hpp"
+#include "rows.hpp"
 #include "scratch.hpp"
 #include "series.hpp"
 #include "warm.hpp"
@@ -183,27 +184,13 @@ std::vector<Kind> Bench::kinds() const {
   return out;
 }
 
-/// What a reader should know of how it was measured.
-std::string note_of(const Series& series) {
-  if (!series.error.empty()) return series.error;
-  if (series.disturbed == 0) return "";
-  return std::to_string(series.disturbed) + " of " + std::to_string(series.rounds.size()) +
-         " rounds on a busy machine";
-}
-
 void Bench::add_latency(const char* section, const Series& series, const std::string& condition,
                         const Series* to) {
   if (series.samples.empty()) {
     report_.missing(section, series.name, condition, series.error);
     return;
   }
-  Row row;
-  row.section = section;
-  row.name = series.name;
-  row.condition = condition;
-  row.latency = summarize(series.samples);
-  row.note = note_of(series);
-  if (!series.error.empty()) row.verdict = Verdict::missing;
+  Row row = row_of(section, series, condition);
   if (to != nullptr && !to->rounds.empty()) {
     row.ratio = paired_ratio(series.rounds, to->rounds);
     row.ratio_to = to->name;
@@ -212,13 +199,7 @@ void Bench::add_latency(const char* section, const Series& series, const std::st
 }
 
 Series series_of(std::string name, Worker* worker, const Work& work, const std::string& error) {
-  Series s;
-  s.name = std::move(name);
-  s.worker = worker;
-  s.request.kind = Request::run;
-  s.request.work = work;
-  s.error = worker == nullptr ? error : "";
-  return s;
+  return series_of(std::move(name), worker, Request::run, work, worker == nullptr ? error : "");
 }
 
 std::set<std::string> Bench::facts_below(pid_t parent) {
@@ -318,14 +299,9 @@ void Bench::launch_rows(const Kind& kind, Worker* floor, Worker* host,
     report_.missing(section, ours.name, condition, ours.error);
     return;
   }
-  Row row;
-  row.section = section;
-  row.name = ours.name;
-  row.condition = condition;
-  row.latency = summarize(ours.samples);
+  Row row = row_of(section, ours, condition);
   row.ratio = paired_ratio(ours.rounds, bare.rounds);
   row.ratio_to = "floor";
-  row.note = note_of(ours);
   Report::judge(&row, row.ratio->value, "<=", 1.15);
   if (!ours.error.empty()) row.verdict = Verdict::missing;
   report_.add(row);

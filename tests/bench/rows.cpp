@@ -13,19 +13,21 @@ Series series_of(std::string name, Worker* worker, Request::Kind kind, const Wor
   return s;
 }
 
+std::string note_of(const Series& series) {
+  if (!series.error.empty()) return series.error;
+  if (series.disturbed == 0) return "";
+  return std::to_string(series.disturbed) + " of " + std::to_string(series.rounds.size()) +
+         " rounds on a busy machine";
+}
+
 Row row_of(const char* section, const Series& series, std::string condition) {
   Row row;
   row.section = section;
   row.name = series.name;
   row.condition = std::move(condition);
   row.latency = summarize(series.samples);
-  row.note = series.error;
-  if (!series.error.empty()) {
-    row.verdict = Verdict::missing;
-  } else if (series.disturbed > 0) {
-    row.note = std::to_string(series.disturbed) + " of " + std::to_string(series.rounds.size()) +
-               " rounds on a busy machine";
-  }
+  row.note = note_of(series);
+  if (!series.error.empty()) row.verdict = Verdict::missing;
   return row;
 }
 

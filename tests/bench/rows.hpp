@@ -11,6 +11,8 @@ namespace bench {
 
 [[nodiscard]] Series series_of(std::string name, Worker* worker, Request::Kind kind,
                                const Work& work, std::string error);
+/// What a reader should know of how it was measured; empty: nothing.
+[[nodiscard]] std::string note_of(const Series& series);
 /// Its latency, and what a reader should know of how it was measured.
 [[nodiscard]] Row row_of(const char* section, const Series& series, std::string condition);
 /// False with the rows reported missing when there is nothing to compare.
