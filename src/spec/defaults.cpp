@@ -26,7 +26,6 @@ std::vector<GuestPath> default_read_only_paths() {
 }
 
 std::string_view to_string(Capability capability) noexcept { return name_of(capability); }
-std::string_view to_string(Securebit bit) noexcept { return name_of(bit); }
 
 }  // namespace v0
 }  // namespace condroid

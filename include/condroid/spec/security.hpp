@@ -175,7 +175,6 @@ struct Security {
 
 /// Names as in capabilities(7), lower case without "cap_": "sys_admin". Empty for an unknown value.
 [[nodiscard]] std::string_view to_string(Capability capability) noexcept;
-[[nodiscard]] std::string_view to_string(Securebit bit) noexcept;
 
 }  // namespace v0
 }  // namespace condroid
