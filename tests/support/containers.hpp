@@ -19,7 +19,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <map>
@@ -42,9 +41,15 @@ namespace condroid::test {
 
 // ---- files -------------------------------------------------------------------------------------
 
+/// What is in a file, or as much of it as can be read: nothing for a file of /proc whose process is
+/// gone. (A std::ifstream throws where read(2) fails.)
 inline std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
+  std::string all;
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  char some[16 * 1024];
+  for (ssize_t n = 0; fd && (n = ::read(fd.get(), some, sizeof some)) > 0;)
+    all.append(some, static_cast<std::size_t>(n));
+  return all;
 }
 inline void make_file(const std::string& path, std::string_view text, mode_t mode = 0644) {
   const Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));

@@ -131,6 +131,25 @@ struct Call {
   std::string data = {};  ///< What a pointer led to: text written, attributes, limits.
 };
 
+/// Flags of open(2) by name, as their bits differ from one architecture to the next.
+inline std::string open_flags(std::uint64_t flags) {
+  static constexpr auto known = std::to_array<std::pair<std::uint64_t, const char*>>({
+      {kernel::o_wronly, "O_WRONLY"},
+      {kernel::o_rdwr, "O_RDWR"},
+      {kernel::o_path, "O_PATH"},
+      {kernel::o_directory, "O_DIRECTORY"},
+      {kernel::o_nofollow, "O_NOFOLLOW"},
+      {kernel::o_cloexec, "O_CLOEXEC"},
+  });
+  std::string names;
+  for (const auto& [bits, name] : known)
+    if ((flags & bits) == bits) {
+      flags &= ~bits;
+      names.append(names.empty() ? "" : "|").append(name);
+    }
+  return flags == 0 ? names : names + "|" + std::to_string(flags);
+}
+
 class RecordingSystem {
  public:
   /// execve(2) succeeded: the interpreter is gone.
@@ -317,7 +336,7 @@ class RecordingSystem {
         return opened(open.at(static_cast<int>(a)), static_cast<int>(c));
       case __NR_openat2: {
         const auto how = value<kernel::OpenHow>(c);
-        call.data = std::to_string(how.flags) + " " + std::to_string(how.resolve);
+        call.data = open_flags(how.flags) + " " + std::to_string(how.resolve);
         if (is_missing(names[1])) return -ENOENT;
         return opened(found(names[1], File::lookup));
       }

@@ -886,13 +886,13 @@ TEST_CASE("rules of Landlock become rules of the kernel, from the process's own 
 TEST_CASE("a label is written to nothing but its file, and read back", "[program]") {
   const op::SetLabel label{.proc = root_slot, .apparmor = true, .label = "some//&profile"};
   const auto calls = calls_in_root(label);
-  CHECK(lines(calls) == Lines{"openat2(</srv>, \"self/attr/apparmor/exec\") \"524290 11\"",
-                              "fstatfs(<self/attr/apparmor/exec>)",
-                              "statx(<self/attr/apparmor/exec>, \"\", 0x1000, 0x1001)",
-                              "statx(</srv>, \"\", 0x1000, 0x1001)",
-                              "write(<self/attr/apparmor/exec>) \"exec some//&profile\"",
-                              "pread64(<self/attr/apparmor/exec>)",
-                              "close(<self/attr/apparmor/exec>)"});
+  CHECK(lines(calls) ==
+        Lines{"openat2(</srv>, \"self/attr/apparmor/exec\") \"O_RDWR|O_CLOEXEC 11\"",
+              "fstatfs(<self/attr/apparmor/exec>)",
+              "statx(<self/attr/apparmor/exec>, \"\", 0x1000, 0x1001)",
+              "statx(</srv>, \"\", 0x1000, 0x1001)",
+              "write(<self/attr/apparmor/exec>) \"exec some//&profile\"",
+              "pread64(<self/attr/apparmor/exec>)", "close(<self/attr/apparmor/exec>)"});
   const auto with = [&](auto change) {
     return failure_in_root(label, [&](ChildRun& child) { child.system.before = change; });
   };
