@@ -4,34 +4,47 @@
 
 #include <algorithm>
 #include <string>
-#include <vector>
+#include <string_view>
+
+#include "config/apparmor_rules.hpp"
 
 namespace condroid::inline v0::apparmor {
 
 namespace {
 
 bool is_name(std::string_view name) {
-  return !name.empty() && name.size() <= 128 && name.front() != '.' &&
+  return !name.empty() && name.size() <= 128 && name.front() != '.' && name != "unconfined" &&
          std::ranges::all_of(name, [](char c) {
            return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                   c == '.' || c == '_' || c == '-';
          });
 }
 
-/// The path itself and all below it; what means something in a pattern is taken as it is.
+/// The path itself and all below it, as the kernel spells it: what it looks for is text. What means
+/// something in a pattern is taken as it is.
 Result<std::string> pattern(const GuestPath& path) {
+  const std::string& text = path.str();
+  const auto refuse = [&](std::string_view why, const char* instead) {
+    return fail(Errc::bad_spec, Step::compile, fmt::format("a profile cannot hold a path {}", why),
+                instead);
+  };
+  if (text.empty() || text.front() != '/') return refuse("that is not absolute", "begin it with /");
   std::string out;
-  for (const char c : path.str()) {
-    if (static_cast<unsigned char>(c) < ' ' || c == '"' || c == '\x7f')
-      return fail(Errc::bad_spec, Step::compile,
-                  fmt::format("a profile cannot hold the path of {} characters at its character {}",
-                              path.str().size(), out.size()),
-                  "leave out control characters and quotation marks");
-    if (std::string_view("*?[]{}^,@\\").find(c) != std::string_view::npos) out += '\\';
-    out += c;
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('/', at), text.size());
+    const std::string_view part = std::string_view(text).substr(at, end - at);
+    at = end + 1;
+    if (part.empty() || part == ".") continue;
+    if (part == "..") return refuse("with '..'", "name the directory that is meant");
+    out += '/';
+    for (const char c : part) {
+      if (static_cast<unsigned char>(c) < ' ' || c == '"' || c == '\x7f')
+        return refuse("with control characters or quotation marks", "leave them out");
+      if (std::string_view("*?[]{}^,@\\").find(c) != std::string_view::npos) out += '\\';
+      out += c;
+    }
   }
-  while (out.size() > 1 && out.back() == '/') out.pop_back();
-  return fmt::format("\"{}{{,/**}}\"", out);
+  return out.empty() ? "\"/{,**}\"" : fmt::format("\"{}{{,/**}}\"", out);
 }
 
 }  // namespace
@@ -39,11 +52,16 @@ Result<std::string> pattern(const GuestPath& path) {
 Result<std::string> profile(const Spec& spec, std::string_view name) {
   if (!is_name(name))
     return fail(Errc::bad_spec, Step::compile, fmt::format("'{}' is no name of a profile", name),
-                "letters, digits, '.', '_' and '-'");
+                "letters, digits, '.', '_' and '-', and not 'unconfined'");
+  auto rules = rules_of(spec);
+  if (!rules) return fail(rules);
+  return fmt::format("profile {} {}", name, *rules);
+}
+
+Result<std::string> rules_of(const Spec& spec) {
   const Security& s = spec.security;
   // Descriptors of the host that it is given have no path in its root.
-  std::string text =
-      fmt::format("profile {} flags=(attach_disconnected,mediate_deleted) {{\n", name);
+  std::string text = "flags=(attach_disconnected,mediate_deleted) {\n";
   const auto line = [&](std::string_view rule) { text += fmt::format("  {},\n", rule); };
   line("file");
   line("network");
@@ -55,8 +73,8 @@ Result<std::string> profile(const Spec& spec, std::string_view name) {
     line(fmt::format("{}{}", s.allow.has(Allow::nesting) ? "" : "deny ", rule));
   // What condroid and whoever stops the container send comes from outside.
   line("signal (receive) peer=unconfined");
-  line(fmt::format("signal (send, receive) peer={}", name));
-  line(fmt::format("ptrace (trace, read, tracedby, readby) peer={}", name));
+  line("signal (send, receive) peer=@{profile_name}");
+  line("ptrace (trace, read, tracedby, readby) peer=@{profile_name}");
   line("ptrace (tracedby, readby) peer=unconfined");
   for (const GuestPath& path : s.masked_paths) {
     auto files = pattern(path);

@@ -1,4 +1,5 @@
-// A profile of AppArmor for one container, made from its Spec. Nothing is opened or loaded here.
+// A profile of AppArmor for one container, made from its Spec. Nothing is opened or loaded here:
+// Security::own_apparmor has that done for each launch.
 //
 //   auto text = apparmor::profile(spec, "box-1");     // apparmor_parser --replace reads it
 //   spec.security.apparmor = "box-1";
@@ -18,8 +19,10 @@ namespace apparmor {
 /// capabilities beyond the Spec's; mounts, unless Allow::nesting; writing to and, where they are
 /// masked, reading the kernel's files; tracing and signalling what is not under this profile. As
 /// apparmor.d(5) of AppArmor 3. Pure, thread-safe.
+/// Paths are spelled as the kernel does, without "//" and "/./".
 /// @errors Errc::bad_spec, Step::compile: a name that is no word of letters, digits, '.', '_' and
-/// '-', or a path with a character that a profile cannot hold.
+/// '-', or is "unconfined", which means none; a path that is not absolute, has ".." or a character
+/// that a profile cannot hold.
 [[nodiscard]] Result<std::string> profile(const Spec& spec, std::string_view name);
 
 }  // namespace apparmor

@@ -11,7 +11,7 @@ using namespace condroid::literals;
 TEST_CASE("a profile closes what the Spec closes", "[config]") {
   Spec spec;
   spec.security.capabilities = {Capability::chown, Capability::kill};
-  spec.security.masked_paths = {"/proc/kcore"_guest, "/odd [name]*/"_guest};
+  spec.security.masked_paths = {"//proc/./kcore"_guest, "/odd [name]*//"_guest};
   spec.security.read_only_paths = {"/proc/sys"_guest};
   CHECK(apparmor::profile(spec, "box-1").value() ==
         "profile box-1 flags=(attach_disconnected,mediate_deleted) {\n"
@@ -25,8 +25,8 @@ TEST_CASE("a profile closes what the Spec closes", "[config]") {
         "  deny umount,\n"
         "  deny pivot_root,\n"
         "  signal (receive) peer=unconfined,\n"
-        "  signal (send, receive) peer=box-1,\n"
-        "  ptrace (trace, read, tracedby, readby) peer=box-1,\n"
+        "  signal (send, receive) peer=@{profile_name},\n"
+        "  ptrace (trace, read, tracedby, readby) peer=@{profile_name},\n"
         "  ptrace (tracedby, readby) peer=unconfined,\n"
         "  deny \"/proc/kcore{,/**}\" rwklx,\n"
         "  deny \"/odd \\[name\\]\\*{,/**}\" rwklx,\n"
@@ -38,9 +38,9 @@ TEST_CASE("a profile closes what the Spec closes", "[config]") {
 
 TEST_CASE("what no profile can hold is refused", "[config]") {
   Spec spec;
-  for (const char* name : {"", "a b", "a,b", ".a", "a\n", "a}"})
+  for (const char* name : {"", "a b", "a,b", ".a", "a\n", "a}", "unconfined"})
     CHECK_FALSE(apparmor::profile(spec, name).has_value());
-  for (const char* path : {"/a\"b", "/a\nb", "/a\x7f"}) {
+  for (const char* path : {"/a\"b", "/a\nb", "/a\x7f", "/a/../b", "/..", "a"}) {
     spec.security.masked_paths = {GuestPath(path)};
     const auto made = apparmor::profile(spec, "box");
     REQUIRE_FALSE(made.has_value());
