@@ -1,5 +1,6 @@
 #include "launch/helper.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
@@ -116,14 +117,29 @@ Helper::~Helper() {
   }
 }
 
-void Helper::encode_command(Encoder& encoder, const std::vector<std::string>& argv) {
-  encoder.pass(op::Slot{0});
-  encoder.pass(op::Slot{1});
+Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,
+                                            const std::vector<std::string>& argv, int input) {
+  const std::string& tool = argv[0];
+  int pair[2];
+  if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::run_helper, tool);
+  Fd read_end(pair[0]);
+  const Fd write_end(pair[1]);
+  if (::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0) return fail(errno, Step::run_helper, tool);
+  Fd null;
+  if (input < 0) null = Fd(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (input < 0 && !null.valid()) return fail(errno, Step::run_helper, "'/dev/null'");
+  const op::Slot in{0}, out{1};
+  Encoder encoder;
+  encoder.pass(in);
+  encoder.pass(out);
   encoder.add(op::ArmDeathSignal{}, 0);
+  encoder.add(op::PlaceDescriptors{.entries = {{in, 0}, {out, 1}, {out, 2}}}, 1);
   encoder.add(
-      op::PlaceDescriptors{.entries = {{op::Slot{0}, 0}, {op::Slot{1}, 1}, {op::Slot{1}, 2}}}, 1);
-  encoder.add(
-      op::Exec{.paths = {argv[0]}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
+      op::Exec{.paths = {tool}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
+  auto helper = start(std::move(zygote), encoder, {input < 0 ? null.get() : input, write_end.get()},
+                      fmt::format("'{}'", tool));
+  if (helper) (*helper)->output_ = std::move(read_end);
+  return helper;
 }
 
 }  // namespace condroid::inline v0::detail

@@ -17,8 +17,6 @@ namespace condroid::inline v0::detail {
 class Helper {
  public:
   /// Starts it. `passed` become the program's registers, in order; they are borrowed.
-  /// With `output` what it prints on descriptors 1 and 2 is kept (the program must place that
-  /// register there).
   [[nodiscard]] static Result<std::unique_ptr<Helper>> start(std::shared_ptr<Zygote> zygote,
                                                              Encoder& encoder,
                                                              std::vector<int> passed,
@@ -26,6 +24,12 @@ class Helper {
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
   ~Helper();
+
+  /// A command: `argv` with a fixed environment, `input` as its standard input (-1: nothing). What
+  /// it prints is in its outcome.
+  [[nodiscard]] static Result<std::unique_ptr<Helper>> run(std::shared_ptr<Zygote> zygote,
+                                                           const std::vector<std::string>& argv,
+                                                           int input = -1);
 
   struct Outcome {
     int code = 0;  ///< CLD_EXITED ...
@@ -40,11 +44,6 @@ class Helper {
   /// Its outcome once it has ended; nothing before. Does not block.
   [[nodiscard]] Result<std::optional<Outcome>> step();
   [[nodiscard]] int poll_fd() const noexcept { return exit_.get(); }
-
-  /// A program that executes `argv` with a fixed environment, output into a pipe. `null` is
-  /// register 0, `pipe` 1.
-  static void encode_command(Encoder& encoder, const std::vector<std::string>& argv);
-  void keep_output(Fd pipe) { output_ = std::move(pipe); }
 
  private:
   Helper() = default;

@@ -446,20 +446,9 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
       for (const auto& r : users ? o.uids : o.gids)
         for (const std::uint32_t n : {r.inside, r.outside, r.count})
           argv.push_back(fmt::format("{}", n));
-      int pair[2];
-      if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::run_helper, tool);
-      Fd read_end(pair[0]), write_end(pair[1]);
-      if (::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0)
-        return fail(errno, Step::run_helper, tool);
-      const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-      if (!null.valid()) return fail(errno, Step::run_helper, "'/dev/null'");
-      Encoder encoder;
-      Helper::encode_command(encoder, argv);
-      auto helper =
-          Helper::start(zygote_, encoder, {null.get(), write_end.get()}, fmt::format("'{}'", tool));
+      auto helper = Helper::run(zygote_, argv);
       if (!helper) return fail(helper);
       helper_ = std::move(*helper);
-      helper_->keep_output(std::move(read_end));
     }
     auto done = helper_->step();
     if (!done) return fail(done);
