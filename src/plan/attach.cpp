@@ -77,6 +77,13 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
     refusals.bad("namespaces",
                  "'mount' without 'user' runs the container's programs with this program's rights",
                  "join both, or leave the mount namespace out to run programs of the host");
+  if (!attach.landlock && !target.inside.landlock.rules.empty() &&
+      target.inside.namespaces.has(Namespace::mount) && !joined.has(Namespace::mount))
+    refusals.bad(
+        "namespaces",
+        "the container's rules of Landlock name files of its own, and without 'mount' the "
+        "process has this program's",
+        "join its mount namespace, or give the process rules of its own: Attach::landlock");
   if (checks.shape.console && !joined.has(Namespace::mount))
     refusals.bad("process.stdio", "a terminal comes from the container's devpts",
                  "join its mount namespace, or pass a terminal as a descriptor");

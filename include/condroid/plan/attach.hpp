@@ -44,8 +44,9 @@ struct Attach {
   /// Which one a process of somebody else's has is not known: for who has any, unset is the
   /// standard one.
   std::optional<Seccomp> seccomp = {};
-  /// The same rules, looked up in the container's root as it is now. Nobody can tell which ones a
-  /// process of somebody else's has: unset is none.
+  /// Unset: the container's, looked up in its root as it is now; without Namespace::mount they are
+  /// refused, and paths given here are this program's. Nobody can tell which ones a process of
+  /// somebody else's has: unset is none.
   std::optional<Landlock> landlock = {};
   /// Whether the program is executed under the label that a security module, AppArmor or SELinux,
   /// gave to the container's first process. Unset: the one that the container's Spec asked for; of

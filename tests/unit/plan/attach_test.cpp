@@ -116,6 +116,17 @@ TEST_CASE("an attached process has the container's rules and label", "[plan]") {
     CHECK(text.find("landlock") == std::string::npos);
     CHECK(text.find("label") == std::string::npos);
   }
+  SECTION("but not where its paths mean other files") {
+    what.namespaces = box.inside.namespaces - condroid::Flags<Namespace>(Namespace::mount);
+    const auto plan = compile(what, box, facts);
+    REQUIRE_FALSE(plan);
+    CHECK(to_string(plan.error()).find("rules of Landlock name files") != std::string::npos);
+    what.landlock = condroid::Landlock{}.permit(condroid::landlock::run, "/usr"_guest);
+    CHECK(compile(what, box, facts).has_value());
+    what.landlock.reset();
+    box.inside.landlock = {.tcp = condroid::LandlockTcp::bind};
+    CHECK(compile(what, box, facts).has_value());
+  }
   SECTION("or what the first process has") {
     box.inside.apparmor.clear();
     box.lsm_label = "somebodys";
