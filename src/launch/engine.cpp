@@ -785,9 +785,14 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
   // What it is, as the log of fsopen(2) has it: error, warning, information.
   if (text.starts_with("e ") || text.starts_with("w ") || text.starts_with("i "))
     text.remove_prefix(2);
-  if (!text.empty()) subject += fmt::format(" (kernel: {})", text);
+  const bool read_back = step == Step::set_label && page.part == Part::verify;
+  if (!text.empty())
+    subject += read_back ? fmt::format(": '{}'", text) : fmt::format(" (kernel: {})", text);
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
-  return sys_error(page.error, step, std::move(subject));
+  Error e = sys_error(page.error, step, std::move(subject));
+  if (read_back && page.error == EPERM && !text.empty())
+    e.hint = "write it as it is read back, which is how the security module spells it";
+  return e;
 }
 
 // ---- the end of a good launch -------------------------------------------------------------------

@@ -1274,16 +1274,22 @@ class Interpreter {
     if (const long e = call(__NR_statx, proc, "", at_empty_path, mask, &root); e < 0) return e;
     return (file.mode & s_ifmt) == s_ifreg && file.mount == root.mount ? 0 : -e_nodev;
   }
-  /// "label", "label (enforce)\n", and with or without a NUL.
+  /// "label", "label (enforce)\n", and with or without a NUL. What it is instead is left for the
+  /// host's message.
   long reads(int fd, const char* label, size_t size) {
     char text[4096];
-    const long n = call(__NR_pread64, fd, text, sizeof text, 0);
+    const long n = call(__NR_pread64, fd, text, sizeof text - 1, 0);
     if (n < 0) return n;
-    if (static_cast<size_t>(n) < size) return -e_perm;
-    for (size_t i = 0; i < size; ++i)
-      if (text[i] != label[i]) return -e_perm;
-    const char next = static_cast<size_t>(n) > size ? text[size] : 0;
-    return next == 0 || next == '\n' || next == ' ' ? 0 : -e_perm;
+    text[n] = 0;
+    size_t same = 0;
+    while (same < size && text[same] == label[same]) ++same;
+    const char next = text[same];
+    if (same == size && (next == 0 || next == '\n' || next == ' ')) return 0;
+    uint32_t kept = 0;
+    for (; kept + 1 < sizeof cx_.page->text && text[kept] > ' '; ++kept)
+      cx_.page->text[kept] = text[kept];
+    cx_.page->text_size = kept;
+    return -e_perm;
   }
 
   // ---- the process itself ----

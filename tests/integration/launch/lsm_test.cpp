@@ -371,6 +371,13 @@ TEST_CASE("a command runs under the profile that is named", "[lsm][.apparmor]") 
     CHECK(attached(false, false)[current] == "unconfined");
     CHECK(attached(false, true)["/data/file"] == "original");
   }
+  SECTION("another spelling of its name is refused with the right one") {
+    spec.security.apparmor = fmt::format("{0}//&{0}", Profile::name);
+    const Failure failed = attempt(spec);
+    CHECK_THAT(failed, FailsWith(EPERM, Step::set_label, fmt::format("'{}'", Profile::name)));
+    INFO(to_string(*failed.error));
+    CHECK(failed.error->hint.find("as it is read back") != std::string::npos);
+  }
   SECTION("none is a profile, too") {
     spec.security.apparmor = "unconfined";
     CHECK(run(spec)["/data/file"] == "original");
