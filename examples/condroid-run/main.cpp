@@ -112,16 +112,11 @@ class Run {
   [[nodiscard]] int join() {
     Pid pid{};
     Fd pidfd;
+    bool restricted = false;
     if (auto box = Registry::open(options_.attach)) {
       pid = box->pid();
       pidfd = Fd(::fcntl(box->pidfd().fd().get(), F_DUPFD_CLOEXEC, 3));
-      if (box->entry().landlock && !options_.spec.security.landlock.wanted()) {
-        fmt::print(stderr,
-                   "condroid-run: --attach: '{}' is under rules of Landlock that only the program "
-                   "which launched it knows; hint: give some with --landlock\n",
-                   options_.attach);
-        return failed;
-      }
+      restricted = box->entry().landlock;
     } else {
       // None of ours; any process has namespaces to be joined.
       char* end = nullptr;
@@ -129,6 +124,17 @@ class Run {
       if (*end != 0 || pid.value < 1) return report(box.error());
       pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
       if (!pidfd.valid()) return report(box.error());
+      // Or one that a container of ours has started.
+      auto around = Registry::around(pid);
+      if (!around) return report(around.error());
+      restricted = *around && (*around)->landlock;
+    }
+    if (restricted && !options_.spec.security.landlock.wanted()) {
+      fmt::print(stderr,
+                 "condroid-run: --attach: '{}' is under rules of Landlock that only the program "
+                 "which launched it knows; hint: give some with --landlock\n",
+                 options_.attach);
+      return failed;
     }
     if (options_.tty)
       if (auto ok = find_terminal(); !ok) return report(ok.error());

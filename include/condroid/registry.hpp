@@ -10,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -123,6 +124,13 @@ class Registry {
   /// @errors ESRCH when there is none; Errc::bad_text when there are several, all of them named.
   [[nodiscard]] static Result<Registered> find(std::string_view what,
                                                const HostPath& state_dir = {});
+
+  /// The innermost one that process `pid` is in, whoever started it there: as its first process, in
+  /// its cgroups, or in its pid namespace or one below. Nothing when it is in none. One that has
+  /// neither cgroup nor pid namespace of its own is known by its first process alone.
+  /// @errors ESRCH when there is no such process.
+  [[nodiscard]] static Result<std::optional<Registered>> around(Pid pid,
+                                                                const HostPath& state_dir = {});
 
   /// find(), and a handle on it.
   [[nodiscard]] static Result<OpenContainer> open(std::string_view what,

@@ -2,7 +2,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/nsfs.h>
 #include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -218,6 +221,24 @@ bool is_inside(const Machine& machine, int pid, const RegisteredCgroup& cgroup) 
   return false;
 }
 
+ino_t pid_namespace(int pid) {
+  struct stat st {};
+  return ::stat(fmt::format("/proc/{}/ns/pid", pid).c_str(), &st) == 0 ? st.st_ino : 0;
+}
+
+/// The pid namespaces that a process has a number in below this program's; innermost first.
+std::vector<ino_t> pid_namespaces_below(int pid) {
+  const ino_t ours = pid_namespace(::getpid());
+  std::vector<ino_t> out;
+  Fd at(::open(fmt::format("/proc/{}/ns/pid", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat st {};
+  while (at.valid() && ::fstat(at.get(), &st) == 0 && st.st_ino != ours) {
+    out.push_back(st.st_ino);
+    at = Fd(::ioctl(at.get(), NS_GET_PARENT));  // EPERM beyond ours
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string_view to_string(Registered::State state) noexcept {
@@ -244,6 +265,33 @@ Result<Registered> Registry::find(std::string_view what, const HostPath& state_d
   auto found = find_one(what, directory_of(state_dir));
   if (!found) return fail(found);
   return std::move(found->entry);
+}
+
+Result<std::optional<Registered>> Registry::around(Pid pid, const HostPath& state_dir) {
+  if (!look_at(pid.value))
+    return fail(ESRCH, Step::find_container, fmt::format("process {}", pid.value));
+  auto all = find_all(directory_of(state_dir));
+  if (!all) return fail(all);
+  const Machine machine;
+  const auto namespaces = pid_namespaces_below(pid.value);
+  enum : std::uint8_t { none, by_namespace, by_cgroup, itself } best = none;
+  std::optional<Registered> out;
+  // A container in another one is the younger of the two.
+  for (auto& f : *all) {
+    auto how = none;
+    if (f.entry.pid == pid)
+      how = itself;
+    else if (std::ranges::any_of(f.entry.cgroups, [&](const RegisteredCgroup& c) {
+               return is_inside(machine, pid.value, c);
+             }))
+      how = by_cgroup;
+    else if (std::ranges::find(namespaces, pid_namespace(f.entry.pid.value)) != namespaces.end())
+      how = by_namespace;
+    if (how == none || how < best) continue;
+    best = how;
+    out = std::move(f.entry);
+  }
+  return out;
 }
 
 Result<OpenContainer> Registry::open(std::string_view what, const HostPath& state_dir) {

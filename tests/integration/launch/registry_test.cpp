@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "condroid/attach.hpp"
 #include "containers.hpp"
 #include "forked.hpp"
 
@@ -329,4 +331,24 @@ TEST_CASE("a container without a pid namespace of its own is stopped with all th
   REQUIRE(handle.stop(50ms));
   REQUIRE(box.wait());
   for (const auto& p : inside) CHECK(comes_true([&] { return !is_alive(p.value); }));
+}
+
+TEST_CASE("a process is known by the container that it is in",
+          "[launch][registry][attach][root][userns]") {
+  const TempRoot root;
+  const Container a = ready(named(root, "a", {"pause"}));
+  const Container b = ready(named(root, "b", {"pause"}));
+  const condroid::Attach what{.process = {.argv = {"/bin/payload", "pause"}}};
+  auto task = need(a.attach(what));
+  const auto name_around = [](condroid::Pid pid) {
+    const auto found = need(Registry::around(pid, own_state()));
+    return found ? found->id.substr(0, found->id.find('.')) : "none";
+  };
+  CHECK(name_around(a.pid()) == "a");
+  CHECK(name_around(b.pid()) == "b");
+  CHECK(name_around(task.pid()) == "a");
+  CHECK(name_around(condroid::Pid{::getpid()}) == "none");
+  const auto nobody = Registry::around(condroid::Pid{1 << 30}, own_state());
+  REQUIRE_FALSE(nobody.has_value());
+  CHECK(nobody.error().is_errno(ESRCH));
 }
