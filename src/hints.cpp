@@ -133,6 +133,7 @@ constexpr auto table = std::to_array<Row>({
      "it is a file, and all that the rule permits is for directories"},
     {Step::apply_landlock, EPERM, "it takes no_new_privs, or CAP_SYS_ADMIN"},
     {Step::apply_landlock, E2BIG, "restrictions are nested 16 deep at most"},
+    {Step::load_profile, EACCES, "the policy is locked, or this program is confined itself"},
     {Step::set_label, ENOENT,
      "is that profile loaded? see /sys/kernel/security/apparmor/profiles, and apparmor_parser(8)"},
     {Step::set_label, EINVAL, "the loaded policy has no such context"},

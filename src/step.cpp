@@ -81,6 +81,7 @@ std::string_view to_string(Step step) noexcept {
       "set ids",
       "set no_new_privs",
       "apply landlock",
+      "load profile",
       "set label",
       "load seccomp",
       "check state",

@@ -519,6 +519,12 @@ class ContainerBuilder {
   ContainerBuilder&& apparmor(std::string profile) && {
     return std::move(apparmor(std::move(profile)));
   }
+  /// A profile of AppArmor of its own, as long as the container lives.
+  ContainerBuilder& own_apparmor(bool on = true) & {
+    spec_.security.own_apparmor = on;
+    return *this;
+  }
+  ContainerBuilder&& own_apparmor(bool on = true) && { return std::move(own_apparmor(on)); }
   /// The contexts of SELinux that it is executed in, and that its own mounts have.
   ContainerBuilder& selinux(std::string process, std::string mounts = {}) & {
     spec_.security.selinux = std::move(process);

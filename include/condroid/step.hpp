@@ -84,6 +84,7 @@ enum class Step : std::uint8_t {
   set_ids,
   set_no_new_privs,
   apply_landlock,
+  load_profile,
   set_label,
   load_seccomp,
   check_state,

@@ -8,12 +8,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <memory>
 #include <new>
 
+#include "launch/profiles.hpp"
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
@@ -29,6 +31,11 @@ bool contains(const std::vector<std::string>& list, std::string_view what) {
 }
 
 }  // namespace
+
+void Zygote::expect_profiles() const {
+  auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
+  std::atomic_ref(head.profiles).store(1, std::memory_order_relaxed);
+}
 
 Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
                                const std::string& parent,
@@ -191,12 +198,15 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
                           O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (dir.valid()) thaw_below(dir.get());
     }
-    for (const auto& p : dying) (void)wait_for_fd(p.get(), POLLIN, 2000);
+    bool all_gone = true;
+    for (const auto& p : dying) all_gone &= wait_for_fd(p.get(), POLLIN, 2000) > 0;
     for (const auto& parent : head.parents) {
       if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;
       const Fd dir(::open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC));
-      if (dir.valid()) (void)remove_cgroup(dir.get(), name);
+      if (dir.valid() && remove_cgroup(dir.get(), name) != 0) all_gone = false;
     }
+    // Who has not gone would be free of its profile.
+    if (head.profiles != 0 && all_gone) remove_profiles_of(name);
   }
   ::unlinkat(state_dir, name, 0);
 }

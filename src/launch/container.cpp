@@ -20,6 +20,7 @@
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
+#include "launch/profiles.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
@@ -242,9 +243,7 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
     e.cleanup_errors.push_back(to_string(sys_error(
         record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
   if (record.undo_error != 0)
-    e.cleanup_errors.push_back(to_string(
-        sys_error(record.undo_error, Step::remove_cgroup,
-                  fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy))));
+    e.cleanup_errors.push_back(to_string(left_behind(record, unique_name)));
   end(std::move(e));
   return exit;
 }

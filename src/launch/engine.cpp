@@ -14,6 +14,7 @@
 
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
+#include "launch/profiles.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
@@ -320,6 +321,7 @@ void LaunchEngine::leave_child() {
 }
 
 void LaunchEngine::undo() {
+  helper_.reset();  // what it is making is undone
   if (request_sent_) {
     // The zygote is dead. The kernel wrote the child's pid into the shared file before the child
     // ran.
@@ -347,6 +349,11 @@ void LaunchEngine::undo() {
                                        fmt::format("'{}' in hierarchy {}{}", unique_name_,
                                                    hierarchy, in_the_way(e, dir, unique_name_))));
   made_.parents.clear();
+  if (made_.profile)
+    if (const int e = remove_profile(own_profile()); e != 0)
+      late_errors_.push_back(
+          sys_error(e, Step::load_profile, fmt::format("removing profile '{}'", own_profile())));
+  made_.profile = false;
 }
 
 // ---- what can be done now -----------------------------------------------------------------------
@@ -674,10 +681,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
         vanished_ = false;
       }
       if (!error_ && (vanished_ || state_ != State::executing)) error_ = vanished_error();
-      if (record.undo_error != 0)
-        late_errors_.push_back(
-            sys_error(record.undo_error, Step::remove_cgroup,
-                      fmt::format("'{}' in hierarchy {}", unique_name_, record.undo_hierarchy)));
+      if (record.undo_error != 0) late_errors_.push_back(left_behind(record, unique_name_));
       feed(Event::exited);
       return;
     case program::RecordKind::ready:
@@ -852,6 +856,7 @@ void LaunchEngine::finish() {
   core->exit_socket = std::move(exit_);
   core->has_init = plan().init;
   core->inside = plan().inside;
+  if (made_.profile) core->inside.apparmor = own_profile();
   core->listener = std::move(listener_);
   if (plan().init) core->status_socket = std::move(sync_);
   core->live = live_;

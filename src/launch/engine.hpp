@@ -47,6 +47,7 @@ struct Made {
   // where, and the name: made below the cgroup of a container that is there already
   std::vector<std::pair<Fd, std::string>> below;
   bool has_dev = false;  // /dev is there already, in its register
+  bool profile = false;  // of AppArmor, the container's own
   Fd pin;
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
@@ -148,9 +149,11 @@ class LaunchEngine {
   [[nodiscard]] Result<void> do_op(const op::EnterProcess& o);
   [[nodiscard]] Result<void> do_op(const op::OpenDescriptor& o);
   [[nodiscard]] Result<void> do_op(const op::PinRootfs& o);
+  [[nodiscard]] Result<bool> do_op(const op::LoadProfile& o);  // profiles.cpp
   [[nodiscard]] Result<bool> do_op(const op::WriteIdMap& o);
   [[nodiscard]] Result<bool> do_op(const op::IdmapTree& o);
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
+  [[nodiscard]] std::string own_profile() const;
   [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
   [[nodiscard]] Result<int> user_namespace();
   [[nodiscard]] Result<int> group_dir(std::size_t hierarchy);

@@ -120,9 +120,14 @@ Result<bool> LaunchEngine::open_trees_ahead() {
 }
 
 /// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
-/// plan says.
+/// plan says, and a profile of its own has its name from the launch.
 const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   const Op& o = plan().ops[index];
+  if (const auto* label = std::get_if<op::SetLabel>(&o); label != nullptr && label->own) {
+    op::SetLabel copy = *label;
+    copy.label = own_profile();
+    return replaced = std::move(copy);
+  }
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
   for (const auto& [slot, path] : made_.by_path)
@@ -218,6 +223,10 @@ Result<void> LaunchEngine::prepare_clone() {
       !options_.stop_before)
     request_.flags |= program::request_share_memory;
   if (plan().inside.landlock.wanted()) request_.marks |= program::mark_landlock;
+  if (made_.profile) request_.marks |= program::mark_profile;
+  const Inside& inside = plan().inside;
+  if (plan().init && (made_.profile || !inside.apparmor.empty() || !inside.selinux.empty()))
+    request_.marks |= program::mark_label_below;
   request_.program_size = static_cast<std::uint32_t>(program_.size);
   std::strncpy(request_.name, unique_name_.c_str(), sizeof request_.name - 1);
   request_fds_.assign(1, exit_zygote_.get());

@@ -86,6 +86,9 @@ class Zygote {
   /// Has a helper wait from now on. What goes wrong costs time later, and nothing else.
   void offer_helper();
 
+  /// From here on profiles with the runtime's name are removed at its end, whoever dies.
+  void expect_profiles() const;
+
   /// The runtime's own cgroup in a hierarchy, made at the first call: tells the zygote first, so
   /// that it is undone.
   /// @returns an O_PATH descriptor that stays open as long as the zygote.

@@ -44,6 +44,7 @@ void Checks::process() const {
     refusals.unsupported(p.oom_score_adj                   ? "process.oom_score_adj"
                          : !spec.security.sysctls.empty()  ? "security.sysctls"
                          : !spec.security.apparmor.empty() ? "security.apparmor"
+                         : spec.security.own_apparmor      ? "security.own_apparmor"
                          : !spec.security.selinux.empty()  ? "security.selinux"
                                                            : "namespaces",
                          "in a new user namespace this needs a mount namespace of its own",

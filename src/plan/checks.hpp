@@ -70,6 +70,7 @@ struct Checks {
   void lifecycle() const;  // check_lifecycle.cpp
 
  private:
+  void own_profile() const;
   void namespaces() const;
   void joins() const;
   void id_map() const;

@@ -1,6 +1,7 @@
 // What an op is done to, in words: for the printed plan, the timeline and the subject of an error.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cctype>
 #include <string>
 #include <string_view>
@@ -305,7 +306,12 @@ struct Describe {
     if (!l.scope.empty()) words.push_back("scope: " + flag_names(l.scope, " "));
     return listed(words, ", ");
   }
+  std::string operator()(const op::LoadProfile& o) const {
+    return fmt::format("AppArmor profile of its own, {} rules, by {}",
+                       std::ranges::count(o.rules, '\n') - 2, quoted(o.parser));
+  }
   std::string operator()(const op::SetLabel& o) const {
+    if (o.own) return "AppArmor profile of its own";
     return fmt::format("{} {}", o.apparmor ? "AppArmor profile" : "SELinux context",
                        quoted(o.label));
   }
@@ -411,6 +417,9 @@ struct DescribeUndo {
   }
   std::string operator()(const op::CreateCgroup& /*o*/) const {
     return "removing it, with all below it";
+  }
+  std::string operator()(const op::LoadProfile& /*o*/) const {
+    return "removing it when nothing is left that runs under it";
   }
   std::string operator()(const op::PinRootfs& /*o*/) const { return "closing it at the end"; }
   std::string operator()(const op::Clone& /*o*/) const { return "SIGKILL to everything in it"; }

@@ -77,6 +77,7 @@ void settle_process(Draft& draft);       // process.cpp: limits to exec
 void apply_landlock(Draft& draft);       // landlock.cpp
 /// The label that the command is executed under, written through the procfs that is held.
 void set_labels(Draft& draft);    // labels.cpp
+void load_profile(Draft& draft);  // labels.cpp: of its own, before the clone
 void label_mounts(Draft& draft);  // labels.cpp: `context=` for what was made for the container
 
 /// Has the container a mount of its own at this entry of "/", whatever the host has there?

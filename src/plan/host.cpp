@@ -172,6 +172,7 @@ std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d, bool parked
   open_sources(d);
   if (!parked) take_descriptors(d);
   pin(d);
+  load_profile(d);
   return joins;
 }
 

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
 
+#include "config/apparmor_rules.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/words.hpp"
@@ -25,7 +27,26 @@ bool takes_context(const op::MountOp& m) {
          (m.what == "tmpfs" || m.what == "overlay" || m.what == "devpts");
 }
 
+constexpr const char* boot_apparmor = "boot with apparmor=1 security=apparmor, or leave it out";
+constexpr unsigned cap_mac_admin = 33;
+
 }  // namespace
+
+void Checks::own_profile() const {
+  const Security& s = spec.security;
+  if (!s.own_apparmor) return;
+  constexpr std::string_view field = "security.own_apparmor";
+  if (!s.apparmor.empty())
+    refusals.bad(field, fmt::format("and {} in security.apparmor are two", quoted(s.apparmor)),
+                 "one profile holds for a command: name it, or have it made");
+  if (!facts.apparmor)
+    refusals.unsupported(field, "AppArmor is not active on this machine", boot_apparmor);
+  else if (!facts.apparmor_loads || !facts.has_cap(cap_mac_admin))
+    refusals.unsupported(field, "this user may not load profiles",
+                         "it takes CAP_MAC_ADMIN, and securityfs at /sys/kernel/security");
+  else if (facts.apparmor_parser.empty())
+    refusals.unsupported(field, "apparmor_parser is not installed", "Debian: package apparmor");
+}
 
 void Checks::labels() const {
   const Security& s = spec.security;
@@ -38,8 +59,8 @@ void Checks::labels() const {
     if (!active)
       refusals.unsupported(field, fmt::format("{} is not active on this machine", module), boot);
   };
-  check("security.apparmor", s.apparmor, facts.apparmor, "AppArmor",
-        "boot with apparmor=1 security=apparmor, or leave it out");
+  check("security.apparmor", s.apparmor, facts.apparmor, "AppArmor", boot_apparmor);
+  own_profile();
   constexpr const char* selinux = "boot with selinux=1 security=selinux, or leave it out";
   check("security.selinux", s.selinux, facts.selinux, "SELinux", selinux);
   check("security.selinux_mount", s.selinux_mount, facts.selinux, "SELinux", selinux);
@@ -49,9 +70,20 @@ void Checks::labels() const {
 
 void set_labels(Draft& d) {
   const Security& s = d.spec.security;
+  if (s.own_apparmor) d.add(op::SetLabel{.proc = d.proc, .apparmor = true, .own = true});
   if (!s.apparmor.empty())
     d.add(op::SetLabel{.proc = d.proc, .apparmor = true, .label = s.apparmor});
   if (!s.selinux.empty()) d.add(op::SetLabel{.proc = d.proc, .label = s.selinux});
+}
+
+void load_profile(Draft& d) {
+  if (!d.spec.security.own_apparmor) return;
+  auto rules = apparmor::rules_of(d.spec);
+  if (!rules) {
+    d.refusals.bad("security.own_apparmor", rules.error().subject, rules.error().hint);
+    return;
+  }
+  d.add(op::LoadProfile{.parser = d.facts.apparmor_parser, .rules = std::move(*rules)});
 }
 
 void label_mounts(Draft& d) {

@@ -14,7 +14,7 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   s.console = spec.terminal.console || stdio.in.kind == Stream::pty ||
               stdio.out.kind == Stream::pty || stdio.err.kind == Stream::pty;
   const Security& security = spec.security;
-  s.proc_early = !security.sysctls.empty() || !security.apparmor.empty() ||
+  s.proc_early = !security.sysctls.empty() || !security.apparmor.empty() || security.own_apparmor ||
                  !security.selinux.empty() || spec.process.oom_score_adj.has_value() ||
                  s.fresh.has(Namespace::time);
   s.groups = decide_cgroups(spec, facts, s, refusals, s.left_out);

@@ -206,6 +206,10 @@ static_assert(sizeof(LiveEntry) == 128);
 
 /// Restricted in a way that nobody can find out from the process.
 inline constexpr uint32_t mark_landlock = 1U << 0U;
+/// Has a profile of AppArmor of its own, which is called by the runtime's name and its own.
+inline constexpr uint32_t mark_profile = 1U << 1U;
+/// Its first process is an init of ours, which does not have the label that the command has.
+inline constexpr uint32_t mark_label_below = 1U << 2U;
 
 inline constexpr unsigned max_live = 16384;
 inline constexpr unsigned max_pages = 2048;
@@ -222,6 +226,8 @@ struct ArenaHeader {
   char runtime[64];  ///< "condroid-<id>"
   /// Directories in which the runtime's cgroups are, for a later sweep.
   char parents[max_hierarchies][240];
+  /// Not 0: profiles of AppArmor were loaded, whose names begin with the runtime's.
+  uint32_t profiles;
 };
 
 inline constexpr size_t arena_live = 8192;
@@ -344,6 +350,8 @@ struct Figures {
   }
 };
 
+inline constexpr uint32_t undo_profile = 0xffffffffU;
+
 /// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`,
 /// when the host let go and only detached containers are left. The others on a launch's exit
 /// socket.
@@ -353,10 +361,10 @@ struct Record {
   int32_t pid;
   /// failed: errno of clone3 or of joining. exited: why it could not be watched, and was killed.
   int32_t error;
-  int32_t code;        ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
-  int32_t status;      ///< exited: exit code or signal.
-  int32_t undo_error;  ///< exited: errno of the first cgroup that could not be removed.
-  uint32_t undo_hierarchy;
+  int32_t code;             ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
+  int32_t status;           ///< exited: exit code or signal.
+  int32_t undo_error;       ///< exited: errno of the first cgroup that could not be removed.
+  uint32_t undo_hierarchy;  ///< undo_profile: its profile of AppArmor instead.
   Figures figures;
   uint64_t ended;       ///< exited: when, in nanoseconds of CLOCK_MONOTONIC.
   uint64_t rusage[18];  ///< The kernel's struct rusage.

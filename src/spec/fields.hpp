@@ -390,8 +390,8 @@ void fields(V& v, Like<Landlock> auto& landlock) {
 template <class V>
 void fields(V& v, Like<Security> auto& security) {
   auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-         selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow] =
-      security;
+         own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls,
+         allow] = security;
   v("capabilities", capabilities);
   v("ambient", ambient);
   v.group("sets", sets);
@@ -400,6 +400,7 @@ void fields(V& v, Like<Security> auto& security) {
   v.group("seccomp", seccomp);
   v.group("landlock", landlock);
   v("apparmor", apparmor);
+  v("own_apparmor", own_apparmor);
   v("selinux", selinux);
   v("selinux_mount", selinux_mount);
   v("own_keyring", own_keyring);

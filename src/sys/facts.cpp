@@ -180,6 +180,12 @@ void probe_modules(HostFacts& f, Reader& reader) {
   f.landlock_abi = abi > 0 ? static_cast<unsigned>(abi) : 0;
   f.apparmor = reader.read_all("/sys/module/apparmor/parameters/enabled").starts_with('Y') &&
                ::access("/proc/self/attr/apparmor/exec", F_OK) == 0;
+  f.apparmor_loads = f.apparmor && ::faccessat(AT_FDCWD, "/sys/kernel/security/apparmor/.load",
+                                               W_OK, AT_EACCESS) == 0;
+  for (const char* path : {"/usr/sbin/apparmor_parser", "/sbin/apparmor_parser",
+                           "/usr/local/sbin/apparmor_parser", "/usr/bin/apparmor_parser"})
+    if (f.apparmor && f.apparmor_parser.empty() && ::access(path, X_OK) == 0)
+      f.apparmor_parser = path;
   // Its file system is known where the module is active, mounted or not.
   f.selinux = reader.read_all("/proc/filesystems").find("\tselinuxfs\n") != std::string::npos;
 }

@@ -5,16 +5,6 @@ namespace condroid::zygote {
 
 namespace {
 
-struct Path {
-  char text[512];
-  size_t size = 0;
-  Path& add(const char* s) {
-    while (*s != 0 && size + 1 < sizeof text) text[size++] = *s++;
-    text[size] = 0;
-    return *this;
-  }
-};
-
 bool same(const char* a, const char* b) {
   while (*a != 0 && *a == *b) ++a, ++b;
   return *a == *b;
@@ -59,15 +49,6 @@ void kill_in(int dir, bool v2) {
   kill_listed(dir);
   if (stops) write_file(dir, "freezer.state", "THAWED");
 }
-
-struct DirEntry {
-  uint64_t ino;
-  int64_t off;
-  uint16_t size;
-  uint8_t type;
-  char name[1];
-};
-constexpr int open_directory = o_rdonly | o_directory | o_nofollow | o_cloexec;
 
 bool is_subdirectory(const DirEntry& e) {
   return e.type == 4 && !same(e.name, ".") && !same(e.name, "..");

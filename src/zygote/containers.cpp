@@ -84,6 +84,11 @@ void finish(uint32_t i, Record& record) {
   }
   record.undo_error = static_cast<int32_t>(-e);
   record.undo_hierarchy = where;
+  // Where something may live yet it stays, until we depart.
+  if (const long kept = e == 0 ? undo_profile_of(i) : 0; kept < 0) {
+    record.undo_error = static_cast<int32_t>(-kept);
+    record.undo_hierarchy = undo_profile;
+  }
   for (auto& p : pending)
     if (p.used && p.index == i) p.used = false;
   // Told last of all: the host gives its place to another one, whose helper may be faster than we

@@ -58,17 +58,21 @@ void remove_state() {
   if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
 }
 
-/// The last act: the runtime's own cgroups and its file.
+/// The last act: the runtime's own cgroups, what is left of its profiles, and its file.
 [[noreturn]] void depart() {
+  bool all_gone = true;
   for (unsigned h = 0; h < max_hierarchies; ++h) {
     if (!adopted[h]) continue;
     // A launch cut short may have left a cgroup that no container entered yet.
-    for (int tries = 0; tries < 200; ++tries) {
-      if (remove_tree(parents[h], header().runtime, parent_v2[h], true, 0) != -e_busy) break;
+    long e = -e_busy;
+    for (int tries = 0; tries < 200 && e == -e_busy; ++tries) {
+      e = remove_tree(parents[h], header().runtime, parent_v2[h], true, 0);
       const Timespec pause{0, 1000000};
-      call(__NR_nanosleep, &pause, 0L);
+      if (e == -e_busy) call(__NR_nanosleep, &pause, 0L);
     }
+    if (e < 0) all_gone = false;
   }
+  if (header().profiles != 0 && all_gone) remove_profiles();
   remove_state();
   leave(0);
 }

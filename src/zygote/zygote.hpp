@@ -48,6 +48,26 @@ constexpr uint32_t epollin = 1;
 constexpr int epoll_add = 1, epoll_del = 2;
 constexpr uint64_t tag_control = 1, tag_host = 2, tag_child = 1U << 16U, tag_console = 1U << 20U;
 
+struct Path {
+  char text[512];
+  size_t size = 0;
+  Path& add(const char* s) {
+    while (*s != 0 && size + 1 < sizeof text) text[size++] = *s++;
+    text[size] = 0;
+    return *this;
+  }
+};
+
+/// As getdents64(2) has it.
+struct DirEntry {
+  uint64_t ino;
+  int64_t off;
+  uint16_t size;
+  uint8_t type;
+  char name[1];
+};
+constexpr int open_directory = o_rdonly | o_directory | o_nofollow | o_cloexec;
+
 /// What the zygote itself knows of a container; the shared LiveEntry is for others.
 struct Container {
   enum State : uint8_t { unused, running, held, draining };
@@ -61,7 +81,8 @@ struct Container {
   int exit_socket;
   int console;  // of a detached container: its master, drained into log
   int log;
-  int slave;  // of that terminal
+  int slave;     // of that terminal
+  bool profile;  // one of AppArmor's was loaded for it
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
@@ -102,6 +123,14 @@ void thaw_cgroups(uint32_t i);
 /// Removes what is left of a container's cgroups. 0 when nothing is left; else `where` is the
 /// hierarchy of the first error.
 long undo_cgroups(uint32_t i, uint32_t* where);
+
+// ---- profiles.cpp
+// -----------------------------------------------------------------------------------
+
+/// Removes a container's own profile. What still ran under it would be free of it. 0, or an error.
+long undo_profile_of(uint32_t i);
+/// All that are left of this runtime's.
+void remove_profiles();
 
 // ---- containers.cpp: life and death
 // -----------------------------------------------------------------

@@ -24,6 +24,7 @@
 #include "zygote/containers.cpp"  // NOLINT(bugprone-suspicious-include)
 #include "zygote/helper.cpp"      // NOLINT(bugprone-suspicious-include)
 #include "zygote/main.cpp"        // NOLINT(bugprone-suspicious-include)
+#include "zygote/profiles.cpp"    // NOLINT(bugprone-suspicious-include)
 
 namespace zygote_property {
 

@@ -20,7 +20,7 @@ ARROWS = {
     "spec": {"base"},
     "config": {"base", "spec"},
     "android": {"base", "spec"},
-    "plan": {"base", "spec", "sys/facts.hpp"},
+    "plan": {"base", "spec", "sys/facts.hpp", "config/apparmor_rules.hpp"},
     "program": {"base", "spec", "plan"},
     # Shares headers of the program with the library, nothing else: it is freestanding.
     "zygote": {"program"},

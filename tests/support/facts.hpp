@@ -173,7 +173,8 @@ inline HostFacts root_on(std::vector<CgroupHierarchy> cgroups) {
 }
 inline HostFacts root_on_v2() {
   HostFacts f = root_on(v2_only(true));
-  f.apparmor = true;
+  f.apparmor = f.apparmor_loads = true;
+  f.apparmor_parser = "/usr/sbin/apparmor_parser";
   return f;
 }
 inline HostFacts root_on_hybrid() { return root_on(hybrid(true)); }

@@ -203,6 +203,7 @@ TEST_CASE("each call about security sets its member", "[builder]") {
   SETS(landlock(Landlock{}.permit(landlock::read, "/data"_guest)),
        { s.security.landlock = Landlock{}.permit(landlock::read, "/data"_guest); });
   SETS(apparmor("box"), { s.security.apparmor = "box"; });
+  SETS(own_apparmor(), { s.security.own_apparmor = true; });
   SETS(selinux("a:b:c:s0", "a:b:d:s0"), {
     s.security.selinux = "a:b:c:s0";
     s.security.selinux_mount = "a:b:d:s0";

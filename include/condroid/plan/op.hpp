@@ -492,7 +492,17 @@ struct SetLabel {
   Slot proc = {};
   bool apparmor = false;   ///< Else SELinux.
   std::string label = {};  ///< Profile or context.
+  bool own = false;        ///< The profile of LoadProfile, which each launch names.
   bool operator==(const SetLabel&) const = default;
+};
+
+/// Loads the container's own profile of AppArmor, under the name of its launch: apparmor_parser(8).
+struct LoadProfile {
+  static constexpr Step step = Step::load_profile;
+  static constexpr Actor actor = Actor::host;
+  std::string parser = {};  ///< Its path.
+  std::string rules = {};   ///< What follows the name in the profile's text.
+  bool operator==(const LoadProfile&) const = default;
 };
 
 struct SetRlimit {
@@ -659,8 +669,8 @@ using Op =
                  op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-                 op::NoNewPrivs, op::ApplyLandlock, op::SetLabel, op::LoadSeccomp, op::StartInit,
-                 op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
+                 op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
+                 op::StartInit, op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

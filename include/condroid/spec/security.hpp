@@ -159,6 +159,12 @@ struct Security {
   /// Profile of AppArmor that the command is executed under, loaded already; "unconfined" is none.
   /// Empty: as this program's own rules have it. Refused where AppArmor is not active.
   std::string apparmor = {};
+  /// In place of that a profile of its own, made from this Spec as apparmor::profile()
+  /// (config/apparmor.hpp) makes one, under a name that no other container has: loaded by
+  /// apparmor_parser(8) before the launch, some 15 ms, and removed when the container has
+  /// ended. Refused where AppArmor is not active, for other users than root, and without the
+  /// parser.
+  bool own_apparmor = false;
   /// Context of SELinux that the command is executed in: "system_u:system_r:container_t:s0". Empty:
   /// as the policy has it. Refused where SELinux is not active.
   std::string selinux = {};

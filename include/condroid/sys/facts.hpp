@@ -80,6 +80,9 @@ struct HostFacts {
   /// What the kernel has of Landlock: 1 (Linux 5.13) and up, 0 is none; landlock(7).
   unsigned landlock_abi = 0;
   bool apparmor = false;  ///< Active, and gives processes labels.
+  /// This user may load profiles of it: what that is done through is there and may be written to.
+  bool apparmor_loads = false;
+  std::string apparmor_parser = {};  ///< Path of apparmor_parser(8); empty: none.
   bool selinux = false;
 
   // User.

@@ -1,14 +1,21 @@
 // Landlock and labels: what a container's programs may still reach.
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
+#include <sstream>
 #include <string>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "condroid/attach.hpp"
@@ -16,6 +23,7 @@
 #include "condroid/pool.hpp"
 #include "condroid/registry.hpp"
 #include "containers.hpp"
+#include "forked.hpp"
 
 namespace {
 
@@ -388,4 +396,186 @@ TEST_CASE("a command runs under the profile that is named", "[lsm][.apparmor]") 
     CHECK_THAT(attempt(spec), FailsWith(ENOENT, Step::set_label, "'condroid-test-none'"));
     CHECK(Surroundings::settled(before) == before);
   }
+}
+
+namespace {
+
+/// The loaded profiles whose names begin so, one a line, with their modes.
+std::vector<std::string> loaded(const std::string& beginning) {
+  std::vector<std::string> out;
+  std::istringstream lines(read_file("/sys/kernel/security/apparmor/profiles"));
+  for (std::string line; std::getline(lines, line);)
+    if (line.starts_with(beginning)) out.push_back(line);
+  return out;
+}
+bool soon_gone(const std::string& beginning) {
+  for (int i = 0; i < 2000 && !loaded(beginning).empty(); ++i) ::usleep(10000);
+  return loaded(beginning).empty();
+}
+
+/// Of the test program's own Runtime: the one state file that there is.
+std::string runtime_in(const std::string& state_dir) {
+  for (const std::string& name : entries_of(state_dir))
+    if (name.starts_with("condroid-")) return name;
+  return "none";
+}
+
+std::string label_of(Pid pid) {
+  std::string label = read_file(fmt::format("/proc/{}/attr/apparmor/current", pid.value));
+  while (!label.empty() && label.back() == '\n') label.pop_back();
+  return label;
+}
+
+const std::string current = "/proc/self/attr/apparmor/current";
+
+Spec with_own_profile(const TempRoot& root, std::vector<std::string> verb) {
+  Spec spec = payload(root, std::move(verb));
+  spec.name = "own";
+  spec.security.masked_paths.emplace_back("/data/file");
+  spec.security.own_apparmor = true;
+  return spec;
+}
+
+/// A program with a Runtime and a launch of its own, which looks after what it has launched.
+struct Other {
+  Other(const Spec& spec, bool stops)
+      : state(fmt::format("/tmp/test-profiles-{}", ::getpid())), program([&] {
+          auto rt = Runtime::open({.state_dir = HostPath(state)});
+          if (!rt) return 1;
+          auto facts = rt->facts();
+          auto plan = facts ? compile(spec, *facts) : fail(facts);
+          if (!plan) return 2;
+          LaunchOptions options;
+          if (stops) options.stop_before = plan->find("clone").value();
+          auto launch = rt->start(std::move(*plan), options);
+          if (!launch) return 3;
+          std::optional<Container> box;
+          while (!box && !launch->stopped()) {
+            auto done = launch->step();
+            if (!done) return 4;
+            if (*done) box = std::move(**done);
+            const auto [fd, events] = launch->interest();
+            pollfd waiting{fd.get(), events, 0};
+            if (!box && !launch->stopped()) (void)::poll(&waiting, 1, launch->timeout());
+          }
+          const std::array<int, 2> said{rt->zygote_pid().value, box ? box->pid().value : 0};
+          if (::write(in.get(), &said, sizeof said) != sizeof said) return 5;
+          if (box) (void)box->wait();
+          for (;;) ::pause();
+        }) {
+    std::array<int, 2> said{};
+    in.reset();
+    must(::read(out.get(), &said, sizeof said) == sizeof said, "what the other program said");
+    zygote = said[0];
+    pid = said[1];
+    runtime = runtime_in(state);
+  }
+  std::string state;
+  Fd out, in = ends(out);
+  Forked program;
+  int zygote = 0, pid = 0;
+  std::string runtime;
+
+ private:
+  static Fd ends(Fd& out) {
+    int pair[2];
+    must(::pipe2(pair, O_CLOEXEC) == 0, "pipe2");
+    out = Fd(pair[0]);
+    return Fd(pair[1]);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("each container has a profile of its own, which is gone with it", "[lsm][.apparmor]") {
+  REQUIRE(facts().apparmor_loads);
+  REQUIRE_FALSE(facts().apparmor_parser.empty());
+  const TempRoot root;
+  const std::string ours = runtime_in(facts().state_dir);
+  const std::vector<std::string> reads = {"/bin/payload", "read", "/data/file", current};
+
+  SECTION("each another one, and what joins a container has the container's") {
+    const Spec spec = with_own_profile(root, {"pause"});
+    Container a = launch(spec), b = launch(spec);
+    const std::string label = label_of(a.pid());
+    CHECK(label.starts_with(ours + ".own."));
+    CHECK(label.ends_with(" (enforce)"));
+    CHECK(label != label_of(b.pid()));
+    CHECK(loaded(ours).size() == 2);
+    for (const bool by_pid : {false, true}) {
+      const Attach what{.process = {.argv = reads, .stdio = Stdio::capture}};
+      auto task = by_pid ? runtime().attach(a.pid(), what) : a.attach(what);
+      if (!task) FAIL(to_string(task.error()));
+      const Report r(task->wait().value());
+      CHECK(r[current] == label);
+      CHECK(r["/data/file"] == "(EACCES)");
+    }
+    must(a.kill().has_value(), "kill");
+    CHECK(a.wait().value().cleanup_errors.empty());
+    CHECK(loaded(ours) == std::vector{label_of(b.pid())});
+  }
+  SECTION("launches that fail leave none") {
+    const Surroundings before = Surroundings::quiet();
+    Spec spec = with_own_profile(root, {});
+    spec.process.argv = {"/bin/none"};
+    CHECK_THAT(attempt(spec), FailsWith(ENOENT, Step::exec, "/bin/none"));
+    CHECK(loaded(ours).empty());
+    const auto with = [&](auto change) {
+      auto plan = compile(with_own_profile(root, {"pause"}), facts());
+      for (Op& o : plan->ops)
+        if (auto* load = std::get_if<op::LoadProfile>(&o)) change(*load);
+      return runtime().launch(*plan);
+    };
+    CHECK_THAT(failure_of(with([](op::LoadProfile& o) { o.rules = "{ nonsense }"; })),
+               FailsWith(Errc::unsupported, Step::load_profile, "syntax error"));
+    CHECK_THAT(failure_of(with([](op::LoadProfile& o) { o.parser = "/none"; })),
+               FailsWith(ENOENT, Step::run_helper, "'/none'"));
+    {
+      auto plan = compile(with_own_profile(root, {"pause"}), facts());
+      auto given_up = runtime().start(*plan, {.stop_before = plan->find("clone").value()});
+      while (!given_up->stopped()) REQUIRE(given_up->step().has_value());
+      CHECK(loaded(ours).size() == 1);
+    }
+    CHECK(loaded(ours).empty());
+    CHECK(Surroundings::settled(before) == before);
+  }
+  SECTION("taken from a pool, and launched again") {
+    Spec spec = with_own_profile(root, {});
+    spec.process.argv = reads;
+    {
+      auto pool = Pool::open(runtime(), spec, {.size = 1});
+      if (!pool) FAIL(to_string(pool.error()));
+      auto box = pool->take();
+      if (!box) FAIL(to_string(box.error()));
+      CHECK(Report(wait(*box))[current].starts_with(ours + ".own."));
+    }
+    CHECK(soon_gone(ours));
+    spec.process.argv = {"/bin/payload", "exit", "3"};
+    spec.lifecycle.restart = Restart::on_failure;
+    spec.lifecycle.restart_limit = 2;
+    CHECK(launch(spec).wait().value().code == 3);
+    CHECK(loaded(ours).empty());
+  }
+}
+
+TEST_CASE("no profile outlives its container, whoever dies", "[lsm][.apparmor]") {
+  const TempRoot root;
+  const bool stops = GENERATE(false, true);
+  Other other(with_own_profile(root, {"pause"}), stops);
+  REQUIRE(loaded(other.runtime).size() == 1);
+  SECTION("the host") { must(::kill(other.program.pid(), SIGKILL) == 0, "kill"); }
+  SECTION("the zygote") {
+    if (stops) return;  // nobody looks
+    must(::kill(other.zygote, SIGKILL) == 0, "kill");
+  }
+  SECTION("both, and the next Runtime sweeps") {
+    must(::kill(other.program.pid(), SIGSTOP) == 0, "stop");
+    must(::kill(other.zygote, SIGKILL) == 0, "kill");
+    must(::kill(other.program.pid(), SIGKILL) == 0, "kill");
+    must(other.program.wait() == 128 + SIGKILL, "the end of the other program");
+    const auto next = Runtime::open({.state_dir = HostPath(other.state)});
+    CHECK(next.has_value());
+    CHECK(loaded(other.runtime).empty());
+  }
+  CHECK(soon_gone(other.runtime));
 }

@@ -244,6 +244,7 @@ struct SlotsOf {
   Slots operator()(const op::NoNewPrivs&) const { return {}; }
   Slots operator()(const op::LoadSeccomp&) const { return {}; }
   Slots operator()(const op::ApplyLandlock&) const { return {}; }
+  Slots operator()(const op::LoadProfile&) const { return {}; }
   Slots operator()(const op::SetLabel& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::StartInit&) const { return {}; }
   Slots operator()(const op::Park&) const { return {}; }
@@ -610,6 +611,27 @@ TEST_CASE("no Spec makes compile crash, and every refusal names a field", "[plan
       text[random.below(text.size())] = static_cast<char>(random.below(256));
     if (const auto mutated = parse_spec(text)) look(*mutated, facts);
   }
+}
+
+TEST_CASE("a profile of a container's own is loaded before there is a process", "[plan]") {
+  Spec spec;
+  spec.name = "t";
+  spec.root.path = "/srv/root"_host;
+  spec.security.own_apparmor = true;
+  const auto plan = compile(spec, condroid::test::root_on_v2());
+  REQUIRE(plan.has_value());
+  const auto loaded = std::ranges::find_if(
+      plan->ops, [](const Op& o) { return std::holds_alternative<op::LoadProfile>(o); });
+  REQUIRE(loaded != plan->ops.end());
+  CHECK(describe(*loaded).starts_with("AppArmor profile of its own, "));
+  CHECK(std::get<op::LoadProfile>(*loaded).rules.find("deny \"/proc/kcore{,/**}\"") !=
+        std::string::npos);
+  const auto is_clone = [](const Op& o) { return std::holds_alternative<op::Clone>(o); };
+  CHECK(std::none_of(plan->ops.begin(), loaded, is_clone));
+  CHECK(std::ranges::count_if(plan->ops, [](const Op& o) {
+          const auto* label = std::get_if<op::SetLabel>(&o);
+          return label != nullptr && label->own;
+        }) == 1);
 }
 
 TEST_CASE("what is made for a container has the context of its mounts", "[plan]") {

@@ -1038,11 +1038,28 @@ TEST_CASE("labels are refused where no module has them", "[plan]") {
   const auto apparmor = [](const char* label) {
     return [label](Spec& s) { s.security.apparmor = label; };
   };
+  const auto own = [](Spec& s) { s.security.own_apparmor = true; };
   check(test::root_on_v2(), {
                                 {"security.apparmor", "no label", apparmor("two words")},
                                 {"security.apparmor", "no label", apparmor("a\nb")},
                                 {"security.apparmor", "AppArmor is not active", apparmor("box"),
                                  [](HostFacts& f) { f.apparmor = false; }},
+                                {"security.own_apparmor", "AppArmor is not active", own,
+                                 [](HostFacts& f) { f.apparmor = false; }},
+                                {"security.own_apparmor", "may not load profiles", own,
+                                 [](HostFacts& f) { f.apparmor_loads = false; }},
+                                {"security.own_apparmor", "is not installed", own,
+                                 [](HostFacts& f) { f.apparmor_parser.clear(); }},
+                                {"security.own_apparmor", "'box' in security.apparmor are two",
+                                 [own](Spec& s) {
+                                   own(s);
+                                   s.security.apparmor = "box";
+                                 }},
+                                {"security.own_apparmor", "with control characters",
+                                 [own](Spec& s) {
+                                   own(s);
+                                   s.security.masked_paths.emplace_back("/a\"b");
+                                 }},
                                 {"security.selinux", "SELinux is not active",
                                  [](Spec& s) { s.security.selinux = "u:r:t:s0"; }},
                                 {"security.selinux_mount", "SELinux is not active",

@@ -193,6 +193,7 @@ inline Spec full_spec() {
                                 .scope = LandlockScope::signal,
                                 .best_effort = true},
                    .apparmor = "container-default",
+                   .own_apparmor = true,
                    .selinux = "system_u:system_r:container_t:s0:c1,c2",
                    .selinux_mount = "system_u:object_r:container_file_t:s0",
                    .own_keyring = false,
@@ -501,9 +502,11 @@ class Random {
   }
   void fill(Security& s) {
     auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-           selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow] = s;
+           own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths,
+           sysctls, allow] = s;
     some(capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-         selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls, allow);
+         own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls,
+         allow);
   }
   void fill(CapabilitySets& s) {
     auto& [permitted, effective, inheritable, ambient] = s;
