@@ -18,6 +18,8 @@
 #include "condroid/runtime.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "launch/profiles.hpp"
+#include "launch/state_file.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
@@ -112,8 +114,20 @@ Result<std::string> label_of(Pid pid, bool apparmor) {
   return label;
 }
 
-/// The label that what is attached is due, if it is not this program's own anyway.
-Result<void> find_label(AttachTarget& t, const HostFacts& facts) {
+/// The label that what is attached is due, if it is not this program's own anyway. An init of ours
+/// has none of its command's, whose name is known where the launch has made it.
+Result<void> find_label(AttachTarget& t, const HostFacts& facts, const std::string& state_dir) {
+  if (const auto known = entry_of(state_dir, t.pid.value); known && known->first.label_below) {
+    const auto& [entry, runtime] = *known;
+    if (!entry.profile)
+      return fail(Errc::unsupported, Step::compile,
+                  fmt::format("lsm_label: process {} is the init of container '{}', which does not "
+                              "have the label that the command has",
+                              t.pid.value, entry.name),
+                  "name the command's process, or say lsm_label = false for no label");
+    t.lsm_label = profile_name(runtime, fmt::format("{}.{}", entry.name, entry.number));
+    return {};
+  }
   auto label = label_of(t.pid, facts.apparmor);
   if (!label) return fail(label);
   auto own = label_of(Pid{::getpid()}, facts.apparmor);
@@ -183,7 +197,7 @@ Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime
   const bool of_spec = !target.inside.apparmor.empty() || !target.inside.selinux.empty();
   if (what.lsm_label.value_or(!target.launched_here) && !of_spec &&
       ((*facts)->apparmor || (*facts)->selinux))
-    if (auto ok = find_label(target, **facts); !ok) return fail(ok);
+    if (auto ok = find_label(target, **facts, runtime->state_dir); !ok) return fail(ok);
   auto plan = plan_of(*runtime, what, target, **facts);
   if (!plan) return fail(plan);
   if (options.stop_before && *options.stop_before >= plan->ops.size())

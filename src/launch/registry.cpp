@@ -241,6 +241,22 @@ std::vector<ino_t> pid_namespaces_below(int pid) {
 
 }  // namespace
 
+std::optional<std::pair<StateEntry, std::string>> detail::entry_of(const std::string& state_dir,
+                                                                   int pid) {
+  const auto dir = open_state_dir(state_dir);
+  if (!dir || !dir->valid()) return std::nullopt;
+  const auto look = look_at(pid);
+  if (!look) return std::nullopt;
+  for (const auto& name : state_files(dir->get())) {
+    const auto file = StateFile::open(dir->get(), name);
+    if (!file || file->header().zygote != look->parent) continue;
+    for (auto& entry : file->entries())
+      if (entry.pid == pid && fits(entry, *look, file->header().zygote))
+        return std::pair(std::move(entry), file->header().runtime);
+  }
+  return std::nullopt;
+}
+
 std::string_view to_string(Registered::State state) noexcept {
   switch (state) {
     case Registered::running:

@@ -57,7 +57,9 @@ std::optional<StateEntry> parse_entry(const LiveEntry& from, std::uint32_t place
                .born = from.born,
                .cgroups = from.cgroups,
                .detached = from.detached != 0,
-               .landlock = (from.marks & program::mark_landlock) != 0};
+               .landlock = (from.marks & program::mark_landlock) != 0,
+               .profile = (from.marks & program::mark_profile) != 0,
+               .label_below = (from.marks & program::mark_label_below) != 0};
   constexpr std::size_t longest_name = 64, longest_number = 20;
   if (!is_name(e.name) || e.name.size() > longest_name || e.number.size() > longest_number ||
       e.number.find_first_not_of("0123456789") != e.number.npos)

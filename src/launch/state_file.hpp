@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "condroid/error.hpp"
@@ -28,6 +29,9 @@ struct StateEntry {
   std::uint64_t cgroups = 0;
   bool detached = false;
   bool landlock = false;
+  bool profile = false;  ///< Of AppArmor, its own.
+  bool label_below =
+      false;  ///< Its command has a label, and the init of ours that is here has not.
   bool operator==(const StateEntry&) const = default;
 };
 
@@ -69,6 +73,11 @@ class StateFile {
   Fd fd_;
   StateHeader header_;
 };
+
+/// What a state directory says of the container whose first process this is; its runtime's name
+/// comes with it.
+[[nodiscard]] std::optional<std::pair<StateEntry, std::string>> entry_of(
+    const std::string& state_dir, int pid);
 
 /// The state directory, if it is ours; an invalid Fd when there is none.
 [[nodiscard]] Result<Fd> open_state_dir(const std::string& path);

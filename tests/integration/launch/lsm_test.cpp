@@ -514,6 +514,27 @@ TEST_CASE("each container has a profile of its own, which is gone with it", "[ls
     CHECK(a.wait().value().cleanup_errors.empty());
     CHECK(loaded(ours) == std::vector{label_of(b.pid())});
   }
+  SECTION("an init has none, but what is attached to it has its command's") {
+    Spec spec = with_own_profile(root, {"pause"});
+    spec.process.init = true;
+    Container box = launch(spec);
+    REQUIRE(loaded(ours).size() == 1);
+    Attach what{.process = {.argv = reads, .stdio = Stdio::capture}};
+    auto task = runtime().attach(box.pid(), what);
+    if (!task) FAIL(to_string(task.error()));
+    CHECK(Report(task->wait().value())[current] == loaded(ours).front());
+    const Profile profile(apparmor::profile(spec, Profile::name).value());
+    spec.security.own_apparmor = false;
+    spec.security.apparmor = Profile::name;
+    const Container named = launch(spec);
+    const auto refused = runtime().attach(named.pid(), what);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(to_string(refused.error()).find("is the init of container 'own'") != std::string::npos);
+    what.lsm_label = false;
+    task = runtime().attach(named.pid(), what);
+    if (!task) FAIL(to_string(task.error()));
+    CHECK(Report(task->wait().value())[current] == "unconfined");
+  }
   SECTION("launches that fail leave none") {
     const Surroundings before = Surroundings::quiet();
     Spec spec = with_own_profile(root, {});
