@@ -1034,8 +1034,8 @@ class Debian(Case):
 class Running(unittest.TestCase):
     """Containers that nobody waits for."""
 
-    def detached(self, name, *command):
-        status, out, err = run("--detach", "--name", name, "--", *command)
+    def detached(self, name, *command, options=()):
+        status, out, err = run("--detach", "--name", name, *options, "--", *command)
         self.assertEqual((status, err), (0, ""))
         self.assertRegex(out, rf"^{name} [0-9]+\n$")
         pid = int(out.split()[1])
@@ -1090,6 +1090,23 @@ class Running(unittest.TestCase):
             self.assertIn(status, (125, 127))
             self.assertIn(said, err)
             self.assertEqual(err.count("\n"), 1, err)
+        self.assertEqual(run("--stop", name), (0, "", ""))
+
+    def test_rules_of_landlock_are_known_of_all_processes_of_a_container(self):
+        name = f"ruled-{os.getpid()}"
+        first = self.detached(name, "/bin/sh", "-c", "/bin/sleep 1000 & wait",
+                              options=["--landlock", "best-effort", "--landlock", "/:run"])
+
+        def children():
+            with open(f"/proc/{first}/task/{first}/children") as f:
+                return f.read().split()
+        eventually(children, "a child of the container's first process")
+        for which in name, str(first), children()[0]:
+            status, _, err = run("--attach", which, "--", "/bin/true")
+            self.assertEqual(status, 125, err)
+            self.assertIn(f"'{which}' is under rules of Landlock", err)
+            self.assertEqual(run("--attach", which, "--landlock", "best-effort", "--landlock", "/:run", "--",
+                                 "/bin/true")[0], 0)
         self.assertEqual(run("--stop", name), (0, "", ""))
 
     def test_what_was_used_is_said(self):
