@@ -801,14 +801,13 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
 
 // ---- the end of a good launch -------------------------------------------------------------------
 
-Timeline LaunchEngine::make_timeline() const {
+Timeline LaunchEngine::make_timeline(std::chrono::nanoseconds done) const {
   Timeline t;
   t.name = plan().name;
   const auto origin = began_.time_since_epoch();
   const auto* page = &zygote_->page(page_);
   const std::uint32_t stamps =
       std::min<std::uint32_t>(page->stamps, sizeof page->ticks / sizeof page->ticks[0]);
-  const auto done = now_ns();
   const auto add = [&](std::size_t op, std::chrono::nanoseconds at, std::chrono::nanoseconds end) {
     if (op >= plan().ops.size() || op < part_) return;  // of a taken one: what taking consisted of
     const Op& o = plan().ops[op];
@@ -898,7 +897,7 @@ void LaunchEngine::finish() {
   core->began = began_.time_since_epoch();
   core->executed = now_ns();
   if (kept_) core->hold_terminals();
-  if (options_.trace) core->timeline = make_timeline();
+  if (options_.trace) core->timeline = make_timeline(core->executed);
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
   if (program::may_have_helper(request_.join_flags) && !by_helper_) zygote_->offer_helper();

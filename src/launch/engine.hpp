@@ -140,7 +140,7 @@ class LaunchEngine {
   [[nodiscard]] Error child_error(const program::ResultPage& page) const;
   [[nodiscard]] Error vanished_error() const;
   [[nodiscard]] std::size_t current_op() const;
-  [[nodiscard]] Timeline make_timeline() const;
+  [[nodiscard]] Timeline make_timeline(std::chrono::nanoseconds done) const;
 
   [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
