@@ -117,7 +117,9 @@ class SyscallListener {
   [[nodiscard]] Result<std::string> read_string(const SyscallRequest& request,
                                                 std::uint64_t address,
                                                 std::size_t most = 4096) const;
-  /// The other way: what a call would have filled in.
+  /// The other way: what a call would have filled in. Nobody but who asks is written to: its memory
+  /// is opened before it is asked whether the request is still there. As ptrace(2) does it, also
+  /// where the process itself may only read. /proc/PID/mem, proc(5)
   [[nodiscard]] Result<void> write(const SyscallRequest& request, std::uint64_t address,
                                    std::span<const std::byte> from) const;
   /// Where a path of the thread's leads, for the host to make or open something there: the

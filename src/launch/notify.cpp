@@ -273,15 +273,28 @@ Result<void> SyscallListener::write(const SyscallRequest& request, std::uint64_t
   if (core_ && core_->forked())
     return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   if (request.thread.value == 0) return failed(ESRCH, request);
-  // Before, too: a number that is another's by now is not to be written to. What ends in between is
-  // an end by SIGKILL, and the number free for a new process only after somebody has waited for it.
+  // First the memory, and then the question whether it is the one of who asks: what is open stays
+  // the memory of the same process, whoever has its number by then.
+  const Fd memory(
+      ::open(fmt::format("/proc/{}/mem", request.thread.value).c_str(), O_WRONLY | O_CLOEXEC));
+  int e = memory.valid() ? 0 : errno;
   if (const int gone = core_ ? core_->valid(request) : ENOENT; gone != 0)
     return failed(gone, request);
-  const iovec local{const_cast<std::byte*>(from.data()), from.size()};
-  const iovec remote{reinterpret_cast<void*>(address), from.size()};  // NOLINT(*-int-to-ptr)
-  const ssize_t n =
-      from.empty() ? 0 : ::process_vm_writev(request.thread.value, &local, 1, &remote, 1, 0);
-  int e = n < 0 ? errno : static_cast<std::size_t>(n) < from.size() ? EFAULT : 0;
+  ssize_t n = 0;
+  if (e == EACCES) {
+    // The owner of the container's user namespace may write there, but not open the file, which is
+    // somebody else's. A number that goes to another in between leads to no more than what this
+    // user may change anyway.
+    const iovec local{const_cast<std::byte*>(from.data()), from.size()};
+    const iovec remote{reinterpret_cast<void*>(address), from.size()};  // NOLINT(*-int-to-ptr)
+    if (!from.empty()) n = ::process_vm_writev(request.thread.value, &local, 1, &remote, 1, 0);
+    e = n < 0 ? errno : 0;
+  } else if (e == 0 && !from.empty()) {
+    n = ::pwrite(memory.get(), from.data(), from.size(), static_cast<off_t>(address));
+    // EINVAL: no process has an address like that.
+    e = n >= 0 ? 0 : errno == EIO || errno == EINVAL ? EFAULT : errno;
+  }
+  if (e == 0 && static_cast<std::size_t>(n) < from.size()) e = EFAULT;
   if (const int gone = core_->valid(request); gone != 0) e = gone;
   return e == 0 ? Result<void>{} : failed(e, request);
 }

@@ -6,10 +6,12 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -26,6 +28,7 @@
 #include "condroid/learn.hpp"
 #include "condroid/pool.hpp"
 #include "containers.hpp"
+#include "forked.hpp"
 
 using condroid::Allow;
 using condroid::Attach;
@@ -46,6 +49,8 @@ using condroid::test::attempt;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::failure_of;
+using condroid::test::Forked;
+using condroid::test::is_alive;
 using condroid::test::launch;
 using condroid::test::must;
 using condroid::test::payload;
@@ -249,6 +254,91 @@ TEST_CASE("the host fills in what a call would have filled in", "[notify][.root]
     must_be(l.respond(r));
   });
   CHECK(seen["sysinfo"] == "4711");
+}
+
+TEST_CASE("what was looked at is done by who looked, or it may be something else",
+          "[notify][attack][.root][.userns]") {
+  const TempRoot root;
+  const Spec spec = asks(root, {SYS_mkdirat}, {"mkdir:/tmp/first", "mkdir:/tmp/other"});
+  const Report seen = run_asking(spec, [](SyscallListener& l, const SyscallRequest& r) {
+    const std::string path = l.read_string(r, r.args[1]).value();
+    auto place = l.place(r, static_cast<int>(r.args[0]), path);
+    must(place.has_value(), path);
+    // As another thread of the container does it, now that the path was found to be good.
+    const std::string swapped = path == "/tmp/first" ? "/tmp/owned" : "/tmp/taken";
+    must_be(l.write(r, r.args[1], std::as_bytes(std::span(swapped))));
+    if (path == "/tmp/first") return must_be(l.proceed(r));  // the naive one
+    must(::mkdirat(place->directory.get(), place->name.c_str(), 0700) == 0, path);
+    must_be(l.respond(r));
+  });
+  CHECK(seen.all("mkdir") == Words{"0", "0"});
+  const auto there = [&](const char* name) { return ::access((root / name).c_str(), F_OK) == 0; };
+  CHECK(there("tmp/owned"));
+  CHECK_FALSE(there("tmp/first"));
+  CHECK(there("tmp/other"));
+  CHECK_FALSE(there("tmp/taken"));
+}
+
+TEST_CASE("nobody is written to but who asks, whatever becomes of him", "[notify][.root]") {
+  // A host of which every call is looked at. Whose number it is must be asked when the memory is
+  // open already; then the one who asked is killed, so that the number is free.
+  const bool kill_him = GENERATE(false, true);
+  CAPTURE(kill_him);
+  const TempRoot root;
+  struct Shared {
+    pid_t asks;
+    int error;
+  };
+  void* const page =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  REQUIRE(page != MAP_FAILED);
+  auto* const shared = new (page) Shared{0, -1};
+  Forked host([&] {
+    Container box = launch(asks(root, {SYS_sysinfo}, {"sysinfo"}));
+    SyscallListener listener = listener_of(box);
+    const SyscallRequest r = request_of(listener);
+    shared->asks = r.thread.value;
+    struct sysinfo info {};
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) return 1;
+    ::raise(SIGSTOP);
+    const auto done = listener.write(r, r.args[0], std::as_bytes(std::span(&info, 1)));
+    ::raise(SIGSTOP);
+    shared->error = done ? 0 : done.error().code.value();
+    return 0;
+  });
+  int status = 0;
+  const auto stopped_by = [&](int signal) {
+    return ::waitpid(host.pid(), &status, __WALL) == host.pid() && WIFSTOPPED(status) &&
+           WSTOPSIG(status) == signal;
+  };
+  REQUIRE(stopped_by(SIGSTOP));
+  const auto request = [&](__ptrace_request what, std::uintptr_t number, void* data) {
+    return ::ptrace(what, host.pid(), reinterpret_cast<void*>(number),
+                    data);  // NOLINT(*-int-to-ptr)
+  };
+  REQUIRE(request(PTRACE_SETOPTIONS, 0,
+                  reinterpret_cast<void*>(PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL)) == 0);
+  std::vector<std::uint64_t> calls;
+  while (request(PTRACE_SYSCALL, 0, nullptr) == 0 && stopped_by(SIGTRAP | 0x80)) {
+    __ptrace_syscall_info call{};
+    REQUIRE(request(PTRACE_GET_SYSCALL_INFO, sizeof call, &call) > 0);
+    if (call.op != PTRACE_SYSCALL_INFO_ENTRY) continue;
+    calls.push_back(call.entry.nr);
+    if (call.entry.nr != SYS_ioctl || !kill_him) continue;
+    ::kill(shared->asks, SIGKILL);
+    for (int i = 0; i < 10000 && is_alive(shared->asks); ++i) ::usleep(1000);
+    CHECK_FALSE(is_alive(shared->asks));
+  }
+  REQUIRE(WSTOPSIG(status) == SIGSTOP);
+  std::erase_if(calls, [](std::uint64_t nr) {
+    return nr != SYS_openat && nr != SYS_ioctl && nr != SYS_pwrite64 && nr != SYS_process_vm_writev;
+  });
+  REQUIRE(request(PTRACE_DETACH, 0, nullptr) == 0);
+  CHECK(host.wait() == 0);
+  CHECK(shared->error == (kill_him ? ENOENT : 0));
+  const std::vector<std::uint64_t> whole = {SYS_openat, SYS_ioctl, SYS_pwrite64, SYS_ioctl};
+  CHECK(calls == (kill_him ? std::vector<std::uint64_t>{SYS_openat, SYS_ioctl} : whole));
+  ::munmap(page, sizeof(Shared));
 }
 
 TEST_CASE("who is killed while he waits is gone for the host", "[notify][.root][.userns]") {
