@@ -121,9 +121,11 @@ void starve(const std::string& name, pid_t zygote, int first, const std::functio
         wrong(fmt::format("{}, with {}: {}", name, n, e));
     }
     recover(fmt::format("{}, with {}", name, n), deed);
-    for (int tries = 0; open() != before; ++tries) {
-      if (tries == 1000) {
-        const auto now = open();
+    // Fewer are as good: on a busy machine not all were closed when they were counted.
+    for (int tries = 0;; ++tries) {
+      const auto now = open();
+      if (now.first <= before.first && now.second <= before.second) break;
+      if (tries == 5000) {
         wrong(fmt::format("{}, with {}: {} descriptors and {} of the zygote; {} and {} before",
                           name, n, now.first, now.second, before.first, before.second));
         return;
@@ -286,7 +288,7 @@ void run_out_of_processes(const Runtime& runtime, const Spec& plain, const std::
         [&] { most("max"); }, {EAGAIN}, [&, spec = spec] { return launched(runtime, *spec); });
   write_file(pids + "/cgroup.procs", fmt::format("{}", runtime.zygote_pid().value));
   for (int tries = 0; ::rmdir(cgroup.c_str()) != 0; ++tries) {
-    need(tries < 1000, cgroup);
+    need(tries < 10000, cgroup);
     (void)::usleep(1000);
   }
 }

@@ -213,7 +213,7 @@ class Walk:
         code, lines, said, log = self.run(
             site.plan, (site.role, str(self.numbers[site.call]), str(site.occurrence),
                         str(getattr(errno, site.error))))
-        left = self.watch.left(1.0)
+        left = self.watch.left(10.0)
         if left:
             self.watch.clean(left)
         hits = [line for line in log if line.startswith("hit ")]

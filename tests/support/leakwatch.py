@@ -529,7 +529,7 @@ def main():
     parser.add_argument("--expect", default="0", metavar="STATUS",
                         help="the command's status, or any; 124 and more need words on stderr, too")
     parser.add_argument("--timeout", type=float, default=60, help="seconds for one run")
-    parser.add_argument("--settle", type=float, default=1, help="seconds that leftovers may take")
+    parser.add_argument("--settle", type=float, default=5, help="seconds that leftovers may take")
     parser.add_argument("--as", dest="kind", help="a kind of user of as_user.sh")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()

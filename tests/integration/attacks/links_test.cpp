@@ -130,15 +130,18 @@ TEST_CASE("targets that are exchanged for links meanwhile lead nowhere", "[attac
     }
     const Exchanger exchanger(pairs);
     int good = 0, bad = 0;
-    while (std::chrono::steady_clock::now() < until) ++(attempt(spec).error ? bad : good);
+    // On a busy machine until there was something to see.
+    const auto enough = [&] { return bad > 0 && exchanger.done() > 1000; };
+    for (auto now = until - 1s; now < until || (!enough() && now < until + 19s);
+         now = std::chrono::steady_clock::now())
+      ++(attempt(spec).error ? bad : good);
     CAPTURE(good, bad, exchanger.done());
-    CHECK(bad > 0);
-    CHECK(exchanger.done() > 1000);
+    CHECK(enough());
     CHECK(outside.untouched());
   }
   SECTION("naive") {
     const Exchanger exchanger(pairs);
-    while (outside.untouched() && std::chrono::steady_clock::now() < until + 9s)
+    while (outside.untouched() && std::chrono::steady_clock::now() < until + 29s)
       (void)run_naive({.root = root.str(),
                        .argv = {"/bin/payload", "exit"},
                        .mounts = {{root / "data", "/mnt/a/b"}},
@@ -160,14 +163,15 @@ TEST_CASE("kernel files stay hidden when /proc is exchanged for another director
     const Exchanger exchanger({{root / "proc", root / "decoy"}});
     const auto until = std::chrono::steady_clock::now() + 1s;
     int launched = 0;
-    while (seen.empty() && std::chrono::steady_clock::now() < until) {
+    const auto enough = [&] { return launched > 0 && exchanger.done() > 1000; };
+    for (auto now = until - 1s; seen.empty() && (now < until || (!enough() && now < until + 19s));
+         now = std::chrono::steady_clock::now()) {
       auto box = runtime().launch(spec);
       launched += box ? 1 : 0;
       if (box) seen = wait(*box).out;
     }
     CHECK(seen.empty());
-    CHECK(launched > 0);
-    CHECK(exchanger.done() > 1000);
+    CHECK(enough());
   }
   SECTION("between the mount and what is done in it") {
     Spec spec = payload(root, {"attack", "unmasked", "/proc", "/decoy"});
@@ -180,7 +184,7 @@ TEST_CASE("kernel files stay hidden when /proc is exchanged for another director
   }
   SECTION("naive") {
     const Exchanger exchanger({{root / "proc", root / "decoy"}});
-    const auto until = std::chrono::steady_clock::now() + 10s;
+    const auto until = std::chrono::steady_clock::now() + 30s;
     while (seen.find("open=") == std::string::npos && std::chrono::steady_clock::now() < until)
       seen = run_naive({.root = root.str(), .argv = look, .masks_by_path = true}).out;
     CHECK(seen.find("open=") != std::string::npos);

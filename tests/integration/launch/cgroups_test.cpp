@@ -281,7 +281,7 @@ TEST_CASE("without a pid namespace the cgroup knows who belongs to the container
   const auto groups = own_cgroups();
   REQUIRE(groups.size() == 1);
   std::vector<pid_t> all;
-  for (int i = 0; i < 500 && all.size() < 7; ++i) {  // its children have children yet to come
+  for (int i = 0; i < 5000 && all.size() < 7; ++i) {  // its children have children yet to come
     all.clear();
     std::istringstream list(read_file(groups.front() + "/cgroup.procs"));
     for (pid_t pid = 0; list >> pid;) all.push_back(pid);

@@ -334,7 +334,7 @@ TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
   ::kill(host.pid(), SIGKILL);
   host.wait();
   for (const pid_t p : parked) {
-    for (int i = 0; i < 100 && is_alive(p); ++i) std::this_thread::sleep_for(10ms);
+    for (int i = 0; i < 1000 && is_alive(p); ++i) std::this_thread::sleep_for(10ms);
     CHECK_FALSE(is_alive(p));
   }
 }

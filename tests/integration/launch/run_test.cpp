@@ -55,18 +55,22 @@ TEST_CASE("at the deadline everything is gone, and the result says so", "[run][.
   const TempRoot root;
   Spec spec = payload(root, {"stubborn"});
   const Surroundings before = Surroundings::quiet();
-  const auto began = std::chrono::steady_clock::now();
-  const auto r = need(run(runtime(), spec, 300ms));
-  const auto took = std::chrono::steady_clock::now() - began;
-  CHECK(r.timed_out);
-  CHECK_FALSE(r.success());
-  CHECK(took >= 300ms);
-  const std::string begin = "timed out after ";
-  REQUIRE(to_string(r).starts_with(begin));
-  const double ms = std::strtod(to_string(r).c_str() + begin.size(), nullptr);
-  CHECK(ms >= 300);
-  CHECK(ms < 100 + 300 * condroid::test::slow());
-  CHECK(to_string(r).find("killed by signal 9 (SIGKILL)") != std::string::npos);
+  // Who else wants the processors makes one of them late; what is slow by itself makes all.
+  double least = 1e9;
+  for (int i = 0; i < 6 && least >= 600; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    const auto r = need(run(runtime(), spec, 500ms));
+    CHECK(std::chrono::steady_clock::now() - began >= 500ms);
+    CHECK(r.timed_out);
+    CHECK_FALSE(r.success());
+    const std::string begin = "timed out after ";
+    REQUIRE(to_string(r).starts_with(begin));
+    const double ms = std::strtod(to_string(r).c_str() + begin.size(), nullptr);
+    CHECK(ms >= 500);
+    least = std::min(least, ms);
+    CHECK(to_string(r).find("killed by signal 9 (SIGKILL)") != std::string::npos);
+  }
+  CHECK(least < 500 + 100 * condroid::test::slow());
   CHECK(Surroundings::settled(before) == before);
 }
 
@@ -99,14 +103,14 @@ TEST_CASE("a command that cannot die is not waited for without end", "[run][v1][
       }
     });
     const auto began = std::chrono::steady_clock::now();
-    const auto result = run(runtime(), spec, 1s);
+    const auto result = run(runtime(), spec, 2s);
     const auto took = std::chrono::steady_clock::now() - began;
     meddler.join();
     REQUIRE(above);
     const auto failed = failure_of(result);
     CHECK_THAT(failed, FailsWith(Errc::deadline, Step::kill, "was killed and is not gone"));
     CHECK(failed.error->hint.find("is frozen: thaw it") != std::string::npos);
-    CHECK(took < 15s);
+    CHECK(took < 25s);
   }
   // Thawed, it dies, and is undone without anybody's help.
   for (int i = 0; i < 500 && !own_cgroups().empty(); ++i) std::this_thread::sleep_for(10ms);
@@ -119,7 +123,7 @@ TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.user
   Pool pool = need(Pool::open(runtime(), payload(root, {"pause"}), {.size = 2}));
   const auto r = need(run(pool, {.argv = {"/bin/payload", "say", "3", "1"}}, 10s));
   CHECK(r.exit.out.starts_with("012"));
-  CHECK(need(run(pool, {}, 100ms)).timed_out);
+  CHECK(need(run(pool, {}, 500ms)).timed_out);
   CHECK_FALSE(run(pool, {}, 0ms));
 }
 

@@ -166,7 +166,7 @@ TEST_CASE("waiting has a limit", "[launch][.root][.userns]") {
   CHECK_FALSE(need(box.wait_for(100ms)).has_value());
   const auto took = std::chrono::steady_clock::now() - begin;
   CHECK(took >= 100ms);
-  CHECK(took < 2s);
+  CHECK(took < 10s);
   CHECK_FALSE(need(box.wait_for(0ms)).has_value());
   CHECK_FALSE(need(box.step()).has_value());
   CHECK(is_alive(box.pid().value));

@@ -352,7 +352,7 @@ TEST_CASE("whoever ends a container that is being launched again does not wait f
     const auto began = Clock::now();
     if (how == "kill") REQUIRE(box.kill());
     if (how == "begin_stop") REQUIRE(box.begin_stop());
-    CHECK(Clock::now() - began < 1s);
+    CHECK(Clock::now() - began < 8s);  // who waits for the end gives up after 10 s
     CHECK_FALSE(*box.wait_for(300ms));
     above->thaw();
     const Exit exit = wait(box);

@@ -134,7 +134,7 @@ TEST_CASE("what does not want to die dies", "[lifecycle][any_cgroup][.root]") {
           CHECK(exit->signal == Signal{SIGKILL});
           CHECK(Clock::now() - began >= 50ms);
         }
-        CHECK(Clock::now() - began < 2s);
+        CHECK(Clock::now() - began < 8s);  // it is given up after 10 s
         CHECK(condroid::test::processes_of_zygote().empty());
         CHECK(own_cgroups().empty());
       }
@@ -144,8 +144,9 @@ TEST_CASE("what does not want to die dies", "[lifecycle][any_cgroup][.root]") {
 TEST_CASE("a container that ignores everything, holds terminals and forks is gone in time",
           "[lifecycle][any_cgroup][.root]") {
   const TempRoot root;
-  for (const bool own_pids : {true, false}) {
-    CAPTURE(own_pids);
+  constexpr auto patience = 200ms;
+  // How long the stop took beyond that.
+  const auto besiege = [&](bool own_pids) {
     Spec spec = with_pipe(payload(root, {"siege", "40"}));
     spec.terminal = {.console = true, .ttys = 2};
     spec.resources.pids_max = 150;
@@ -160,16 +161,23 @@ TEST_CASE("a container that ignores everything, holds terminals and forks is gon
     if (own_pids) (void)read_until(box.take_stdout(), "ready\n");
     for (int i = 0; i < 5000 && members().size() < 30; ++i) ::usleep(1000);
     REQUIRE(members().size() >= 30);
-    constexpr auto patience = 200ms;
     const auto began = Clock::now();
     const auto exit = box.stop(patience);
     const auto took = Clock::now() - began;
     REQUIRE(exit);
     CHECK(exit->signal == Signal{SIGKILL});
     CHECK(took >= patience);
-    CHECK(took < patience + 100ms * condroid::test::slow());
     CHECK(members().empty());
     CHECK(own_cgroups().empty());
+    return took - patience;
+  };
+  for (const bool own_pids : {true, false}) {
+    CAPTURE(own_pids);
+    // Who else wants the processors makes one of them late; what is slow by itself makes all.
+    auto least = besiege(own_pids);
+    for (int more = 0; more < 5 && least >= 100ms; ++more)
+      least = std::min(least, besiege(own_pids));
+    CHECK(least < 100ms * condroid::test::slow());
   }
 }
 
@@ -233,7 +241,7 @@ TEST_CASE("the time of a stop is the Spec's, or the caller's", "[lifecycle][.roo
     REQUIRE(exit);
     CHECK(exit->signal == Signal{SIGKILL});
     if (own) CHECK(took >= 150ms);
-    CHECK(took < 1s);
+    CHECK(took < 8s);  // without either it is 10 s
   }
 }
 
@@ -247,7 +255,6 @@ TEST_CASE("an event loop stops a container without waiting", "[lifecycle][.root]
   const condroid::FdView early = asked_before ? box.poll_fd() : condroid::FdView{};
   const auto began = Clock::now();
   REQUIRE(box.begin_stop({.patience = 100ms}));
-  CHECK(Clock::now() - began < 100ms);
   const condroid::FdView fd = box.poll_fd();
   if (asked_before) CHECK(fd.get() == early.get());
   int wakes = 0;
@@ -263,6 +270,14 @@ TEST_CASE("an event loop stops a container without waiting", "[lifecycle][.root]
   }
   CHECK(Clock::now() - began >= 100ms);
   CHECK(wakes < 10);
+}
+
+TEST_CASE("to begin a stop is not to wait for it", "[lifecycle][.root][.userns]") {
+  const TempRoot root;
+  Container box = launch(with_pipe(payload(root, {"stubborn"})));
+  (void)read_until(box.take_stdout(), "ready\n");
+  REQUIRE(box.begin_stop({.patience = 1h}));
+  CHECK_FALSE(*box.step());
 }
 
 TEST_CASE("what reboot(2) asked for is told apart from signals", "[lifecycle][.root]") {
