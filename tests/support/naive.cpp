@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/filter.h>
 #include <linux/openat2.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pty.h>
 #include <sched.h>
@@ -18,6 +20,7 @@
 
 #include <cerrno>
 #include <csignal>
+#include <cstddef>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -44,6 +47,25 @@ bool is_directory(const std::string& path) {
   return ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
 }
 
+volatile pid_t first_process = -1;
+
+/// ioctl(2) with this request, the whole of it, is denied.
+void deny_request(unsigned request) {
+  const auto low = static_cast<unsigned>(offsetof(seccomp_data, args[1]));
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 5),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low + 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, low),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, request, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{sizeof program / sizeof program[0], program};
+  so(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter, 0, 0) == 0, "filter");
+}
+
 class Launcher {
  public:
   Launcher(const Naive& how, int report) : n_(how), report_(report) {}
@@ -52,12 +74,14 @@ class Launcher {
   void run() {
     if (!n_.keeps_terminal) {
       ::setsid();
-      ::dup2(::open("/dev/null", O_RDWR | O_CLOEXEC), 0);
+      // Nothing ever comes there, and it ends with this process.
+      int input[2];
+      so(::pipe2(input, O_CLOEXEC) == 0 && ::dup2(input[0], 0) == 0, "pipe");
     }
     if (!n_.lock.empty())
       so(::open(n_.lock.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600) >= 0, n_.lock);
     if (n_.leaks_directory) so(::dup2(::open("/", O_RDONLY | O_DIRECTORY), 30) == 30, "/");
-    so(::unshare(CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC |
+    so(::unshare(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | (n_.host_pids ? 0 : CLONE_NEWPID) |
                  (n_.host_cgroup ? 0 : CLONE_NEWCGROUP) | (n_.host_network ? 0 : CLONE_NEWNET)) ==
            0,
        "unshare");
@@ -65,6 +89,8 @@ class Launcher {
     const pid_t child = ::fork();
     so(child >= 0, "fork");
     if (child != 0) {
+      first_process = child;
+      ::signal(SIGTERM, [](int) { ::kill(first_process, SIGKILL); });
       if (n_.attaches) attach(child);
       int status = 0;
       while (::waitpid(-1, &status, 0) != child) {
@@ -141,6 +167,26 @@ class Launcher {
          target);
   }
 
+  void overlay(const std::string& source, const std::string& target) const {
+    const std::string layers = "lowerdir=" + source + ":" + n_.root + target;
+    so(::mount("overlay", place(target, true).c_str(), "overlay", MS_RDONLY, layers.c_str()) == 0,
+       layers);
+  }
+
+  Naive::Pairs mounts() const {
+    if (!n_.lists_mounts) return n_.mounts;
+    std::string text;
+    for (const auto& [source, target] : n_.mounts) text += source + " " + target + "\n";
+    Naive::Pairs list;
+    std::istringstream lines(text);
+    for (std::string line, source, target; std::getline(lines, line);) {
+      std::istringstream words(line);
+      words >> source >> target;
+      list.emplace_back(source, target);
+    }
+    return list;
+  }
+
   void mount_proc() const {
     so(::mount("proc", place(n_.proc, true).c_str(), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC,
                nullptr) == 0,
@@ -174,7 +220,11 @@ class Launcher {
     proc_ = ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
     so(::mount(n_.root.c_str(), n_.root.c_str(), nullptr, MS_BIND, nullptr) == 0, n_.root);
     if (n_.fills_dev) fill_dev();
-    for (const auto& [source, target] : n_.mounts) bind(source, target, !n_.binds_writable);
+    for (const auto& [source, target] : mounts())
+      if (n_.layers)
+        overlay(source, target);
+      else
+        bind(source, target, !n_.binds_writable);
     mount_proc();
     if (!n_.console.empty()) make_console();
     if (!n_.writes_inside) settings("/proc/self/fd/" + std::to_string(proc_) + "/sys/");
@@ -244,10 +294,15 @@ class Launcher {
     }
     so(::setresgid(uid, uid, uid) == 0 && ::setresuid(uid, uid, uid) == 0, "ids");
     if (!n_.gains) so(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
-    if (!n_.leaks_report) ::close(report_);
+    if (n_.filters_wide) deny_request(TIOCSTI);
     // All else that it has open itself goes at exec; not so what others left open.
-    if (!n_.leaks_directory && !n_.leaks_report && n_.program.empty())
-      ::syscall(SYS_close_range, 3, ~0U, 0);
+    const auto kept = static_cast<unsigned>(n_.leaks_report ? report_ : 2);
+    if (n_.leaks_directory || !n_.program.empty()) {
+      if (!n_.leaks_report) ::close(report_);
+      return;
+    }
+    if (kept > 3) ::syscall(SYS_close_range, 3, kept - 1, 0);
+    ::syscall(SYS_close_range, kept + 1, ~0U, 0);
   }
 };
 
@@ -272,12 +327,22 @@ Exit run_naive(const Naive& how) {
     ::close(out[1]);
     ::close(report[1]);
     char buffer[4096];
-    for (ssize_t n = 0; (n = ::read(out[0], buffer, sizeof buffer)) > 0;)
+    bool late = false, told = how.when_ready == Naive::nothing;
+    for (ssize_t n = 0;
+         how.when_ready == Naive::nothing || e.out.find("alive") == std::string::npos;) {
+      pollfd waiter{out[0], POLLIN, 0};
+      late = ::poll(&waiter, 1, how.patience_ms) != 1;
+      if (late || (n = ::read(out[0], buffer, sizeof buffer)) <= 0) break;
       e.out.append(buffer, static_cast<std::size_t>(n));
+      if (told || e.out.find("ready\n") == std::string::npos) continue;
+      told = true;
+      ::kill(launcher.pid(), how.when_ready == Naive::host_killed ? SIGKILL : SIGTERM);
+    }
+    if (late) ::kill(launcher.pid(), SIGKILL);
     std::string said;
     for (ssize_t n = 0; (n = ::read(report[0], buffer, sizeof buffer)) > 0;)
       said.append(buffer, static_cast<std::size_t>(n));
-    e.code = 125;
+    e.code = late ? 124 : 125;
     (void)std::sscanf(said.c_str(), "exit %d", &e.code);
     launcher.wait();
   }

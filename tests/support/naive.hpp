@@ -32,34 +32,43 @@ struct Naive {
   uid_t uid = 0;
   std::string user = {};  ///< Or by name.
 
-  // Paths, reference 2.1
+  /// What is done to it when its command has said "ready"; then it is listened to until it says
+  /// "alive".
+  enum { nothing, command_killed, host_killed } when_ready = nothing;
+  int patience_ms = 30000;  ///< Without a word, until it is given up: code 124.
+
+  // Paths
   bool follows_links = false;   ///< mkdir(2) and mount(2) on root + target.
   bool looks_first = false;     ///< The same, after a look whether there is a link.
   bool fills_dev = false;       ///< Nodes and links of root + "/dev" by path.
   bool masks_by_path = false;   ///< /proc is mounted, then what is in it covered, by path.
   bool masks_with_its = false;  ///< Covered with root + "/dev/null".
   bool binds_writable = false;
-  // The container's /proc, 2.2
+  bool lists_mounts = false;  ///< In a text of lines, "source target".
+  bool layers = false;        ///< What is mounted is overlaid, by options in one text.
+  // The container's /proc
   bool writes_inside = false;    ///< Settings by path, once it is in the container's root.
   bool joins_settings = false;   ///< As one text for a helper, "name=value+name=value".
   bool dots_to_slashes = false;  ///< Names with this beginning are the container's: "net".
   bool opens_kernel = false;     ///< Nothing in /proc is covered or read-only.
-  // Descriptors, 2.3
+  // Descriptors and processes
   bool leaks_directory = false;  ///< "/" of the host is open under number 30.
   bool leaks_report = false;     ///< The pipe on which its end is told is open in the command.
   bool host_network = false;
   bool host_cgroup = false;
+  bool host_pids = false;
   /// One more process joins it, traceable and with "/" of the host open, and is in no hurry.
   bool attaches = false;
-  // Rights, 2.4
+  // Rights
   bool keeps_groups = false;
   bool all_capabilities = false;
   bool inheritable = false;     ///< What it gives up stays in the inheritable and bounding set.
   bool user_from_root = false;  ///< `user` is looked up in the container's passwd.
   bool gains = false;           ///< No no_new_privs.
-  // Terminals and keys, 2.5
+  // Terminals and keys
   bool keeps_terminal = false;  ///< Standard input and session are the caller's.
   bool keeps_keys = false;
+  bool filters_wide = false;      ///< Denies TIOCSTI, in all 64 bits of the request.
   bool terminal_by_name = false;  ///< The slave by its name in the container's /dev/pts.
 };
 

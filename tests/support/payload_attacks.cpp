@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -48,13 +49,17 @@ int reach(int argc, char** argv) {
   return 0;
 }
 
-/// Types on the terminal that standard input is.
-int type(int /*argc*/, char** /*argv*/) {
+/// Types on the terminal that standard input is. With "wide" bits that the kernel does not look at
+/// are set in the request.
+int type(int argc, char** /*argv*/) {
+  const unsigned long wide = argc > 3 ? 1UL << 32U : 0;
   const char* text = "owned\n";
   const char* result = "ok";
   for (; *text != 0; ++text)
-    if (ioctl(0, TIOCSTI, text) < 0) result = strerrorname_np(errno);
+    if (syscall(SYS_ioctl, 0, wide | TIOCSTI, text) < 0) result = strerrorname_np(errno);
   std::printf("type=%s\n", result);
+  char paste = 3;  // TIOCL_PASTESEL
+  std::printf("paste=%s\n", came_of(syscall(SYS_ioctl, 0, wide | TIOCLINUX, &paste)));
   return 0;
 }
 
@@ -214,6 +219,55 @@ int lie(int /*argc*/, char** /*argv*/) {
   return 7;
 }
 
+/// Leaves no room in any pipe that it finds open: who wants to say something there waits.
+int clog(int /*argc*/, char** /*argv*/) {
+  signal(SIGPIPE, SIG_IGN);
+  static char much[4096];
+  unsigned clogged = 0;
+  for (int fd = 3; fd < 1024; ++fd) {
+    struct stat st {};
+    if (fstat(fd, &st) < 0 || !S_ISFIFO(st.st_mode)) continue;
+    const int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) continue;
+    size_t written = 0;
+    for (size_t piece = sizeof much; piece > 0; piece /= 2)
+      for (ssize_t n = 0; (n = write(fd, much, piece)) > 0;) written += static_cast<size_t>(n);
+    fcntl(fd, F_SETFL, flags);
+    if (written > 0) ++clogged;
+  }
+  std::printf("clogged=%u\n", clogged);
+  return 0;
+}
+
+/// Is there for ten seconds after the end of what it reads from, or as long as somebody listens.
+int haunt(int fd) {
+  signal(SIGPIPE, SIG_IGN);
+  if (write(1, "ready\n", 6) != 6) return 1;
+  char c = 0;
+  while (read(fd, &c, 1) > 0) {
+  }
+  for (int i = 0; i < 200; ++i, usleep(50000))
+    if (write(1, "alive\n", 6) != 6) return 0;
+  return write(1, "outlived\n", 9) == 9 ? 0 : 1;
+}
+/// Its standard input ends with the host.
+int outlive(int /*argc*/, char** /*argv*/) {
+  prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
+  return haunt(0);
+}
+/// In a session of its own, nobody's child, when the first process is killed.
+int escape(int /*argc*/, char** /*argv*/) {
+  int ends[2];
+  if (pipe(ends) < 0) return 1;
+  if (fork() != 0) {
+    close(ends[0]);
+    for (;;) pause();
+  }
+  close(ends[1]);
+  setsid();
+  return fork() != 0 ? 0 : haunt(ends[0]);
+}
+
 /// Takes the sockets of process 1, and says on them all that could mean anything, with descriptors;
 /// then it stays. Needs CAP_SYS_PTRACE.
 int flood(int /*argc*/, char** /*argv*/) {
@@ -280,6 +334,9 @@ constexpr struct {
                {"overwrite", overwrite},
                {"ambush", ambush},
                {"lie", lie},
+               {"clog", clog},
+               {"outlive", outlive},
+               {"escape", escape},
                {"flood", flood},
                {"release-agent", release_agent}};
 

@@ -32,12 +32,11 @@ std::string output_of(const std::string& command) {
   return text;
 }
 
-/// A line "CapEff: 00ff" of /proc/PID/status.
-std::uint64_t set_in(const std::string& status, std::string_view name) {
-  const std::size_t at = status.find(name);
-  if (at == std::string::npos) throw std::runtime_error("no capabilities in " + status);
-  return std::stoull(status.substr(at + name.size() + 1), nullptr, 16);
-}
+std::uint64_t bits(const std::string& set) { return std::stoull(set, nullptr, 16); }
+
+const IdMap ids{.kind = IdMap::ranges,
+                .uids = {{.inside = 0, .outside = 300000, .count = 65536}},
+                .gids = {{.inside = 0, .outside = 300000, .count = 65536}}};
 
 }  // namespace
 
@@ -137,13 +136,13 @@ TEST_CASE("no file of the kernel can be written", "[attack][.root][.userns]") {
     return list;
   };
   SECTION("by default") {
-    CHECK(writable(payload(root, {"attack", "walk", "/proc", "/sys"})).empty());
+    CHECK(writable(payload(root, {"attack", "walk", "/proc", "/sys"})) == "");
   }
   SECTION("with all that needs no token") {
     Spec spec = payload(root, {"attack", "walk", "/proc", "/sys"});
     spec.mounts.push_back(CgroupMount{});
     spec.process.init = true;
-    CHECK(writable(spec).empty());
+    CHECK(writable(spec) == "");
   }
   SECTION("naive") {
     if (!privileged()) return;  // it is root's
@@ -168,9 +167,7 @@ TEST_CASE("what the kernel runs for a cgroup is not the container's to say", "[a
   // Also where it may mount, in a user namespace: CVE-2022-0492.
   spec.security.capabilities.add(Capability::sys_admin);
   spec.security.allow = Flags<Allow>(Allow::capabilities);
-  spec.idmap = {.kind = IdMap::ranges,
-                .uids = {{.inside = 0, .outside = 300000, .count = 65536}},
-                .gids = {{.inside = 0, .outside = 300000, .count = 65536}}};
+  spec.idmap = ids;
   CHECK(run(spec)["agent"] != "ok");
   const Exit e = run_naive({.root = root.str(),
                             .argv = {"/bin/payload", "attack", "release-agent", options},
@@ -183,7 +180,15 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
   if (!privileged()) return;  // for other users bubblewrap has another default
   if (std::system("command -v bwrap > /dev/null") != 0) CONDROID_SKIP("needs bubblewrap");
   const TempRoot root;
-  const Report ours = run(payload(root, {"probe"}));
+  // What a host has left open, as hosts do.
+  const Fd leaked(::open("/", O_RDONLY | O_DIRECTORY));
+  const Fd high(::fcntl(leaked.get(), F_DUPFD, 500));
+  REQUIRE(high.valid());
+  Spec spec = payload(root, {"probe"});
+  const Report ours = run(spec);
+  // Its --unshare-all is an id map, too.
+  spec.idmap = ids;
+  const Report mapped = run(spec);
   std::string named = "--cap-drop ALL";
   for (unsigned c = 0; c < capability_count; ++c)
     if (const auto one = static_cast<Capability>(c); CapabilitySet::small().has(one)) {
@@ -191,14 +196,31 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
       for (const char letter : to_string(one)) named += static_cast<char>(std::toupper(letter));
     }
   for (const std::string& options : {std::string(), named}) {
-    const std::string theirs =
-        output_of(fmt::format("bwrap --unshare-all --ro-bind / / --proc /proc {} "
-                              "cat /proc/self/status 2>&1",
-                              options));
-    for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd"}) {
-      CAPTURE(name, options, ours[name], theirs);
-      CHECK((std::stoull(ours[name], nullptr, 16) & ~set_in(theirs, std::string(name) + ":")) == 0);
+    const std::string theirs = output_of(
+        fmt::format("bwrap --unshare-all --bind {} / --proc /proc {} /bin/payload probe 2>&1",
+                    root.str(), options));
+    CAPTURE(options, theirs);
+    const Report bubble(Exit{.out = theirs});
+    for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+      for (const Report* own : {&ours, &mapped}) {
+        CAPTURE(name, (*own)[name]);
+        CHECK((bits((*own)[name]) & ~bits(bubble[name])) == 0);
+      }
+    int apart = 0;
+    for (const char* ns : {"mnt", "pid", "uts", "ipc", "net", "cgroup", "user", "time"}) {
+      CAPTURE(ns);
+      const std::string key = std::string("ns.") + ns;
+      if (bubble[key] == own_namespace(ns)) continue;
+      ++apart;
+      CHECK(mapped[key] != own_namespace(ns));
     }
+    CHECK(apart >= 6);
+    CHECK(bubble["NoNewPrivs"] == "1");
+    CHECK(bubble["fd.500"] == "directory");
+  }
+  for (const Report* own : {&ours, &mapped}) {
+    CHECK((*own)["NoNewPrivs"] == "1");
+    CHECK(own->below("fd.") == std::vector<std::string>{"0=device", "1=pipe", "2=pipe"});
   }
 }
 
@@ -213,6 +235,9 @@ TEST_CASE("a container by default has everything of its own", "[attack][.root][.
   }
   CHECK(seen["NoNewPrivs"] == "1");
   CHECK(seen["Seccomp"] == "2");
-  for (const char* set : {"CapInh", "CapAmb"}) CHECK(std::stoull(seen[set], nullptr, 16) == 0);
-  CHECK((std::stoull(seen["CapBnd"], nullptr, 16) & ~CapabilitySet::small().bits()) == 0);
+  for (const char* set : {"CapInh", "CapAmb"}) CHECK(bits(seen[set]) == 0);
+  CHECK((bits(seen["CapBnd"]) & ~CapabilitySet::small().bits()) == 0);
+  CHECK(seen.below("fd.") == std::vector<std::string>{"0=device", "1=pipe", "2=pipe"});
+  CHECK(seen["keyring"] == "ENOSYS");
+  CHECK(seen["controlling_terminal"] != "yes");
 }

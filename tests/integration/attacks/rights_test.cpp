@@ -4,6 +4,7 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/un.h>
@@ -36,6 +37,12 @@ Spec attack(const TempRoot& root, std::vector<std::string> args) {
 void without_filter(Spec& spec) {
   spec.security.seccomp.kind = Seccomp::none;
   spec.security.allow |= Allow::all_syscalls;
+}
+/// Where a root's programs gain nothing anyway, and so the naive launcher's do not.
+bool is_nosuid(const TempDir& root) {
+  struct statvfs fs {};
+  must(::statvfs(root.str().c_str(), &fs) == 0, "statvfs");
+  return (fs.f_flag & ST_NOSUID) != 0;
 }
 bool says(const Exit& e, std::string_view text) { return e.out.find(text) != std::string::npos; }
 
@@ -273,6 +280,7 @@ TEST_CASE("capabilities are not regained from files of the image", "[attack][.ro
   const Report seen = run(spec);
   CHECK(std::stoull(seen["CapEff"], nullptr, 16) == 0);
   CHECK(std::stoull(seen["CapInh"], nullptr, 16) == 0);
+  if (is_nosuid(root)) return;
   CHECK(says(run_naive({.root = root.str(),
                         .argv = {"/bin/payload", "probe"},
                         .uid = 1000,
@@ -409,8 +417,8 @@ TEST_CASE("no file is opened by its handle", "[attack][.root]") {
 
 TEST_CASE("the host's disk and nested user namespaces are out of reach", "[attack][.root]") {
   const TempRoot root;
-  // The first disk that can be opened at all.
-  std::vector<std::string> numbers;
+  // The first disk that can be opened at all; the kernel's log on a machine without one.
+  std::vector<std::string> numbers = {"c", "1", "11"};
   for (const std::string& disk : entries_of("/sys/block")) {
     const std::string dev = read_file("/sys/block/" + disk + "/dev");
     const auto major = static_cast<unsigned>(std::atoi(dev.c_str()));
@@ -423,8 +431,7 @@ TEST_CASE("the host's disk and nested user namespaces are out of reach", "[attac
     numbers = {"b", std::to_string(major), std::to_string(minor)};
     break;
   }
-  REQUIRE(numbers.size() == 3);
-  const std::string key = fmt::format("b{}:{}", numbers[1], numbers[2]);
+  const std::string key = fmt::format("{}{}:{}", numbers[0], numbers[1], numbers[2]);
   std::vector<std::string> device = {"device"};
   device.insert(device.end(), numbers.begin(), numbers.end());
   Spec spec = payload(root, device);
@@ -455,6 +462,7 @@ TEST_CASE("programs of a bind do not run as their owner", "[attack][.root]") {
   spec.security.allow |= Allow::new_privileges;
   spec.mounts.push_back(Bind{.source = shared.host(), .target = "/mnt"_guest});
   CHECK(run(spec)["Uid"] == "1000 1000 1000 1000");
+  if (is_nosuid(shared)) return;
   const Exit e = run_naive({.root = root.str(),
                             .argv = {"/mnt/payload", "probe"},
                             .mounts = {{shared.str(), "/mnt"}},
