@@ -6,11 +6,12 @@ namespace condroid {
 inline namespace v0 {
 
 // Files of procfs and sysfs that obey uid 0, not namespaces: memory, keys, timers and logs of the
-// whole machine, and firmware. The list that container engines agree on.
+// whole machine, and firmware: the list that container engines agree on, and what root can switch
+// on in the kernel's log (Linux 5.7).
 std::vector<GuestPath> default_masked_paths() {
   std::vector<GuestPath> list;
-  for (const char* path : {"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys",
-                           "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+  for (const char* path : {"/proc/acpi", "/proc/asound", "/proc/dynamic_debug", "/proc/kcore",
+                           "/proc/keys", "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
                            "/proc/timer_list", "/sys/devices/virtual/powercap", "/sys/firmware"})
     list.emplace_back(path);
   return list;

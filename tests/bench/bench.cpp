@@ -55,8 +55,8 @@ Work default_work(const Scratch& scratch, bool net) {
   // chown dac_override fowner fsetid kill setgid setuid setpcap net_bind_service sys_chroot
   w.capabilities = 0x405fb;
   bool fits = true;
-  for (const char* p : {"proc/acpi", "proc/asound", "proc/kcore", "proc/keys", "proc/latency_stats",
-                        "proc/sched_debug", "proc/scsi", "proc/timer_list",
+  for (const char* p : {"proc/acpi", "proc/asound", "proc/dynamic_debug", "proc/kcore", "proc/keys",
+                        "proc/latency_stats", "proc/sched_debug", "proc/scsi", "proc/timer_list",
                         "sys/devices/virtual/powercap", "sys/firmware"})
     fits = fits && w.masked.add(p);
   for (const char* p : {"proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"})

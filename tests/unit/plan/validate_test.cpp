@@ -957,13 +957,13 @@ TEST_CASE("kernel settings are refused that are not the container's own", "[plan
       {"security.sysctls[0]", "own: uts",
        shared(Namespace::uts, Allow::host_uts, "kernel.domainname")},
       {"security.sysctls[0]", "own: user", sysctl("user.max_user_namespaces")},
-      {"security.masked_paths[10]", "not absolute",
+      {"security.masked_paths[11]", "not absolute",
        [](Spec& s) { s.security.masked_paths.push_back("proc"_guest); }},
-      {"security.masked_paths[10]", "'..'",
+      {"security.masked_paths[11]", "'..'",
        [](Spec& s) { s.security.masked_paths.push_back("/proc/../etc"_guest); }},
       {"security.read_only_paths[5]", "NUL",
        [](Spec& s) { s.security.read_only_paths.push_back(GuestPath("/" + nul)); }},
-      {"security.masked_paths[10]", "the root itself",
+      {"security.masked_paths[11]", "the root itself",
        [](Spec& s) { s.security.masked_paths.push_back("/"_guest); }},
   });
   Spec fine = with_root();
