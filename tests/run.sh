@@ -159,7 +159,8 @@ run() {
   as=$1
   shift
   # shellcheck disable=SC2086
-  $as env CONDROID_MUST_RUN=userns,root meson test -C "$build" --no-rebuild --print-errorlogs "$@" > "$log" 2>&1
+  # Three times the time: others may want the processors, too.
+  $as env CONDROID_MUST_RUN=userns,root meson test -C "$build" --no-rebuild --print-errorlogs -t 3 "$@" > "$log" 2>&1
   status=$?
   count() { sed -n "s/^$1: *\([0-9]*\).*/\1/p" "$log" | tail -1; }
   ok=$(count Ok) fail=$(count Fail) late=$(count Timeout) skip=$(count Skipped)
@@ -316,6 +317,8 @@ stage_vm() {
     '[lifecycle][any_cgroup]'
   ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
   ok 'vm: filters of system calls' in_vm "$integration" --filenames-as-tags '[#seccomp_test][root]'
+  ok 'vm: calls that the host answers' in_vm "$integration" '[notify][root]'
+  ok 'vm: attacks' in_vm "$integration" '[attack][root]'
   ok 'vm: Landlock, as an older kernel has it' in_vm "$integration" '[lsm][root]'
   ok 'vm: AppArmor' in_vm "$integration" '[apparmor]'
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
