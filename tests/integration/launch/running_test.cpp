@@ -343,10 +343,11 @@ TEST_CASE("captured output is complete though a daemon holds the pipe",
 
 TEST_CASE("a detached container lives on, and is cleaned up after", "[launch][.root][.userns]") {
   const TempRoot root;
-  const Surroundings before = (launch_and_wait(payload(root, {"exit"})), Surroundings::quiet());
-  Spec spec = payload(root, {"pause"});
+  Spec spec = payload(root, {"exit"});
   spec.process.stdio = Stdio::null;
   if (privileged()) spec.resources.pids_max = 10;
+  const Surroundings before = (launch_and_wait(spec), Surroundings::quiet());
+  spec.process.argv.back() = "pause";
   Pid pid;
   {
     Container box = launch(spec);
@@ -465,7 +466,7 @@ TEST_CASE("a callback's error ends the launch, or is told at the end", "[launch]
 
 TEST_CASE("a launch has a deadline", "[launch][.root][.userns]") {
   const TempRoot root;
-  const Surroundings before = (launch_and_wait(payload(root, {"exit"})), Surroundings::quiet());
+  const Surroundings before = (launch_and_wait(rich(root)), Surroundings::quiet());
   const auto plan = plan_of(rich(root));
   const std::size_t pivot = need(plan->find("pivot root"));
   const auto begin = std::chrono::steady_clock::now();
