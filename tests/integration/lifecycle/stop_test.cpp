@@ -145,8 +145,8 @@ TEST_CASE("a container that ignores everything, holds terminals and forks is gon
           "[lifecycle][any_cgroup][.root]") {
   const TempRoot root;
   constexpr auto patience = 200ms;
-  // How long the stop took beyond that.
-  const auto besiege = [&](bool own_pids) {
+  // How long it took beyond that to stop it, or to wait so long and to kill it then.
+  const auto besiege = [&](bool own_pids, bool to_stop) {
     Spec spec = with_pipe(payload(root, {"siege", "40"}));
     spec.terminal = {.console = true, .ttys = 2};
     spec.resources.pids_max = 150;
@@ -162,7 +162,8 @@ TEST_CASE("a container that ignores everything, holds terminals and forks is gon
     for (int i = 0; i < 5000 && members().size() < 30; ++i) ::usleep(1000);
     REQUIRE(members().size() >= 30);
     const auto began = Clock::now();
-    const auto exit = box.stop(patience);
+    if (!to_stop) (void)::poll(nullptr, 0, static_cast<int>(patience.count()));
+    const auto exit = box.stop(to_stop ? patience : 0ms);
     const auto took = Clock::now() - began;
     REQUIRE(exit);
     CHECK(exit->signal == Signal{SIGKILL});
@@ -173,11 +174,16 @@ TEST_CASE("a container that ignores everything, holds terminals and forks is gon
   };
   for (const bool own_pids : {true, false}) {
     CAPTURE(own_pids);
-    // Who else wants the processors makes one of them late; what is slow by itself makes all.
-    auto least = besiege(own_pids);
-    for (int more = 0; more < 5 && least >= 100ms; ++more)
-      least = std::min(least, besiege(own_pids));
-    CHECK(least < 100ms * condroid::test::slow());
+    // Who else wants the processors makes some of them late, and us who kill as well; what is slow
+    // by itself makes all of them late.
+    const auto bound = 100ms * condroid::test::slow();
+    Clock::duration least = besiege(own_pids, true), ours{0};
+    for (int more = 0; more < 5 && least >= bound + 2 * ours; ++more) {
+      ours = std::max(ours, besiege(own_pids, false));
+      least = std::min(least, besiege(own_pids, true));
+    }
+    CAPTURE(ours.count());
+    CHECK(least < bound + 2 * ours);
   }
 }
 
