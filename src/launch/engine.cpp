@@ -278,8 +278,19 @@ void LaunchEngine::kill_child() {
   end_child();
 }
 
+/// Of a child whose pidfd did not arrive. The kernel wrote its pid into the shared file before it
+/// ran.
+void LaunchEngine::find_pidfd() {
+  const int pid = zygote_->live(live_).pid;
+  if (pidfd_.valid() || pid <= 1) return;
+  pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  // it is gone, and the pid somebody else's
+  if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();
+}
+
 /// Whoever froze it: on v1 nothing dies that stands still, and these cgroups are ours.
-void LaunchEngine::end_child() const {
+void LaunchEngine::end_child() {
+  if (pid_.value != 0) find_pidfd();  // there was no room for it when it was told
   if (!pidfd_.valid()) return;
   (void)pidfd_signal(pidfd_.get(), SIGKILL);
   const auto thaw = [](int parent, const std::string& name) {
@@ -323,14 +334,7 @@ void LaunchEngine::leave_child() {
 void LaunchEngine::undo() {
   helper_.reset();  // what it is making is undone
   if (request_sent_) {
-    // The zygote is dead. The kernel wrote the child's pid into the shared file before the child
-    // ran.
-    const int pid = zygote_->live(live_).pid;
-    if (!pidfd_.valid() && pid > 1) {
-      pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-      // it is gone, and the pid somebody else's
-      if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();
-    }
+    find_pidfd();  // the zygote is dead
     if (pidfd_.valid()) {
       (void)pidfd_signal(pidfd_.get(), SIGKILL);
       (void)wait_for_fd(pidfd_.get(), POLLIN, 5000);
@@ -569,6 +573,13 @@ bool LaunchEngine::pump_sync() {
                make_error(Errc::protocol, Step::sync, "a message of the child that is none"));
     return true;
   }
+  // An op sends one at most, and so do the stop and the small init. More would keep us here for as
+  // long as they come, and what comes with them would use up our descriptors.
+  if (++heard_ > plan().ops.size() + 2) {
+    feed_error(Event::garbage, make_error(Errc::protocol, Step::sync,
+                                          "more messages of the child than its plan has ops"));
+    return true;
+  }
   using K = program::SyncKind;
   switch (m.kind) {
     case K::configure:
@@ -584,6 +595,11 @@ bool LaunchEngine::pump_sync() {
       feed(Event::started);
       break;
     case K::ptys:
+      if (!ptys_.empty()) {
+        feed_error(Event::garbage,
+                   make_error(Errc::protocol, Step::sync, "terminals of the child, once more"));
+        break;
+      }
       for (std::size_t i = 0; i < r.fd_count; ++i) ptys_.push_back(std::move(fds[i]));
       feed(Event::ptys);
       break;
@@ -653,7 +669,10 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
     case program::RecordKind::cloned:
       pid_ = Pid{record.pid};
       pidfd_ = std::move(pidfd);
-      if (state_ == State::ending) end_child();
+      if (state_ == State::ending)
+        end_child();
+      else if (!pidfd_.valid())  // other threads have taken what there was
+        feed_error(Event::op_failed, sys_error(EMFILE, Step::clone, "a descriptor of the child"));
       return;
     case program::RecordKind::failed: {
       std::size_t clone = 0;
@@ -791,7 +810,8 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
     text.remove_prefix(2);
   const bool read_back = step == Step::set_label && page.part == Part::verify;
   if (!text.empty())
-    subject += read_back ? fmt::format(": '{}'", text) : fmt::format(" (kernel: {})", text);
+    subject += read_back ? fmt::format(": '{}'", one_line(text))
+                         : fmt::format(" (kernel: {})", one_line(text));
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
   Error e = sys_error(page.error, step, std::move(subject));
   if (read_back && page.error == EPERM && !text.empty())

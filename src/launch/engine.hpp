@@ -133,7 +133,8 @@ class LaunchEngine {
   [[nodiscard]] int release_hold();
   void finish();
   void kill_child();
-  void end_child() const;
+  void end_child();
+  void find_pidfd();
   void leave_child();
   void undo();
   void release_places();
@@ -206,6 +207,7 @@ class LaunchEngine {
   bool request_sent_ = false;
   bool by_helper_ = false;  // one that waited was asked
   bool sync_closed_ = false;
+  std::size_t heard_ = 0;   // messages of the child
   bool stop_host_ = false;  // a host op is where stop_before points
 
   Pid pid_{};

@@ -12,6 +12,13 @@
 
 namespace condroid::inline v0::detail {
 
+std::string one_line(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = ' ';
+  return out;
+}
+
 Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, Encoder& encoder,
                                               std::vector<int> passed, std::string what) {
   auto program = encoder.finish(program::no_op);
@@ -93,6 +100,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
     }
     while (!out.text.empty() && (out.text.back() == '\n' || out.text.back() == '\0'))
       out.text.pop_back();
+    out.text = one_line(out.text);
     for (;;) {
       program::SyncMessage message{};
       std::array<Fd, program::max_passed> fds;
@@ -110,11 +118,13 @@ Helper::~Helper() {
   if (ended_) return;
   sync_.reset();
   // Its end gives the places back; it is killed as soon as its pidfd is known, within milliseconds.
+  // Of a zygote that does not say so, nobody waits here.
   for (int i = 0; i < 4 && !ended_; ++i) {
     if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
-    if (auto done = step(); !done || *done) break;
-    (void)wait_for_fd(exit_.get(), POLLIN, 5000);
+    if (auto done = step(); !done || *done) return;
+    (void)wait_for_fd(exit_.get(), POLLIN, 25);
   }
+  if (!ended_) zygote_->keep_until_end(std::move(exit_), live_, page_);
 }
 
 Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "condroid/error.hpp"
@@ -13,6 +14,10 @@
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
+
+/// What another process left, for a message: nothing in it that a terminal takes for more than
+/// text.
+[[nodiscard]] std::string one_line(std::string_view text);
 
 class Helper {
  public:

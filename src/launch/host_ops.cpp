@@ -76,6 +76,7 @@ bool LaunchEngine::stop_here() {
 }
 
 bool LaunchEngine::pump_host_ops() {
+  const State before = state_;
   for (; host_next_ < host_end_; ++host_next_) {
     last_op_ = host_next_;
     if (options_.stop_before == host_next_) return stop_here();
@@ -86,8 +87,10 @@ bool LaunchEngine::pump_host_ops() {
       feed_error(Event::op_failed, std::move(done).error());
       return true;
     }
+    // What the zygote said meanwhile may have been the end.
+    if (state_ != before) return true;
     if (!*done) {
-      interest_ = {FdView(helper_->poll_fd()), POLLIN};
+      interest_ = {helper_ ? FdView(helper_->poll_fd()) : FdView(exit_), POLLIN};
       look_at_ = Clock::now() + std::chrono::milliseconds(25);
       return false;
     }
@@ -414,13 +417,14 @@ Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
 
 Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
   // The zygote sends it as soon as it has cloned; the child may have been faster.
-  while (!pidfd_.valid()) {
-    const bool hopeless = !zygote_->alive() || Clock::now() >= until_;
-    if (pump_exit(); state_ != State::configuring) return true;
-    if (pidfd_.valid()) break;
+  const bool hopeless = !pidfd_.valid() && !zygote_->alive();
+  while (!pidfd_.valid() && state_ == State::configuring && pump_exit()) {
+  }
+  if (!pidfd_.valid()) {
+    if (state_ != State::configuring) return true;
     if (hopeless)
       return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
-    (void)wait_for_fd(exit_.get(), POLLIN, 25);
+    return false;
   }
   const std::string proc = fmt::format("/proc/{}", pid_.value);
   if (o.how == op::WriteIdMap::direct) {

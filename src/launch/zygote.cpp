@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -130,7 +131,10 @@ std::chrono::nanoseconds TickClock::at(std::uint64_t ticks) const {
   if (now_ticks <= ticks_ || now <= time_) return now;
   const double per_tick =
       static_cast<double>((now - time_).count()) / static_cast<double>(now_ticks - ticks_);
-  const double back = static_cast<double>(static_cast<std::int64_t>(now_ticks - ticks)) * per_tick;
+  // What a child wrote may be anything.
+  constexpr double most = 1e18;
+  const double back = std::clamp(
+      static_cast<double>(static_cast<std::int64_t>(now_ticks - ticks)) * per_tick, -most, most);
   return now - std::chrono::nanoseconds(static_cast<std::int64_t>(back));
 }
 
