@@ -415,17 +415,23 @@ bool LaunchEngine::pump_send() {
       return false;
     }
     if (e != 0) {
+      const bool dead = e == EPIPE || e == ECONNRESET;
       if (by_helper_) {  // there may be a child
         request_sent_ = true;
         sync_child_.reset();
         exit_zygote_.reset();
         made_.owned.clear();
       }
-      if (e == EPIPE || e == ECONNRESET)
+      if (dead)
         feed_error(Event::op_failed,
                    make_error(Errc::zygote_lost, Step::clone, "the zygote is dead"));
       else
         feed_error(Event::op_failed, sys_error(e, Step::clone, "asking the zygote"));
+      // Another helper makes the zygote look for what the first one cloned.
+      if (by_helper_ && !dead && state_ == State::ending) {
+        leave_child();
+        zygote_->offer_helper();
+      }
       return true;
     }
     request_sent_ = true;

@@ -372,8 +372,14 @@ int Zygote::request(const program::Request& request, std::span<const int> fds) c
 
 int Zygote::request_surely(const program::Request& request, std::span<const int> fds) const {
   int e = this->request(request, fds);
-  for (int tries = 0; e == EAGAIN && tries < 1000; ++tries) {
-    (void)wait_for_fd(control_.get(), POLLOUT, 10);
+  // A lack of memory, or of room for descriptors on their way, may be over the next time.
+  const auto again = [&e](int tries) {
+    const bool gone = e == EPIPE || e == ECONNRESET || e == EBADF;
+    return e != 0 && !gone && tries < (e == EAGAIN ? 1000 : 10);
+  };
+  for (int tries = 0; again(tries); ++tries) {
+    if (wait_for_fd(control_.get(), POLLOUT, 10) > 0 && e != EAGAIN)
+      (void)wait_for_fd(pidfd_.get(), POLLIN, 1);
     e = this->request(request, fds);
   }
   return e;
