@@ -160,7 +160,16 @@ void probe_kernel(HostFacts& f, Reader& reader) {
   const std::string last = reader.read_all("/proc/sys/kernel/cap_last_cap");
   if (!last.empty())
     f.last_capability = static_cast<unsigned>(std::strtoul(last.c_str(), nullptr, 10));
-  const auto exists = [](const char* path) { return ::access(path, F_OK) == 0; };
+  // What may be different the next time says nothing about this kernel.
+  const auto note_lack = [&](int e, const char* what) {
+    for (const int lack : {EIO, EINTR, ENOMEM, EMFILE, ENFILE})
+      if (e == lack) reader.note(e, what);
+  };
+  const auto exists = [&](const char* path) {
+    if (::access(path, F_OK) == 0) return true;
+    note_lack(errno, path);
+    return false;
+  };
   f.namespaces_time = exists("/proc/self/ns/time");
   f.namespaces_cgroup = exists("/proc/self/ns/cgroup");
   const std::string most = reader.read_all("/proc/sys/user/max_user_namespaces");
@@ -168,8 +177,10 @@ void probe_kernel(HostFacts& f, Reader& reader) {
   f.namespaces_user = exists("/proc/self/ns/user") && std::strtoul(most.c_str(), nullptr, 10) > 0 &&
                       (f.privileged() || debian.empty() || debian[0] != '0');
   const Fd memory(::memfd_create("probe", MFD_CLOEXEC | 0x10U /* MFD_EXEC */));
+  if (!memory) note_lack(errno, "memfd_create");
   f.memfd_exec = memory.valid();
   const Fd self(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!self) note_lack(errno, "pidfd_open");
   struct statfs fs {};
   f.pidfs = self && ::fstatfs(self.get(), &fs) == 0 && fs.f_type == 0x50494446;  // PID_FS_MAGIC
 }
