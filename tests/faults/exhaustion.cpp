@@ -3,9 +3,10 @@
 // the error names a step and the right errno, nothing is left open, and the Runtime works again as
 // soon as there is enough.
 //
-//   exhaustion PAYLOAD [disk]
+//   exhaustion PAYLOAD [disk|user]
 //
-// Prints a table of how often each step was told. Needs root.
+// Prints a table of how often each step was told. Needs root, but for `user`: what a user's limit
+// of processes does.
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -22,6 +23,7 @@
 #include <condroid/pool.hpp>
 #include <condroid/runtime.hpp>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <optional>
@@ -80,6 +82,21 @@ Result<void> launched(const Runtime& runtime, const Spec& spec) {
   auto box = runtime.launch(spec);
   if (!box) return tl::unexpected(box.error());
   return ended_well(box->wait());
+}
+
+/// Of one that fails and is launched again, once: good is what had both lives. Why there was no
+/// second one is told in words.
+Result<void> lived_twice(const Runtime& runtime, const Spec& spec) {
+  auto box = runtime.launch(spec);
+  if (!box) return tl::unexpected(box.error());
+  const auto exit = box->wait();
+  if (!exit) return tl::unexpected(exit.error());
+  if (!exit->cleanup_errors.empty() || exit->code != 3) give_up(to_string(*exit));
+  if (exit->restarts == 1) return {};
+  for (const int e : {EMFILE, EAGAIN})
+    if (exit->not_restarted.find(std::strerror(e)) != std::string::npos)
+      return tl::unexpected(sys_error(e, Step::wait, exit->not_restarted));
+  return tl::unexpected(make_error(Errc::child_vanished, Step::wait, to_string(*exit)));
 }
 
 /// The first thing after a lack is done as if nothing had been, and what is kept for the next time
@@ -181,6 +198,10 @@ void run_out_of_descriptors(const Runtime& runtime, const Spec& plain) {
     if (!one) return tl::unexpected(one.error());
     return ended_well(one->wait());
   };
+  Spec lives = plain;
+  lives.process.argv[2] = "3";
+  lives.lifecycle = {.restart = Restart::on_failure, .restart_limit = 1};
+  const auto lived_again = [&] { return lived_twice(runtime, lives); };
   const pid_t zygote = runtime.zygote_pid().value;
   for (const auto& [of, process] : {std::pair{"host", pid_t{0}}, {"zygote", zygote}}) {
     const std::string who = fmt::format("descriptors of the {}: ", of);
@@ -190,6 +211,7 @@ void run_out_of_descriptors(const Runtime& runtime, const Spec& plain) {
               [&] { return launched(runtime, shifted); });
     few_files(who + "attach", process, zygote, attached);
     few_files(who + "pool", process, zygote, taken);
+    if (process == 0) few_files(who + "next life", process, zygote, lived_again);
   }
 }
 
@@ -200,12 +222,24 @@ class SmallDisk {
  public:
   explicit SmallDisk(std::string path) : path_(std::move(path)) {
     need(::mkdir(path_.c_str(), 0700) == 0, path_);
-    need(::mount("small", path_.c_str(), "tmpfs", 0, "size=64k,mode=0700") == 0, "mount");
+    need(::mount("small", path_.c_str(), "tmpfs", 0,
+                 fmt::format("size=64k,nr_inodes={},mode=0700", most_files).c_str()) == 0,
+         "mount");
   }
   SmallDisk(const SmallDisk&) = delete;
   ~SmallDisk() {
     ::umount2(path_.c_str(), MNT_DETACH);
     ::rmdir(path_.c_str());
+  }
+  /// Leaves room for so many more files, whatever is in them.
+  void fill_with_files(int left) const {
+    clear();
+    const std::string many = path_ + "/many";
+    need(::mkdir(many.c_str(), 0700) == 0, many);
+    int n = 0;
+    while (::mknod(fmt::format("{}/{}", many, n).c_str(), S_IFREG | 0600, 0) == 0) ++n;
+    for (int i = 0; i < std::min(n, left); ++i)
+      need(::unlink(fmt::format("{}/{}", many, i).c_str()) == 0, many);
   }
   /// Leaves room for `pages`; of everything with less than nothing.
   void fill(int pages) const {
@@ -220,10 +254,16 @@ class SmallDisk {
              ::ftruncate(fd.get(), std::max<off_t>(0, st.st_size - pages * 4096)) == 0,
          "filler");
   }
-  void clear() const { ::unlink((path_ + "/filler").c_str()); }
+  void clear() const {
+    ::unlink((path_ + "/filler").c_str());
+    const std::string many = path_ + "/many";
+    for (int n = 0; n < most_files; ++n) ::unlink(fmt::format("{}/{}", many, n).c_str());
+    ::rmdir(many.c_str());
+  }
   [[nodiscard]] const std::string& path() const { return path_; }
 
  private:
+  static constexpr int most_files = 64;
   std::string path_;
 };
 
@@ -264,6 +304,11 @@ void run_out_of_disk(const Spec& plain, const std::string& directory) {
     }
     disk.clear();
     if (const auto done = launched(runtime, kept); !done) wrong(to_string(done.error()));
+    // What overlayfs itself makes below them.
+    starve(
+        "disk: files of the upper layer", runtime.zygote_pid().value, 0,
+        [&](int n) { disk.fill_with_files(n); }, [&] { disk.clear(); }, {ENOSPC},
+        [&] { return launched(runtime, kept); });
   }
 }
 
@@ -293,6 +338,30 @@ void run_out_of_processes(const Runtime& runtime, const Spec& plain, const std::
   }
 }
 
+/// A user's own limit, that counts all of his: the zygote's, as it is the zygote that clones.
+void run_out_of_own_processes(const Runtime& runtime, const Spec& plain) {
+  const pid_t zygote = runtime.zygote_pid().value;
+  rlimit usual{};
+  need(::prlimit(zygote, RLIMIT_NPROC, nullptr, &usual) == 0, "prlimit");
+  const auto most = [&](rlim_t n) {
+    const rlimit limit{n, usual.rlim_max};
+    need(::prlimit(zygote, RLIMIT_NPROC, &limit, nullptr) == 0, "prlimit");
+  };
+  Spec with_init = plain, lives = plain;
+  with_init.process.init = true;
+  lives.process.argv[2] = "3";
+  lives.lifecycle = {.restart = Restart::on_failure, .restart_limit = 1};
+  const auto walk = [&](const char* name, const Deed& deed) {
+    starve(
+        fmt::format("own processes: {}", name), 0, 0,
+        [&](int n) { most(std::min(static_cast<rlim_t>(n), usual.rlim_max)); },
+        [&] { most(usual.rlim_cur); }, {EAGAIN}, deed);
+  };
+  walk("launch", [&] { return launched(runtime, plain); });
+  walk("launch with init", [&] { return launched(runtime, with_init); });
+  walk("next life", [&] { return lived_twice(runtime, lives); });
+}
+
 /// In a cgroup of a few pages: the kernel kills, and that is told.
 void run_out_of_memory(const Runtime& runtime, const Spec& plain) {
   int killed = 0;
@@ -317,10 +386,11 @@ void run_out_of_memory(const Runtime& runtime, const Spec& plain) {
 int main(int argc, char** argv) {
   const std::string_view only = argc == 3 ? argv[2] : "";
   if (argc < 2) give_up("PAYLOAD");
-  if (::geteuid() != 0) give_up("needs root");
+  const bool of_user = only == "user";
+  if (::geteuid() != 0 && !of_user) give_up("needs root");
   // Mounts are this process's alone.
-  need(::unshare(CLONE_NEWNS) == 0 &&
-           ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0,
+  need(of_user || (::unshare(CLONE_NEWNS) == 0 &&
+                   ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0),
        "mounts of its own");
   char name[] = "/var/tmp/exhaustion.XXXXXX";
   need(::mkdtemp(name) != nullptr && ::chmod(name, 0755) == 0, "mkdtemp");
@@ -333,7 +403,8 @@ int main(int argc, char** argv) {
   Spec plain =
       ContainerBuilder{"starved"}.root(HostPath(root)).exec({"/bin/payload", "exit", "0"}).spec();
   plain.process.stdio = Stdio::null;
-  if (only != "disk") {
+  if (of_user) run_out_of_own_processes(need(Runtime::open()), plain);
+  if (only.empty()) {
     const Runtime runtime = need(Runtime::open());
     run_out_of_descriptors(runtime, plain);
     run_out_of_memory(runtime, plain);
@@ -343,7 +414,7 @@ int main(int argc, char** argv) {
         run_out_of_processes(runtime, plain, h.mount_point);
       }
   }
-  run_out_of_disk(plain, directory);
+  if (!of_user) run_out_of_disk(plain, directory);
   const std::string remove = fmt::format("rm -r '{}'", directory);
   need(std::system(remove.c_str()) == 0, remove);  // NOLINT(cert-env33-c,concurrency-mt-unsafe)
 
