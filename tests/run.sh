@@ -42,7 +42,7 @@ sudo=
 
 # Debian's package=what is used of it: a program, a header or a file; with a comma, the first of them that is there.
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
-  libseccomp-dev=seccomp.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
+  libseccomp-dev=seccomp.h libnl-3-dev=/usr/include/libnl3/netlink/netlink.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
   catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
   dbus-daemon=dbus-daemon bubblewrap=bwrap debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
@@ -322,6 +322,7 @@ stage_vm() {
   ok 'vm: Landlock, as an older kernel has it' in_vm "$integration" '[lsm][root]'
   ok 'vm: AppArmor' in_vm "$integration" '[apparmor]'
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
+  ok 'vm: networks' in_vm env CONDROID_SLOW=10 "$integration" '[network][.root],[network][.more_kernel]'
   ok 'vm: attached' in_vm "$integration" '[attach][root]'
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'

@@ -354,10 +354,18 @@ class ContainerBuilder {
     return std::move(domainname(std::move(name)));
   }
   ContainerBuilder& network(Network wanted) & {
-    spec_.network = wanted;
+    spec_.network = std::move(wanted);
     return *this;
   }
-  ContainerBuilder&& network(Network wanted) && { return std::move(network(wanted)); }
+  ContainerBuilder&& network(Network wanted) && { return std::move(network(std::move(wanted))); }
+  /// One more.
+  ContainerBuilder& interface(Interface wanted) & {
+    spec_.network.interfaces.push_back(std::move(wanted));
+    return *this;
+  }
+  ContainerBuilder&& interface(Interface wanted) && {
+    return std::move(interface(std::move(wanted)));
+  }
 
   // ---- limits ----
 

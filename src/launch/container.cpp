@@ -145,6 +145,7 @@ void ContainerCore::end(Exit e) {
   }
   e.cleanup_errors.insert(e.cleanup_errors.end(), late.begin(), late.end());
   pin.reset();
+  if (!wants_again(e)) host_ends.take_down();
   if (zygote->alive()) zygote->give_back_live(live);
   e.launch_time = executed - began;
   e.timeline = timeline;

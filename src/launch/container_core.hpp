@@ -18,6 +18,7 @@
 #include "condroid/spec.hpp"
 #include "condroid/sys/cgroup.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/interfaces.hpp"
 #include "launch/zygote.hpp"
 #include "program/format.hpp"
 
@@ -127,6 +128,7 @@ class ContainerCore {
   std::vector<std::pair<std::size_t, int>> parents;  ///< Where its cgroups are, by hierarchy.
   std::vector<LeftOut> left_out;                     ///< Optional limits that are not in force.
   Fd pin;
+  HostEnds host_ends;
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;
   std::vector<Fd> ttys;

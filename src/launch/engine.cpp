@@ -15,6 +15,7 @@
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
 #include "launch/profiles.hpp"
+#include "program/interface_requests.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
@@ -342,6 +343,7 @@ void LaunchEngine::undo() {
     (void)wait_for_fd(zygote_->pidfd(), POLLIN, 1000);
     zygote_->bury();
   }
+  made_.host_ends.take_down();
   // EBUSY: of a child that lives on with the zygote, which removes it.
   for (const auto& [dir, name] : made_.below)
     (void)::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR);
@@ -785,6 +787,11 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
           m != nullptr && page.detail < m->options.size())
         subject += fmt::format(", option '{}'", m->options[page.detail]);
       break;
+    case Part::message:
+      if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
+        if (const auto asked = setup_requests(c->interface); page.detail < asked.size())
+          subject = fmt::format("'{}': {}", c->interface.name, asked[page.detail].what);
+      break;
     case Part::bounding_set:
     case Part::capset:
     case Part::ambient:
@@ -889,6 +896,7 @@ void LaunchEngine::finish() {
   core->left_out = plan_->left_out;
   core->left_out.insert(core->left_out.end(), left_out_.begin(), left_out_.end());
   core->pin = std::move(made_.pin);
+  core->host_ends = std::move(made_.host_ends);
   core->stdin_write = std::move(made_.stdin_write);
   const auto limit = static_cast<std::size_t>(plan().capture_limit.value);
   if (made_.capture_out) {

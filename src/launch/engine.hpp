@@ -49,6 +49,7 @@ struct Made {
   bool has_dev = false;  // /dev is there already, in its register
   bool profile = false;  // of AppArmor, the container's own
   Fd pin;
+  HostEnds host_ends;
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
 };
@@ -155,6 +156,10 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::IdmapTree& o);
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
   [[nodiscard]] std::string own_profile() const;
+  [[nodiscard]] Result<bool> do_op(const op::CreateInterface& o);
+  /// Whether the zygote has told which process the child is. If not, and the launch has not ended
+  /// meanwhile, it is to be asked again.
+  [[nodiscard]] Result<bool> know_child(Step step);
   [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
   [[nodiscard]] Result<int> user_namespace();
   [[nodiscard]] Result<int> group_dir(std::size_t hierarchy);
@@ -223,6 +228,7 @@ class LaunchEngine {
   Fd userns_;
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
+  std::optional<Clock::time_point> name_until_;  // the name of an interface is waited for
   std::vector<Fd> ptys_;
   Fd listener_;  // of a filter that asks
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;

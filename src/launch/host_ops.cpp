@@ -90,8 +90,11 @@ bool LaunchEngine::pump_host_ops() {
     // What the zygote said meanwhile may have been the end.
     if (state_ != before) return true;
     if (!*done) {
-      interest_ = {helper_ ? FdView(helper_->poll_fd()) : FdView(exit_), POLLIN};
-      look_at_ = Clock::now() + std::chrono::milliseconds(25);
+      // Of a helper, of the child's pid, or of nobody: then it is tried again.
+      interest_ = helper_          ? Interest{FdView(helper_->poll_fd()), POLLIN}
+                  : pidfd_.valid() ? Interest{pidfd_, 0}
+                                   : Interest{exit_, POLLIN};
+      look_at_ = Clock::now() + std::chrono::milliseconds(helper_ || !pidfd_.valid() ? 25 : 5);
       return false;
     }
   }
@@ -415,17 +418,20 @@ Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
 
 // ---- id maps ------------------------------------------------------------------------------------
 
-Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
+Result<bool> LaunchEngine::know_child(Step step) {
   // The zygote sends it as soon as it has cloned; the child may have been faster.
   const bool hopeless = !pidfd_.valid() && !zygote_->alive();
   while (!pidfd_.valid() && state_ == State::configuring && pump_exit()) {
   }
-  if (!pidfd_.valid()) {
-    if (state_ != State::configuring) return true;
-    if (hopeless)
-      return fail(Errc::zygote_lost, Step::write_id_map, "the child's pid is not known");
-    return false;
-  }
+  if (pidfd_.valid()) return true;
+  if (state_ != State::configuring) return false;
+  if (hopeless) return fail(Errc::zygote_lost, step, "the child's pid is not known");
+  return false;
+}
+
+Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
+  if (auto known = know_child(Step::write_id_map); !known || !*known)
+    return known ? state_ != State::configuring : known;
   const std::string proc = fmt::format("/proc/{}", pid_.value);
   if (o.how == op::WriteIdMap::direct) {
     const Fd dir(::open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -396,6 +396,7 @@ void ContainerCore::give_up(std::string why) {
   exit = std::move(ended);
   ended.reset();
   on_event = {};  // it holds what is kept, too
+  host_ends.take_down();
   console_slave.reset();
   tty_slaves.clear();
   kept.reset();

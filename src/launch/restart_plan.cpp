@@ -50,6 +50,9 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       if (!copy.namespaces.empty()) next.ops.emplace_back(copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
+    } else if (carried.network >= 0 && (std::holds_alternative<op::CreateInterface>(o) ||
+                                        std::holds_alternative<op::ConfigureInterface>(o))) {
+      continue;  // they are there, as the last life left them
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
       op::MountOp copy = *m;
       copy.source = op::MountOp::slot;

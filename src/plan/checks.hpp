@@ -68,6 +68,7 @@ struct Checks {
   void labels() const;     // labels.cpp: of AppArmor and SELinux
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
   void lifecycle() const;  // check_lifecycle.cpp
+  void network() const;    // network.cpp
 
  private:
   void own_profile() const;
@@ -91,6 +92,7 @@ struct Checks {
   void cgroup_view(std::string_view field, Flags<MountFlag> flags) const;
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
+  void interface(const std::string& field, const Interface& i) const;
   void sysctls() const;
   void capabilities() const;
   /// Whether the kernel files that are hidden below `usual` by default are hidden below `target`,

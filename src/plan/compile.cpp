@@ -61,6 +61,7 @@ void apply_settings(Draft& d) {
     d.add(std::move(m));
   }
   if (d.shape.own(Namespace::net) && s.network.loopback_up) d.add(op::RaiseLoopback{});
+  configure_interfaces(d);
   if (d.shape.own(Namespace::uts)) {
     d.add(op::SetHostname{.name = s.hostname.empty() ? s.name : s.hostname});
     if (!s.domainname.empty()) d.add(op::SetHostname{.name = s.domainname, .domain = true});

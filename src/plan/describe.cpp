@@ -111,6 +111,25 @@ std::string stream_text(const op::OpenDescriptor& o) {
   return {};
 }
 
+std::string link_text(const Interface::Link& link) {
+  struct Text {
+    std::string operator()(const Veth& l) const {
+      const std::string end = l.host_name.empty() ? "" : " of " + quoted(l.host_name);
+      return fmt::format("veth{}{}", end, l.bridge.empty() ? "" : " at bridge " + quoted(l.bridge));
+    }
+    std::string operator()(const Macvlan& l) const {
+      return fmt::format("macvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
+    }
+    std::string operator()(const Ipvlan& l) const {
+      return fmt::format("ipvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
+    }
+    std::string operator()(const Vlan& l) const {
+      return fmt::format("vlan {} above {}", l.id, quoted(l.parent));
+    }
+  };
+  return std::visit(Text{}, link);
+}
+
 struct Describe {
   std::string operator()(const op::CreateCgroup& o) const {
     std::string text = fmt::format("in {} ({}", quoted(o.mount_point), o.v2 ? "v2" : "v1");
@@ -257,6 +276,19 @@ struct Describe {
     return fmt::format("{}{}", o.domain ? "domain " : "", quoted(o.name));
   }
   std::string operator()(const op::RaiseLoopback& /*o*/) const { return "lo"; }
+  std::string operator()(const op::CreateInterface& o) const {
+    return fmt::format("{}: {}", quoted(o.interface.name), link_text(o.interface.link));
+  }
+  std::string operator()(const op::ConfigureInterface& o) const {
+    const Interface& i = o.interface;
+    std::vector<std::string> words;
+    if (i.up) words.emplace_back("up");
+    for (const IpPrefix& p : i.addresses) words.push_back(to_string(p));
+    for (const Route& r : i.routes)
+      words.push_back(to_string(r.to) + (r.via ? " by " + to_string(*r.via) : ""));
+    for (const IpAddress& g : i.gateways) words.push_back("default by " + to_string(g));
+    return fmt::format("{}: {}", quoted(i.name), listed(words, ", "));
+  }
   std::string operator()(const op::WriteSetting& o) const {
     return fmt::format("/proc/{} = {}", o.path, quoted(o.value));
   }

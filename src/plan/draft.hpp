@@ -66,15 +66,18 @@ void write_values(Draft& draft, const Group& group);  // host.cpp
 void open_streams(Draft& draft);
 void take_descriptors(Draft& draft);
 void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it
-void make_root(Draft& draft);            // root.cpp
-void make_mounts(Draft& draft);          // mounts.cpp, with /dev in its place
-void populate_dev(Draft& draft);         // devices.cpp
-void open_terminals(Draft& draft);       // devices.cpp
-void hide_kernel(Draft& draft);          // mounts.cpp: masks and read-only paths
-void finish_root(Draft& draft);          // root.cpp: read-only last, pivot
-void settle_ahead(Draft& draft);         // process.cpp: what no command changes
-void settle_process(Draft& draft);       // process.cpp: limits to exec
-void apply_landlock(Draft& draft);       // landlock.cpp
+/// Of the child's own network namespace. Gives nothing to do where there are none.
+void create_interfaces(const Draft& draft, std::vector<Op>& host);  // network.cpp
+void configure_interfaces(Draft& draft);                            // network.cpp
+void make_root(Draft& draft);                                       // root.cpp
+void make_mounts(Draft& draft);     // mounts.cpp, with /dev in its place
+void populate_dev(Draft& draft);    // devices.cpp
+void open_terminals(Draft& draft);  // devices.cpp
+void hide_kernel(Draft& draft);     // mounts.cpp: masks and read-only paths
+void finish_root(Draft& draft);     // root.cpp: read-only last, pivot
+void settle_ahead(Draft& draft);    // process.cpp: what no command changes
+void settle_process(Draft& draft);  // process.cpp: limits to exec
+void apply_landlock(Draft& draft);  // landlock.cpp
 /// The label that the command is executed under, written through the procfs that is held.
 void set_labels(Draft& draft);    // labels.cpp
 void load_profile(Draft& draft);  // labels.cpp: of its own, before the clone

@@ -54,6 +54,14 @@ void refuse_next_lives(const Spec& spec, Refusals& refusals) {
                "launch it by itself, or take another one when it has ended");
 }
 
+/// All of them would have the same addresses.
+void refuse_interfaces(const Spec& spec, Refusals& refusals) {
+  if (spec.network.interfaces.empty()) return;
+  refusals.bad("network.interfaces",
+               "are one container's, and a pool has several at once with the same addresses",
+               "launch it by itself, or move an interface in when one is taken");
+}
+
 bool has_console(const Stdio& stdio) {
   return stdio.in.kind == Stream::pty || stdio.out.kind == Stream::pty ||
          stdio.err.kind == Stream::pty;
@@ -144,6 +152,7 @@ Result<ParkedPlan> compile_parked(const Spec& spec, const HostFacts& facts) {
   validate(spec, facts, shape, refusals);
   refuse_shared_uppers(spec, refusals);
   refuse_next_lives(spec, refusals);
+  refuse_interfaces(spec, refusals);
   if (!refusals.empty()) return fail(refusals.take());
 
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};

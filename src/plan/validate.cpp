@@ -312,6 +312,7 @@ void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refu
   checks.security();
   checks.masks();
   checks.lifecycle();
+  checks.network();
 }
 
 }  // namespace condroid::inline v0::detail

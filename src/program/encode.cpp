@@ -5,6 +5,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "program/interface_requests.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
 
@@ -236,6 +237,19 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[0] = text(x.name);
           },
           [&](const op::RaiseLoopback&) { add(Code::raise_loopback, index); },
+          [&](const op::ConfigureInterface& x) {
+            std::string messages;
+            std::vector<std::uint32_t> places;
+            for (const InterfaceRequest& r : setup_requests(x.interface)) {
+              places.push_back(static_cast<std::uint32_t>(messages.size() + r.index_at));
+              messages += r.bytes;  // each is a multiple of NLMSG_ALIGNTO long
+            }
+            Rec& r = add(Code::configure_interface, index);
+            r.n[0] = is_without_ipv6(x.interface) ? 1 : 0;
+            r.s[0] = text(x.interface.name);
+            r.s[1] = bytes(messages.data(), messages.size(), 4);
+            r.s[2] = bytes(places.data(), places.size() * sizeof places[0], 4);
+          },
           [&](const op::WriteSetting& x) {
             Rec& r = add(Code::write_setting, index);
             r.r[0] = reg(x.proc);

@@ -82,8 +82,12 @@ enum class Code : uint16_t {
   // paths
   apply_landlock,
   set_label,  // r0 proc, s0 path, s1 what is written, s2 what is read back
+  // s0 name, s1 messages of rtnetlink(7), s2 uint32 each: where in s1 the index goes; n0 so many of
+  // the first ones may be refused with EAFNOSUPPORT
+  configure_interface,
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::set_label) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::configure_interface) + 1;
+inline constexpr unsigned interface_name_size = 16;  // IFNAMSIZ
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -168,6 +172,7 @@ enum class Part : uint16_t {
   device_mismatch,
   descriptors,  ///< Closing what the process must not have; before the program was read.
   joining,      ///< Namespaces of another process; before the program was read.
+  message,      ///< Number `detail`, from 0, of those to the kernel.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };

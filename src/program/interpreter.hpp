@@ -149,6 +149,15 @@ class Interpreter {
         return strings_fit(x.s[0], x.n[3], blob) && x.s[1].offset % 8 == 0 &&
                x.s[1].size / 8 == x.n[3] && x.s[1].size % 8 == 0 && x.s[2].offset % 8 == 0 &&
                x.s[2].size % 8 == 0;
+      case Code::configure_interface: {
+        if (x.s[0].size >= interface_name_size || x.s[1].offset % 4 != 0 ||
+            x.s[2].offset % 4 != 0 || x.s[2].size % 4 != 0 || !apart(x.s[1], x.s[2]))
+          return false;
+        const auto* places = reinterpret_cast<const uint32_t*>(blob + x.s[2].offset);
+        for (uint32_t i = 0; i < x.s[2].size / 4; ++i)
+          if (places[i] % 4 != 0 || x.s[1].size < 4 || places[i] > x.s[1].size - 4) return false;
+        return true;
+      }
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
@@ -337,6 +346,8 @@ class Interpreter {
         return call(__NR_setdomainname, str(x, 0), x.s[0].size);
       case Code::raise_loopback:
         return raise_loopback();
+      case Code::configure_interface:
+        return configure_interface(x);
       case Code::write_setting:
         return write_setting(x);
       case Code::set_rlimit: {
@@ -1233,6 +1244,47 @@ class Interpreter {
     const long e = call(__NR_ioctl, s, siocsifflags, &request);
     close(s);
     return e;
+  }
+
+  /// All messages are sent at once: the kernel does one after the other, and answers those that
+  /// fail, and the last one.
+  long configure_interface(const Rec& x) {
+    const long s = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
+    if (s < 0) return s;
+    const long e = send_about_interface(x, static_cast<int>(s));
+    close(s);
+    return e;
+  }
+  long send_about_interface(const Rec& x, int socket) {
+    struct {
+      char name[interface_name_size];
+      int32_t index;
+      char pad[20];
+    } request = {};
+    for (uint32_t i = 0; i < x.s[0].size; ++i) request.name[i] = str(x, 0)[i];
+    if (const long e = call(__NR_ioctl, socket, siocgifindex, &request); e < 0) return e;
+    const auto* places = reinterpret_cast<const uint32_t*>(str(x, 2));
+    const uint32_t count = x.s[2].size / 4;
+    for (uint32_t i = 0; i < count; ++i)
+      *reinterpret_cast<int32_t*>(str(x, 1) + places[i]) = request.index;
+    if (const long n = call(__NR_sendto, socket, str(x, 1), x.s[1].size, 0, 0, 0); n < 0) return n;
+    struct {
+      NetlinkError error;
+      char rest[1024];
+    } answer;
+    for (uint32_t answered = 0; answered < count;) {
+      const long n = call(__NR_recvfrom, socket, &answer, sizeof answer, 0, 0, 0);
+      if (n == -e_intr) continue;
+      if (n < 0) return n;
+      if (n < static_cast<long>(sizeof answer.error) || answer.error.head.type != nlmsg_error)
+        return -e_proto;
+      answered = answer.error.head.sequence;
+      if (answer.error.error == 0 || (answer.error.error == -e_afnosupport && answered <= x.n[0]))
+        continue;
+      detail_ = static_cast<uint16_t>(answered - 1);
+      return at(Part::message, answer.error.error);
+    }
+    return 0;
   }
 
   /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted

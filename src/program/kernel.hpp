@@ -125,7 +125,8 @@ inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps 
 inline constexpr long securebit_keep_caps = 1 << 4;  // of PR_SET_KEEPCAPS; exec clears it
 inline constexpr int keyctl_join_session_keyring = 1;
 inline constexpr unsigned long tiocsptlck = 0x40045431, tiocgptpeer = 0x5441, tiocswinsz = 0x5414,
-                               tiocsctty = 0x540e, siocgifflags = 0x8913, siocsifflags = 0x8914;
+                               tiocsctty = 0x540e, siocgifflags = 0x8913, siocsifflags = 0x8914,
+                               siocgifindex = 0x8933;
 struct Winsize {
   uint16_t rows, columns, x, y;
 };
@@ -158,6 +159,17 @@ inline constexpr int af_unix = 1, af_netlink = 16, sock_dgram = 2, sock_raw = 3,
                      sock_cloexec = o_cloexec, sol_socket = 1, scm_rights = 1, msg_peek = 0x2,
                      msg_dontwait = 0x40, msg_nosignal = 0x4000, msg_cmsg_cloexec = 0x40000000,
                      msg_ctrunc = 8, msg_trunc = 0x20;
+// A message of netlink(7), and the answer to one.
+struct NetlinkHead {
+  uint32_t size;
+  uint16_t type, flags;
+  uint32_t sequence, port;
+};
+struct NetlinkError {
+  NetlinkHead head;
+  int32_t error;  ///< Negative, or 0.
+};
+inline constexpr uint16_t nlmsg_error = 2;
 struct IoVec {
   void* base;
   size_t size;
@@ -193,8 +205,9 @@ static_assert(sizeof(SigInfo) == 128);
 inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf = 9, e_again = 11,
                       e_nomem = 12, e_acces = 13, e_busy = 16, e_exist = 17, e_notdir = 20,
                       e_inval = 22, e_nametoolong = 36, e_nosys = 38, e_loop = 40, e_nodata = 61,
-                      e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_connreset = 104,
-                      e_canceled = 125, e_srch = 3, e_nodev = 19, e_notempty = 39, e_stale = 116;
+                      e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_afnosupport = 97,
+                      e_connreset = 104, e_canceled = 125, e_srch = 3, e_nodev = 19,
+                      e_notempty = 39, e_stale = 116;
 
 /// The processor's free-running counter: what the child stamps its ops with. The host knows its
 /// relation to CLOCK_MONOTONIC; a system call per op would cost more than many ops.

@@ -18,6 +18,7 @@
 
 #include <concepts>
 #include <type_traits>
+#include <variant>
 
 #include "condroid/spec.hpp"
 #include "spec/values.hpp"
@@ -228,6 +229,51 @@ void fields(V& v, Like<LandlockRule> auto& rule) {
   v("optional", optional);
 }
 
+template <class V>
+void fields(V& v, Like<Veth> auto& veth) {
+  auto& [bridge, host_name, host_addresses, isolated] = veth;
+  v("bridge", bridge);
+  v("host_name", host_name);
+  v.words("host_addresses", host_addresses);
+  v("isolated", isolated);
+}
+
+template <class V>
+void fields(V& v, Like<Macvlan> auto& macvlan) {
+  auto& [parent, mode] = macvlan;
+  v.must("parent", parent);
+  v("mode", mode);
+}
+
+template <class V>
+void fields(V& v, Like<Ipvlan> auto& ipvlan) {
+  auto& [parent, mode, isolation] = ipvlan;
+  v.must("parent", parent);
+  v("mode", mode);
+  v("isolation", isolation);
+}
+
+template <class V>
+void fields(V& v, Like<Vlan> auto& vlan) {
+  auto& [parent, id] = vlan;
+  v.must("parent", parent);
+  v.must("id", id);
+}
+
+template <class V>
+void fields(V& v, Like<Interface> auto& interface) {
+  auto& [name, link, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf] = interface;
+  v.first("name", name);
+  std::visit([&](auto& l) { fields(v, l); }, link);
+  v("mac", mac);
+  v("mtu", mtu);
+  v("up", up);
+  v.words("addresses", addresses);
+  v.words("gateways", gateways);
+  v.words("routes", routes);
+  v("ipv6_autoconf", ipv6_autoconf);
+}
+
 // The parts of a Spec.
 
 template <class V>
@@ -328,8 +374,9 @@ void fields(V& v, Like<Devices> auto& devices) {
 
 template <class V>
 void fields(V& v, Like<Network> auto& network) {
-  auto& [loopback_up] = network;
+  auto& [loopback_up, interfaces] = network;
   v("loopback_up", loopback_up);
+  v.records("interfaces", interfaces);
 }
 
 template <class V>

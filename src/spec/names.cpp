@@ -75,6 +75,9 @@ static_assert(whole<Seccomp::Kind>());
 static_assert(whole<LandlockAccess>());
 static_assert(whole<LandlockTcp>());
 static_assert(whole<LandlockScope>());
+static_assert(whole<Macvlan::Mode>());
+static_assert(whole<Ipvlan::Mode>());
+static_assert(whole<Ipvlan::Isolation>());
 static_assert(EnumNames<Capability>::table.size() == capability_count);
 
 }  // namespace

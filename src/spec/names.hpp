@@ -28,6 +28,7 @@
 #include "condroid/spec/idmap.hpp"
 #include "condroid/spec/lifecycle.hpp"
 #include "condroid/spec/mount.hpp"
+#include "condroid/spec/network.hpp"
 #include "condroid/spec/process.hpp"
 #include "condroid/spec/resources.hpp"
 #include "condroid/spec/security.hpp"
@@ -410,6 +411,49 @@ struct EnumNames<LandlockScope> {
       {signal, "signal"},
   });
 };
+
+template <>
+struct EnumNames<Macvlan::Mode> {
+  static constexpr std::string_view what = "mode of a macvlan";
+  static constexpr auto table = std::to_array<EnumName<Macvlan::Mode>>({
+      {Macvlan::private_, "private"},
+      {Macvlan::vepa, "vepa"},
+      {Macvlan::bridge, "bridge"},
+      {Macvlan::passthru, "passthru"},
+  });
+};
+
+template <>
+struct EnumNames<Ipvlan::Mode> {
+  static constexpr std::string_view what = "mode of an ipvlan";
+  static constexpr auto table = std::to_array<EnumName<Ipvlan::Mode>>({
+      {Ipvlan::l2, "l2"},
+      {Ipvlan::l3, "l3"},
+      {Ipvlan::l3s, "l3s"},
+  });
+};
+
+template <>
+struct EnumNames<Ipvlan::Isolation> {
+  static constexpr std::string_view what = "isolation of an ipvlan";
+  static constexpr auto table = std::to_array<EnumName<Ipvlan::Isolation>>({
+      {Ipvlan::bridge, "bridge"},
+      {Ipvlan::private_, "private"},
+      {Ipvlan::vepa, "vepa"},
+  });
+};
+
+// The kinds of interface by type, as the kinds of mount below.
+template <class L>
+inline constexpr std::string_view link_kind = L::link_kind_is_missing_in_names_hpp;
+template <>
+inline constexpr std::string_view link_kind<Veth> = "veth";
+template <>
+inline constexpr std::string_view link_kind<Macvlan> = "macvlan";
+template <>
+inline constexpr std::string_view link_kind<Ipvlan> = "ipvlan";
+template <>
+inline constexpr std::string_view link_kind<Vlan> = "vlan";
 
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
 template <class M>

@@ -78,6 +78,7 @@ struct Slot {
 template <class T>
 void read_record(T& record, Words words, std::string_view where, Problems& problems);
 void read_record(Mount& mount, Words words, std::string_view where, Problems& problems);
+void read_record(Interface& interface, Words words, std::string_view where, Problems& problems);
 
 template <class T, class C>
 void read_value(void* member, Words words, std::string_view where, Problems& problems) {
@@ -252,6 +253,29 @@ void read_mount(Mount& mount, Words words, std::string_view where, Problems& pro
 
 void read_record(Mount& mount, Words words, std::string_view where, Problems& problems) {
   read_mount(mount, words, where, problems, std::make_index_sequence<std::variant_size_v<Mount>>{});
+}
+
+/// Makes the link of `interface` the kind that its first word says, and reads the rest.
+template <std::size_t... I>
+void read_interface(Interface& interface, Words words, std::string_view where, Problems& problems,
+                    std::index_sequence<I...> /*kinds*/) {
+  const auto read_if = [&]<class L>(std::type_identity<L> /*kind*/) {
+    if (words[0] != link_kind<L>) return false;
+    interface.link.emplace<L>();
+    read_record<Interface>(interface, words.subspan(1), fmt::format("{}{}: ", where, words[0]),
+                           problems);
+    return true;
+  };
+  if ((read_if(std::type_identity<std::variant_alternative_t<I, Interface::Link>>{}) || ...))
+    return;
+  problems.add("{}{}: {}", where, shown(words[0]),
+               unknown_word("kind of interface", words[0],
+                            {link_kind<std::variant_alternative_t<I, Interface::Link>>...}));
+}
+
+void read_record(Interface& interface, Words words, std::string_view where, Problems& problems) {
+  read_interface(interface, words, where, problems,
+                 std::make_index_sequence<std::variant_size_v<Interface::Link>>{});
 }
 
 /// Sets one member of the Spec from the words of one line.

@@ -33,6 +33,7 @@ struct Member {
 template <class T>
 std::string print_record(const T& record);
 std::string print_record(const Mount& mount);
+std::string print_record(const Interface& interface);
 
 /// The visitor of fields.hpp that prints.
 class Printer {
@@ -91,15 +92,14 @@ class Printer {
   std::string prefix_;
 };
 
-/// Calls each(member) for the members of `object` that differ from a default one. Comparing what is
-/// printed instead of the values needs no second list of members, and no two values are printed
-/// alike.
+/// Calls each(member) for the members of `object` that differ from those of `usual_object`, a
+/// default one. Comparing what is printed instead of the values needs no second list of members,
+/// and no two values are printed alike.
 template <class T, class Each>
-void each_difference(const T& object, Each each) {
+void each_difference(const T& object, const T& usual_object, Each each) {
   Printer given;
   Printer usual;
   fields(given, object);
-  const T usual_object{};
   fields(usual, usual_object);
   for (std::size_t i = 0; i < given.members.size(); ++i) {
     const Member& member = given.members[i];
@@ -109,18 +109,23 @@ void each_difference(const T& object, Each each) {
 }
 
 template <class T>
-std::string print_record(const T& record) {
+std::string print_record(const T& record, const T& usual) {
   std::string line;
   const auto append = [&](std::string_view word) {
     if (!line.empty()) line += ' ';
     line += word;
   };
-  each_difference(record, [&](const Member& member) {
+  each_difference(record, usual, [&](const Member& member) {
     if (member.form == Form::first) return append(member.values[0]);
     if (member.form == Form::truth && member.values[0] == "true") return append(member.key);
     for (const std::string& value : member.values) append(fmt::format("{}={}", member.key, value));
   });
   return line;
+}
+
+template <class T>
+std::string print_record(const T& record) {
+  return print_record(record, T{});
 }
 
 std::string print_record(const Mount& mount) {
@@ -130,6 +135,15 @@ std::string print_record(const Mount& mount) {
         return fmt::format("{}{}{}", mount_kind<M>, words.empty() ? "" : " ", words);
       },
       mount);
+}
+
+std::string print_record(const Interface& interface) {
+  return std::visit(
+      [&]<class L>(const L& /*link*/) {
+        return fmt::format("{} {}", link_kind<L>,
+                           print_record<Interface>(interface, Interface{.link = L{}}));
+      },
+      interface.link);
 }
 
 /// Appends `key = value value ...`, in lines of up to 100 columns.
@@ -170,7 +184,7 @@ void print_member(std::string& text, const Member& member) {
 
 std::string print_spec(const Spec& spec) {
   std::string text;
-  spec_text::each_difference(spec,
+  spec_text::each_difference(spec, Spec{},
                              [&](const spec_text::Member& m) { spec_text::print_member(text, m); });
   return text;
 }

@@ -501,6 +501,64 @@ struct Codec<ArgumentCheck> {
   }
 };
 
+/// What parse() of the type itself reads, and to_string() writes.
+template <class T>
+struct AddressCodec {
+  static std::string print(const T& value) { return to_string(value); }
+  static std::string parse_as(std::string_view word, T& out, const char* expected) {
+    const std::optional<T> value = T::parse(word);
+    if (!value) return expected;
+    out = *value;
+    return {};
+  }
+};
+template <>
+struct Codec<IpAddress> : AddressCodec<IpAddress> {
+  static std::string parse(std::string_view word, IpAddress& out) {
+    return parse_as(word, out, "expected an address like 10.0.3.1 or fd00::1");
+  }
+};
+template <>
+struct Codec<IpPrefix> : AddressCodec<IpPrefix> {
+  static std::string parse(std::string_view word, IpPrefix& out) {
+    return parse_as(word, out, "expected an address and its prefix like 10.0.3.2/24 or fd00::2/64");
+  }
+};
+template <>
+struct Codec<MacAddress> : AddressCodec<MacAddress> {
+  static std::string parse(std::string_view word, MacAddress& out) {
+    return parse_as(word, out, "expected an Ethernet address like 02:00:00:00:00:01");
+  }
+};
+
+/// "10.1.0.0/16,via=10.0.3.9,metric=100".
+template <>
+struct Codec<Route> {
+  static std::string print(const Route& route) {
+    std::string text = to_string(route.to);
+    if (route.via) text += ",via=" + to_string(*route.via);
+    if (route.metric) text += fmt::format(",metric={}", *route.metric);
+    return text;
+  }
+  static std::string parse(std::string_view word, Route& out) {
+    std::size_t comma = word.find(',');
+    if (std::string wrong = Codec<IpPrefix>::parse(word.substr(0, comma), out.to); !wrong.empty())
+      return wrong;
+    while (comma != std::string_view::npos) {
+      word.remove_prefix(comma + 1);
+      comma = word.find(',');
+      const std::string_view part = word.substr(0, comma);
+      std::string wrong = "expected via=ADDRESS or metric=NUMBER after the network, each once";
+      if (part.starts_with("via=") && !out.via)
+        wrong = Codec<IpAddress>::parse(part.substr(4), out.via.emplace());
+      else if (part.starts_with("metric=") && !out.metric)
+        wrong = Codec<std::uint32_t>::parse(part.substr(7), out.metric.emplace());
+      if (!wrong.empty()) return wrong;
+    }
+    return {};
+  }
+};
+
 /// A value of RlimitSetting, which has a word for "no limit".
 struct RlimitCodec {
   static std::string print(std::uint64_t value) {

@@ -7,83 +7,133 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <cstring>
+
+#if CONDROID_LIBNL
+#include <netlink/attr.h>
+#include <netlink/msg.h>
+
+#include "sys/netlink_message.hpp"
+#endif
 
 namespace condroid::inline v0::detail {
-
-namespace {
-
-struct Message {
-  alignas(NLMSG_ALIGNTO) char bytes[512] = {};
-
-  Message(std::uint16_t type, std::uint16_t flags, int index) {
-    head().nlmsg_len = NLMSG_LENGTH(sizeof(ifinfomsg));
-    head().nlmsg_type = type;
-    head().nlmsg_flags = static_cast<std::uint16_t>(flags | NLM_F_REQUEST);
-    head().nlmsg_seq = 1;
-    reinterpret_cast<ifinfomsg*>(bytes + NLMSG_HDRLEN)->ifi_index = index;
-  }
-  nlmsghdr& head() { return *reinterpret_cast<nlmsghdr*>(bytes); }
-  void add(std::uint16_t type, const void* data, std::size_t size) {
-    const std::size_t at = NLMSG_ALIGN(head().nlmsg_len);
-    const rtattr attribute{static_cast<std::uint16_t>(RTA_LENGTH(size)), type};
-    std::memcpy(bytes + at, &attribute, sizeof attribute);
-    std::memcpy(bytes + at + RTA_LENGTH(0), data, size);
-    head().nlmsg_len = static_cast<std::uint32_t>(at + RTA_LENGTH(size));
-  }
-};
-
-/// Sends and reads the answer into `answer`; errno, or 0.
-int ask(FdView socket, Message& m, char* answer, std::size_t room) {
-  ssize_t n = 0;
-  do {
-    n = ::send(socket.get(), m.bytes, m.head().nlmsg_len, MSG_NOSIGNAL);
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return errno;
-  do {
-    n = ::recv(socket.get(), answer, room, 0);  // the kernel answers at once
-  } while (n < 0 && errno == EINTR);
-  if (n < 0) return errno;
-  const auto* head = reinterpret_cast<const nlmsghdr*>(answer);
-  if (static_cast<std::size_t>(n) < NLMSG_HDRLEN) return EPROTO;
-  if (head->nlmsg_type != NLMSG_ERROR) return 0;
-  if (static_cast<std::size_t>(n) < NLMSG_LENGTH(sizeof(nlmsgerr))) return EPROTO;
-  return -reinterpret_cast<const nlmsgerr*>(answer + NLMSG_HDRLEN)->error;
-}
-
-int find_interface(FdView socket, const std::string& name, int& index) {
-  alignas(NLMSG_ALIGNTO) char answer[16384];
-  Message find(RTM_GETLINK, 0, 0);
-  find.add(IFLA_IFNAME, name.c_str(), name.size() + 1);
-  if (const int e = ask(socket, find, answer, sizeof answer); e != 0) return e;
-  if (reinterpret_cast<const nlmsghdr*>(answer)->nlmsg_type != RTM_NEWLINK) return EPROTO;
-  index = reinterpret_cast<const ifinfomsg*>(answer + NLMSG_HDRLEN)->ifi_index;
-  return 0;
-}
-
-}  // namespace
 
 Fd open_netlink(int& error) {
   Fd s(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
   error = s.valid() ? 0 : errno;
+  // Without them it is told less.
+  const int on = 1;
+  if (s.valid()) {
+    (void)::setsockopt(s.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
+    (void)::setsockopt(s.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
+  }
   return s;
+}
+
+#if CONDROID_LIBNL
+
+namespace {
+
+struct Buffer {
+  alignas(NLMSG_ALIGNTO) char bytes[32768];
+  ssize_t size = 0;
+};
+
+int send_all(FdView socket, std::string_view messages) {
+  for (;;) {
+    const ssize_t n = ::send(socket.get(), messages.data(), messages.size(), MSG_NOSIGNAL);
+    if (n >= 0) return 0;
+    if (errno != EINTR) return errno;
+  }
+}
+
+/// The answer is there when the send returns: whoever sends does the work.
+int receive(FdView socket, Buffer& to) {
+  do {
+    to.size = ::recv(socket.get(), to.bytes, sizeof to.bytes, 0);
+  } while (to.size < 0 && errno == EINTR);
+  return to.size < 0 ? errno : 0;
+}
+
+/// The words behind an error: an attribute behind the head of the message that it is about.
+std::string text_of(nlmsghdr* answer, const nlmsgerr& error) {
+  if ((answer->nlmsg_flags & NLM_F_ACK_TLVS) == 0) return {};
+  std::size_t skip = sizeof error;
+  if ((answer->nlmsg_flags & NLM_F_CAPPED) == 0) skip += error.msg.nlmsg_len - sizeof error.msg;
+  const nlattr* text = nlmsg_find_attr(answer, static_cast<int>(skip), NLMSGERR_ATTR_MSG);
+  if (text == nullptr) return {};
+  const std::string_view all(static_cast<const char*>(nla_data(text)),
+                             static_cast<std::size_t>(nla_len(text)));
+  return std::string(all.substr(0, all.find('\0')));
+}
+
+}  // namespace
+
+NetlinkAnswer ask_netlink(FdView socket, std::string_view messages, std::uint32_t last) {
+  if (const int e = send_all(socket, messages); e != 0) return {.error = e};
+  Buffer buffer;
+  for (;;) {
+    if (const int e = receive(socket, buffer); e != 0) return {.error = e};
+    auto* head = reinterpret_cast<nlmsghdr*>(buffer.bytes);
+    if (nlmsg_ok(head, static_cast<int>(buffer.size)) == 0 || head->nlmsg_type != NLMSG_ERROR ||
+        nlmsg_datalen(head) < static_cast<int>(sizeof(nlmsgerr)))
+      return {.error = EPROTO};
+    const auto& error = *static_cast<const nlmsgerr*>(nlmsg_data(head));
+    if (error.error != 0)
+      return {.error = -error.error, .at = head->nlmsg_seq, .text = text_of(head, error)};
+    if (head->nlmsg_seq == last) return {};
+  }
+}
+
+FoundInterface find_interface(FdView socket, const std::string& name) {
+  if (name.empty() || name.size() >= IFNAMSIZ) return {.error = EINVAL};
+  NetlinkMessage find(RTM_GETLINK, 0, ifinfomsg{});
+  find.put(IFLA_IFNAME, name);
+  if (const int e = send_all(socket, find.bytes()); e != 0) return {.error = e};
+  Buffer buffer;
+  if (const int e = receive(socket, buffer); e != 0) return {.error = e};
+  auto* head = reinterpret_cast<nlmsghdr*>(buffer.bytes);
+  if (nlmsg_ok(head, static_cast<int>(buffer.size)) == 0) return {.error = EPROTO};
+  if (head->nlmsg_type == NLMSG_ERROR && nlmsg_datalen(head) >= static_cast<int>(sizeof(nlmsgerr)))
+    return {.error = -static_cast<const nlmsgerr*>(nlmsg_data(head))->error};
+  if (head->nlmsg_type != RTM_NEWLINK || nlmsg_valid_hdr(head, sizeof(ifinfomsg)) == 0)
+    return {.error = EPROTO};
+  FoundInterface found{
+      .index = static_cast<std::uint32_t>(static_cast<ifinfomsg*>(nlmsg_data(head))->ifi_index)};
+  if (nlattr* mtu = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_MTU); mtu != nullptr)
+    found.mtu = nla_get_u32(mtu);
+  if (nlattr* info = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_LINKINFO); info != nullptr)
+    if (nlattr* kind =
+            nla_find(static_cast<nlattr*>(nla_data(info)), nla_len(info), IFLA_INFO_KIND);
+        kind != nullptr)
+      found.kind = nla_get_string(kind);
+  return found;
 }
 
 int move_interface(FdView from_socket, FdView to_socket, FdView to, const std::string& name,
                    const std::string& as) {
-  if (name.empty() || name.size() >= IFNAMSIZ || as.size() >= IFNAMSIZ) return EINVAL;
-  int index = 0;
-  if (const int e = find_interface(from_socket, name, index); e != 0) return e;
+  if (as.size() >= IFNAMSIZ) return EINVAL;
+  const FoundInterface found = find_interface(from_socket, name);
+  if (found.error != 0) return found.error;
   // The kernel moves it first and finds afterwards that the name is taken.
-  int other = 0;
-  const int taken = find_interface(to_socket, as.empty() ? name : as, other);
+  const int taken = find_interface(to_socket, as.empty() ? name : as).error;
   if (taken != ENODEV) return taken == 0 ? EEXIST : taken;
-  Message move(RTM_NEWLINK, NLM_F_ACK, index);
-  const int fd = to.get();
-  move.add(IFLA_NET_NS_FD, &fd, sizeof fd);
-  if (!as.empty()) move.add(IFLA_IFNAME, as.c_str(), as.size() + 1);
-  alignas(NLMSG_ALIGNTO) char answer[1024];
-  return ask(from_socket, move, answer, sizeof answer);
+  ifinfomsg head{};
+  head.ifi_index = static_cast<int>(found.index);
+  NetlinkMessage move(RTM_NEWLINK, NLM_F_ACK, head);
+  move.put(IFLA_NET_NS_FD, to.get());
+  if (!as.empty()) move.put(IFLA_IFNAME, as);
+  move.set_sequence(1);
+  return ask_netlink(from_socket, move.bytes(), 1).error;
 }
+
+#else
+
+NetlinkAnswer ask_netlink(FdView, std::string_view, std::uint32_t) { return {.error = EOPNOTSUPP}; }
+FoundInterface find_interface(FdView, const std::string&) { return {.error = EOPNOTSUPP}; }
+int move_interface(FdView, FdView, FdView, const std::string&, const std::string&) {
+  return EOPNOTSUPP;
+}
+
+#endif
 
 }  // namespace condroid::inline v0::detail

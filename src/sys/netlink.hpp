@@ -1,14 +1,36 @@
-// The little of rtnetlink(7) that moves an interface. Private.
+// Talking rtnetlink(7) with the kernel: requests and their answers. Private.
 #pragma once
 
+#include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "condroid/sys/fd.hpp"
 
 namespace condroid::inline v0::detail {
 
-/// A socket of the caller's network namespace; errno in `error` when there is none.
+/// A socket of the calling thread's network namespace, that is told in words what was wrong; errno
+/// in `error` when there is none.
 [[nodiscard]] Fd open_netlink(int& error);
+
+struct NetlinkAnswer {
+  int error = 0;          ///< errno, or 0.
+  std::uint32_t at = 0;   ///< The number of the message that failed.
+  std::string text = {};  ///< What the kernel says of it, if anything; Linux 4.12.
+};
+/// Sends messages that are numbered from 1 to `last` and waits for the answer of the last one, or
+/// for the first that failed. The kernel does them one after the other while it is sent to.
+[[nodiscard]] NetlinkAnswer ask_netlink(FdView socket, std::string_view messages,
+                                        std::uint32_t last);
+
+struct FoundInterface {
+  int error = 0;  ///< ENODEV: there is none of that name.
+  std::uint32_t index = 0;
+  std::uint32_t mtu = 0;
+  std::string kind = {};  ///< "bridge", "veth"; empty for a physical one.
+};
+[[nodiscard]] FoundInterface find_interface(FdView socket, const std::string& name);
+
 /// Moves the interface `name` from the namespace of one socket to that of the other, which `to` is,
 /// under the name `as` if that is not empty. It is down then, without addresses. errno, or 0.
 [[nodiscard]] int move_interface(FdView from_socket, FdView to_socket, FdView to,

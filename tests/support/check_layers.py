@@ -21,7 +21,8 @@ ARROWS = {
     "config": {"base", "spec"},
     "android": {"base", "spec"},
     "plan": {"base", "spec", "sys/facts.hpp", "config/apparmor_rules.hpp"},
-    "program": {"base", "spec", "plan"},
+    # What the child sends to the kernel is made of the same messages as what the host sends.
+    "program": {"base", "spec", "plan", "sys/netlink_message.hpp"},
     # Shares headers of the program with the library, nothing else: it is freestanding.
     "zygote": {"program"},
     "probe": {"program"},

@@ -56,11 +56,12 @@ SPARED = set("""mmap munmap mprotect brk madvise mremap exit exit_group rt_sigac
 
 RICH = ["--memory", "64m", "--pids", "50", "--init", "--ephemeral", "--tmpfs", "/mnt:size=1m",
         "--hostname", "walk", "--env", "A=b"]
+CABLE = ["--net", "veth", "--host-ip", "192.0.2.1/32", "--ip", "192.0.2.2/32", "--gateway", "192.0.2.1"]
 # name -> (kind of user, whether it has the root, options of condroid-run or the verb of HOST)
 PLANS = {
     "rootfs": ("root", True, []),
     "host": ("root", False, []),
-    "rich": ("root", True, ["--userns", "0:100000:65536", *RICH]),
+    "rich": ("root", True, ["--userns", "0:100000:65536", *RICH, *CABLE]),
     "tty": ("root", True, ["--tty", "--set", "terminal.ttys = 2", "--set", "terminal.tty_dir = lxc"]),
     "joined": ("root", True, ["--spec", "JOINED"]),
     "detached": ("root", True, "probe-detached"),

@@ -95,6 +95,7 @@ inline const Signature* signature_of(long nr) {
       {__NR_seccomp, "seccomp", "nx"},
       {__NR_sendmmsg, "sendmmsg", "f"},
       {__NR_sendmsg, "sendmsg", "f"},
+      {__NR_sendto, "sendto", "f"},
       {__NR_setdomainname, "setdomainname", "sn"},
       {__NR_setgroups, "setgroups", "n"},
       {__NR_sethostname, "sethostname", "sn"},
@@ -298,6 +299,22 @@ class RecordingSystem {
       return p == path || (path.find('/') == path.npos && p.ends_with("/" + path));
     });
   }
+  /// "16:7 20:7": types, and the index that stands in each where those have it.
+  std::string netlink_messages(const char* bytes, std::size_t size) {
+    std::string text;
+    kernel::NetlinkHead head;
+    for (std::size_t at = 0; at + sizeof head <= size; at += (head.size + 3U) & ~3U) {
+      std::memcpy(&head, bytes + at, sizeof head);
+      if (head.size < sizeof head || head.size > size - at) return text + " cut";
+      last_message_ = head.sequence;
+      std::int32_t index = 0;
+      std::memcpy(&index, bytes + at + sizeof head + 4, sizeof index);
+      text += fmt::format("{}{}", text.empty() ? "" : " ", head.type);
+      constexpr std::uint16_t newroute = 24;
+      if (head.type != newroute) text += fmt::format(":{}", index);
+    }
+    return text;
+  }
   [[nodiscard]] bool is_missing(const std::string& path) const { return is_among(missing, path); }
   [[nodiscard]] File found(const std::string& path, File::Kind kind) const {
     const bool file = is_among(files, path) || path.find("/attr/") != path.npos;
@@ -379,7 +396,14 @@ class RecordingSystem {
       case __NR_ioctl:
         if (static_cast<unsigned long>(b) == kernel::tiocgptpeer)
           return opened({.what = "slave", .type = kernel::s_ifchr});
+        if (static_cast<unsigned long>(b) == kernel::siocgifindex) {
+          call.data = reinterpret_cast<const char*>(c);
+          store(c + program::interface_name_size, std::int32_t{7});
+        }
         return 0;
+      case __NR_sendto:
+        call.data = netlink_messages(reinterpret_cast<const char*>(b), static_cast<std::size_t>(c));
+        return c;
       case __NR_fstatfs: {
         const std::string_view what = open.at(static_cast<int>(a)).what;
         const bool proc = what.ends_with("proc") || what.find("/attr/") != what.npos;
@@ -482,6 +506,13 @@ class RecordingSystem {
         memory_.emplace_back((static_cast<std::size_t>(b) + 7) / 8);
         return reinterpret_cast<long>(memory_.back().data());
       case __NR_recvfrom: {
+        if (names[0] == "socket") {
+          store(b, kernel::NetlinkError{{.size = sizeof(kernel::NetlinkError),
+                                         .type = kernel::nlmsg_error,
+                                         .sequence = last_message_},
+                                        0});
+          return sizeof(kernel::NetlinkError);
+        }
         const std::size_t n = std::min({static_cast<std::size_t>(c), incoming.size() - received_,
                                         std::size_t{program::chunk_size}});
         std::memcpy(reinterpret_cast<void*>(b), incoming.data() + received_, n);
@@ -532,6 +563,7 @@ class RecordingSystem {
   std::size_t count_ = 0;
   std::size_t fail_at_ = static_cast<std::size_t>(-1);
   int errnum_ = 0;
+  std::uint32_t last_message_ = 0;  ///< Its number, of the last to a netlink socket.
   std::size_t received_ = 0;
   std::array<kernel::CapData, 2> capabilities_ = {};
   long securebits_ = 0;

@@ -189,6 +189,14 @@ struct OverlayTrees {
   bool operator==(const OverlayTrees&) const = default;
 };
 
+/// Makes an interface in the child's network namespace; rtnetlink(7). It goes with the namespace.
+struct CreateInterface {
+  static constexpr Step step = Step::create_interface;
+  static constexpr Actor actor = Actor::host;
+  Interface interface = {};
+  bool operator==(const CreateInterface&) const = default;
+};
+
 // ---- by the zygote ------------------------------------------------------------------------------
 
 /// Clones the child: clone3(2). Everything above this line happens in the host before there is a
@@ -473,6 +481,15 @@ struct RaiseLoopback {
   bool operator==(const RaiseLoopback&) const = default;
 };
 
+/// Brings an interface of the child's own network namespace up and gives it addresses and routes;
+/// rtnetlink(7).
+struct ConfigureInterface {
+  static constexpr Step step = Step::configure_interface;
+  static constexpr Actor actor = Actor::child;
+  Interface interface = {};  ///< Its link does not matter any more.
+  bool operator==(const ConfigureInterface&) const = default;
+};
+
 /// Writes a file of the private procfs in `proc`: a sysctl, oom_score_adj.
 struct WriteSetting {
   static constexpr Step step = Step::write_setting;
@@ -662,11 +679,12 @@ struct Exec {
 using Op =
     std::variant<op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup,
                  op::EnterProcess, op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs,
-                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::Clone, op::ArmDeathSignal,
-                 op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets, op::Sync,
-                 op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
-                 op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags,
-                 op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::WriteSetting, op::SetRlimit,
+                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::CreateInterface, op::Clone,
+                 op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
+                 op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
+                 op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
+                 op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname,
+                 op::RaiseLoopback, op::ConfigureInterface, op::WriteSetting, op::SetRlimit,
                  op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
                  op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
                  op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,

@@ -34,8 +34,9 @@ SETTLE = 1.0  # both times --slow
 PATIENCE = 10.0  # for what should have come within SETTLE, too
 TRIES = 3
 PLAIN = []
+CABLE = ["--net", "veth", "--host-ip", "192.0.2.1/32", "--ip", "192.0.2.2/32", "--gateway", "192.0.2.1"]
 RICH = ["--userns", "0:100000:65536", "--memory", "64m", "--pids", "20", "--init", "--tty",
-        "--ephemeral"]
+        "--ephemeral", *CABLE]
 AS_USER = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../support/as_user.sh"),
            "subids"]
 LAUNCHES = (("plain", [], PLAIN), ("rich", [], RICH), ("subids", AS_USER, ["--init", "--tty"]))

@@ -227,6 +227,8 @@ struct SlotsOf {
   Slots operator()(const op::PivotRoot& o) const { return {{o.root}, {}}; }
   Slots operator()(const op::SetHostname&) const { return {}; }
   Slots operator()(const op::RaiseLoopback&) const { return {}; }
+  Slots operator()(const op::CreateInterface&) const { return {}; }
+  Slots operator()(const op::ConfigureInterface&) const { return {}; }
   Slots operator()(const op::WriteSetting& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::SetRlimit&) const { return {}; }
   Slots operator()(const op::SetScheduling&) const { return {}; }

@@ -334,7 +334,7 @@ TEST_CASE("the child asks for the map of its ids before it takes them", "[progra
 }
 
 TEST_CASE("what the child does for a plan is as it is written down", "[program][golden]") {
-  for (const char* name : {"hello", "settings", "rootless_subids"}) {
+  for (const char* name : {"hello", "settings", "rootless_subids", "network"}) {
     INFO(name);
     const Plan& plan = golden_plan(name);
     ChildRun child(plan);

@@ -137,7 +137,25 @@ inline Spec full_spec() {
                   .filter = DeviceFilter::always,
                   .permitted = {{.major = 10, .access = DeviceAccess::read | DeviceAccess::write},
                                 {.kind = DeviceNode::block, .minor = 3}}},
-      .network = {.loopback_up = false},
+      .network =
+          {.loopback_up = false,
+           .interfaces =
+               {{.link = Veth{.bridge = "br0", .host_name = "vethbox", .isolated = true},
+                 .mac = "02:00:00:00:00:01"_mac,
+                 .mtu = 1400,
+                 .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix},
+                 .gateways = {"10.0.3.1"_ip, "fe80::1"_ip},
+                 .routes = {{.to = "10.1.0.0/16"_prefix, .via = "10.0.3.9"_ip, .metric = 5},
+                            {.to = "192.168.7.0/24"_prefix}}},
+                {.name = "p2p",
+                 .link = Veth{.host_addresses = {"10.0.4.1/32"_prefix}},
+                 .up = false,
+                 .ipv6_autoconf = true},
+                {.name = "wan", .link = Macvlan{.parent = "eth0", .mode = Macvlan::passthru}},
+                {.name = "ip0",
+                 .link =
+                     Ipvlan{.parent = "eth0", .mode = Ipvlan::l2, .isolation = Ipvlan::private_}},
+                {.name = "v7", .link = Vlan{.parent = "eth0", .id = 7}}}},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
@@ -491,8 +509,63 @@ class Random {
     some(kind, major, minor, access);
   }
   void fill(Network& n) {
-    auto& [loopback_up] = n;
-    some(loopback_up);
+    auto& [loopback_up, interfaces] = n;
+    some(loopback_up, interfaces);
+  }
+  void fill(IpAddress& a) {
+    std::string text;
+    if (coin()) {
+      text = fmt::format("{}.{}.{}.{}", below(256), below(256), below(256), below(256));
+    } else {
+      for (int i = 0; i < 8; ++i)
+        text += fmt::format("{}{:x}", i == 0 ? "" : ":", coin() ? 0 : below(65536));
+    }
+    a = IpAddress::parse(text).value();
+  }
+  void fill(IpPrefix& p) {
+    fill(p.address);
+    p.length = static_cast<std::uint8_t>(below(8 * p.address.size() + 1));
+  }
+  void fill(MacAddress& m) {
+    for (std::uint8_t& b : m.bytes) b = static_cast<std::uint8_t>(below(256));
+  }
+  void fill(Route& r) {
+    auto& [to, via, metric] = r;
+    some(to, via, metric);
+  }
+  void fill(Veth& l) {
+    auto& [bridge, host_name, host_addresses, isolated] = l;
+    some(bridge, host_name, host_addresses, isolated);
+  }
+  void fill(Macvlan& l) {
+    auto& [parent, mode] = l;
+    some(parent, mode);
+  }
+  void fill(Ipvlan& l) {
+    auto& [parent, mode, isolation] = l;
+    some(parent, mode, isolation);
+  }
+  void fill(Vlan& l) {
+    auto& [parent, id] = l;
+    some(parent, id);
+  }
+  void fill(Interface& i) {
+    auto& [name, link, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf] = i;
+    some(name, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf);
+    switch (below(4)) {
+      case 0:
+        fill(link.emplace<Veth>());
+        break;
+      case 1:
+        fill(link.emplace<Macvlan>());
+        break;
+      case 2:
+        fill(link.emplace<Ipvlan>());
+        break;
+      default:
+        fill(link.emplace<Vlan>());
+        break;
+    }
   }
   void fill(Resources& r) {
     auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight,

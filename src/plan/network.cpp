@@ -1,0 +1,194 @@
+// Interfaces of the container's own network namespace: what is refused, and the ops.
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <string>
+#include <variant>
+
+#include "plan/checks.hpp"
+#include "plan/draft.hpp"
+#include "plan/words.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+constexpr std::size_t longest_name = 15;  // IFNAMSIZ, without the NUL
+constexpr std::string_view list = "network.interfaces";
+
+/// As the kernel, dev_valid_name() in net/core/dev.c; and no pattern for it to fill in.
+bool is_name(std::string_view name) {
+  if (name.empty() || name.size() > longest_name || name == "." || name == "..") return false;
+  return std::ranges::none_of(name, [](char c) {
+    return c == '/' || c == ':' || c == '%' || std::isspace(static_cast<unsigned char>(c)) != 0 ||
+           static_cast<unsigned char>(c) < ' ';
+  });
+}
+
+IpAddress network_of(const IpPrefix& p) {
+  std::string text;
+  std::array<std::uint8_t, 16> bytes = p.address.bytes();
+  for (unsigned bit = p.length; bit < 8 * p.address.size(); ++bit)
+    bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] & ~(0x80U >> (bit % 8)));
+  if (!p.address.is_v6())
+    return *IpAddress::parse(fmt::format("{}.{}.{}.{}", bytes[0], bytes[1], bytes[2], bytes[3]));
+  for (std::size_t i = 0; i < 16; i += 2)
+    text += fmt::format("{}{:02x}{:02x}", i == 0 ? "" : ":", bytes[i], bytes[i + 1]);
+  return *IpAddress::parse(text);
+}
+
+const char* kind_of(const IpAddress& a) { return a.is_v6() ? "IPv6" : "IPv4"; }
+
+/// What is wrong with an interface, with its name in front.
+struct Complaints {
+  const std::string& field;
+  const Interface& i;
+  Refusals& refusals;
+
+  void add(std::string_view what, std::string hint) const {
+    refusals.bad(field, fmt::format("{}: {}", quoted(i.name), what), std::move(hint));
+  }
+  bool name(std::string_view name, std::string_view what) const {
+    if (is_name(name)) return true;
+    add(fmt::format("{} {}", what,
+                    name.empty() ? std::string("has no name")
+                                 : fmt::format("cannot be named {}", quoted(name))),
+        "a name has 1 to 15 bytes, no blank, '/', ':' or '%'");
+    return false;
+  }
+  void address(const IpPrefix& p) const {
+    if (p.address.is_any() || p.address.is_multicast())
+      add(fmt::format("{} is no interface's address", to_string(p.address)), "give it one address");
+    if (p.length == 0 || p.length > 8 * p.address.size())
+      add(fmt::format("{} has a prefix of {} bits", to_string(p.address), p.length),
+          fmt::format("use 1 to {}", 8 * p.address.size()));
+  }
+  void gateways() const {
+    unsigned v4 = 0, v6 = 0;
+    for (const IpAddress& g : i.gateways) {
+      if (++(g.is_v6() ? v6 : v4) == 2)
+        add(fmt::format("has two gateways for {}", kind_of(g)),
+            "use a route with a metric for the second one");
+      const auto same = [&](const IpPrefix& p) { return p.address.is_v6() == g.is_v6(); };
+      if (!g.is_link_local() && std::ranges::none_of(i.addresses, same))
+        add(fmt::format("gateway {}, and no {} address", to_string(g), kind_of(g)),
+            "give it an address in the gateway's network");
+      if (std::ranges::any_of(i.addresses, [&](const IpPrefix& p) { return p.address == g; }))
+        add(fmt::format("gateway {} is its own address", to_string(g)),
+            "use the address of the bridge or router");
+    }
+  }
+  void routes() const {
+    for (const Route& r : i.routes) {
+      const std::size_t bits = 8 * r.to.address.size();
+      if (r.to.length > bits) {
+        add(fmt::format("route to {} with {} bits", to_string(r.to.address), r.to.length),
+            fmt::format("use at most {}", bits));
+      } else if (const IpPrefix net{network_of(r.to), r.to.length}; net != r.to) {
+        add(fmt::format("route to {} has bits beyond its prefix", to_string(r.to)),
+            fmt::format("use {}", to_string(net)));
+      }
+      if (r.via && r.via->is_v6() != r.to.address.is_v6())
+        add(fmt::format("route to {} by {}", to_string(r.to), to_string(*r.via)),
+            "use two addresses of one kind");
+    }
+  }
+
+  void operator()(const Veth& l) const {
+    if (!l.host_name.empty()) name(l.host_name, "the host's end");
+    if (!l.bridge.empty()) {
+      name(l.bridge, "the bridge");
+      if (!l.host_addresses.empty())
+        add("the host's end is a port of a bridge and has addresses",
+            "give them to the bridge, or leave out the bridge");
+    } else if (l.isolated) {
+      add("is isolated, and no port of a bridge", "name the bridge");
+    }
+    for (const IpPrefix& p : l.host_addresses) address(p);
+  }
+  void operator()(const Macvlan& l) const { name(l.parent, "the parent"); }
+  void operator()(const Ipvlan& l) const {
+    name(l.parent, "the parent");
+    if (i.mac) add("an ipvlan has the Ethernet address of its parent", "leave out mac");
+  }
+  void operator()(const Vlan& l) const {
+    name(l.parent, "the parent");
+    if (l.id < 1 || l.id > 4094)
+      add(fmt::format("there is no VLAN {}", l.id), "use a number from 1 to 4094");
+  }
+};
+
+}  // namespace
+
+void Checks::interface(const std::string& field, const Interface& i) const {
+  const Complaints wrong{field, i, refusals};
+  if (wrong.name(i.name, "the interface") && i.name == "lo")
+    wrong.add("is the loopback, which is there already", "use another name");
+  std::visit(wrong, i.link);
+  if (i.mac && (i.mac->is_multicast() || *i.mac == MacAddress{}))
+    wrong.add(fmt::format("{} is no single interface's Ethernet address", to_string(*i.mac)),
+              "use one like 02:00:00:00:00:01");
+  const bool v6 = std::ranges::any_of(i.addresses, [](const auto& p) { return p.address.is_v6(); });
+  const std::uint32_t least = v6 ? 1280 : 68;
+  if (i.mtu && (*i.mtu < least || *i.mtu > 65535))
+    wrong.add(fmt::format("an MTU of {}", *i.mtu), fmt::format("use {} to 65535", least));
+  for (const IpPrefix& p : i.addresses) wrong.address(p);
+  if (!i.up && !(i.gateways.empty() && i.routes.empty()))
+    wrong.add("routes go over an interface that is up", "leave up as it is");
+  wrong.gateways();
+  wrong.routes();
+}
+
+void Checks::network() const {
+  const auto& interfaces = spec.network.interfaces;
+  if (interfaces.empty()) return;
+  if (!shape.own(Namespace::net))
+    refusals.bad(list, "need a network namespace of the container's own",
+                 "leave net among the namespaces, and do not join one");
+#if !CONDROID_LIBNL
+  refusals.unsupported(list, "cannot be made by this build of condroid, which has no libnl",
+                       "build it with libnl-3-dev, -Dnetwork=enabled");
+#endif
+  if (!facts.has_cap(static_cast<unsigned>(Capability::net_admin)))
+    refusals.unsupported(list, "need CAP_NET_ADMIN where the host's interfaces are", "run as root");
+  for (std::size_t n = 0; n < interfaces.size(); ++n) {
+    const Interface& i = interfaces[n];
+    const std::string field = nth(list, n);
+    interface(field, i);
+    for (std::size_t before = 0; before < n; ++before) {
+      const Interface& other = interfaces[before];
+      if (other.name == i.name)
+        refusals.bad(field, fmt::format("there are two of the name {}", quoted(i.name)),
+                     "give each its own");
+      const auto* mine = std::get_if<Veth>(&i.link);
+      const auto* theirs = std::get_if<Veth>(&other.link);
+      if (mine != nullptr && theirs != nullptr && !mine->host_name.empty() &&
+          mine->host_name == theirs->host_name)
+        refusals.bad(field,
+                     fmt::format("two ends on the host are named {}", quoted(mine->host_name)),
+                     "give each its own name, or none");
+    }
+    for (std::size_t a = 0; a < i.addresses.size(); ++a) {
+      const IpAddress& address = i.addresses[a].address;
+      std::size_t times = 0;
+      for (std::size_t before = 0; before <= n; ++before)
+        for (std::size_t b = 0; b < (before < n ? interfaces[before].addresses.size() : a); ++b)
+          if (interfaces[before].addresses[b].address == address) ++times;
+      if (times > 0)
+        refusals.bad(field, fmt::format("{} is given twice", to_string(address)),
+                     "give each interface its own addresses");
+    }
+  }
+}
+
+void create_interfaces(const Draft& d, std::vector<Op>& host) {
+  for (const Interface& i : d.spec.network.interfaces)
+    host.emplace_back(op::CreateInterface{.interface = i});
+}
+
+void configure_interfaces(Draft& d) {
+  for (const Interface& i : d.spec.network.interfaces)
+    if (i.up || !i.addresses.empty()) d.add(op::ConfigureInterface{.interface = i});
+}
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,109 @@
+// Interfaces: what is refused, each with its name in front, and what the host and the child do.
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "catch.hpp"
+#include "condroid/builder.hpp"
+#include "condroid/plan.hpp"
+#include "condroid/plan/take.hpp"
+#include "facts.hpp"
+
+namespace {
+
+using namespace condroid;
+using namespace condroid::literals;
+
+Interface bridged() {
+  return {.link = Veth{.bridge = "br0"},
+          .addresses = {"10.0.3.2/24"_prefix},
+          .gateways = {"10.0.3.1"_ip}};
+}
+Spec with(std::vector<Interface> interfaces) {
+  Spec spec = ContainerBuilder("net").root(HostPath("/srv/root")).exec({"/bin/sh"}).spec();
+  spec.network.interfaces = std::move(interfaces);
+  return spec;
+}
+Spec with(Interface interface) { return with(std::vector{std::move(interface)}); }
+
+template <class T>
+std::vector<std::string> refusals(const Result<T>& plan) {
+  if (plan) return {};
+  std::vector<std::string> list = {plan.error().subject + "; hint: " + plan.error().hint};
+  list.insert(list.end(), plan.error().also.begin(), plan.error().also.end());
+  return list;
+}
+
+/// Just one refusal, with these words.
+void refused(const Spec& spec, const std::string& words, HostFacts facts = test::root_on_v2()) {
+  const auto list = refusals(compile(spec, facts));
+  std::string all;
+  for (const auto& line : list) all += line + "\n";
+  INFO("expected: " << words << "\nrefused:\n" << all);
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].starts_with("network.interfaces"));
+  CHECK(list[0].find(words) != std::string::npos);
+  CHECK(list[0].find("hint: ") != std::string::npos);
+}
+void refused(const std::string& words, const std::function<void(Interface&)>& change) {
+  Interface i = bridged();
+  change(i);
+  refused(with(i), words);
+}
+
+TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
+  REQUIRE(compile(with(bridged()), test::root_on_v2()));
+  using I = Interface;
+  refused("'lo': is the loopback", [](I& i) { i.name = "lo"; });
+  for (const char* name : {"", "a b", "a/b", "eth%d", "0123456789abcdef", ".", "..", "a:1", "a\n"})
+    refused("the interface", [=](I& i) { i.name = name; });
+  refused("the bridge cannot be named 'x/y'", [](I& i) { i.link = Veth{.bridge = "x/y"}; });
+  refused("the parent has no name", [](I& i) { i.link = Macvlan{}; });
+  refused("there is no VLAN 4095", [](I& i) { i.link = Vlan{.parent = "eth0", .id = 4095}; });
+  refused("there is no VLAN 0", [](I& i) { i.link = Vlan{.parent = "eth0"}; });
+  refused("is isolated, and no port", [](I& i) { i.link = Veth{.isolated = true}; });
+  refused("is a port of a bridge and has addresses",
+          [](I& i) { i.link = Veth{.bridge = "br0", .host_addresses = {"10.0.3.1/24"_prefix}}; });
+  refused("an ipvlan has the Ethernet address", [](I& i) {
+    i.link = Ipvlan{.parent = "eth0"};
+    i.mac = "02:00:00:00:00:01"_mac;
+  });
+  refused("01:00:00:00:00:01 is no single", [](I& i) { i.mac = "01:00:00:00:00:01"_mac; });
+  refused("an MTU of 67", [](I& i) { i.mtu = 67; });
+  refused("use 1280 to 65535", [](I& i) {
+    i.mtu = 1000;
+    i.addresses.push_back("fd00::2/64"_prefix);
+  });
+  refused("224.0.0.1 is no interface's",
+          [](I& i) { i.addresses.push_back("224.0.0.1/24"_prefix); });
+  refused("10.0.9.2 has a prefix of 0", [](I& i) { i.addresses.push_back("10.0.9.2/0"_prefix); });
+  refused("10.0.3.2 is given twice", [](I& i) { i.addresses.push_back("10.0.3.2/16"_prefix); });
+  refused("two gateways for IPv4", [](I& i) { i.gateways.push_back("10.0.3.3"_ip); });
+  refused("no IPv6 address", [](I& i) { i.gateways.push_back("fd00::1"_ip); });
+  refused("10.0.3.2 is its own", [](I& i) { i.gateways = {"10.0.3.2"_ip}; });
+  refused("use 10.1.0.0/16", [](I& i) { i.routes = {{.to = "10.1.2.3/16"_prefix}}; });
+  refused("by fd00::1",
+          [](I& i) { i.routes = {{.to = "10.1.0.0/16"_prefix, .via = "fd00::1"_ip}}; });
+  refused("an interface that is up", [](I& i) { i.up = false; });
+  refused(with({bridged(), {.link = Veth{.bridge = "br0"}}}), "two of the name 'eth0'");
+  refused(with({bridged(), {.name = "eth1", .addresses = {"10.0.3.2/8"_prefix}}}), "given twice");
+  refused(
+      with({{.link = Veth{.host_name = "x"}}, {.name = "eth1", .link = Veth{.host_name = "x"}}}),
+      "two ends on the host are named 'x'");
+}
+
+TEST_CASE("interfaces need a network namespace, and the right to make them", "[network]") {
+  Spec shared = with(bridged());
+  shared.namespaces -= Namespace::net;
+  shared.security.allow |= Allow::host_network;
+  refused(shared, "a network namespace of the container's own");
+  HostFacts without = test::root_on_v2();
+  without.effective_caps &= ~(std::uint64_t{1} << static_cast<unsigned>(Capability::net_admin));
+  refused(with(bridged()), "need CAP_NET_ADMIN", without);
+  const auto parked = compile_parked(with(bridged()), test::root_on_v2());
+  const auto list = refusals(parked);
+  REQUIRE(list.size() == 1);
+  CHECK(list[0].find("a pool has several at once") != std::string::npos);
+}
+
+}  // namespace
