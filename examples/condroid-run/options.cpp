@@ -26,11 +26,11 @@ struct Help : CLI::Formatter {
 
 std::optional<Options> read_options(int argc, char** argv, int& status) {
   Options options;
-  std::string spec_file, rootfs, name, hostname, workdir, user, net, timeout, memory, cpus, cpuset,
-      pids;
+  std::string spec_file, rootfs, name, hostname, workdir, user, timeout, memory, cpus, cpuset, pids;
   std::string stop_signal, stop_timeout, restart, seccomp, apparmor, selinux;
   std::vector<std::string> landlock, binds, tmpfs, env, userns, shares, cap_add, cap_drop, allow,
       set, command;
+  NetworkWishes network;
   bool ephemeral = false, read_only = false, init = false;
 
   CLI::App app("Runs a command in a new container.\n", "condroid-run");
@@ -91,7 +91,15 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option("--hostname", hostname, "Host name (default: the name)")->type_name("NAME");
   app.add_option("--userns", userns, "Ids: auto (default), host, or IN:OUT:COUNT, repeatable")
       ->type_name("MAP");
-  app.add_option("--net", net, "Network: none (default; loopback only) or host")->type_name("KIND");
+  app.add_option("--net", network.net,
+                 "Network: none (default; loopback only), host, veth:BRIDGE, veth,\nmacvlan:DEV, "
+                 "ipvlan:DEV, vlan:DEV:ID, or one that is there: ns:PATH")
+      ->type_name("KIND");
+  app.add_option("--ip", network.ip, "Address of its interface, repeatable")->type_name("ADDR/LEN");
+  app.add_option("--gateway", network.gateway, "By which it reaches all else, one of each kind")
+      ->type_name("ADDR");
+  app.add_option("--host-ip", network.host_ip, "Address of the host's end of --net veth")
+      ->type_name("ADDR/LEN");
   app.add_option("--share", shares,
                  "Namespace that stays the host's: net, pid, ipc, uts, cgroup, mount,\nuser, time")
       ->type_name("NS");
@@ -222,12 +230,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     if (!name.empty()) spec.name = name;
     if (!hostname.empty()) spec.hostname = hostname;
     map_ids(spec, userns);
-    if (net == "host")
-      share(spec, "net");
-    else if (net == "none")
-      own_network(spec);
-    else if (!net.empty())
-      throw Mistake(fmt::format("--net: '{}' is neither none nor host", net));
+    set_network(spec, network);
     for (const auto& s : shares) share(spec, s);
     if (!cap_add.empty() || !cap_drop.empty())
       change_capabilities(spec.security, cap_add, cap_drop);

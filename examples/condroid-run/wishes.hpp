@@ -53,6 +53,13 @@ void share(Spec& spec, const std::string& name);
 /// Its own, whatever a stored spec said.
 void own_network(Spec& spec);
 
+struct NetworkWishes {
+  std::string net;  ///< "" is what a stored spec said.
+  std::vector<std::string> ip, gateway, host_ip;
+};
+/// "none", "host", "veth[:BRIDGE]", "macvlan:DEV", "ipvlan:DEV", "vlan:DEV:ID", "ns:PATH".
+void set_network(Spec& spec, const NetworkWishes& wishes);
+
 /// "auto", "host", or any number of "IN:OUT:COUNT".
 void map_ids(Spec& spec, const std::vector<std::string>& wishes);
 

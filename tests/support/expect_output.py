@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""expect_output.py [--as KIND] REGEX COMMAND...: runs a command, shows what it prints, and fails unless it ends with
-status 0 and its output (both streams) has a match of REGEX. --as goes through as_user.sh."""
+"""expect_output.py [--as KIND] [--own-network] REGEX COMMAND...: runs a command, shows what it prints, and fails unless
+it ends with status 0 and its output (both streams) has a match of REGEX. --as goes through as_user.sh."""
 import os
 import re
 import subprocess
@@ -16,6 +16,9 @@ if args[0] == "--as":
         print("skipped: needs root")
         sys.exit(1 if must else 77)
     args = args[2:]
+if args[0] == "--own-network":
+    before = ["unshare", "--net"] + before
+    args = args[1:]
 expected, command = args[0].encode().decode("unicode_escape"), args[1:]
 ran = subprocess.run(before + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 output = ran.stdout.decode(errors="replace")

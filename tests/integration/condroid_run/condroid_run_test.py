@@ -334,6 +334,24 @@ class Options(Case):
         if ROOT:
             ours = sorted(os.listdir("/sys/class/net"))
             self.assertEqual(sorted(run("--net", "host", "--", "ls", "/sys/class/net")[1].split()), ours)
+        for words, what in ((["--net", "nothing"], "none of none, host, veth"), (["--net", "vlan:br0"], "vlan:DEV:ID"),
+                            (["--ip", "192.0.2.2"], "go with one interface"),
+                            (["--net", "veth", "--ip", "192.0.2"], "no address like"),
+                            (["--net", "macvlan:x", "--host-ip", "192.0.2.1"], "goes with --net veth"),
+                            (["--net", "ns:blue"], "no file like")):
+            status, out, err = run(*words, "--", "true")
+            self.assertEqual((status, out, err.count("\n")), (125, "", 1))
+            self.assertIn(what, err)
+
+    @for_root
+    def test_a_network_of_one_cable(self):
+        cable = ["--net", "veth", "--host-ip", "192.0.2.1/32", "--ip", "192.0.2.2/24", "--gateway", "192.0.2.9"]
+        done = subprocess.run(["unshare", "--net", RUN, *cable, "--", "sh", "-c",
+                               "ls /sys/class/net; cut -f 2,3 /proc/net/route"],
+                              capture_output=True, text=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(done.stdout.split(), ["eth0", "lo", "Destination", "Gateway", "00000000", "090200C0",
+                                               "000200C0", "00000000"])
 
     def test_shared_namespaces(self):
         with tempfile.NamedTemporaryFile("w", suffix=".spec") as stored:

@@ -1,0 +1,75 @@
+// --net and what goes with it.
+#include <algorithm>
+
+#include "wishes.hpp"
+
+namespace wishes {
+
+namespace {
+
+template <class T>
+T address(const std::string& option, const std::string& text, const char* like) {
+  if (const auto value = T::parse(text)) return *value;
+  throw Mistake(fmt::format("{}: '{}' is no address like {}", option, text, like));
+}
+
+void join_network(Spec& spec, const std::string& path) {
+  if (!path.starts_with('/'))
+    throw Mistake(fmt::format("--net: 'ns:{}' names no file like ns:/run/netns/blue", path));
+  own_network(spec);
+  spec.join.push_back({Namespace::net, HostPath(path)});
+}
+
+Interface::Link link(const std::string& kind, const std::string& rest) {
+  if (kind == "veth") return Veth{.bridge = rest};
+  if (kind == "macvlan") return Macvlan{.parent = rest};
+  if (kind == "ipvlan") return Ipvlan{.parent = rest};
+  if (kind == "vlan") {
+    const std::size_t colon = rest.rfind(':');
+    if (colon == std::string::npos)
+      throw Mistake(fmt::format("--net: 'vlan:{}' is not vlan:DEV:ID", rest));
+    return Vlan{.parent = rest.substr(0, colon),
+                .id = number<std::uint16_t>("--net", rest.substr(colon + 1))};
+  }
+  throw Mistake(fmt::format(
+      "--net: '{}' is none of none, host, veth, veth:BRIDGE, macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, "
+      "ns:PATH",
+      kind));
+}
+
+}  // namespace
+
+void set_network(Spec& spec, const NetworkWishes& wishes) {
+  const std::string& net = wishes.net;
+  const std::size_t colon = net.find(':');
+  const std::string kind = net.substr(0, colon);
+  const std::string rest = colon == std::string::npos ? "" : net.substr(colon + 1);
+  // What a stored spec says of interfaces goes with its network.
+  if (!net.empty()) spec.network.interfaces.clear();
+  if (net == "host")
+    share(spec, "net");
+  else if (net == "none")
+    own_network(spec);
+  else if (kind == "ns")
+    join_network(spec, rest);
+  else if (!net.empty()) {
+    own_network(spec);
+    spec.network.interfaces.push_back({.link = link(kind, rest)});
+  }
+  const bool more = !(wishes.ip.empty() && wishes.gateway.empty() && wishes.host_ip.empty());
+  if (!more) return;
+  if (spec.network.interfaces.size() != 1)
+    throw Mistake("--ip, --host-ip and --gateway go with one interface: --net veth:BRIDGE, say");
+  Interface& i = spec.network.interfaces.front();
+  for (const auto& text : wishes.ip)
+    i.addresses.push_back(address<IpPrefix>("--ip", text, "10.0.3.2/24"));
+  for (const auto& text : wishes.gateway)
+    i.gateways.push_back(address<IpAddress>("--gateway", text, "10.0.3.1"));
+  if (wishes.host_ip.empty()) return;
+  auto* veth = std::get_if<Veth>(&i.link);
+  if (veth == nullptr) throw Mistake("--host-ip goes with --net veth");
+  for (const auto& text : wishes.host_ip)
+    veth->host_addresses.push_back(address<IpPrefix>("--host-ip", text, "10.0.3.1/24"));
+}
+
+}  // namespace wishes
