@@ -21,6 +21,7 @@
 #include "isolation.hpp"
 #include "launcher.hpp"
 #include "measures.hpp"
+#include "network.hpp"
 #include "process_info.hpp"
 #include "report.hpp"
 #include "rows.hpp"
@@ -128,6 +129,7 @@ class Bench {
   void crowd_section();
   [[nodiscard]] Warm warm();
   void warm_isolation_section() { isolation_section(warm()); }
+  void warm_network_section() { network_section(warm(), options_.condroid_run); }
   void warm_take_section() { take_section(warm()); }
   void warm_attach_section() { attach_section(warm()); }
   void warm_sustain_section() { sustain_section(warm()); }
@@ -791,6 +793,7 @@ Warm Bench::warm() {
   w.report = &report_;
   w.patience = &patience_;
   w.quick = options_.quick;
+  w.scratch = &scratch_;
   w.work = [this](bool net) { return default_work(scratch_, net); };
   w.add_cgroup = [this](Work* work, std::string* error) {
     return add_cgroups(scratch_, CgroupUse::plain, work, error);
@@ -812,9 +815,10 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 14> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 15> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
                                              {"isolation", &Bench::warm_isolation_section},
+                                             {"network", &Bench::warm_network_section},
                                              {"host", &Bench::host_section},
                                              {"rate", &Bench::rate_section},
                                              {"commands", &Bench::command_section},

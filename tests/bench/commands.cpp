@@ -196,4 +196,30 @@ std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
   return out;
 }
 
+std::vector<Command> make_network_commands(const Work& work, const Scratch& scratch,
+                                           const std::string& condroid_run) {
+  const std::string lxc = scratch.directory() + "/lxc-veth";
+  ::mkdir(lxc.c_str(), 0755);
+  std::string config = lxc_config(work, work.root);
+  const std::string none = "lxc.net.0.type = empty";
+  config.replace(config.find(none), none.size(),
+                 std::string("lxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.0.name = eth0") +
+                     "\nlxc.net.0.link = " + work.bridge +
+                     "\nlxc.net.0.ipv4.address = 10.78.0.2/24\nlxc.init.cmd = " + work.command);
+  std::ofstream(lxc + "/config") << config;
+
+  Command ours;
+  ours.name = "condroid-run";
+  ours.argv = {condroid_run,  "--rootfs",     work.root, "--hostname",
+               work.hostname, "--read-only",  "--net",   std::string("veth:") + work.bridge,
+               "--ip",        "10.78.0.2/24", "--",      work.command};
+  if (condroid_run.empty())
+    ours.absent = "absent: give its path with --condroid-run or in CONDROID_RUN";
+  Command start = command_of(
+      "lxc-start", {"-F", "-P", lxc, "-n", "bench", "-f", lxc + "/config", "-o", "/dev/null"});
+  start.caged = true;
+  start.note = "with one cgroup, without masked paths and filter";
+  return {ours, start};
+}
+
 }  // namespace bench

@@ -23,5 +23,8 @@ struct Command {
 /// `condroid_run` is the path of ours, or empty.
 [[nodiscard]] std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
                                                  const std::string& condroid_run);
+/// Those of a container with an interface, as Work::bridge says: ours, and lxc-start.
+[[nodiscard]] std::vector<Command> make_network_commands(const Work& work, const Scratch& scratch,
+                                                         const std::string& condroid_run);
 
 }  // namespace bench

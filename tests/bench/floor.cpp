@@ -25,6 +25,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "bare_netlink.hpp"
 #include "floor_child.hpp"
 
 // clone3(2) that may give the child a stack of its own: the child calls fn(arg) and exits with what
@@ -171,6 +172,11 @@ bool Floor::prepare(const Work& work, FloorClone how, FloorFailure* failure) {
   if (work_.cgroup_ns && work_.cgroup_count == 0) clone_flags_ |= CLONE_NEWCGROUP;
 
   if (!format(id_map_, "0 %u 65536\n", work_.id_base)) return failed(failure, "id map");
+  if (work_.bridge[0] != '\0') {
+    if (netlink_ < 0) netlink_ = bare_socket();
+    bridge_ = netlink_ < 0 ? 0 : bare_index(netlink_, work_.bridge);
+    if (bridge_ == 0) return failed(failure, "finding the bridge");
+  }
   for (int i = 0; i < work_.cgroup_count; ++i) {
     if (!format(cgroup_[i], "%s/floor.%d", work_.cgroups[i].parent, ::getpid()))
       return failed(failure, "cgroup");
@@ -212,9 +218,21 @@ bool Floor::write_id_map(int pid, FloorFailure* failure) {
   if (!write_text(AT_FDCWD, path, id_map_)) return failed(failure, "write uid_map");
   std::snprintf(path, sizeof path, "/proc/%d/gid_map", pid);
   if (!write_text(AT_FDCWD, path, id_map_)) return failed(failure, "write gid_map");
+  return true;
+}
+
+bool Floor::make_interface(int pid, FloorFailure* failure) {
+  char name[16];
+  if (!format(name, "fl%x.%x", ::getpid(), ++interfaces_)) return failed(failure, "a name");
+  errno = bare_make_veth(netlink_, name, pid, bridge_);
+  if (errno != 0) return failed(failure, "making a veth");
+  host_end_ = bare_index(netlink_, name);
+  return true;
+}
+
+void Floor::let_go_on() {
   shared()->mapped.store(1, std::memory_order_release);
   futex(&shared()->mapped, FUTEX_WAKE, 1);
-  return true;
 }
 
 bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
@@ -241,13 +259,17 @@ bool Floor::launch(std::uint64_t* nanoseconds, FloorFailure* failure) {
     errno = static_cast<int>(-pid);
     return failed(failure, "clone3");
   }
-  if (work_.user && !write_id_map(static_cast<int>(pid), failure)) {
+  if ((work_.user && !write_id_map(static_cast<int>(pid), failure)) ||
+      (bridge_ != 0 && !make_interface(static_cast<int>(pid), failure))) {
     ::kill(static_cast<pid_t>(pid), SIGKILL);
     ::waitpid(static_cast<pid_t>(pid), nullptr, __WALL);
     return false;
   }
+  if (work_.user || bridge_ != 0) let_go_on();
   int status = 0;
   if (::waitpid(static_cast<pid_t>(pid), &status, __WALL) != pid) return failed(failure, "waitpid");
+  // Its namespace answers for the address until the kernel has taken it apart.
+  if (bridge_ != 0) (void)bare_set_down(netlink_, host_end_);
   if (!remove_cgroups(failure)) return false;
   *nanoseconds = now() - start;
 
@@ -268,9 +290,10 @@ int Floor::child() {
   // Errors are seen by their result everywhere below, but errno is only good while parent and
   // child, which share it, do not both make calls: the parent waits.
   must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
-  if (work_.user) {
+  if (work_.user || bridge_ != 0)
     while (shared()->mapped.load(std::memory_order_acquire) == 0)
       futex(&shared()->mapped, FUTEX_WAIT, 0);
+  if (work_.user) {
     must(::setresgid(0, 0, 0), "setresgid");
     must(::setresuid(0, 0, 0), "setresuid");
     must(::prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl(PR_SET_PDEATHSIG)");
@@ -307,6 +330,13 @@ int Floor::child() {
     std::memcpy(request.ifr_name, "lo", 3);
     request.ifr_flags = IFF_UP | IFF_RUNNING;
     must(::ioctl(fd, SIOCSIFFLAGS, &request), "ioctl(SIOCSIFFLAGS)");
+    ::close(fd);
+  }
+  if (bridge_ != 0) {
+    const int fd = bare_socket();
+    must(fd, "socket");
+    errno = bare_configure(fd);
+    must(errno == 0 ? 0 : -1, "configuring the interface");
     ::close(fd);
   }
   must(::syscall(SYS_pivot_root, ".", "."), "pivot_root");

@@ -47,11 +47,18 @@ class Floor {
   [[nodiscard]] bool make_cgroups(FloorFailure* failure);
   [[nodiscard]] bool remove_cgroups(FloorFailure* failure);
   [[nodiscard]] bool write_id_map(int pid, FloorFailure* failure);
+  [[nodiscard]] bool make_interface(int pid, FloorFailure* failure);
+  /// The child may go on: what it waits for is there.
+  static void let_go_on();
 
   Work work_ = {};
   FloorClone how_ = FloorClone::memory_copied;
   std::uint64_t clone_flags_ = 0;
   char id_map_[64] = {};
+  int netlink_ = -1;
+  unsigned bridge_ = 0;
+  unsigned interfaces_ = 0;  ///< How many were made: the kernel removes the last one when it likes.
+  unsigned host_end_ = 0;
   char cgroup_[Work::max_cgroups][256] = {};
   int cgroup_fd_[Work::max_cgroups] = {};  ///< v2: the directory; v1: `tasks`.
 };

@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "bare_netlink.hpp"
 #include "launcher.hpp"
 
 namespace bench {
@@ -33,6 +34,10 @@ Spec spec_of(const Work& work) {
     spec.namespaces |= Namespace::net;
   else
     spec.security.allow |= Allow::host_network;
+  if (work.bridge[0] != '\0')
+    spec.network.interfaces = {{.name = bare_interface,
+                                .link = Veth{.bridge = work.bridge},
+                                .addresses = {"10.78.0.2/24"_prefix}}};
   if (work.cgroup_ns)
     spec.namespaces |= Namespace::cgroup;
   else

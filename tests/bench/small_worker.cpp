@@ -1,13 +1,11 @@
 // condroid-bench-floor: the small, static, single-threaded process that runs the floor, and that
 // starts the commands of others. Driven by the harness over descriptor 3; ends when that closes.
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -104,10 +102,9 @@ void cage() {
   if (::unshare(CLONE_NEWNS | CLONE_NEWCGROUP) != 0) return refuse("unshare", errno);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return refuse("mount private", errno);
-  struct statfs fs {};
-  if (::statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type != SYSFS_MAGIC &&
-      ::umount2("/sys/fs/cgroup", MNT_DETACH) != 0)
-    return refuse("umount /sys/fs/cgroup", errno);
+  // Of the network namespace that it runs in, and over whatever cgroups the other one has.
+  if (::mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+    return refuse("mount sysfs", errno);
   if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
       0)
     return refuse("mount cgroup2", errno);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "report.hpp"
+#include "scratch.hpp"
 #include "worker.hpp"
 
 namespace bench {
@@ -18,6 +19,7 @@ struct Warm {
   Report* report = nullptr;
   std::chrono::milliseconds* patience = nullptr;
   bool quick = false;
+  const Scratch* scratch = nullptr;
   /// The container of the benchmark, with a network namespace or without.
   std::function<Work(bool net)> work = {};
   /// Makes Work have cgroups as condroid does.

@@ -59,7 +59,9 @@ struct Work {
   bool clock = false;     ///< The command is /clock: its standard output is a pipe.
   char hostname[64] = {};
   bool read_only_root = false;
-  bool net = false;   ///< A network namespace of its own, loopback up.
+  bool net = false;  ///< A network namespace of its own, loopback up.
+  /// With `net`: a veth at this bridge, see bare_netlink.hpp. Empty: none.
+  char bridge[16] = {};
   bool user = false;  ///< A user namespace: ids 0 to 65535 are the host's id_base and up.
   std::uint32_t id_base = 100000;
   bool cgroup_ns = false;
