@@ -48,6 +48,7 @@ constexpr auto table = std::to_array<Row>({
      "an interface of that name is there: use another name, or none for a random one"},
     {Step::create_interface, EPERM, "CAP_NET_ADMIN is needed where the host's interfaces are"},
     {Step::create_interface, EOPNOTSUPP, "this kernel does not have that kind of interface"},
+    {Step::create_interface, EACCES, "is IPv6 switched off? net.ipv6.conf.all.disable_ipv6"},
     {Step::create_interface, EBUSY, "the parent is used in a way that leaves no room for another"},
     {Step::configure_interface, ENODEV, "the interface went away while the container was made"},
     {Step::configure_interface, EEXIST, "it has that address or route already"},

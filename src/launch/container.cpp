@@ -288,7 +288,10 @@ ContainerCore::ContainerCore() = default;
 ContainerCore::~ContainerCore() {
   if (!ours() || detached || exit) return;
   stay_down = true;
-  if (next) return;  // its own end undoes it
+  if (next) {
+    host_ends.take_down();
+    return;  // its own end undoes the rest
+  }
   const bool told = kill_everything().has_value();
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
   // this time is stuck. One that could not be killed is not waited for: the zygote's end is its

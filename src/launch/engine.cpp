@@ -264,6 +264,7 @@ void LaunchEngine::feed(Event event) {
   }
   if (t.actions.has(Action::kill)) kill_child();
   if (t.actions.has(Action::undo)) undo();
+  if (state_ == State::failed) made_.host_ends.take_down();
 }
 
 void LaunchEngine::kill_child() {

@@ -80,7 +80,8 @@ bool LaunchEngine::pump_host_ops() {
   for (; host_next_ < host_end_; ++host_next_) {
     last_op_ = host_next_;
     if (options_.stop_before == host_next_) return stop_here();
-    if (!helper_ && options_.trace)
+    const bool again = !host_stamps_.empty() && host_stamps_.back().first == host_next_;
+    if (options_.trace && !again)
       host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
     auto done = run_host_op(host_next_);
     if (!done) {

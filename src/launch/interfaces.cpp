@@ -17,6 +17,7 @@
 #include "launch/engine.hpp"
 #include "launch/interfaces.hpp"
 #include "program/interface_requests.hpp"
+#include "sys/kernel_files.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
 
@@ -109,6 +110,17 @@ struct Maker {
     return {};
   }
 
+  /// Who is at the other end of a cable may announce himself as a router, once he has a raw socket.
+  Result<void> believe_nobody(const std::string& name) const {
+    if (!std::get<Veth>(op.interface.link).bridge.empty()) return {};
+    const Fd settings(::open("/proc/sys/net/ipv6/conf", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!settings.valid() && errno == ENOENT) return {};  // a kernel without IPv6
+    const int e = settings.valid()
+                      ? write_file_at(settings.get(), (name + "/accept_ra").c_str(), "0")
+                      : errno;
+    if (e != 0) return wrong(e, fmt::format("accept_ra of '{}'", name));
+    return {};
+  }
   /// What concerns the host's end by its index.
   Result<void> set_up_host_end(std::uint32_t index) const {
     auto requests = host_end_requests(op.interface);
@@ -173,7 +185,8 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
   const std::uint32_t end = index_of(maker.socket, site.host_name);
   if (end == 0) return maker.wrong(errno, fmt::format("'{}'", site.host_name));
   made_.host_ends.indexes.push_back(end);
-  auto ok = maker.set_up_host_end(end);
+  auto ok = maker.believe_nobody(site.host_name);
+  if (ok) ok = maker.set_up_host_end(end);
   if (!made_.host_ends.socket.valid()) made_.host_ends.socket = std::move(maker.socket);
   if (!ok) return fail(ok);
   return true;

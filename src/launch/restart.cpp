@@ -352,6 +352,7 @@ void ContainerCore::take_over(ContainerCore& made) {
   note.reset();  // who watched has been told the end of that life
   zygote = std::move(made.zygote);
   unique_name = std::move(made.unique_name);
+  inside.apparmor = std::move(made.inside.apparmor);  // a profile of its own has that life's name
   pid = made.pid;
   pidfd = std::move(made.pidfd);
   // Not in the set of poll_fd() with what the launch waited for.

@@ -69,7 +69,9 @@ void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the h
 /// Of the child's own network namespace. Gives nothing to do where there are none.
 void create_interfaces(const Draft& draft, std::vector<Op>& host);  // network.cpp
 void configure_interfaces(Draft& draft);                            // network.cpp
-void make_root(Draft& draft);                                       // root.cpp
+/// Nothing of it is IPv6, so it is switched off: what routers announce would be believed otherwise.
+[[nodiscard]] bool is_without_ipv6(const Interface& interface);  // network.cpp
+void make_root(Draft& draft);                                    // root.cpp
 void make_mounts(Draft& draft);     // mounts.cpp, with /dev in its place
 void populate_dev(Draft& draft);    // devices.cpp
 void open_terminals(Draft& draft);  // devices.cpp

@@ -1,7 +1,6 @@
 // Interfaces of the container's own network namespace: what is refused, and the ops.
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <string>
 #include <variant>
 
@@ -20,8 +19,8 @@ constexpr std::string_view list = "network.interfaces";
 bool is_name(std::string_view name) {
   if (name.empty() || name.size() > longest_name || name == "." || name == "..") return false;
   return std::ranges::none_of(name, [](char c) {
-    return c == '/' || c == ':' || c == '%' || std::isspace(static_cast<unsigned char>(c)) != 0 ||
-           static_cast<unsigned char>(c) < ' ';
+    const auto byte = static_cast<unsigned char>(c);
+    return c == '/' || c == ':' || c == '%' || byte <= ' ' || byte == 0x7f || byte == 0xa0;
   });
 }
 
@@ -35,6 +34,11 @@ IpAddress network_of(const IpPrefix& p) {
   for (std::size_t i = 0; i < 16; i += 2)
     text += fmt::format("{}{:02x}{:02x}", i == 0 ? "" : ":", bytes[i], bytes[i + 1]);
   return *IpAddress::parse(text);
+}
+
+/// Whether all that nothing else is said of goes over it.
+bool is_default(const Interface& i, bool v6) {
+  return std::ranges::any_of(i.gateways, [&](const IpAddress& g) { return g.is_v6() == v6; });
 }
 
 const char* kind_of(const IpAddress& a) { return a.is_v6() ? "IPv6" : "IPv4"; }
@@ -66,6 +70,10 @@ struct Complaints {
   void gateways() const {
     unsigned v4 = 0, v6 = 0;
     for (const IpAddress& g : i.gateways) {
+      if (g.is_any() || g.is_multicast() || g.is_loopback()) {
+        add(fmt::format("{} is no gateway", to_string(g)), "use the address of a router");
+        continue;
+      }
       if (++(g.is_v6() ? v6 : v4) == 2)
         add(fmt::format("has two gateways for {}", kind_of(g)),
             "use a route with a metric for the second one");
@@ -88,6 +96,9 @@ struct Complaints {
         add(fmt::format("route to {} has bits beyond its prefix", to_string(r.to)),
             fmt::format("use {}", to_string(net)));
       }
+      if (r.to.length == 0 && !r.metric && is_default(i, r.to.address.is_v6()))
+        add(fmt::format("has a gateway and a route to {}", to_string(r.to)),
+            "leave out one, or give the route a metric");
       if (r.via && r.via->is_v6() != r.to.address.is_v6())
         add(fmt::format("route to {} by {}", to_string(r.to), to_string(*r.via)),
             "use two addresses of one kind");
@@ -106,7 +117,11 @@ struct Complaints {
     }
     for (const IpPrefix& p : l.host_addresses) address(p);
   }
-  void operator()(const Macvlan& l) const { name(l.parent, "the parent"); }
+  void operator()(const Macvlan& l) const {
+    name(l.parent, "the parent");
+    if (i.mac && l.mode == Macvlan::passthru)
+      add("a macvlan that is passthru has the Ethernet address of its parent", "leave out mac");
+  }
   void operator()(const Ipvlan& l) const {
     name(l.parent, "the parent");
     if (i.mac) add("an ipvlan has the Ethernet address of its parent", "leave out mac");
@@ -128,8 +143,7 @@ void Checks::interface(const std::string& field, const Interface& i) const {
   if (i.mac && (i.mac->is_multicast() || *i.mac == MacAddress{}))
     wrong.add(fmt::format("{} is no single interface's Ethernet address", to_string(*i.mac)),
               "use one like 02:00:00:00:00:01");
-  const bool v6 = std::ranges::any_of(i.addresses, [](const auto& p) { return p.address.is_v6(); });
-  const std::uint32_t least = v6 ? 1280 : 68;
+  const std::uint32_t least = is_without_ipv6(i) ? 68 : 1280;
   if (i.mtu && (*i.mtu < least || *i.mtu > 65535))
     wrong.add(fmt::format("an MTU of {}", *i.mtu), fmt::format("use {} to 65535", least));
   for (const IpPrefix& p : i.addresses) wrong.address(p);
@@ -168,6 +182,14 @@ void Checks::network() const {
                      fmt::format("two ends on the host are named {}", quoted(mine->host_name)),
                      "give each its own name, or none");
     }
+    for (const bool v6 : {false, true})
+      if (is_default(i, v6) &&
+          std::any_of(interfaces.begin(), interfaces.begin() + static_cast<std::ptrdiff_t>(n),
+                      [&](const Interface& o) { return is_default(o, v6); }))
+        refusals.bad(field,
+                     fmt::format("{} has a second default route for {}", quoted(i.name),
+                                 v6 ? "IPv6" : "IPv4"),
+                     "leave out one gateway, or use routes with metrics");
     for (std::size_t a = 0; a < i.addresses.size(); ++a) {
       const IpAddress& address = i.addresses[a].address;
       std::size_t times = 0;
@@ -186,9 +208,24 @@ void create_interfaces(const Draft& d, std::vector<Op>& host) {
     host.emplace_back(op::CreateInterface{.interface = i});
 }
 
+bool is_without_ipv6(const Interface& i) {
+  const auto v4 = [](const auto& all, auto address) {
+    return std::ranges::none_of(all, [&](const auto& x) { return address(x).is_v6(); });
+  };
+  return !i.ipv6_autoconf && v4(i.addresses, [](const IpPrefix& p) { return p.address; }) &&
+         v4(i.gateways, [](const IpAddress& g) { return g; }) &&
+         v4(i.routes, [](const Route& r) { return r.to.address; });
+}
+
 void configure_interfaces(Draft& d) {
-  for (const Interface& i : d.spec.network.interfaces)
+  for (const Interface& i : d.spec.network.interfaces) {
+    if (is_without_ipv6(i))
+      d.add(op::WriteSetting{.proc = d.proc,
+                             .path = fmt::format("sys/net/ipv6/conf/{}/disable_ipv6", i.name),
+                             .value = "1",
+                             .optional = true});
     if (i.up || !i.addresses.empty()) d.add(op::ConfigureInterface{.interface = i});
+  }
 }
 
 }  // namespace condroid::inline v0::detail

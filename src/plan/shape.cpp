@@ -1,5 +1,9 @@
 #include "plan/shape.hpp"
 
+#include <algorithm>
+
+#include "plan/draft.hpp"
+
 namespace condroid::inline v0::detail {
 
 Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
@@ -14,9 +18,11 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   s.console = spec.terminal.console || stdio.in.kind == Stream::pty ||
               stdio.out.kind == Stream::pty || stdio.err.kind == Stream::pty;
   const Security& security = spec.security;
-  s.proc_early = !security.sysctls.empty() || !security.apparmor.empty() || security.own_apparmor ||
-                 !security.selinux.empty() || spec.process.oom_score_adj.has_value() ||
-                 s.fresh.has(Namespace::time);
+  s.proc_early =
+      !security.sysctls.empty() || !security.apparmor.empty() || security.own_apparmor ||
+      !security.selinux.empty() || spec.process.oom_score_adj.has_value() ||
+      s.fresh.has(Namespace::time) ||
+      (s.own(Namespace::net) && std::ranges::any_of(spec.network.interfaces, is_without_ipv6));
   s.groups = decide_cgroups(spec, facts, s, refusals, s.left_out);
   return s;
 }

@@ -245,7 +245,6 @@ void Encoder::add(const Op& o, std::uint32_t index) {
               messages += r.bytes;  // each is a multiple of NLMSG_ALIGNTO long
             }
             Rec& r = add(Code::configure_interface, index);
-            r.n[0] = is_without_ipv6(x.interface) ? 1 : 0;
             r.s[0] = text(x.interface.name);
             r.s[1] = bytes(messages.data(), messages.size(), 4);
             r.s[2] = bytes(places.data(), places.size() * sizeof places[0], 4);
@@ -256,6 +255,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[0] = text(x.path);
             r.s[1] = text(x.value);
             r.n[0] = x.dumpable ? 1 : 0;
+            r.n[1] = x.optional ? 1 : 0;
           },
           [&](const op::SetRlimit& x) {
             Rec& r = add(Code::set_rlimit, index);

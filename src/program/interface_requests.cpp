@@ -42,15 +42,6 @@ std::optional<IpAddress> broadcast_of(const IpPrefix& p) {
 /// Messages in the order of their numbers.
 class Requests {
  public:
-  void without_ipv6() {
-    NetlinkMessage m(RTM_NEWLINK, 0, ifinfomsg{});
-    {
-      const auto families = m.nest(IFLA_AF_SPEC);
-      const auto v6 = m.nest(AF_INET6);
-      m.put(IFLA_INET6_ADDR_GEN_MODE, std::uint8_t{IN6_ADDR_GEN_MODE_NONE});
-    }
-    add(std::move(m), index_in_link, "no IPv6");
-  }
   void up() {
     ifinfomsg head{};
     head.ifi_flags = head.ifi_change = IFF_UP;
@@ -173,16 +164,8 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
 
 }  // namespace
 
-bool is_without_ipv6(const Interface& interface) {
-  return !interface.ipv6_autoconf &&
-         std::ranges::none_of(interface.addresses,
-                              [](const IpPrefix& p) { return p.address.is_v6(); }) &&
-         std::ranges::none_of(interface.gateways, [](const IpAddress& g) { return g.is_v6(); });
-}
-
 std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   Requests r;
-  if (is_without_ipv6(interface)) r.without_ipv6();
   if (interface.up) r.up();
   for (const IpPrefix& p : interface.addresses) r.address(p);
   for (const Route& route : interface.routes)
@@ -245,7 +228,6 @@ std::string create_request(const Interface& interface, const InterfaceSite& site
 namespace condroid::inline v0::detail {
 
 // compile() refuses what would need them.
-bool is_without_ipv6(const Interface& /*interface*/) { return false; }
 std::vector<InterfaceRequest> setup_requests(const Interface& /*interface*/) { return {}; }
 std::vector<InterfaceRequest> host_end_requests(const Interface& /*interface*/) { return {}; }
 InterfaceRequest down_request() { return {}; }

@@ -17,8 +17,6 @@ struct InterfaceRequest {
   std::string what = {};     ///< For a reader: "address 10.0.3.2/24".
 };
 
-/// Whether the first of setup_requests() keeps IPv6 away, which a kernel that has none refuses.
-[[nodiscard]] bool is_without_ipv6(const Interface& interface);
 /// What the child sends in its network namespace: up, addresses, routes, in this order. They are
 /// numbered from 1, and the last one alone is answered when it went well.
 [[nodiscard]] std::vector<InterfaceRequest> setup_requests(const Interface& interface);

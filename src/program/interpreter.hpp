@@ -1279,8 +1279,7 @@ class Interpreter {
       if (n < static_cast<long>(sizeof answer.error) || answer.error.head.type != nlmsg_error)
         return -e_proto;
       answered = answer.error.head.sequence;
-      if (answer.error.error == 0 || (answer.error.error == -e_afnosupport && answered <= x.n[0]))
-        continue;
+      if (answer.error.error == 0) continue;
       detail_ = static_cast<uint16_t>(answered - 1);
       return at(Part::message, answer.error.error);
     }
@@ -1303,7 +1302,8 @@ class Interpreter {
     return e;
   }
   long write_setting(const Rec& x) {
-    return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
+    const long e = write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
+    return e == -e_noent && x.n[1] != 0 ? 0 : e;
   }
 
   /// The write of a label must not end anywhere else: the file is procfs's, on the very mount that

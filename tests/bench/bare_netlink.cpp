@@ -110,13 +110,6 @@ int bare_configure(int socket) {
   Message m;
   ifinfomsg up{};
   up.ifi_index = static_cast<int>(index);
-  m.begin(RTM_NEWLINK, 0, up);
-  const std::size_t families = m.open(IFLA_AF_SPEC);
-  const std::size_t v6 = m.open(AF_INET6);
-  const unsigned char none = IN6_ADDR_GEN_MODE_NONE;
-  m.put(IFLA_INET6_ADDR_GEN_MODE, &none, sizeof none);
-  m.shut(v6);
-  m.shut(families);
   up.ifi_flags = up.ifi_change = IFF_UP;
   m.begin(RTM_NEWLINK, 0, up);
   ifaddrmsg address{};

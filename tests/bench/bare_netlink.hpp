@@ -16,7 +16,7 @@ inline constexpr unsigned char bare_prefix = 24;
 [[nodiscard]] int bare_make_bridge(int socket, const char* name);
 /// A veth: this end, a port of the bridge and up, and "eth0" in the namespace of that process.
 [[nodiscard]] int bare_make_veth(int socket, const char* host_name, int pid, unsigned bridge);
-/// "eth0" without IPv6, up, with its address: one message with three requests.
+/// "eth0" up, with its address: one message with two requests.
 [[nodiscard]] int bare_configure(int socket);
 [[nodiscard]] int bare_set_down(int socket, unsigned index);
 /// 0 when there is none of that name.

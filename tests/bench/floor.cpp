@@ -333,6 +333,8 @@ int Floor::child() {
     ::close(fd);
   }
   if (bridge_ != 0) {
+    must(write_text(AT_FDCWD, "proc/sys/net/ipv6/conf/eth0/disable_ipv6", "1") ? 0 : -1,
+         "switching IPv6 off");
     const int fd = bare_socket();
     must(fd, "socket");
     errno = bare_configure(fd);

@@ -498,6 +498,7 @@ struct WriteSetting {
   std::string path = {};  ///< Relative to the procfs: "sys/net/ipv4/ip_forward".
   std::string value = {};
   bool dumpable = false;  ///< As of SetTimeOffsets.
+  bool optional = false;  ///< A kernel that has no such file needs none.
   bool operator==(const WriteSetting&) const = default;
 };
 

@@ -87,7 +87,7 @@ struct Interface {
 
   std::string name = "eth0";  ///< There; 1 to 15 bytes.
   Link link = {};
-  /// Empty: a random one; for Ipvlan and Vlan, that of the parent.
+  /// Empty: a random one; for Ipvlan, Vlan and Macvlan::passthru, that of the parent.
   std::optional<MacAddress> mac = {};
   /// Bytes; 68 to 65535, of IPv6 at least 1280. Empty: of the bridge or the parent.
   std::optional<std::uint32_t> mtu = {};
@@ -99,9 +99,8 @@ struct Interface {
   /// network is taken to be on the link.
   std::vector<IpAddress> gateways = {};
   std::vector<Route> routes = {};
-  /// A link-local address, and what routers announce, also where `addresses` has none of IPv6.
-  /// Without, such an interface has no IPv6 at all: nobody else on the network has to listen to
-  /// what it would ask for.
+  /// A link-local address, and what routers announce, also where nothing above is IPv6. Without,
+  /// IPv6 is switched off on such an interface.
   bool ipv6_autoconf = false;
   bool operator==(const Interface&) const = default;
 };

@@ -327,6 +327,9 @@ TEST_CASE("an interface is as the Spec says", "[network][.root]") {
   Spec quiet = payload(root, {"interfaces"});
   quiet.network.interfaces = {
       {.link = Veth{.bridge = "cbr0"}, .addresses = {"10.77.0.3/24"_prefix}}};
+  Spec switched = quiet;
+  switched.process.argv = {"/bin/payload", "read", "/proc/sys/net/ipv6/conf/eth0/disable_ipv6"};
+  CHECK(run(switched)["/proc/sys/net/ipv6/conf/eth0/disable_ipv6"] == "1");
   CHECK(run(quiet).all("address.eth0") == std::vector<std::string>{"10.77.0.3/24"});
 
   spec.process.argv = {"/bin/payload", "pause"};

@@ -80,6 +80,18 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
   refused("10.0.3.2 is given twice", [](I& i) { i.addresses.push_back("10.0.3.2/16"_prefix); });
   refused("two gateways for IPv4", [](I& i) { i.gateways.push_back("10.0.3.3"_ip); });
   refused("no IPv6 address", [](I& i) { i.gateways.push_back("fd00::1"_ip); });
+  refused("0.0.0.0 is no gateway", [](I& i) { i.gateways = {"0.0.0.0"_ip}; });
+  refused("a gateway and a route to 0.0.0.0/0",
+          [](I& i) { i.routes = {{.to = "0.0.0.0/0"_prefix}}; });
+  refused("that is passthru has the Ethernet", [](I& i) {
+    i.link = Macvlan{.parent = "eth0", .mode = Macvlan::passthru};
+    i.mac = "02:00:00:00:00:01"_mac;
+  });
+  refused("use 1280 to 65535", [](I& i) {
+    i.mtu = 1000;
+    i.ipv6_autoconf = true;
+  });
+  refused("the interface", [](I& i) { i.name = "\xc3\xa0"; });
   refused("10.0.3.2 is its own", [](I& i) { i.gateways = {"10.0.3.2"_ip}; });
   refused("use 10.1.0.0/16", [](I& i) { i.routes = {{.to = "10.1.2.3/16"_prefix}}; });
   refused("by fd00::1",
@@ -90,6 +102,33 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
   refused(
       with({{.link = Veth{.host_name = "x"}}, {.name = "eth1", .link = Veth{.host_name = "x"}}}),
       "two ends on the host are named 'x'");
+}
+
+TEST_CASE("two interfaces are not both the way to all others", "[network]") {
+  Interface other{.name = "eth1", .addresses = {"10.9.0.2/24"_prefix}, .gateways = {"10.9.0.1"_ip}};
+  refused(with({bridged(), other}), "a second default route for IPv4");
+  other.gateways.clear();
+  other.routes = {{.to = "0.0.0.0/0"_prefix, .via = "10.9.0.1"_ip, .metric = 100}};
+  CHECK(compile(with({bridged(), other}), test::root_on_v2()));
+}
+
+TEST_CASE("IPv6 is switched off where nothing is said of it", "[network]") {
+  const auto switches = [](const Interface& i) {
+    std::vector<std::string> list;
+    const Plan plan = compile(with(i), test::root_on_v2()).value();
+    for (const Op& o : plan.ops)
+      if (const auto* w = std::get_if<op::WriteSetting>(&o)) list.push_back(w->path);
+    return list;
+  };
+  const std::vector<std::string> off = {"sys/net/ipv6/conf/eth0/disable_ipv6"};
+  CHECK(switches(bridged()) == off);
+  CHECK(switches({.up = false}) == off);
+  Interface i = bridged();
+  i.ipv6_autoconf = true;
+  CHECK(switches(i).empty());
+  CHECK(switches({.addresses = {"fd00::2/64"_prefix}}).empty());
+  CHECK(switches({.gateways = {"fe80::1"_ip}}).empty());
+  CHECK(switches({.routes = {{.to = "fd00::/8"_prefix, .via = "fe80::1"_ip}}}).empty());
 }
 
 TEST_CASE("interfaces need a network namespace, and the right to make them", "[network]") {

@@ -53,17 +53,6 @@ TEST_CASE("what sets an interface up is sent in one piece, of which the end is a
   CHECK(detail::host_end_requests(i).empty());
 }
 
-TEST_CASE("who asks for no IPv6 is quiet", "[network]") {
-  Interface i{.addresses = {"10.0.3.2/24"_prefix}};
-  CHECK(detail::is_without_ipv6(i));
-  CHECK(detail::setup_requests(i).at(0).what == "no IPv6");
-  i.ipv6_autoconf = true;
-  CHECK_FALSE(detail::is_without_ipv6(i));
-  CHECK(detail::setup_requests(i).at(0).what == "up");
-  i = {.gateways = {"fe80::1"_ip}};
-  CHECK_FALSE(detail::is_without_ipv6(i));
-}
-
 TEST_CASE("without a bridge the host knows the way to each address", "[network]") {
   const Interface i{.link = Veth{.host_addresses = {"10.0.3.1/32"_prefix, "fd00::1/64"_prefix}},
                     .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix}};
