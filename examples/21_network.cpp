@@ -4,6 +4,7 @@
 
 #include <condroid/builder.hpp>
 #include <condroid/runtime.hpp>
+#include <cstdio>
 
 using namespace condroid;
 using namespace condroid::literals;
@@ -24,7 +25,10 @@ int main() {
   // The host listens on any of its addresses, so it may do so before there is this one.
   const Fd listener(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in here{.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr = {}, .sin_zero = {}};
-  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&here), sizeof here) != 0) return 1;
+  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&here), sizeof here) != 0) {
+    std::perror("no socket at port 7000");
+    return 1;
+  }
 
   auto container = box.launch(*runtime);
   if (!container) {
@@ -37,7 +41,11 @@ int main() {
   const auto n = ::recvfrom(listener.get(), text, sizeof text - 1, 0,
                             reinterpret_cast<sockaddr*>(&from), &size);
   const auto* of = reinterpret_cast<const unsigned char*>(&from.sin_addr);
-  fmt::print("{}.{}.{}.{} says {}", of[0], of[1], of[2], of[3], n < 0 ? "nothing\n" : text);
+  if (n < 0) {
+    std::perror("no word from the container");
+    return 1;
+  }
+  fmt::print("{}.{}.{}.{} says {}", of[0], of[1], of[2], of[3], text);
   const auto end = container->wait();
   if (!end) return 1;
   fmt::print("{}\n", *end);

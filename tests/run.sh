@@ -211,7 +211,7 @@ stage_main() {
 # Another compiler, with its address and undefined behaviour sanitizers, and the fuzzers.
 stage_sanitize() {
   CXX=$clang14 setup sanitize -Dbuildtype=debug -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
-    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-6}" -Dbenchmarks=disabled || return
+    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled || return
   run '' --suite unit
   # Ten times the time where a bound is tight: the sanitizers' is no user's.
   run "$sudo env CONDROID_SLOW=10" --suite root integration-root
@@ -230,7 +230,9 @@ stage_tsan() {
 stage_aarch64() {
   targets='src/libcondroid.a tests/unit/unit-program tests/unit/unit-launch'
   setup aarch64 --cross-file tests/support/aarch64.ini -Dbuildtype=plain -Dbenchmarks=disabled -Dexamples=disabled || return
-  run '' program launch
+  run '' launch
+  # All of them there, but for the one that fails every call: a tenth of a second natively is minutes there.
+  run '' program --test-args='~[exhaustive]'
 }
 
 # Every system call of a launch fails once: a quarter of an hour, so only when it is asked for. Suite root has a sample.

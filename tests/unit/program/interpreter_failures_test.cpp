@@ -288,7 +288,7 @@ void fail_once(const Case& of, std::size_t n, const Place& p, int errnum, Counts
 }  // namespace
 
 TEST_CASE("every call of every op fails once with each errno, and is told by op and errno",
-          "[program]") {
+          "[program][exhaustive]") {
   std::map<Step, Counts> table;
   std::set<std::size_t> kinds;
   for (const Case& of : cases()) {
