@@ -200,7 +200,7 @@ ok() {
 }
 
 stage_main() {
-  setup main -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled || return
+  setup main -Dbuildtype=debug -Doptimization=0 -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled || return
   run '' --suite unit
   # Where a bound is tight it is so for a machine that is ours alone, and this one need not be.
   run "$sudo env CONDROID_SLOW=3" --suite userns
@@ -270,7 +270,7 @@ stage_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   if ok 'sources of subprojects' sh tests/support/fallback_sources.sh "$source"; then
     if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
-      -Dseccomp=disabled -Doci=disabled --force-fallback-for=fmt,tl-expected; then
+      -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled --force-fallback-for=fmt,tl-expected; then
       ok 'a release tarball, static, without options, with subprojects' test -s "$build/src/libcondroid.a"
     fi
   fi
