@@ -9,6 +9,8 @@
 #include "condroid/plan/take.hpp"
 #include "facts.hpp"
 
+#if CONDROID_LIBNL
+
 namespace {
 
 using namespace condroid;
@@ -146,3 +148,5 @@ TEST_CASE("interfaces need a network namespace, and the right to make them", "[n
 }
 
 }  // namespace
+
+#endif

@@ -8,6 +8,8 @@
 
 #include "catch.hpp"
 
+#if CONDROID_LIBNL
+
 namespace {
 
 using namespace condroid;
@@ -63,3 +65,5 @@ TEST_CASE("without a bridge the host knows the way to each address", "[network]"
 }
 
 }  // namespace
+
+#endif
