@@ -92,7 +92,10 @@ TEST_CASE("plans are as they are written down in tests/golden", "[plan][golden]"
   for (const fs::path& path : specs) {
     INFO(path.filename().string());
     const std::string text = read(path);
-    if (!CONDROID_LIBNL && path.stem() == "network") continue;  // refused as a whole then
+    if (!CONDROID_LIBNL && path.stem() == "network") {  // refused as a whole then
+      plans.erase(fs::path(path).replace_extension(".plan"));
+      continue;
+    }
     const auto host = std::ranges::find_if(
         hosts, [name = machine_of(text)](const test::NamedHost& h) { return h.name == name; });
     REQUIRE(host != hosts.end());
