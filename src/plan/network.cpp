@@ -1,6 +1,5 @@
 // Interfaces of the container's own network namespace: what is refused, and the ops.
 #include <algorithm>
-#include <array>
 #include <string>
 #include <variant>
 
@@ -22,18 +21,6 @@ bool is_name(std::string_view name) {
     const auto byte = static_cast<unsigned char>(c);
     return c == '/' || c == ':' || c == '%' || byte <= ' ' || byte == 0x7f || byte == 0xa0;
   });
-}
-
-IpAddress network_of(const IpPrefix& p) {
-  std::string text;
-  std::array<std::uint8_t, 16> bytes = p.address.bytes();
-  for (unsigned bit = p.length; bit < 8 * p.address.size(); ++bit)
-    bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] & ~(0x80U >> (bit % 8)));
-  if (!p.address.is_v6())
-    return *IpAddress::parse(fmt::format("{}.{}.{}.{}", bytes[0], bytes[1], bytes[2], bytes[3]));
-  for (std::size_t i = 0; i < 16; i += 2)
-    text += fmt::format("{}{:02x}{:02x}", i == 0 ? "" : ":", bytes[i], bytes[i + 1]);
-  return *IpAddress::parse(text);
 }
 
 /// Whether all that nothing else is said of goes over it.
@@ -92,7 +79,7 @@ struct Complaints {
       if (r.to.length > bits) {
         add(fmt::format("route to {} with {} bits", to_string(r.to.address), r.to.length),
             fmt::format("use at most {}", bits));
-      } else if (const IpPrefix net{network_of(r.to), r.to.length}; net != r.to) {
+      } else if (const IpPrefix net{r.to.first(), r.to.length}; net != r.to) {
         add(fmt::format("route to {} has bits beyond its prefix", to_string(r.to)),
             fmt::format("use {}", to_string(net)));
       }

@@ -29,16 +29,6 @@ void put(NetlinkMessage& m, int attribute, const IpAddress& a) {
   m.put_bytes(attribute, a.bytes().data(), a.size());
 }
 
-/// The last address of the network; of networks without one (RFC 3021) there is none.
-std::optional<IpAddress> broadcast_of(const IpPrefix& p) {
-  if (p.address.is_v6() || p.length >= 31) return {};
-  std::array<std::uint8_t, 4> bytes{};
-  for (unsigned i = 0; i < 4; ++i) bytes[i] = p.address.bytes()[i];
-  for (unsigned bit = p.length; bit < 32; ++bit)
-    bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] | 0x80U >> (bit % 8));
-  return IpAddress::parse(fmt::format("{}", fmt::join(bytes, ".")));
-}
-
 /// Messages in the order of their numbers.
 class Requests {
  public:
@@ -56,7 +46,8 @@ class Requests {
     NetlinkMessage m(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, head);
     put(m, IFA_LOCAL, p.address);
     put(m, IFA_ADDRESS, p.address);
-    if (const auto broadcast = broadcast_of(p)) put(m, IFA_BROADCAST, *broadcast);
+    // Networks of two addresses and of one have none: RFC 3021.
+    if (!p.address.is_v6() && p.length < 31) put(m, IFA_BROADCAST, p.last());
     add(std::move(m), index_in_address, "address " + to_string(p));
   }
   void route(const Route& r, bool on_link) {
@@ -127,9 +118,13 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
   put_inner(m, i, site);
 }
 
-void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Macvlan& l) {
+void put_above(NetlinkMessage& m, const Interface& i, const InterfaceSite& site) {
   put_inner(m, i, site);
   m.put(IFLA_LINK, site.above);
+}
+
+void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Macvlan& l) {
+  put_above(m, i, site);
   const auto info = m.nest(IFLA_LINKINFO);
   m.put(IFLA_INFO_KIND, "macvlan");
   const auto data = m.nest(IFLA_INFO_DATA);
@@ -141,8 +136,7 @@ static_assert(MACVLAN_MODE_PRIVATE == 1U << Macvlan::private_ &&
               MACVLAN_MODE_PASSTHRU == 1U << Macvlan::passthru);
 
 void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Ipvlan& l) {
-  put_inner(m, i, site);
-  m.put(IFLA_LINK, site.above);
+  put_above(m, i, site);
   const auto info = m.nest(IFLA_LINKINFO);
   m.put(IFLA_INFO_KIND, "ipvlan");
   const auto data = m.nest(IFLA_INFO_DATA);
@@ -154,8 +148,7 @@ static_assert(IPVLAN_MODE_L2 == int{Ipvlan::l2} && IPVLAN_MODE_L3 == int{Ipvlan:
               IPVLAN_F_VEPA == Ipvlan::vepa);
 
 void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Vlan& l) {
-  put_inner(m, i, site);
-  m.put(IFLA_LINK, site.above);
+  put_above(m, i, site);
   const auto info = m.nest(IFLA_LINKINFO);
   m.put(IFLA_INFO_KIND, "vlan");
   const auto data = m.nest(IFLA_INFO_DATA);
@@ -171,7 +164,7 @@ std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   for (const Route& route : interface.routes)
     r.route(route, route.via && !reaches(interface, *route.via));
   for (const IpAddress& gateway : interface.gateways) {
-    const IpAddress any = gateway.is_v6() ? *IpAddress::parse("::") : IpAddress{};
+    const IpAddress any = IpPrefix{gateway, 0}.first();
     r.route({.to = {any, 0}, .via = gateway}, !reaches(interface, gateway));
   }
   return r.take();

@@ -25,6 +25,15 @@ class IpAddress {
   /// anything else. As inet_pton(3).
   [[nodiscard]] static constexpr std::optional<IpAddress> parse(std::string_view text) noexcept;
 
+  /// Network byte order; of IPv4 the first four count.
+  [[nodiscard]] static constexpr IpAddress from_bytes(const std::array<std::uint8_t, 16>& bytes,
+                                                      bool v6) noexcept {
+    IpAddress a;
+    a.v6_ = v6;
+    for (unsigned i = 0; i < a.size(); ++i) a.bytes_[i] = bytes[i];
+    return a;
+  }
+
   [[nodiscard]] constexpr bool is_v6() const noexcept { return v6_; }
   /// Network byte order; of IPv4 the first four count.
   [[nodiscard]] constexpr const std::array<std::uint8_t, 16>& bytes() const noexcept {
@@ -63,7 +72,14 @@ struct IpPrefix {
   /// Without "/LENGTH" it is that of one address: 32 or 128.
   [[nodiscard]] static constexpr std::optional<IpPrefix> parse(std::string_view text) noexcept;
   [[nodiscard]] constexpr bool contains(const IpAddress& other) const noexcept;
+  /// The first address and the last one that the network has: "10.0.3.0" and "10.0.3.255" of
+  /// "10.0.3.2/24".
+  [[nodiscard]] constexpr IpAddress first() const noexcept { return with_host_bits(false); }
+  [[nodiscard]] constexpr IpAddress last() const noexcept { return with_host_bits(true); }
   constexpr auto operator<=>(const IpPrefix&) const = default;
+
+ private:
+  [[nodiscard]] constexpr IpAddress with_host_bits(bool ones) const noexcept;
 };
 [[nodiscard]] std::string to_string(const IpPrefix& prefix);
 
@@ -186,6 +202,16 @@ constexpr bool IpPrefix::contains(const IpAddress& other) const noexcept {
     if (((address.bytes()[bit / 8] ^ other.bytes()[bit / 8]) & mask) != 0) return false;
   }
   return true;
+}
+
+constexpr IpAddress IpPrefix::with_host_bits(bool ones) const noexcept {
+  std::array<std::uint8_t, 16> bytes = address.bytes();
+  for (unsigned bit = length; bit < 8 * address.size(); ++bit) {
+    const unsigned mask = 0x80U >> (bit % 8);
+    const unsigned byte = bytes[bit / 8];
+    bytes[bit / 8] = static_cast<std::uint8_t>(ones ? byte | mask : byte & ~mask);
+  }
+  return IpAddress::from_bytes(bytes, address.is_v6());
 }
 
 constexpr std::optional<MacAddress> MacAddress::parse(std::string_view text) noexcept {

@@ -99,6 +99,12 @@ TEST_CASE("prefixes", "[network]") {
     CHECK_FALSE(IpPrefix::parse(text));
   }
   CHECK(to_string("10.0.3.2/24"_prefix) == "10.0.3.2/24");
+  CHECK("10.0.3.2/22"_prefix.first() == "10.0.0.0"_ip);
+  CHECK("10.0.3.2/22"_prefix.last() == "10.0.3.255"_ip);
+  CHECK("10.0.3.2/0"_prefix.first() == IpAddress{});
+  CHECK("10.0.3.2"_prefix.last() == "10.0.3.2"_ip);
+  CHECK("fd00::1:2/112"_prefix.first() == "fd00::1:0"_ip);
+  CHECK("fd00::1/0"_prefix.first() == "::"_ip);
   CHECK("10.0.3.2/24"_prefix.contains("10.0.3.255"_ip));
   CHECK_FALSE("10.0.3.2/24"_prefix.contains("10.0.2.255"_ip));
   CHECK_FALSE("10.0.3.2/24"_prefix.contains("::10.0.3.2"_ip));
