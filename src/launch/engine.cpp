@@ -792,6 +792,10 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
           m != nullptr && page.detail < m->options.size())
         subject += fmt::format(", option '{}'", m->options[page.detail]);
       break;
+    case Part::write:
+      if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
+        subject = fmt::format("'{}': disable_ipv6", c->interface.name);
+      break;
     case Part::message:
       if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
         if (const auto asked = setup_requests(c->interface); page.detail < asked.size())

@@ -282,6 +282,7 @@ struct Describe {
   std::string operator()(const op::ConfigureInterface& o) const {
     const Interface& i = o.interface;
     std::vector<std::string> words;
+    if (o.proc.valid()) words.emplace_back("no IPv6");
     if (i.up) words.emplace_back("up");
     for (const IpPrefix& p : i.addresses) words.push_back(to_string(p));
     for (const Route& r : i.routes)

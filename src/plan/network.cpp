@@ -206,12 +206,9 @@ bool is_without_ipv6(const Interface& i) {
 
 void configure_interfaces(Draft& d) {
   for (const Interface& i : d.spec.network.interfaces) {
-    if (is_without_ipv6(i))
-      d.add(op::WriteSetting{.proc = d.proc,
-                             .path = fmt::format("sys/net/ipv6/conf/{}/disable_ipv6", i.name),
-                             .value = "1",
-                             .optional = true});
-    if (i.up || !i.addresses.empty()) d.add(op::ConfigureInterface{.interface = i});
+    op::ConfigureInterface configure{.interface = i};
+    if (is_without_ipv6(i)) configure.proc = d.proc;
+    if (i.up || !i.addresses.empty() || configure.proc.valid()) d.add(std::move(configure));
   }
 }
 

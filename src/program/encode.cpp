@@ -248,6 +248,9 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[0] = text(x.interface.name);
             r.s[1] = bytes(messages.data(), messages.size(), 4);
             r.s[2] = bytes(places.data(), places.size() * sizeof places[0], 4);
+            r.r[0] = reg(x.proc);
+            if (x.proc.valid())
+              r.s[3] = text(fmt::format("sys/net/ipv6/conf/{}/disable_ipv6", x.interface.name));
           },
           [&](const op::WriteSetting& x) {
             Rec& r = add(Code::write_setting, index);
@@ -255,7 +258,6 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[0] = text(x.path);
             r.s[1] = text(x.value);
             r.n[0] = x.dumpable ? 1 : 0;
-            r.n[1] = x.optional ? 1 : 0;
           },
           [&](const op::SetRlimit& x) {
             Rec& r = add(Code::set_rlimit, index);

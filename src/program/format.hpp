@@ -50,7 +50,7 @@ enum class Code : uint16_t {
   set_hostname,     // s0
   set_domainname,   // s0
   raise_loopback,
-  write_setting,    // r0 proc, s0 path, s1 value, n0 dumpable meanwhile, n1 optional
+  write_setting,    // r0 proc, s0 path, s1 value, n0 dumpable meanwhile
   set_rlimit,       // n0 resource, n1 soft, n2 hard
   set_scheduling,   // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
   set_personality,  // n0
@@ -82,7 +82,8 @@ enum class Code : uint16_t {
   // paths
   apply_landlock,
   set_label,  // r0 proc, s0 path, s1 what is written, s2 what is read back
-  // s0 name, s1 messages of rtnetlink(7), s2 uint32 each: where in s1 the index goes
+  // s0 name, s1 messages of rtnetlink(7), s2 uint32 each: where in s1 the index goes; r0 proc,
+  // s3 what of it is set to "1" first, where there is such a file
   configure_interface,
 };
 inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::configure_interface) + 1;

@@ -1249,6 +1249,12 @@ class Interpreter {
   /// All messages are sent at once: the kernel does one after the other, and answers those that
   /// fail, and the last one.
   long configure_interface(const Rec& x) {
+    if (x.r[0] >= 0)
+      if (const long e = at(Part::write, write_proc(reg(x, 0), str(x, 3), "1", 1, false));
+          e < 0 && e != -e_noent)
+        return e;
+    part_ = Part::whole;
+    if (x.s[2].size == 0) return 0;
     const long s = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
     if (s < 0) return s;
     const long e = send_about_interface(x, static_cast<int>(s));
@@ -1302,8 +1308,7 @@ class Interpreter {
     return e;
   }
   long write_setting(const Rec& x) {
-    const long e = write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
-    return e == -e_noent && x.n[1] != 0 ? 0 : e;
+    return write_proc(reg(x, 0), str(x, 0), str(x, 1), x.s[1].size, x.n[0] != 0);
   }
 
   /// The write of a label must not end anywhere else: the file is procfs's, on the very mount that

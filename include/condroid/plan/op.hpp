@@ -487,6 +487,9 @@ struct ConfigureInterface {
   static constexpr Step step = Step::configure_interface;
   static constexpr Actor actor = Actor::child;
   Interface interface = {};  ///< Its link does not matter any more.
+  /// A procfs, to switch IPv6 off first: what routers announce would be believed otherwise. None
+  /// where IPv6 is wanted.
+  Slot proc = {};
   bool operator==(const ConfigureInterface&) const = default;
 };
 
@@ -498,7 +501,6 @@ struct WriteSetting {
   std::string path = {};  ///< Relative to the procfs: "sys/net/ipv4/ip_forward".
   std::string value = {};
   bool dumpable = false;  ///< As of SetTimeOffsets.
-  bool optional = false;  ///< A kernel that has no such file needs none.
   bool operator==(const WriteSetting&) const = default;
 };
 

@@ -64,6 +64,22 @@ TEST_CASE("a kept network is joined in place of being made", "[launch]") {
   }
 }
 
+#if CONDROID_LIBNL
+TEST_CASE("interfaces of a kept network stay as the last life left them", "[launch]") {
+  Spec spec = box();
+  spec.network.interfaces = {{.link = Veth{.bridge = "br0"}, .addresses = {"10.0.3.2/24"_prefix}}};
+  const auto counts = [](const Plan& plan) {
+    return std::vector{all<op::CreateInterface>(plan).size(),
+                       all<op::ConfigureInterface>(plan).size(),
+                       all<op::WriteSetting>(plan).size()};
+  };
+  const Plan first = plan_of(spec);
+  CHECK(counts(first) == std::vector<std::size_t>{1, 1, 0});
+  CHECK(counts(detail::next_life(first, {})) == counts(first));
+  CHECK(counts(detail::next_life(first, {.network = 30})) == std::vector<std::size_t>{0, 0, 0});
+}
+#endif
+
 TEST_CASE("with an id map the user namespace comes along", "[launch]") {
   Spec spec = box();
   spec.idmap = {.kind = IdMap::ranges, .uids = {{0, 100000, 65536}}, .gids = {{0, 100000, 65536}}};

@@ -206,8 +206,9 @@ std::string_view why_tolerated(const Place& p, int errnum) {
     return "older kernels take what was asked back for any signal";
   if (nr == kernel::nr_open_tree_attr && (errnum == ENOSYS || errnum == EPERM))
     return "older kernels set attributes by a call of their own";
-  if (const auto* setting = std::get_if<op::WriteSetting>(p.op))
-    if (setting->optional && errnum == ENOENT) return "a kernel without it needs no setting";
+  if (std::holds_alternative<op::ConfigureInterface>(*p.op) && nr == __NR_openat2 &&
+      errnum == ENOENT)
+    return "a kernel without IPv6 has nothing to switch off";
   if (const auto* landlock = std::get_if<op::ApplyLandlock>(p.op))
     for (const LandlockRule& rule : landlock->landlock.rules)
       if (rule.optional && nr == __NR_openat2 && rule.path.str() == p.call.names[1] &&
