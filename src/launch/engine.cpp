@@ -99,14 +99,12 @@ std::vector<Fd> LaunchEngine::take_sent(Container& made) { return std::move(made
 void LaunchEngine::look_for_end() {
   while (parked() && pump_exit()) {
   }
-  // Dead, and the zygote is about to say so: who takes one is not to get this one.
-  if (parked() && wait_for_fd(pidfd_.get(), POLLIN, 0) > 0)
-    while (parked() && wait_for_fd(exit_.get(), POLLIN, 1000) > 0 && pump_exit()) {
-    }
   if (parked() && !zygote_->alive())
     feed_error(Event::zygote_lost,
                make_error(Errc::zygote_lost, Step::park, "the zygote of a parked container died"));
 }
+
+bool LaunchEngine::lives() const { return wait_for_fd(pidfd_.get(), POLLIN, 0) == 0; }
 
 LaunchEngine::~LaunchEngine() {
   if (runtime_->owner != ::getpid()) return;

@@ -84,6 +84,8 @@ class LaunchEngine {
     // The zygote's word of its clone has come, and nothing more will but that of its end.
     return parks_ && state_ == State::stopped && !taking_ && pidfd_.valid();
   }
+  /// Whether the process of a parked one has not ended: the zygote's word of that comes later.
+  [[nodiscard]] bool lives() const;
   /// Readable when a parked one has ended, once this has seen its clone; the zygote's pidfd, too,
   /// tells of ends.
   [[nodiscard]] int end_fd() const noexcept { return exit_.get(); }

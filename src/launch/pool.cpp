@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <deque>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -77,16 +78,16 @@ class PoolCore {
       last_ = what;
     }
     ahead_.reset();
-    if (places_.empty())
-      if (auto ok = start_one(); !ok) return fail(ok);
-    auto at = std::ranges::find_if(places_, [](Place& p) { return may_be_taken(p); });
+    auto at = std::ranges::find_if(places_, may_be_taken);
     if (at == places_.end()) {
       // What has died is not given away, and one that is further than we knew is.
       look();
-      if (places_.empty())
-        if (auto ok = start_one(); !ok) return fail(ok);
-      at = std::ranges::find(places_, true, &Place::parked);
-      if (at == places_.end()) at = places_.begin();
+      at = std::ranges::find_if(places_, may_be_taken);
+    }
+    if (at == places_.end()) at = std::ranges::find(places_, false, &Place::parked);
+    if (at == places_.end()) {
+      if (auto ok = start_one(); !ok) return fail(ok);
+      at = std::prev(places_.end());
     }
     if (at->watched >= 0) given_.push_back(at->watched);
     std::unique_ptr<LaunchEngine> engine = std::move(at->engine);
@@ -146,7 +147,7 @@ class PoolCore {
  private:
   static bool may_be_taken(Place& p) {
     if (p.parked) p.engine->look_for_end();
-    return p.parked && p.engine->parked();
+    return p.parked && p.engine->parked() && p.engine->lives();
   }
 
   /// What the next take needs if it is like the last one: the time for it is now, not then.
