@@ -321,7 +321,6 @@ int Floor::child() {
     must(::mount(nullptr, "sys", nullptr, MS_BIND | MS_REMOUNT | sys_flags | MS_RELATIME, nullptr),
          "remount sys");
   }
-  mask();
   if (work_.net) {
     // Interface ioctls are those of every socket family; AF_UNIX is the cheapest to make.
     const int fd = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -341,6 +340,8 @@ int Floor::child() {
     must(errno == 0 ? 0 : -1, "configuring the interface");
     ::close(fd);
   }
+  // After what is written below /proc/sys.
+  mask();
   must(::syscall(SYS_pivot_root, ".", "."), "pivot_root");
   must(::umount2(".", MNT_DETACH), "umount old root");
   must(::chdir("/"), "chdir /");

@@ -102,8 +102,9 @@ void cage() {
   if (::unshare(CLONE_NEWNS | CLONE_NEWCGROUP) != 0) return refuse("unshare", errno);
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
     return refuse("mount private", errno);
-  // Of the network namespace that it runs in, and over whatever cgroups the other one has.
-  if (::mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0)
+  // Of the network namespace that it runs in; EBUSY: that is what is there.
+  if (::mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0 &&
+      errno != EBUSY)
     return refuse("mount sysfs", errno);
   if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
       0)
