@@ -19,6 +19,7 @@
 #include "launch/container_core.hpp"
 #include "launch/devices.hpp"
 #include "launch/engine.hpp"
+#include "plan/ops.hpp"
 #include "plan/paths.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
@@ -47,17 +48,18 @@ Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
   Plan plan{.name = c.name};
   plan.ops = std::move(by_host);
   if (joined.has(Namespace::mount))
-    plan.ops.emplace_back(op::OpenDescriptor{
-        .kind = op::OpenDescriptor::root_of_pid, .number = c.pid.value, .to = root_slot});
-  plan.ops.emplace_back(
-      op::EnterProcess{.pid = c.pid, .pidfd = {c.pidfd.get()}, .namespaces = joined});
-  plan.ops.emplace_back(op::Clone{});
-  plan.ops.emplace_back(op::ArmDeathSignal{});
+    add_op(plan.ops,
+           op::OpenDescriptor{
+               .kind = op::OpenDescriptor::root_of_pid, .number = c.pid.value, .to = root_slot});
+  add_op(plan.ops, op::EnterProcess{.pid = c.pid, .pidfd = {c.pidfd.get()}, .namespaces = joined});
+  add_op(plan.ops, op::Clone{});
+  add_op(plan.ops, op::ArmDeathSignal{});
   if (joined.has(Namespace::user))
-    plan.ops.emplace_back(op::BecomeRoot{
-        .uid = c.inside.root_uid, .gid = c.inside.root_gid, .groups_may_stay = true});
+    add_op(plan.ops,
+           op::BecomeRoot{
+               .uid = c.inside.root_uid, .gid = c.inside.root_gid, .groups_may_stay = true});
   for (Op& o : by_child) plan.ops.push_back(std::move(o));
-  plan.ops.emplace_back(op::End{});
+  add_op(plan.ops, op::End{});
   LaunchEngine engine(c.runtime, c.zygote, std::make_shared<const Plan>(std::move(plan)), {});
   if (auto ok = engine.prepare(c.unique_name); !ok) return fail(ok);
   for (;;) {

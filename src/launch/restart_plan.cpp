@@ -5,6 +5,7 @@
 #include <variant>
 
 #include "launch/kept.hpp"
+#include "plan/ops.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -36,18 +37,19 @@ Plan next_life(const Plan& plan, const Carried& carried) {
   for (const Op& o : plan.ops) {
     if (const auto* clone = std::get_if<op::Clone>(&o)) {
       // The zygote joins them: a user namespace first, for the rights over the other.
-      if (carried.users >= 0) next.ops.emplace_back(joined(Namespace::user, carried.users));
-      if (carried.network >= 0) next.ops.emplace_back(joined(Namespace::net, carried.network));
+      if (carried.users >= 0) add_op(next.ops, joined(Namespace::user, carried.users));
+      if (carried.network >= 0) add_op(next.ops, joined(Namespace::net, carried.network));
       if (devpts != nullptr)
-        next.ops.emplace_back(op::OpenDescriptor{
-            .kind = op::OpenDescriptor::borrowed, .fd = HostFd{carried.devpts}, .to = devpts->to});
+        add_op(next.ops, op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed,
+                                            .fd = HostFd{carried.devpts},
+                                            .to = devpts->to});
       op::Clone copy = *clone;
       if (carried.users >= 0) copy.namespaces -= Namespace::user;
-      next.ops.emplace_back(copy);
+      add_op(next.ops, copy);
     } else if (const auto* unshare = std::get_if<op::Unshare>(&o)) {
       op::Unshare copy = *unshare;
       if (carried.network >= 0) copy.namespaces -= Namespace::net;
-      if (!copy.namespaces.empty()) next.ops.emplace_back(copy);
+      if (!copy.namespaces.empty()) add_op(next.ops, copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
     } else if (carried.network >= 0 && (std::holds_alternative<op::CreateInterface>(o) ||
@@ -59,18 +61,18 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       copy.from = copy.to;
       copy.options.clear();
       copy.flags = {};  // it has them
-      next.ops.emplace_back(std::move(copy));
+      add_op(next.ops, std::move(copy));
     } else if (const auto* pty = std::get_if<op::OpenPty>(&o)) {
       op::OpenPty copy = *pty;
       if (devpts != nullptr && terminal < carried.terminals.size())
         copy.number = carried.terminals[terminal];
       ++terminal;
       if (copy.number < 0) ++made;
-      next.ops.emplace_back(std::move(copy));
+      add_op(next.ops, std::move(copy));
     } else if (const auto* send = std::get_if<op::SendPtys>(&o)) {
       op::SendPtys copy = *send;
       copy.count = made;
-      next.ops.emplace_back(copy);
+      add_op(next.ops, copy);
     } else {
       next.ops.push_back(o);
     }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "condroid/plan.hpp"
+#include "plan/ops.hpp"
 #include "plan/shape.hpp"
 
 namespace condroid::inline v0::detail {
@@ -40,7 +41,7 @@ struct Draft {
 
   template <class O>
   void add(O o) {
-    plan.ops.emplace_back(std::move(o));
+    add_op(plan.ops, std::move(o));
   }
   [[nodiscard]] op::Slot slot() noexcept {
     return {next_slot++};

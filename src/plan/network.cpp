@@ -192,7 +192,7 @@ void Checks::network() const {
 
 void create_interfaces(const Draft& d, std::vector<Op>& host) {
   for (const Interface& i : d.spec.network.interfaces)
-    host.emplace_back(op::CreateInterface{.interface = i});
+    add_op(host, op::CreateInterface{.interface = i});
 }
 
 bool is_without_ipv6(const Interface& i) {
