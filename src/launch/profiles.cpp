@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +13,7 @@
 #include "condroid/sys/fd.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
+#include "plan/memory_file.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -21,7 +21,7 @@ namespace {
 
 /// A descriptor from which the text can be read.
 Result<Fd> readable(std::string_view text) {
-  Fd file(::memfd_create("profile", MFD_CLOEXEC));
+  Fd file(memory_file("profile"));
   if (!file.valid()) return fail(errno, Step::load_profile, "memory for its text");
   for (std::size_t at = 0; at < text.size();) {
     const ssize_t n =

@@ -39,6 +39,12 @@ void Checks::own_profile() const {
   if (!s.apparmor.empty())
     refusals.bad(field, fmt::format("and {} in security.apparmor are two", quoted(s.apparmor)),
                  "one profile holds for a command: name it, or have it made");
+  // Its processes may outlive it, and a profile that is removed sets free whom it held.
+  if (!shape.own(Namespace::pid) && spec.resources.cgroup == CgroupMode::never)
+    refusals.bad(
+        field,
+        "nothing says when its last process has gone: no pid namespace of its own, no cgroup",
+        "leave resources.cgroup = never out");
   if (!facts.apparmor)
     refusals.unsupported(field, "AppArmor is not active on this machine", boot_apparmor);
   else if (!facts.apparmor_loads || !facts.has_cap(cap_mac_admin))

@@ -14,6 +14,7 @@
 
 #include "plan/bpf.hpp"
 #include "plan/checks.hpp"
+#include "plan/memory_file.hpp"
 #include "plan/seccomp.hpp"
 #include "plan/words.hpp"
 #include "spec/names.hpp"
@@ -21,7 +22,6 @@
 
 #if CONDROID_LIBSECCOMP
 #include <seccomp.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #endif
 
@@ -59,7 +59,7 @@ struct File {
   ~File() {
     if (number >= 0) ::close(number);
   }
-  int number = ::memfd_create("condroid-filter", MFD_CLOEXEC);
+  int number = memory_file("condroid-filter");
 };
 
 std::uint32_t token(SyscallArch arch) {

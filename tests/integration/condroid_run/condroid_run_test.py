@@ -582,6 +582,18 @@ class Options(Case):
         self.assertEqual(status, 125)
         self.assertEqual(err.count("\n"), 1, err)
 
+    @unittest.skipUnless(ROOT, "the setting is root's")
+    def test_a_machine_whose_memory_holds_no_programs(self):
+        # Of one pid namespace; Linux 6.3.
+        setting = "/proc/sys/vm/memfd_noexec"
+        if not os.path.exists(setting):
+            self.assertLess(tuple(map(int, os.uname().release.split(".")[:2])), (6, 3))
+            return
+        script = 'echo 2 > "$1" && shift && exec "$@"'
+        made = subprocess.run(["unshare", "--pid", "--fork", "--mount-proc", "sh", "-c", script, "sh", setting,
+                               RUN, "--", "grep", "^Seccomp:", "/proc/self/status"], capture_output=True, text=True, timeout=60)
+        self.assertEqual((made.returncode, made.stdout, made.stderr), (0, "Seccomp:\t2\n", ""))
+
     def test_traces(self):
         with tempfile.TemporaryDirectory() as work:
             self.assertEqual(run("--trace", work + "/t.json", "--", "true"), (0, "", ""))

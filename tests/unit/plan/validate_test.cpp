@@ -1055,6 +1055,13 @@ TEST_CASE("labels are refused where no module has them", "[plan]") {
                                    own(s);
                                    s.security.apparmor = "box";
                                  }},
+                                {"security.own_apparmor", "when its last process has gone",
+                                 [own](Spec& s) {
+                                   own(s);
+                                   s.namespaces -= Namespace::pid;
+                                   s.security.allow |= Allow::host_pids;
+                                   s.resources.cgroup = CgroupMode::never;
+                                 }},
                                 {"security.own_apparmor", "with control characters",
                                  [own](Spec& s) {
                                    own(s);
