@@ -3,6 +3,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "formatted.hpp"
+
 namespace condroid {
 inline namespace v0 {
 
@@ -76,18 +78,18 @@ std::string_view errno_name(int errnum) noexcept {
 
 std::string to_string(const Error& error) {
   std::string text(to_string(error.step));
-  if (!error.subject.empty()) text += fmt::format(": {}", error.subject);
+  if (!error.subject.empty()) text += formatted(": {}", error.subject);
   const int e = error.errnum();
   if (e != 0) {
     const char* words = ::strerrordesc_np(e);
-    text += words != nullptr ? fmt::format(": {} ({})", words, errno_name(e))
-                             : fmt::format(": unknown error {}", e);
+    text += words != nullptr ? formatted(": {} ({})", words, errno_name(e))
+                             : formatted(": unknown error {}", e);
   } else if (!error.is(Errc::bad_spec) && !error.is(Errc::bad_text)) {
     // What is wrong with a spec or a text is said by the subject.
-    text += fmt::format(": {}", error.code.message());
+    text += formatted(": {}", error.code.message());
   }
-  if (!error.hint.empty()) text += fmt::format("; hint: {}", error.hint);
-  for (const auto& a : error.also) text += fmt::format("; also: {}", a);
+  if (!error.hint.empty()) text += formatted("; hint: {}", error.hint);
+  for (const auto& a : error.also) text += formatted("; also: {}", a);
   return text;
 }
 

@@ -1,12 +1,11 @@
 #include "condroid/config/apparmor.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <string>
 #include <string_view>
 
 #include "config/apparmor_rules.hpp"
+#include "formatted.hpp"
 
 namespace condroid::inline v0::apparmor {
 
@@ -25,7 +24,7 @@ bool is_name(std::string_view name) {
 Result<std::string> pattern(const GuestPath& path) {
   const std::string& text = path.str();
   const auto refuse = [&](std::string_view why, const char* instead) {
-    return fail(Errc::bad_spec, Step::compile, fmt::format("a profile cannot hold a path {}", why),
+    return fail(Errc::bad_spec, Step::compile, formatted("a profile cannot hold a path {}", why),
                 instead);
   };
   if (text.empty() || text.front() != '/') return refuse("that is not absolute", "begin it with /");
@@ -44,33 +43,33 @@ Result<std::string> pattern(const GuestPath& path) {
       out += c;
     }
   }
-  return out.empty() ? "\"/{,**}\"" : fmt::format("\"{}{{,/**}}\"", out);
+  return out.empty() ? "\"/{,**}\"" : formatted("\"{}{{,/**}}\"", out);
 }
 
 }  // namespace
 
 Result<std::string> profile(const Spec& spec, std::string_view name) {
   if (!is_name(name))
-    return fail(Errc::bad_spec, Step::compile, fmt::format("'{}' is no name of a profile", name),
+    return fail(Errc::bad_spec, Step::compile, formatted("'{}' is no name of a profile", name),
                 "letters, digits, '.', '_' and '-', and not 'unconfined'");
   auto rules = rules_of(spec);
   if (!rules) return fail(rules);
-  return fmt::format("profile {} {}", name, *rules);
+  return formatted("profile {} {}", name, *rules);
 }
 
 Result<std::string> rules_of(const Spec& spec) {
   const Security& s = spec.security;
   // Descriptors of the host that it is given have no path in its root.
   std::string text = "flags=(attach_disconnected,mediate_deleted) {\n";
-  const auto line = [&](std::string_view rule) { text += fmt::format("  {},\n", rule); };
+  const auto line = [&](std::string_view rule) { text += formatted("  {},\n", rule); };
   line("file");
   line("network");
   line("unix");
   for (unsigned c = 0; c < capability_count; ++c)
     if (const auto capability = static_cast<Capability>(c); s.capabilities.has(capability))
-      line(fmt::format("capability {}", to_string(capability)));
+      line(formatted("capability {}", to_string(capability)));
   for (const char* rule : {"mount", "remount", "umount", "pivot_root"})
-    line(fmt::format("{}{}", s.allow.has(Allow::nesting) ? "" : "deny ", rule));
+    line(formatted("{}{}", s.allow.has(Allow::nesting) ? "" : "deny ", rule));
   // What condroid and whoever stops the container send comes from outside.
   line("signal (receive) peer=unconfined");
   line("signal (send, receive) peer=@{profile_name}");
@@ -79,12 +78,12 @@ Result<std::string> rules_of(const Spec& spec) {
   for (const GuestPath& path : s.masked_paths) {
     auto files = pattern(path);
     if (!files) return fail(files);
-    line(fmt::format("deny {} rwklx", *files));
+    line(formatted("deny {} rwklx", *files));
   }
   for (const GuestPath& path : s.read_only_paths) {
     auto files = pattern(path);
     if (!files) return fail(files);
-    line(fmt::format("deny {} wl", *files));
+    line(formatted("deny {} wl", *files));
   }
   return text + "}\n";
 }

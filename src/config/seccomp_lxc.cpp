@@ -1,5 +1,4 @@
 // LXC's policy files: a version, a kind of list, and rules line by line.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +9,7 @@
 
 #include "condroid/config/seccomp.hpp"
 #include "config/policy.hpp"
+#include "formatted.hpp"
 #include "spec/mistakes.hpp"
 #include "spec/syscalls.hpp"
 #include "spec/values.hpp"
@@ -115,7 +115,7 @@ class Reader {
     for (std::size_t number = 1; !text.empty() && !mistakes_.full() && !over_; ++number) {
       const std::string_view line = text.substr(0, text.find('\n'));
       text.remove_prefix(std::min(text.size(), line.size() + 1));
-      place_ = fmt::format("line {}", number);
+      place_ = formatted("line {}", number);
       read_line(line);
     }
     if (version_ == 0 && mistakes_.empty())
@@ -198,7 +198,7 @@ class Reader {
       return mistakes_.add(place_, "[{}]: {}", shown(*group),
                            unknown_word("architecture", name, known));
     }
-    end(rest, fmt::format("[{}]", section->name));
+    end(rest, formatted("[{}]", section->name));
   }
 
   void read_call_number(Rest rest) {
@@ -348,7 +348,7 @@ namespace condroid::inline v0::lxc {
 Result<Seccomp> parse_seccomp(std::string_view text) {
   if (text.size() > detail::most_policy_bytes)
     return fail(Errc::bad_text, Step::parse,
-                fmt::format("a policy of {} bytes; at most 1 MiB is read", text.size()));
+                formatted("a policy of {} bytes; at most 1 MiB is read", text.size()));
   return detail::Reader().read(text);
 }
 

@@ -1,5 +1,4 @@
 // Rules as LXC's policy files have them.
-#include <fmt/format.h>
 
 #include <cstddef>
 #include <iterator>
@@ -7,6 +6,7 @@
 #include <utility>
 
 #include "condroid/config/seccomp.hpp"
+#include "formatted.hpp"
 
 namespace condroid::inline v0 {
 
@@ -20,7 +20,7 @@ std::string action_words(SyscallAction action, std::uint32_t error) {
     case SyscallAction::trap:
       return "trap";
     case SyscallAction::fail:
-      return fmt::format("errno {}", error);
+      return formatted("errno {}", error);
     case SyscallAction::notify:
       return "notify";
     case SyscallAction::allow:
@@ -38,9 +38,9 @@ std::string check_words(const ArgumentCheck& check) {
   static constexpr const char* operators[] = {"SCMP_CMP_EQ", "SCMP_CMP_NE", "SCMP_CMP_LT",
                                               "SCMP_CMP_LE", "SCMP_CMP_GT", "SCMP_CMP_GE"};
   if (check.mask != ArgumentCheck{}.mask)
-    return fmt::format("[{},{:#x},SCMP_CMP_MASKED_EQ,{:#x}]", check.index, check.value, check.mask);
-  return fmt::format("[{},{:#x},{}]", check.index, check.value,
-                     operators[check.op % std::size(operators)]);
+    return formatted("[{},{:#x},SCMP_CMP_MASKED_EQ,{:#x}]", check.index, check.value, check.mask);
+  return formatted("[{},{:#x},{}]", check.index, check.value,
+                   operators[check.op % std::size(operators)]);
 }
 
 }  // namespace
@@ -56,11 +56,11 @@ Result<std::string> print_seccomp(const Seccomp& policy) {
     return wrong("security.seccomp.kind: the filter is not made of rules");
   const std::string others = action_words(policy.otherwise, policy.error);
   if (others.empty()) return wrong("security.seccomp.otherwise: its action");
-  std::string text = fmt::format(
+  std::string text = formatted(
       "2\n{}\n", policy.otherwise == SyscallAction::allow ? "denylist" : "allowlist " + others);
   for (std::size_t i = 0; i < policy.list.size(); ++i) {
     const SyscallRule& rule = policy.list[i];
-    const auto field = [&] { return fmt::format("security.seccomp.list[{}]", i); };
+    const auto field = [&] { return formatted("security.seccomp.list[{}]", i); };
     const std::string action = action_words(rule.action, rule.error);
     if (action.empty()) return wrong(field() + ": its action");
     if (!rule.arch.empty()) return wrong(field() + ": an architecture of its own");
@@ -69,8 +69,8 @@ Result<std::string> print_seccomp(const Seccomp& policy) {
     for (const ArgumentCheck& check : rule.where) checks += " " + check_words(check);
     for (const std::string& call : rule.calls) {
       if (call.empty() || (call[0] >= '0' && call[0] <= '9'))
-        return wrong(fmt::format("{}: '{}', a number in place of a name", field(), call));
-      text += fmt::format("{} {}{}\n", call, action, checks);
+        return wrong(formatted("{}: '{}', a number in place of a name", field(), call));
+      text += formatted("{} {}{}\n", call, action, checks);
     }
   }
   return text;

@@ -1,11 +1,11 @@
 // OCI's form of a filter: linux.seccomp of a runtime configuration, as JSON.
-#include <fmt/format.h>
 
 #include <string>
 #include <utility>
 
 #include "condroid/config/seccomp.hpp"
 #include "config/policy.hpp"
+#include "formatted.hpp"
 #include "spec/mistakes.hpp"
 #include "spec/syscalls.hpp"
 #include "spec/values.hpp"
@@ -91,7 +91,7 @@ constexpr Named<bool> flags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", false},
 std::string place_of(std::string_view text, std::size_t byte) {
   const std::string_view before = text.substr(0, std::min(byte, text.size()));
   const auto line = std::ranges::count(before, '\n') + 1;
-  return fmt::format("line {}, column {}", line, before.size() - (before.rfind('\n') + 1) + 1);
+  return formatted("line {}, column {}", line, before.size() - (before.rfind('\n') + 1) + 1);
 }
 
 /// Where it gets too deep, if it does. Looked for before the text is parsed: who writes a megabyte
@@ -326,7 +326,7 @@ class Reader {
     if (list == nullptr) return;
     if (!list->is_array()) return mistakes_.add(place + key, "expected a list");
     for (std::size_t i = 0; i < list->size() && !mistakes_.full() && !over_; ++i)
-      f((*list)[i], fmt::format("{}{}[{}]", place, key, i));
+      f((*list)[i], formatted("{}{}[{}]", place, key, i));
   }
 
   template <class T, std::size_t N>
@@ -383,7 +383,7 @@ namespace condroid::inline v0::oci {
 Result<Seccomp> parse_seccomp(std::string_view json) {
   if (json.size() > detail::most_policy_bytes)
     return fail(Errc::bad_text, Step::parse,
-                fmt::format("a policy of {} bytes; at most 1 MiB is read", json.size()));
+                formatted("a policy of {} bytes; at most 1 MiB is read", json.size()));
 #if CONDROID_OCI
   return detail::Reader().read(json);
 #else

@@ -2,7 +2,6 @@
 #include "condroid/attach.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "condroid/runtime.hpp"
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "launch/profiles.hpp"
@@ -31,12 +31,11 @@ namespace {
 
 /// A file of procfs whole.
 Result<std::string> read_proc(Pid pid, const char* name) {
-  const std::string path = fmt::format("/proc/{}/{}", pid.value, name);
+  const std::string path = formatted("/proc/{}/{}", pid.value, name);
   std::string text;
   const int e = read_file_at(AT_FDCWD, path.c_str(), text);
   // ENOENT: the whole directory is gone with the process.
-  if (e != 0)
-    return fail(e == ENOENT ? ESRCH : e, Step::open_descriptor, fmt::format("'{}'", path));
+  if (e != 0) return fail(e == ENOENT ? ESRCH : e, Step::open_descriptor, formatted("'{}'", path));
   return text;
 }
 
@@ -46,11 +45,10 @@ Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
   for (const auto& [kind, file] : namespace_files) {
     struct stat ours {
     }, theirs{};
-    if (::stat(fmt::format("/proc/self/ns/{}", file).c_str(), &ours) < 0) continue;
-    const std::string path = fmt::format("/proc/{}/ns/{}", pid.value, file);
+    if (::stat(formatted("/proc/self/ns/{}", file).c_str(), &ours) < 0) continue;
+    const std::string path = formatted("/proc/{}/ns/{}", pid.value, file);
     if (::stat(path.c_str(), &theirs) < 0)
-      return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor,
-                  fmt::format("'{}'", path));
+      return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor, formatted("'{}'", path));
     if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) out |= kind;
   }
   return out;
@@ -121,11 +119,11 @@ Result<void> find_label(AttachTarget& t, const HostFacts& facts, const std::stri
     const auto& [entry, runtime] = *known;
     if (!entry.profile)
       return fail(Errc::unsupported, Step::compile,
-                  fmt::format("lsm_label: process {} is the init of container '{}', which does not "
-                              "have the label that the command has",
-                              t.pid.value, entry.name),
+                  formatted("lsm_label: process {} is the init of container '{}', which does not "
+                            "have the label that the command has",
+                            t.pid.value, entry.name),
                   "name the command's process, or say lsm_label = false for no label");
-    t.lsm_label = profile_name(runtime, fmt::format("{}.{}", entry.name, entry.number));
+    t.lsm_label = profile_name(runtime, formatted("{}.{}", entry.name, entry.number));
     return {};
   }
   auto label = label_of(t.pid, facts.apparmor);
@@ -137,7 +135,7 @@ Result<void> find_label(AttachTarget& t, const HostFacts& facts, const std::stri
 }
 
 Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFacts& facts) {
-  AttachTarget t{.name = fmt::format("process-{}", pid.value), .pid = pid, .pidfd = {pidfd}};
+  AttachTarget t{.name = formatted("process-{}", pid.value), .pid = pid, .pidfd = {pidfd}};
   auto namespaces = foreign_namespaces(pid);
   if (!namespaces) return fail(namespaces);
   t.inside.namespaces = *namespaces;
@@ -175,7 +173,7 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFact
   t.groups = groups_of(*cgroup, facts);
   // All of that was this process's, if it has not ended yet.
   if (wait_for_fd(pidfd, POLLIN, 0) > 0)
-    return fail(ESRCH, Step::join_namespace, fmt::format("process {} has ended", pid.value));
+    return fail(ESRCH, Step::join_namespace, formatted("process {} has ended", pid.value));
   return t;
 }
 
@@ -203,7 +201,7 @@ Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime
   if (options.stop_before && *options.stop_before >= plan->ops.size())
     return fail(
         Errc::bad_spec, Step::clone,
-        fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
+        formatted("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto engine = std::make_unique<LaunchEngine>(std::move(runtime), std::move(zygote),
                                                std::make_shared<const Plan>(std::move(*plan)),
                                                std::move(options));
@@ -231,8 +229,8 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
   for (const auto& [hierarchy, dir] : c.parents) {
     const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
     target.groups.push_back({.hierarchy = hierarchy,
-                             .path = fmt::format("{}{}/{}/{}", h.mount_point, h.parent,
-                                                 c.zygote->runtime_name(), c.unique_name)});
+                             .path = formatted("{}{}/{}/{}", h.mount_point, h.parent,
+                                               c.zygote->runtime_name(), c.unique_name)});
   }
   auto engine = detail::begin(c.runtime, c.zygote, what, std::move(target), std::move(pidfd),
                               c.unique_name, std::move(options));
@@ -265,7 +263,7 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
   Fd held(::fcntl(pidfd.get(), F_DUPFD_CLOEXEC, 3));
-  if (!held.valid()) return fail(errno, Step::join_namespace, fmt::format("process {}", pid.value));
+  if (!held.valid()) return fail(errno, Step::join_namespace, formatted("process {}", pid.value));
   auto target = detail::target_of(pid, held.get(), !what.clear_env, **facts);
   if (!target) return fail(target);
   const std::string name = target->name;
@@ -277,8 +275,7 @@ Result<Attaching> Runtime::start_attach(Pid pid, FdView pidfd, const Attach& wha
 
 Result<Task> Runtime::attach(Pid pid, const Attach& what, LaunchOptions options) const {
   const Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
-  if (!pidfd.valid())
-    return fail(errno, Step::join_namespace, fmt::format("process {}", pid.value));
+  if (!pidfd.valid()) return fail(errno, Step::join_namespace, formatted("process {}", pid.value));
   auto attaching = start_attach(pid, pidfd, what, std::move(options));
   if (!attaching) return fail(attaching);
   return attaching->finish();

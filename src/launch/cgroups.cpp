@@ -1,7 +1,6 @@
 // The runtime's own cgroups, and what is done about cgroups where no zygote does it.
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -15,6 +14,7 @@
 #include <memory>
 #include <new>
 
+#include "formatted.hpp"
 #include "launch/profiles.hpp"
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
@@ -43,13 +43,13 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
   const std::lock_guard lock(mutex_);
   if (hierarchy >= groups_.size())
     return fail(Errc::unsupported, Step::create_cgroup,
-                fmt::format("hierarchy number {}", hierarchy));
+                formatted("hierarchy number {}", hierarchy));
   Group& g = groups_[hierarchy];
   const std::string base = h.mount_point + (parent == "/" ? "" : parent);
   Fd base_dir;
   if (!g.dir.valid()) {
     base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!base_dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", base));
+    if (!base_dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", base));
     // The zygote first: from here on the directory is removed, whoever dies.
     auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
     if (base.size() < sizeof head.parents[hierarchy])  // else a later sweep does without
@@ -63,12 +63,12 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
     if (const int e = request_surely(request, fds); e != 0)
       return fail(e, Step::create_cgroup, "telling the zygote");
     if (::mkdirat(base_dir.get(), name_.c_str(), 0755) < 0 && errno != EEXIST)
-      return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", base, name_));
+      return fail(errno, Step::create_cgroup, formatted("'{}/{}'", base, name_));
     Fd dir(::openat(base_dir.get(), name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", base, name_));
+    if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}/{}'", base, name_));
     if (!h.v2 && contains(h.controllers, "cpuset"))
       if (const int c = inherit_cpuset(base_dir.get(), dir.get()); c != 0)
-        return fail(c, Step::create_cgroup, fmt::format("cpuset of '{}/{}'", base, name_));
+        return fail(c, Step::create_cgroup, formatted("cpuset of '{}/{}'", base, name_));
     g.dir = std::move(dir);
   }
   std::vector<std::string> missing;
@@ -76,7 +76,7 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
     if (!contains(g.controllers, c)) missing.push_back(c);
   if (h.v2 && !missing.empty()) {
     if (!base_dir.valid()) base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!base_dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", base));
+    if (!base_dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", base));
     if (auto ok = enable_controllers(base_dir.get(), base, missing); !ok) return fail(ok);
     if (auto ok = enable_controllers(g.dir.get(), base + "/" + name_, missing); !ok)
       return fail(ok);
@@ -90,7 +90,7 @@ namespace {
 /// Words of /proc/PID/stat after the name, from the state on; nothing when there is no such
 /// process.
 std::string stat_of(int pid) {
-  const std::string all = small_file(fmt::format("/proc/{}/stat", pid));
+  const std::string all = small_file(formatted("/proc/{}/stat", pid));
   const std::size_t end = all.rfind(')');
   return end == std::string::npos ? std::string() : all.substr(std::min(end + 2, all.size()));
 }
@@ -108,7 +108,7 @@ bool dying(int pid) {
   // linux/sched.h.
   if (std::sscanf(stat.c_str(), "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 && (flags & 4U) != 0)
     return true;
-  const std::string text = small_file(fmt::format("/proc/{}/status", pid));
+  const std::string text = small_file(formatted("/proc/{}/status", pid));
   for (const char* key : {"\nSigPnd:", "\nShdPnd:"}) {
     unsigned long long set = 0;
     if (const char* at = std::strstr(text.c_str(), key);
@@ -194,7 +194,7 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
     }
     for (const auto& parent : head.parents) {
       if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;
-      const Fd dir(::open(fmt::format("{}/{}", parent, name).c_str(),
+      const Fd dir(::open(formatted("{}/{}", parent, name).c_str(),
                           O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (dir.valid()) thaw_below(dir.get());
     }
@@ -241,11 +241,11 @@ Result<void> sweep_state(const std::string& state_dir) {
   Fd dir(::open(state_dir.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) {
     if (errno == ENOENT) return {};
-    return fail(errno, Step::sweep, fmt::format("state directory '{}'", state_dir));
+    return fail(errno, Step::sweep, formatted("state directory '{}'", state_dir));
   }
   if (!only_ours(dir.get())) return {};  // the zygote refuses it, and says why
   DIR* d = ::fdopendir(dir.get());
-  if (d == nullptr) return fail(errno, Step::sweep, fmt::format("state directory '{}'", state_dir));
+  if (d == nullptr) return fail(errno, Step::sweep, formatted("state directory '{}'", state_dir));
   (void)dir.release();
   while (const dirent* e = ::readdir(d))
     if (is_state_file(e->d_name)) sweep_one(::dirfd(d), e->d_name);

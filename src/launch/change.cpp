@@ -1,7 +1,6 @@
 // Changing a container that runs: what has to be done inside is a launch without a command,
 // attached to it.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 
 #include "condroid/container.hpp"
 #include "condroid/sys/mount.hpp"
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/devices.hpp"
 #include "launch/engine.hpp"
@@ -32,7 +32,7 @@ Result<void> check_alive(const ContainerCore* core) {
   if (core == nullptr) return moved_away(Step::join_namespace);
   if (auto ok = core->check_owner(); !ok) return ok;
   if (core->exit || wait_for_fd(core->pidfd.get(), POLLIN, 0) > 0)
-    return fail(ESRCH, Step::join_namespace, fmt::format("container '{}' has ended", core->name));
+    return fail(ESRCH, Step::join_namespace, formatted("container '{}' has ended", core->name));
   return {};
 }
 
@@ -71,7 +71,7 @@ Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
       constexpr std::chrono::seconds most{10};
       auto exit = (*done)->wait_for(most);
       if (!exit) return fail(exit);
-      if (!*exit) return fail(Errc::deadline, Step::wait, fmt::format("a change of '{}'", c.name));
+      if (!*exit) return fail(Errc::deadline, Step::wait, formatted("a change of '{}'", c.name));
       return fds;
     }
     const auto [fd, events] = engine.interest();
@@ -84,7 +84,7 @@ Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
 Result<Flags<Namespace>> mounts_of(const ContainerCore& c) {
   if (!c.inside.namespaces.has(Namespace::mount))
     return fail(Errc::unsupported, Step::join_namespace,
-                fmt::format("container '{}' shares the host's mounts", c.name),
+                formatted("container '{}' shares the host's mounts", c.name),
                 "change those of the host");
   return c.inside.namespaces & (Namespace::mount | Flags<Namespace>(Namespace::user));
 }
@@ -93,14 +93,14 @@ Result<std::string> checked(const GuestPath& path, Step step) {
   const std::string_view text = path.str();
   if (text.empty() || text.front() != '/' || text.find('\0') != std::string_view::npos ||
       goes_up(text) || normalized(text) == "/")
-    return fail(Errc::bad_spec, step, fmt::format("guest path '{}'", text),
+    return fail(Errc::bad_spec, step, formatted("guest path '{}'", text),
                 "an absolute path below '/', without '..'");
   return normalized(text);
 }
 
 Result<std::string> checked_node(const std::string& name, Step step) {
   if (name.empty() || name.front() == '/' || name.back() == '/')
-    return fail(Errc::bad_spec, step, fmt::format("device '{}'", name),
+    return fail(Errc::bad_spec, step, formatted("device '{}'", name),
                 "a name below /dev: fuse, net/tun");
   return checked(GuestPath("/dev/" + name), step);
 }
@@ -112,7 +112,7 @@ Result<void> permit(ContainerCore& c, const DeviceNode& node) {
                                         &std::pair<std::size_t, int>::first);
   if (parent == c.parents.end()) return {};
   const Fd dir(::openat(parent->second, c.unique_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!dir.valid()) return fail(errno, Step::filter_devices, fmt::format("of '{}'", c.name));
+  if (!dir.valid()) return fail(errno, Step::filter_devices, formatted("of '{}'", c.name));
   return permit_device(dir.get(), *c.inside.devices,
                        {.kind = node.kind, .major = node.major, .minor = node.minor}, c.name);
 }
@@ -133,7 +133,7 @@ Result<void> Container::add_mount(const PassedMount& what) const {
       {op::OpenDescriptor{
           .kind = op::OpenDescriptor::borrowed, .fd = what.mount, .to = detail::passed_slot}},
       {op::MountOp{.source = op::MountOp::slot,
-                   .what = fmt::format("descriptor {}", what.mount.number),
+                   .what = formatted("descriptor {}", what.mount.number),
                    .from = detail::passed_slot,
                    .base = detail::root_slot,
                    .target = std::move(*target),
@@ -157,7 +157,7 @@ Result<void> Container::remove_mount(const GuestPath& target) const {
 Result<void> Container::add_device(const DeviceNode& node, Flags<Allow> allow) const {
   if (auto ok = check_alive(core_.get()); !ok) return ok;
   if (!allow.has(Allow::devices))
-    return fail(Errc::bad_spec, Step::make_node, fmt::format("device '{}'", node.name),
+    return fail(Errc::bad_spec, Step::make_node, formatted("device '{}'", node.name),
                 "this opens the container towards the host: Allow::devices says that it is meant");
   auto joined = detail::mounts_of(*core_);
   if (!joined) return fail(joined);
@@ -176,12 +176,12 @@ Result<void> Container::add_device(const DeviceNode& node, Flags<Allow> allow) c
     if (!mount) return fail(mount);
     struct stat st {};
     if (::fstat(mount->fd().get(), &st) < 0)
-      return fail(errno, Step::make_node, fmt::format("'{}'", *path));
+      return fail(errno, Step::make_node, formatted("'{}'", *path));
     const mode_t kind = node.kind == DeviceNode::block ? S_IFBLK : S_IFCHR;
     if ((st.st_mode & S_IFMT) != kind || major(st.st_rdev) != node.major ||
         minor(st.st_rdev) != node.minor)
       return fail(ENODEV, Step::make_node,
-                  fmt::format("'{}' of the host has another type or number", *path));
+                  formatted("'{}' of the host has another type or number", *path));
     return add_mount({.mount = {mount->fd().get()}, .target = GuestPath(*path)});
   }
   if (!done) return fail(done);
@@ -203,8 +203,8 @@ Result<void> Container::remove_device(const std::string& name) const {
 
 Result<void> Container::resize(const WindowSize& size, unsigned tty) const {
   if (!core_) return detail::moved_away(Step::resize_terminal);
-  const std::string what = tty == 0 ? fmt::format("console of '{}'", core_->name)
-                                    : fmt::format("tty{} of '{}'", tty, core_->name);
+  const std::string what = tty == 0 ? formatted("console of '{}'", core_->name)
+                                    : formatted("tty{} of '{}'", tty, core_->name);
   const bool there = tty == 0 ? core_->console.fd.valid() : tty <= core_->ttys.size();
   if (!there) return fail(ENODEV, Step::resize_terminal, what);
   const int fd = tty == 0 ? core_->console.fd.get() : core_->ttys[tty - 1].get();
@@ -218,13 +218,13 @@ namespace {
 Result<void> move_between(const detail::ContainerCore* core, const std::string& name,
                           const std::string& as, bool in) {
   if (auto ok = check_alive(core); !ok) return ok;
-  const std::string what = fmt::format("'{}' {} container '{}'{}", name, in ? "into" : "out of",
-                                       core->name, as.empty() ? "" : fmt::format(" as '{}'", as));
+  const std::string what = formatted("'{}' {} container '{}'{}", name, in ? "into" : "out of",
+                                     core->name, as.empty() ? "" : formatted(" as '{}'", as));
   if (!core->inside.namespaces.has(Namespace::net))
     return fail(Errc::unsupported, Step::move_interface, what,
                 "it shares this program's network: there is nothing to move");
-  const std::string path = in ? fmt::format("/proc/{}/ns/net", core->pid.value)
-                              : std::string("/proc/thread-self/ns/net");
+  const std::string path =
+      in ? formatted("/proc/{}/ns/net", core->pid.value) : std::string("/proc/thread-self/ns/net");
   const Fd to(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!to.valid()) return fail(errno, Step::move_interface, what);
   int error = 0;

@@ -1,7 +1,6 @@
 #include "condroid/container.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -17,6 +16,7 @@
 #include <cstring>
 #include <string>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
@@ -69,7 +69,7 @@ bool ContainerCore::ours() const { return owner == ::getpid(); }
 
 Result<void> ContainerCore::check_owner() const {
   if (ours()) return {};
-  return fail(Errc::in_forked_child, Step::wait, fmt::format("container '{}'", name),
+  return fail(Errc::in_forked_child, Step::wait, formatted("container '{}'", name),
               "it belongs to the process that launched it");
 }
 
@@ -193,8 +193,8 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
       if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
         e.cleanup_errors.push_back(
             to_string(sys_error(undone, Step::remove_cgroup,
-                                fmt::format("'{}' in hierarchy {}{}", unique_name, hierarchy,
-                                            in_the_way(undone, dir, unique_name)))));
+                                formatted("'{}' in hierarchy {}{}", unique_name, hierarchy,
+                                          in_the_way(undone, dir, unique_name)))));
     (void)wait_for_fd(zygote->pidfd(), POLLIN, 1000);
     zygote->bury();
     if (taking.owns_lock()) taking.unlock();
@@ -242,7 +242,7 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
       std::max(std::chrono::nanoseconds(record.ended) - executed, std::chrono::nanoseconds{0});
   if (record.error != 0)
     e.cleanup_errors.push_back(to_string(sys_error(
-        record.error, Step::wait, fmt::format("container '{}', which was killed for that", name))));
+        record.error, Step::wait, formatted("container '{}', which was killed for that", name))));
   if (record.undo_error != 0)
     e.cleanup_errors.push_back(to_string(left_behind(record, unique_name)));
   end(std::move(e));
@@ -277,7 +277,7 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
                                    {launching.fd.get(), launching.events, 0}}};
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR)
-      return fail(errno, Step::wait, fmt::format("container '{}'", name));
+      return fail(errno, Step::wait, formatted("container '{}'", name));
     // Also of one that never is quiet.
     if (milliseconds >= 0 && Clock::now() >= until) return step();
   }
@@ -306,18 +306,18 @@ std::string to_string(const Exit& e) {
   std::string text;
   switch (e.kind) {
     case Exit::exited:
-      text = fmt::format("exited with status {}", e.code);
+      text = formatted("exited with status {}", e.code);
       break;
     case Exit::signaled: {
       if (e.asked != Exit::Asked::nothing) {
-        text = fmt::format("asked for {}, reboot(2)",
-                           e.asked == Exit::Asked::restart ? "a restart" : "power off");
+        text = formatted("asked for {}, reboot(2)",
+                         e.asked == Exit::Asked::restart ? "a restart" : "power off");
         break;
       }
       const char* abbreviation = ::sigabbrev_np(e.signal.value);
       text = abbreviation != nullptr
-                 ? fmt::format("killed by signal {} (SIG{})", e.signal.value, abbreviation)
-                 : fmt::format("killed by signal {}", e.signal.value);
+                 ? formatted("killed by signal {} (SIG{})", e.signal.value, abbreviation)
+                 : formatted("killed by signal {}", e.signal.value);
       if (e.core_dumped) text += ", core dumped";
       break;
     }
@@ -329,9 +329,9 @@ std::string to_string(const Exit& e) {
   if (e.pids_limit_hits == 1)
     text += ", pids limit hit once";
   else if (e.pids_limit_hits > 1)
-    text += fmt::format(", pids limit hit {} times", e.pids_limit_hits);
+    text += formatted(", pids limit hit {} times", e.pids_limit_hits);
   if (e.restarts > 0)
-    text += fmt::format(", after {} restart{}", e.restarts, e.restarts == 1 ? "" : "s");
+    text += formatted(", after {} restart{}", e.restarts, e.restarts == 1 ? "" : "s");
   if (!e.not_restarted.empty()) text += "; not restarted: " + e.not_restarted;
   for (const auto& c : e.cleanup_errors) text += "; also: " + c;
   return text;
@@ -375,9 +375,9 @@ Result<void> Container::detach() {
   if (auto ok = core_->check_owner(); !ok) return ok;
   if (core_->next)
     return fail(EAGAIN, Step::detach,
-                fmt::format("container '{}' is being launched again", core_->name));
+                formatted("container '{}' is being launched again", core_->name));
   if (core_->exit)
-    return fail(ESRCH, Step::detach, fmt::format("container '{}' has ended", core_->name));
+    return fail(ESRCH, Step::detach, formatted("container '{}' has ended", core_->name));
   program::Request request{};
   request.magic = program::magic;
   request.kind = program::RequestKind::detach;
@@ -388,7 +388,7 @@ Result<void> Container::detach() {
     if (core_->console.log.valid()) fds.push_back(core_->console.log.get());
   }
   if (const int e = core_->zygote->request_surely(request, fds); e != 0)
-    return fail(e, Step::detach, fmt::format("container '{}'", core_->name));
+    return fail(e, Step::detach, formatted("container '{}'", core_->name));
   core_->detached = true;
   return {};
 }
@@ -433,7 +433,7 @@ Result<Stats> Container::stats() const {
   Stats now;
   const auto there = reader->read(now);
   if (there && !*there)
-    return fail(ESRCH, Step::measure, fmt::format("container '{}' has ended", core_->name));
+    return fail(ESRCH, Step::measure, formatted("container '{}' has ended", core_->name));
   if (!there) return fail(Result<bool>(there));
   return now;
 }

@@ -1,7 +1,6 @@
 #include "launch/devices.hpp"
 
-#include <fmt/format.h>
-
+#include "formatted.hpp"
 #include "plan/device_filter.hpp"
 #include "sys/device_filter.hpp"
 #include "sys/kernel_files.hpp"
@@ -12,7 +11,7 @@ namespace {
 
 Result<void> done(int error, std::string_view what, const std::string& name) {
   if (error == 0) return {};
-  return fail(error, Step::filter_devices, fmt::format("{} for '{}'", what, name));
+  return fail(error, Step::filter_devices, formatted("{} for '{}'", what, name));
 }
 
 Result<void> allow_on_v1(int cgroup, const DevicePermission& p, const std::string& name) {

@@ -1,11 +1,12 @@
 #include "launch/embedded.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
+
+#include "formatted.hpp"
 
 #ifndef MFD_EXEC
 #define MFD_EXEC 0x0010U  // Linux 6.3
@@ -44,7 +45,7 @@ Result<Fd> embedded_program(std::span<const unsigned char> program, const char* 
     Fd writable(::open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0700));
     if (!writable.valid() || !write_all(writable.get())) continue;
     Fd readable(
-        ::open(fmt::format("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
+        ::open(formatted("/proc/self/fd/{}", writable.get()).c_str(), O_RDONLY | O_CLOEXEC));
     if (readable.valid()) return readable;
   }
   return fail(first, step, "memfd_create");

@@ -1,7 +1,6 @@
 #include "launch/engine.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "formatted.hpp"
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
 #include "launch/profiles.hpp"
@@ -89,7 +89,7 @@ Result<void> LaunchEngine::go_on() {
   made_.owned.clear();
   // A child that is gone has left why, and the end of the socket tells of it.
   if (e != 0 && e != EPIPE && e != ECONNRESET)
-    return fail(e, Step::sync, fmt::format("taking '{}'", plan().name));
+    return fail(e, Step::sync, formatted("taking '{}'", plan().name));
   return {};
 }
 
@@ -146,29 +146,28 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
   const int places = zygote_->take_places(live_, page_);
   if (places == EAGAIN)
     return give_up(sys_error(places, Step::clone,
-                             fmt::format("{} containers alive or {} launches on their way",
-                                         program::max_live, program::max_pages)));
+                             formatted("{} containers alive or {} launches on their way",
+                                       program::max_live, program::max_pages)));
   if (places != 0)
-    return give_up(
-        sys_error(places, Step::open_runtime, fmt::format("'{}'", zygote_->state_file())));
+    return give_up(sys_error(places, Step::open_runtime, formatted("'{}'", zygote_->state_file())));
   has_live_ = has_page_ = true;
   if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
     console_log_ = Fd(::open(
         t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
     if (!console_log_.valid())
       return give_up(
-          sys_error(errno, Step::open_console, fmt::format("console log '{}'", t.log.str())));
+          sys_error(errno, Step::open_console, formatted("console log '{}'", t.log.str())));
   }
   if (!within.empty())
-    unique_name_ = fmt::format("{}/attach.{}", within, zygote_->next_id());
+    unique_name_ = formatted("{}/attach.{}", within, zygote_->next_id());
   else if (unique_name_.empty())
-    unique_name_ = fmt::format("{}.{}", plan().name.substr(0, 64), zygote_->next_id());
+    unique_name_ = formatted("{}.{}", plan().name.substr(0, 64), zygote_->next_id());
   return {};
 }
 
 Result<std::optional<Container>> LaunchEngine::step() {
   if (runtime_->owner != ::getpid())
-    return fail(Errc::in_forked_child, Step::clone, fmt::format("launch of '{}'", plan().name));
+    return fail(Errc::in_forked_child, Step::clone, formatted("launch of '{}'", plan().name));
   for (;;) {
     while (pump()) {
     }
@@ -178,9 +177,9 @@ Result<std::optional<Container>> LaunchEngine::step() {
       return out;
     }
     if (state_ == State::failed) {
-      Error e = error_ ? *error_
-                       : make_error(Errc::protocol, Step::sync,
-                                    fmt::format("launch of '{}'", plan().name));
+      Error e =
+          error_ ? *error_
+                 : make_error(Errc::protocol, Step::sync, formatted("launch of '{}'", plan().name));
       for (auto& late : late_errors_) e.also.push_back(to_string(late));
       late_errors_.clear();
       return fail(std::move(e));
@@ -188,7 +187,7 @@ Result<std::optional<Container>> LaunchEngine::step() {
     if (cancel_asked_) {
       cancel_asked_ = false;
       feed_error(Event::cancel, make_error(Errc::cancelled, step_of(plan().ops[current_op()]),
-                                           fmt::format("launch of '{}'", plan().name)));
+                                           formatted("launch of '{}'", plan().name)));
       continue;
     }
     if (state_ == State::ending && Clock::now() >= give_up_at_) {
@@ -199,8 +198,8 @@ Result<std::optional<Container>> LaunchEngine::step() {
       timed_out_ = true;
       const Op& at = plan().ops[current_op()];
       feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
-                                             fmt::format("launch of '{}' at op {}: {}", plan().name,
-                                                         current_op(), describe(at))));
+                                             formatted("launch of '{}' at op {}: {}", plan().name,
+                                                       current_op(), describe(at))));
       continue;
     }
     return std::optional<Container>{};
@@ -240,7 +239,7 @@ void LaunchEngine::feed(Event event) {
   if (t.error && !error_)
     error_ = make_error(
         Errc::protocol, Step::sync,
-        fmt::format("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
+        formatted("'{}' while {}", protocol::to_string(event), protocol::to_string(state_)));
   constexpr std::chrono::seconds grace{10};
   if (t.state == State::ending && state_ != State::ending) give_up_at_ = Clock::now() + grace;
   state_ = t.state;
@@ -309,22 +308,22 @@ void LaunchEngine::end_child() {
 /// Nobody can make it die now: the zygote sees its end, whenever that is, and undoes.
 void LaunchEngine::leave_child() {
   std::string what =
-      fmt::format("process {} of '{}' was killed and is not gone", pid().value, plan().name);
+      formatted("process {} of '{}' was killed and is not gone", pid().value, plan().name);
   std::string why = "something in the kernel, or who traces it, keeps it";
   for (const auto& [hierarchy, parent] : made_.parents) {
     if (((made_.v2 >> hierarchy) & 1U) != 0) continue;
     const Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     const std::string by = dir.valid() ? frozen_above(dir.get(), false) : std::string();
-    if (!by.empty()) why = fmt::format("'{}' is frozen: thaw it", by);
+    if (!by.empty()) why = formatted("'{}' is frozen: thaw it", by);
   }
   if (pidfd_.valid()) {
     zygote_->keep_until_end(std::move(exit_), live_, page_);
   } else {
     // Not born yet, as far as we know: a zygote that finds nobody to tell of a child kills it. Its
     // places are not used again.
-    what = fmt::format("whether there is a process of '{}' is not known", plan().name);
-    why = fmt::format("the zygote, process {}, does not answer: is it stopped?",
-                      zygote_->pid().value);
+    what = formatted("whether there is a process of '{}' is not known", plan().name);
+    why =
+        formatted("the zygote, process {}, does not answer: is it stopped?", zygote_->pid().value);
     exit_.reset();
   }
   has_live_ = has_page_ = false;
@@ -355,13 +354,13 @@ void LaunchEngine::undo() {
   for (const auto& [hierarchy, dir] : made_.parents)
     if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
       late_errors_.push_back(sys_error(e, Step::remove_cgroup,
-                                       fmt::format("'{}' in hierarchy {}{}", unique_name_,
-                                                   hierarchy, in_the_way(e, dir, unique_name_))));
+                                       formatted("'{}' in hierarchy {}{}", unique_name_, hierarchy,
+                                                 in_the_way(e, dir, unique_name_))));
   made_.parents.clear();
   if (made_.profile)
     if (const int e = remove_profile(own_profile()); e != 0)
       late_errors_.push_back(
-          sys_error(e, Step::load_profile, fmt::format("removing profile '{}'", own_profile())));
+          sys_error(e, Step::load_profile, formatted("removing profile '{}'", own_profile())));
   made_.profile = false;
 }
 
@@ -539,7 +538,7 @@ bool LaunchEngine::look_again() {
                  (pid > 1 && ::kill(pid, 0) < 0 && errno == ESRCH);
     if (!ended && pid > 1 && state == program::ChildState::exec && !plan().init) {
       // exec gives a process another name; procfs tells it to everybody.
-      const std::string name = small_file(fmt::format("/proc/{}/comm", pid));
+      const std::string name = small_file(formatted("/proc/{}/comm", pid));
       ended = !name.empty() && name != "condroid-zygote\n";
     }
     if (ended) {
@@ -621,7 +620,7 @@ bool LaunchEngine::pump_sync() {
     default:
       feed_error(Event::garbage,
                  make_error(Errc::protocol, Step::sync,
-                            fmt::format("message {} of the child", static_cast<unsigned>(m.kind))));
+                            formatted("message {} of the child", static_cast<unsigned>(m.kind))));
   }
   return true;
 }
@@ -727,9 +726,9 @@ Error LaunchEngine::vanished_error() const {
   std::string how = "it ended";
   if (exit_record_) {
     if (exit_record_->code == CLD_EXITED)
-      how = fmt::format("it exited with status {}", exit_record_->status);
+      how = formatted("it exited with status {}", exit_record_->status);
     else
-      how = fmt::format("it was killed by signal {}", exit_record_->status);
+      how = formatted("it was killed by signal {}", exit_record_->status);
   }
   std::string hint;
   const bool limited = std::any_of(plan().ops.begin(), plan().ops.end(), [](const Op& op) {
@@ -740,7 +739,7 @@ Error LaunchEngine::vanished_error() const {
       exit_record_->status == SIGKILL)
     hint = "the limit of memory is too small even to set the container up: some MiB are needed";
   return make_error(Errc::child_vanished, step_of(plan().ops[at]),
-                    fmt::format("{} at op {} ({})", how, at, describe(plan().ops[at])),
+                    formatted("{} at op {} ({})", how, at, describe(plan().ops[at])),
                     std::move(hint));
 }
 
@@ -774,7 +773,7 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
       if (mount) step = Step::resolve_target;
       if (const auto* l = std::get_if<op::ApplyLandlock>(&op);
           l != nullptr && page.detail < l->landlock.rules.size())
-        subject = fmt::format("rule '{}'", l->landlock.rules[page.detail].path.str());
+        subject = formatted("rule '{}'", l->landlock.rules[page.detail].path.str());
       break;
     case Part::make_target:
       if (mount) step = Step::make_directory;
@@ -788,16 +787,16 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
     case Part::filesystem_option:
       if (const auto* m = std::get_if<op::MountOp>(&op);
           m != nullptr && page.detail < m->options.size())
-        subject += fmt::format(", option '{}'", m->options[page.detail]);
+        subject += formatted(", option '{}'", m->options[page.detail]);
       break;
     case Part::write:
       if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
-        subject = fmt::format("'{}': disable_ipv6", c->interface.name);
+        subject = formatted("'{}': disable_ipv6", c->interface.name);
       break;
     case Part::message:
       if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
         if (const auto asked = setup_requests(c->interface); page.detail < asked.size())
-          subject = fmt::format("'{}': {}", c->interface.name, asked[page.detail].what);
+          subject = formatted("'{}': {}", c->interface.name, asked[page.detail].what);
       break;
     case Part::bounding_set:
     case Part::capset:
@@ -830,8 +829,8 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
     text.remove_prefix(2);
   const bool read_back = step == Step::set_label && page.part == Part::verify;
   if (!text.empty())
-    subject += read_back ? fmt::format(": '{}'", one_line(text))
-                         : fmt::format(" (kernel: {})", one_line(text));
+    subject += read_back ? formatted(": '{}'", one_line(text))
+                         : formatted(" (kernel: {})", one_line(text));
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
   Error e = sys_error(page.error, step, std::move(subject));
   if (read_back && page.error == EPERM && !text.empty())

@@ -1,12 +1,12 @@
 // Freezing, thawing and killing a container by its cgroups.
 #include <fcntl.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <utility>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/wire.hpp"
@@ -33,7 +33,7 @@ Result<std::vector<CgroupDir>> ContainerCore::cgroups() const {
     Fd dir(::openat(parent, unique_name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir.valid() && errno == ENOENT) continue;
     if (!dir.valid())
-      return fail(errno, Step::open_descriptor, fmt::format("cgroup of container '{}'", name));
+      return fail(errno, Step::open_descriptor, formatted("cgroup of container '{}'", name));
     auto group = CgroupDir::adopt(h, std::move(dir));
     if (!group) return fail(group);
     list.insert(h.v2 ? list.begin() : list.end(), std::move(*group));
@@ -43,16 +43,16 @@ Result<std::vector<CgroupDir>> ContainerCore::cgroups() const {
 
 Result<CgroupDir> ContainerCore::freezer() const {
   // It has one in v2, and perhaps more; the facts know which of v1 freezes.
-  if (exit || next) return fail(ESRCH, Step::freeze, fmt::format("container '{}' has ended", name));
+  if (exit || next) return fail(ESRCH, Step::freeze, formatted("container '{}' has ended", name));
   auto groups = cgroups();
   if (!groups) return fail(groups);
   for (CgroupDir& g : *groups)
     if (g.freezes()) return std::move(g);
   if (parents.empty() || !groups->empty())
     return fail(Errc::unsupported, Step::freeze,
-                fmt::format("container '{}' has no cgroup that can be frozen", name),
+                formatted("container '{}' has no cgroup that can be frozen", name),
                 "set lifecycle.freezable = true");
-  return fail(ESRCH, Step::freeze, fmt::format("container '{}' has ended", name));
+  return fail(ESRCH, Step::freeze, formatted("container '{}' has ended", name));
 }
 
 Result<void> ContainerCore::change_freezer(bool freeze, std::chrono::milliseconds limit) const {
@@ -62,8 +62,8 @@ Result<void> ContainerCore::change_freezer(bool freeze, std::chrono::millisecond
   auto ok = freeze ? group->freeze(limit) : group->thaw(limit);
   if (ok || (limit.count() == 0 && ok.error().is(Errc::deadline))) return {};
   if (gone(ok.error()))
-    return fail(ESRCH, Step::freeze, fmt::format("container '{}' has ended", name));
-  ok.error().subject = fmt::format("container '{}': {}", name, ok.error().subject);
+    return fail(ESRCH, Step::freeze, formatted("container '{}' has ended", name));
+  ok.error().subject = formatted("container '{}': {}", name, ok.error().subject);
   if (ok.error().is(Errc::deadline))
     ok.error().hint = freeze ? "something in it waits for the kernel and stands still after that"
                              : "is a cgroup above it frozen?";
@@ -78,7 +78,7 @@ Result<void> ContainerCore::kill_everything() {
   // The first process takes its pid namespace along. Before the rest: it cannot make more then.
   const int e = pidfd_signal(pidfd.get(), SIGKILL);
   std::optional<Error> failed;
-  if (e != 0 && e != ESRCH) failed = sys_error(e, Step::kill, fmt::format("container '{}'", name));
+  if (e != 0 && e != ESRCH) failed = sys_error(e, Step::kill, formatted("container '{}'", name));
   auto groups = cgroups();
   if (!groups) return failed ? fail(std::move(*failed)) : fail(groups);
   bool all = false;
@@ -133,7 +133,7 @@ Result<bool> Container::frozen() const {
   if (!group) return fail(group);
   auto is = group->frozen();
   if (!is && detail::gone(is.error()))
-    return fail(ESRCH, Step::freeze, fmt::format("container '{}' has ended", core_->name));
+    return fail(ESRCH, Step::freeze, formatted("container '{}' has ended", core_->name));
   return is;
 }
 

@@ -1,7 +1,6 @@
 #include "launch/helper.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -34,7 +35,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   if (const int e = h->zygote_->take_places(h->live_, h->page_); e != 0) {
     h->ended_ = true;
     if (e != EAGAIN)
-      return fail(e, Step::run_helper, fmt::format("{}: '{}'", h->what_, h->zygote_->state_file()));
+      return fail(e, Step::run_helper, formatted("{}: '{}'", h->what_, h->zygote_->state_file()));
     return fail(e, Step::run_helper, h->what_ + ": too many launches at once");
   }
   program::ResultPage& page = h->zygote_->page(h->page_);
@@ -147,7 +148,7 @@ Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,
   encoder.add(
       op::Exec{.paths = {tool}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
   auto helper = start(std::move(zygote), encoder, {input < 0 ? null.get() : input, write_end.get()},
-                      fmt::format("'{}'", tool));
+                      formatted("'{}'", tool));
   if (helper) (*helper)->output_ = std::move(read_end);
   return helper;
 }

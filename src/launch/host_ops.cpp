@@ -1,6 +1,5 @@
 // The host's half of a plan, op by op.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -14,6 +13,7 @@
 #include <type_traits>
 
 #include "condroid/sys/namespace.hpp"
+#include "formatted.hpp"
 #include "launch/devices.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
@@ -31,7 +31,7 @@ namespace {
 
 std::string map_text(const std::vector<IdRange>& ranges) {
   std::string text;
-  for (const auto& r : ranges) text += fmt::format("{} {} {}\n", r.inside, r.outside, r.count);
+  for (const auto& r : ranges) text += formatted("{} {} {}\n", r.inside, r.outside, r.count);
   return text;
 }
 
@@ -147,12 +147,12 @@ Result<int> LaunchEngine::group_dir(std::size_t hierarchy) {
     if (h != hierarchy) continue;
     Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir.valid())
-      return fail(errno, Step::write_cgroup, fmt::format("cgroup '{}'", unique_name_));
+      return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", unique_name_));
     made_.groups.emplace_back(h, std::move(dir));
     return made_.groups.back().second.get();
   }
   return fail(Errc::bad_spec, Step::write_cgroup,
-              fmt::format("hierarchy {} without a cgroup", hierarchy));
+              formatted("hierarchy {} without a cgroup", hierarchy));
 }
 
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
@@ -161,23 +161,23 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   const auto& list = (*facts)->cgroups;
   if (o.hierarchy >= list.size() || o.hierarchy >= program::max_hierarchies)
     return fail(Errc::bad_spec, Step::create_cgroup,
-                fmt::format("this machine has no hierarchy {}", o.hierarchy),
+                formatted("this machine has no hierarchy {}", o.hierarchy),
                 "the plan was made for another machine");
   const CgroupHierarchy& h = list[o.hierarchy];
   auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, h.parent, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
   const std::string path =
-      fmt::format("{}{}/{}/{}", h.mount_point, h.parent, zygote_->runtime_name(), unique_name_);
+      formatted("{}{}/{}/{}", h.mount_point, h.parent, zygote_->runtime_name(), unique_name_);
   // before it is made: undone whatever happens next
   made_.parents.emplace_back(o.hierarchy, *runtime_dir);
   if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0) {
     const int e = errno;
     return fail(e, Step::create_cgroup,
-                fmt::format("'{}'{}", path, in_the_way(e, *runtime_dir, unique_name_)));
+                formatted("'{}'{}", path, in_the_way(e, *runtime_dir, unique_name_)));
   }
   Fd dir(::openat(*runtime_dir, unique_name_.c_str(),
                   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}'", path));
+  if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", path));
   const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
   made_.hierarchies |= bit;
   if (h.v2) made_.v2 |= bit;
@@ -195,14 +195,14 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   const bool can_freeze = h.v2 || has("freezer");
   if (const std::string by = can_freeze ? frozen_above(dir.get(), h.v2) : ""; !by.empty()) {
     Error e = sys_error(EBUSY, Step::create_cgroup,
-                        fmt::format("nothing runs in '{}': '{}' is frozen", path, by));
+                        formatted("nothing runs in '{}': '{}' is frozen", path, by));
     e.hint = h.v2 ? "write 0 to its cgroup.freeze, or use another parent"
                   : "write THAWED to its freezer.state, or use another parent";
     return fail(std::move(e));
   }
   if (!h.v2 && has("cpuset")) {
     if (const int e = inherit_cpuset(*runtime_dir, dir.get()); e != 0)
-      return fail(e, Step::create_cgroup, fmt::format("cpuset of '{}'", path));
+      return fail(e, Step::create_cgroup, formatted("cpuset of '{}'", path));
   }
   if (o.delegated) {
     // Not the limits: those stay the host's.
@@ -215,13 +215,13 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
                              h.v2 ? "cgroup.subtree_control" : ""})
       if (!give_file(file))
         return fail(errno, Step::create_cgroup,
-                    fmt::format("giving '{}/{}' to uid {}", path, file, o.uid.value));
+                    formatted("giving '{}/{}' to uid {}", path, file, o.uid.value));
   }
   if (h.v2) {
     made_.cgroup = dir.get();
   } else if (o.tasks.valid()) {
     Fd tasks(::openat(dir.get(), "tasks", O_WRONLY | O_CLOEXEC));
-    if (!tasks.valid()) return fail(errno, Step::create_cgroup, fmt::format("'{}/tasks'", path));
+    if (!tasks.valid()) return fail(errno, Step::create_cgroup, formatted("'{}/tasks'", path));
     give(o.tasks, std::move(tasks));
   }
   made_.groups.emplace_back(o.hierarchy, std::move(dir));
@@ -242,9 +242,9 @@ Result<void> LaunchEngine::do_op(const op::FilterDevices& o) {
 
 Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   Fd dir(::open(o.path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}'", o.path));
+  if (!dir.valid()) return fail(errno, Step::enter_cgroup, formatted("'{}'", o.path));
   if (is_frozen(dir.get(), o.v2)) {
-    Error e = sys_error(EBUSY, Step::enter_cgroup, fmt::format("'{}' is frozen", o.path));
+    Error e = sys_error(EBUSY, Step::enter_cgroup, formatted("'{}' is frozen", o.path));
     e.hint = "who enters it would stand still, too: thaw it first";
     return fail(std::move(e));
   }
@@ -259,18 +259,17 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
     // Named as the zygote knows us, below the container's: it removes what it finds there.
     const auto slash = unique_name_.find('/');
     if (!o.ours || slash == std::string::npos)
-      return fail(EBUSY, Step::enter_cgroup, fmt::format("'{}'", o.path));
+      return fail(EBUSY, Step::enter_cgroup, formatted("'{}'", o.path));
     const std::string name = unique_name_.substr(slash + 1);
     const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
     made_.hierarchies |= bit;
     if (o.v2) made_.v2 |= bit;
     if (::mkdirat(dir.get(), name.c_str(), 0755) < 0)
-      return fail(errno, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
+      return fail(errno, Step::create_cgroup, formatted("'{}/{}'", o.path, name));
     Fd made(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     const int error = errno;
     made_.below.emplace_back(std::move(dir), name);
-    if (!made.valid())
-      return fail(error, Step::create_cgroup, fmt::format("'{}/{}'", o.path, name));
+    if (!made.valid()) return fail(error, Step::create_cgroup, formatted("'{}/{}'", o.path, name));
     dir = std::move(made);
   }
   if (o.v2) {
@@ -279,14 +278,14 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
     return {};
   }
   Fd tasks(::openat(dir.get(), "tasks", O_WRONLY | O_CLOEXEC));
-  if (!tasks.valid()) return fail(errno, Step::enter_cgroup, fmt::format("'{}/tasks'", o.path));
+  if (!tasks.valid()) return fail(errno, Step::enter_cgroup, formatted("'{}/tasks'", o.path));
   give(o.tasks, std::move(tasks));
   return {};
 }
 
 Result<void> LaunchEngine::do_op(const op::EnterProcess& o) {
   if (wait_for_fd(o.pidfd.number, POLLIN, 0) > 0)
-    return fail(ESRCH, Step::join_namespace, fmt::format("process {} has ended", o.pid.value));
+    return fail(ESRCH, Step::join_namespace, formatted("process {} has ended", o.pid.value));
   made_.joins.push_back(o.pidfd.number);
   request_.join_flags = clone_bits(o.namespaces);
   return {};
@@ -295,7 +294,7 @@ Result<void> LaunchEngine::do_op(const op::EnterProcess& o) {
 // ---- descriptors --------------------------------------------------------------------------------
 
 Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
-  const auto name = [&] { return fmt::format("stream {} of '{}'", o.number, plan().name); };
+  const auto name = [&] { return formatted("stream {} of '{}'", o.number, plan().name); };
   switch (o.stream.kind) {
     case Stream::inherit:
     case Stream::descriptor: {
@@ -305,14 +304,14 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
         return {};
       }
       if (o.stream.kind == Stream::descriptor || errno != EBADF)
-        return fail(errno, Step::open_descriptor, fmt::format("descriptor {} as {}", fd, name()));
+        return fail(errno, Step::open_descriptor, formatted("descriptor {} as {}", fd, name()));
       [[fallthrough]];  // a host that closed its own stream has nothing to inherit
     }
     case Stream::null: {
       if (made_.null < 0) {
         Fd fd(::open("/dev/null", O_RDWR | O_CLOEXEC | O_NOCTTY));
         if (!fd.valid())
-          return fail(errno, Step::open_descriptor, fmt::format("'/dev/null' as {}", name()));
+          return fail(errno, Step::open_descriptor, formatted("'/dev/null' as {}", name()));
         made_.null = fd.get();
         made_.owned.push_back(std::move(fd));
       }
@@ -323,7 +322,7 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
     case Stream::capture: {
       int pair[2];
       if (::pipe2(pair, O_CLOEXEC) < 0)
-        return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
+        return fail(errno, Step::open_descriptor, formatted("pipe as {}", name()));
       Fd read_end(pair[0]), write_end(pair[1]);
       if (o.number == 0) {
         give(o.to, std::move(read_end));
@@ -333,7 +332,7 @@ Result<void> LaunchEngine::open_stdio(const op::OpenDescriptor& o) {
       give(o.to, std::move(write_end));
       const bool capture = o.stream.kind == Stream::capture;
       if (capture && ::fcntl(read_end.get(), F_SETFL, O_NONBLOCK) < 0)
-        return fail(errno, Step::open_descriptor, fmt::format("pipe as {}", name()));
+        return fail(errno, Step::open_descriptor, formatted("pipe as {}", name()));
       (o.number == 1 ? made_.capture_out : made_.capture_err) = capture;
       (o.number == 1 ? made_.stdout_read : made_.stderr_read) = std::move(read_end);
       return {};
@@ -350,7 +349,7 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
       return open_stdio(o);
     case op::OpenDescriptor::borrowed:
       if (::fcntl(o.fd.number, F_GETFD) < 0)
-        return fail(errno, Step::open_descriptor, fmt::format("descriptor {}", o.fd.number));
+        return fail(errno, Step::open_descriptor, formatted("descriptor {}", o.fd.number));
       if (o.before_clone)
         made_.joins.push_back(o.fd.number);
       else
@@ -359,15 +358,14 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
     case op::OpenDescriptor::ns_of_pid:
     case op::OpenDescriptor::ns_of_path: {
       const std::string path = o.kind == op::OpenDescriptor::ns_of_pid
-                                   ? fmt::format("/proc/{}/ns/{}", o.number, file_of(o.ns))
+                                   ? formatted("/proc/{}/ns/{}", o.number, file_of(o.ns))
                                    : o.path;
       Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
-      if (!fd.valid())
-        return fail(errno, Step::open_descriptor, fmt::format("namespace '{}'", path));
+      if (!fd.valid()) return fail(errno, Step::open_descriptor, formatted("namespace '{}'", path));
       auto checked = NamespaceFd::from(std::move(fd), o.ns);
       if (!checked)
         return fail(EINVAL, Step::open_descriptor,
-                    fmt::format("'{}' is no {} namespace", path, file_of(o.ns)));
+                    formatted("'{}' is no {} namespace", path, file_of(o.ns)));
       fd = checked->release();
       if (o.before_clone) {
         made_.joins.push_back(fd.get());
@@ -380,9 +378,9 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
     case op::OpenDescriptor::directory:
     case op::OpenDescriptor::root_of_pid: {
       const std::string path =
-          o.kind == op::OpenDescriptor::directory ? o.path : fmt::format("/proc/{}/root", o.number);
+          o.kind == op::OpenDescriptor::directory ? o.path : formatted("/proc/{}/root", o.number);
       Fd fd(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-      if (!fd.valid()) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+      if (!fd.valid()) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
       give(o.to, std::move(fd));
       return {};
     }
@@ -395,7 +393,7 @@ Result<void> LaunchEngine::do_op(const op::OpenDescriptor& o) {
         // leads to.
         char path[4096];
         const ssize_t n =
-            ::readlink(fmt::format("/proc/self/fd/{}", o.fd.number).c_str(), path, sizeof path);
+            ::readlink(formatted("/proc/self/fd/{}", o.fd.number).c_str(), path, sizeof path);
         if (n <= 0 || n == static_cast<ssize_t>(sizeof path) || path[0] != '/') return fail(tree);
         made_.by_path.emplace_back(o.to, std::string(path, static_cast<std::size_t>(n)));
         give(o.to, o.fd.number);
@@ -414,7 +412,7 @@ Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
   // needs no pin, and one without O_TMPFILE cannot be pinned without leaving a file.
   made_.pin = Fd(::open(o.path.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (made_.pin.valid() || errno == EROFS || errno == EOPNOTSUPP || errno == EISDIR) return {};
-  return fail(errno, Step::pin_rootfs, fmt::format("'{}'", o.path));
+  return fail(errno, Step::pin_rootfs, formatted("'{}'", o.path));
 }
 
 // ---- id maps ------------------------------------------------------------------------------------
@@ -433,13 +431,13 @@ Result<bool> LaunchEngine::know_child(Step step) {
 Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
   if (auto known = know_child(Step::write_id_map); !known || !*known)
     return known ? state_ != State::configuring : known;
-  const std::string proc = fmt::format("/proc/{}", pid_.value);
+  const std::string proc = formatted("/proc/{}", pid_.value);
   if (o.how == op::WriteIdMap::direct) {
     const Fd dir(::open(proc.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!dir.valid()) return fail(errno, Step::write_id_map, fmt::format("'{}'", proc));
+    if (!dir.valid()) return fail(errno, Step::write_id_map, formatted("'{}'", proc));
     const auto write = [&](const char* file, std::string_view text) -> Result<void> {
       if (const int e = write_file_at(dir.get(), file, text); e != 0)
-        return fail(e, Step::write_id_map, fmt::format("{}: {}", describe(Op(o)), file));
+        return fail(e, Step::write_id_map, formatted("{}: {}", describe(Op(o)), file));
       return {};
     };
     if (auto ok = write("uid_map", map_text(o.uids)); !ok) return fail(ok);
@@ -453,10 +451,10 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     const bool users = helper_stage_ == 0;
     const std::string& tool = users ? o.newuidmap : o.newgidmap;
     if (!helper_) {
-      std::vector<std::string> argv = {tool, fmt::format("{}", pid_.value)};
+      std::vector<std::string> argv = {tool, formatted("{}", pid_.value)};
       for (const auto& r : users ? o.uids : o.gids)
         for (const std::uint32_t n : {r.inside, r.outside, r.count})
-          argv.push_back(fmt::format("{}", n));
+          argv.push_back(formatted("{}", n));
       auto helper = Helper::run(zygote_, argv);
       if (!helper) return fail(helper);
       helper_ = std::move(*helper);
@@ -466,11 +464,11 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
     if (!*done) return false;
     const Helper::Outcome out = std::move(**done);
     helper_.reset();
-    if (out.failed) return fail(out.error, Step::run_helper, fmt::format("'{}'", tool));
+    if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", tool));
     if (out.code != CLD_EXITED || out.status != 0)
       return fail(
           make_error(Errc::unsupported, Step::write_id_map,
-                     fmt::format("'{}' failed{}{}", tool, out.text.empty() ? "" : ": ", out.text),
+                     formatted("'{}' failed{}{}", tool, out.text.empty() ? "" : ": ", out.text),
                      "are the ranges granted in /etc/subuid and /etc/subgid?"));
     ++helper_stage_;
   }
@@ -482,8 +480,7 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
 
 Result<int> LaunchEngine::user_namespace() {
   if (!userns_.valid()) {
-    userns_ =
-        Fd(::open(fmt::format("/proc/{}/ns/user", pid().value).c_str(), O_RDONLY | O_CLOEXEC));
+    userns_ = Fd(::open(formatted("/proc/{}/ns/user", pid().value).c_str(), O_RDONLY | O_CLOEXEC));
     if (!userns_.valid()) return fail(errno, Step::open_source, "user namespace of the child");
   }
   return userns_.get();
@@ -500,7 +497,7 @@ Result<Fd> LaunchEngine::tree_for_child(const std::string& path, HostFd from, Tr
 
 Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWanted wanted) {
   const std::string name =
-      path.empty() ? fmt::format("descriptor {}", from.number) : fmt::format("'{}'", path);
+      path.empty() ? formatted("descriptor {}", from.number) : formatted("'{}'", path);
   // The kernel would ask for rights first.
   if (path.empty() && ::fcntl(from.number, F_GETFD) < 0)
     return fail(errno, Step::open_source, name);
@@ -556,7 +553,7 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     e.add(op::Unshare{.namespaces = Namespace::mount}, 0);
     e.add(op::ContainPropagation{}, 0);
     std::vector<std::string> options = {"mode=0755"};
-    if (o.size.value > 0) options.push_back(fmt::format("size={}", o.size.value));
+    if (o.size.value > 0) options.push_back(formatted("size={}", o.size.value));
     const op::Slot base{1};
     e.add(op::MountOp{.source = op::MountOp::filesystem,
                       .what = "tmpfs",
@@ -568,8 +565,8 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     for (std::size_t i = 0; i < o.layers.size(); ++i) {
       const auto& layer = o.layers[i];
       const auto index = static_cast<std::uint32_t>(i);
-      const std::string lower = fmt::format("l{}", i), upper = fmt::format("u{}", i),
-                        work = fmt::format("w{}", i);
+      const std::string lower = formatted("l{}", i), upper = formatted("u{}", i),
+                        work = formatted("w{}", i);
       e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = lower}, index);
       e.add(
           op::MountOp{
@@ -617,8 +614,8 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     const std::string where =
         out.op < o.layers.size() ? o.layers[out.op].lower : std::string("overlays");
     return fail(out.error, Step::mount_root,
-                fmt::format("overlay of '{}'{}", where,
-                            out.text.empty() ? "" : " (kernel: " + out.text + ")"));
+                formatted("overlay of '{}'{}", where,
+                          out.text.empty() ? "" : " (kernel: " + out.text + ")"));
   }
   if (out.code != CLD_EXITED || out.status != 0 || out.received.size() != o.layers.size())
     return fail(Errc::child_vanished, Step::mount_root, "the process that builds the overlays");

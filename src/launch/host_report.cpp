@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "condroid/host.hpp"
+#include "formatted.hpp"
 #include "launch/embedded.hpp"
 #include "launch/helper.hpp"
 #include "launch/host_words.hpp"
@@ -77,7 +78,7 @@ std::string a_block_device() {
     char name[64];
     if (std::sscanf(line.c_str(), " %u %u %lu %63s", &major, &minor, &blocks, name) == 4 &&
         blocks > 0)
-      return fmt::format("{}:{}", major, minor);
+      return formatted("{}:{}", major, minor);
   }
   return {};
 }
@@ -122,7 +123,7 @@ class Reporter {
     report_.machine = facts.machine;
   }
   [[nodiscard]] std::string user() const {
-    return report_.user.empty() ? fmt::format("{}", report_.uid.value) : report_.user;
+    return report_.user.empty() ? formatted("{}", report_.uid.value) : report_.user;
   }
 
   /// The finding of that id; made when it is new.
@@ -209,8 +210,8 @@ class Reporter {
       if (h.parent.ends_with("/" + below.scope().unit))
         controllers.insert(controllers.end(), h.controllers.begin(), h.controllers.end());
     std::erase_if(controllers, [](const std::string& c) { return c.starts_with("name="); });
-    f.why = controllers.empty() ? "without controllers"
-                                : fmt::format("{}", fmt::join(controllers, " "));
+    f.why =
+        controllers.empty() ? "without controllers" : formatted("{}", fmt::join(controllers, " "));
   }
 
   [[nodiscard]] std::chrono::milliseconds left() const {
@@ -229,7 +230,7 @@ class Reporter {
     if (!exit) return describe_error(f, exit.error());
     f.outcome = *exit && (*exit)->success() ? Finding::works : Finding::fails;
     if (!*exit)
-      f.why = fmt::format("it did not end within {} ms", patience.count());
+      f.why = formatted("it did not end within {} ms", patience.count());
     else if (!(*exit)->success())
       f.why = to_string(**exit);
     else if (!(*exit)->cleanup_errors.empty())
@@ -270,7 +271,7 @@ class Reporter {
     encoder.add(places, 1);
     encoder.add(
         op::Exec{
-            .paths = {fmt::format("/proc/self/fd/{}", probe::fd_program)}, .argv = argv, .env = {}},
+            .paths = {formatted("/proc/self/fd/{}", probe::fd_program)}, .argv = argv, .env = {}},
         2);
     auto helper = Helper::start(*zygote, encoder, passed, "the probe");
     if (!helper) return fail(helper);
@@ -309,14 +310,14 @@ class Reporter {
       return known.empty() ? std::string(usual) : known;
     };
     return {"condroid-probe",
-            fmt::format("{}", facts_->uid.value),
-            fmt::format("{}", facts_->gid.value),
+            formatted("{}", facts_->uid.value),
+            formatted("{}", facts_->gid.value),
             tool(facts_->newuidmap, "/usr/bin/newuidmap"),
             tool(facts_->newgidmap, "/usr/bin/newgidmap"),
-            fmt::format("{}", uids.start),
-            fmt::format("{}", uids.count),
-            fmt::format("{}", gids.start),
-            fmt::format("{}", gids.count),
+            formatted("{}", uids.start),
+            formatted("{}", uids.count),
+            formatted("{}", gids.start),
+            formatted("{}", gids.count),
             a_block_device()};
   }
 
@@ -328,7 +329,7 @@ class Reporter {
       Hierarchy& h = hierarchies_[i];
       v2 |= h.facts->v2;
       const std::string& parent = h.facts->parent;
-      const std::string names = fmt::format("{}", fmt::join(h.facts->controllers, ","));
+      const std::string names = formatted("{}", fmt::join(h.facts->controllers, ","));
       const std::string id = h.facts->v2 ? "cgroup.v2" : "cgroup.v1." + names;
       auto own = zygote.cgroup_dir(i, *h.facts, parent, {});
       if (!own) {
@@ -366,8 +367,8 @@ class Reporter {
         const char* words = ::strerrordesc_np(one.error);
         f.why = step + ": " +
                 (one.error == 0 ? text
-                                : fmt::format("{} ({})", words != nullptr ? words : "unknown error",
-                                              errno_name(one.error)));
+                                : formatted("{} ({})", words != nullptr ? words : "unknown error",
+                                            errno_name(one.error)));
         const FindingWords& w = words_of(id);
         f.mend = replaced(f.outcome == Finding::refused       ? w.refused
                           : one.error == 0 && !w.said.empty() ? w.said
@@ -404,9 +405,9 @@ class Reporter {
     if (!w.what.empty())
       f.what = w.what;
     else if (id.starts_with(v1))
-      f.what = fmt::format("v1: {}", id.substr(v1.size()));
+      f.what = formatted("v1: {}", id.substr(v1.size()));
     else
-      f.what = fmt::format("v2: {}", id.substr(std::min(v2.size(), id.size())));
+      f.what = formatted("v2: {}", id.substr(std::min(v2.size(), id.size())));
     if (f.outcome == Finding::unknown && f.why.empty())
       f.why = note_probe_error_.empty() ? "it was not tried" : note_probe_error_;
     report_.findings.push_back(std::move(f));

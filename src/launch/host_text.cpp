@@ -1,5 +1,4 @@
 // A host report in words and as JSON.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -7,6 +6,7 @@
 #include <string_view>
 
 #include "condroid/host.hpp"
+#include "formatted.hpp"
 #include "launch/json.hpp"
 
 namespace condroid {
@@ -74,9 +74,9 @@ class Table {
 
   std::string operator()() {
     wrap(out_, "",
-         fmt::format("Linux {} on {}, as {}", printable(report_.kernel), printable(report_.machine),
-                     report_.user.empty() ? fmt::format("user {}", report_.uid.value)
-                                          : printable(report_.user)),
+         formatted("Linux {} on {}, as {}", printable(report_.kernel), printable(report_.machine),
+                   report_.user.empty() ? formatted("user {}", report_.uid.value)
+                                        : printable(report_.user)),
          width_);
     std::string_view group;
     std::array<std::size_t, 4> counts{};
@@ -91,11 +91,11 @@ class Table {
       add(f);
     }
     out_ += '\n';
-    std::string sum = fmt::format("{} work", counts[0]);
+    std::string sum = formatted("{} work", counts[0]);
     for (std::size_t i = 1; i < counts.size(); ++i)
       if (counts[i] != 0)
-        sum += fmt::format(", {} {}", counts[i], i == 1 ? "refused" : i == 2 ? "fail" : "unknown");
-    wrap(out_, "", fmt::format("{}; {} ms", sum, report_.elapsed.count()), width_);
+        sum += formatted(", {} {}", counts[i], i == 1 ? "refused" : i == 2 ? "fail" : "unknown");
+    wrap(out_, "", formatted("{}; {} ms", sum, report_.elapsed.count()), width_);
     const bool can = report_.can_launch();
     std::string verdict;
     wrap(verdict, "",
@@ -109,7 +109,7 @@ class Table {
 
  private:
   [[nodiscard]] std::string paint(std::string_view how, std::string text) const {
-    return style_.colour ? fmt::format("\x1b[{}m{}\x1b[0m", how, text) : text;
+    return style_.colour ? formatted("\x1b[{}m{}\x1b[0m", how, text) : text;
   }
   [[nodiscard]] static std::string_view colour_of(Finding::Outcome outcome) {
     switch (outcome) {
@@ -130,7 +130,7 @@ class Table {
     const std::string what = printable(f.what), why = printable(f.why);
     const std::string word(to_string(f.outcome));
     if (what.size() + 3 + word.size() <= width_) {
-      out_ += fmt::format("  {:<{}} ", what, column - 3);
+      out_ += formatted("  {:<{}} ", what, column - 3);
     } else {
       wrap(out_, "  ", what, width_);
       out_ += std::string(column, ' ');
@@ -155,14 +155,14 @@ class Table {
 std::string to_text(const HostReport& report, TextStyle style) { return Table(report, style)(); }
 
 std::string to_json(const HostReport& report) {
-  std::string out = fmt::format(
+  std::string out = formatted(
       "{{\n  \"kernel\": \"{}\",\n  \"machine\": \"{}\",\n  \"uid\": {},\n  \"user\": \"{}\",\n"
       "  \"can_launch\": {},\n  \"elapsed_ms\": {},\n  \"findings\": [",
       json_text(report.kernel), json_text(report.machine), report.uid.value, json_text(report.user),
       report.can_launch(), report.elapsed.count());
   const char* between = "\n";
   for (const Finding& f : report.findings) {
-    out += fmt::format(
+    out += formatted(
         "{}    {{\"id\": \"{}\", \"group\": \"{}\", \"what\": \"{}\", \"outcome\": \"{}\", "
         "\"why\": \"{}\", \"mend\": \"{}\"}}",
         between, json_text(f.id), json_text(f.group), json_text(f.what), to_string(f.outcome),

@@ -1,6 +1,5 @@
 // Interfaces of a container, made by the host in the child's network namespace.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
 #include <poll.h>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <variant>
 
+#include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "launch/interfaces.hpp"
 #include "program/interface_requests.hpp"
@@ -37,7 +37,7 @@ Fd network_of(FdView pidfd, Pid pid, int& error) {
     (void)::fcntl(ns, F_SETFD, FD_CLOEXEC);
     return Fd(ns);
   }
-  Fd ns(::open(fmt::format("/proc/{}/ns/net", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
+  Fd ns(::open(formatted("/proc/{}/ns/net", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
   error = ns.valid() ? 0 : errno;
   // While it is alive the number is its own.
   if (error == 0 && wait_for_fd(pidfd.get(), POLLIN, 0) > 0) error = ESRCH;
@@ -88,8 +88,8 @@ struct Maker {
   [[nodiscard]] tl::unexpected<Error> wrong(int error, const std::string& more = {},
                                             const std::string& kernel = {}) const {
     return fail(error, Step::create_interface,
-                fmt::format("{}{}{}", describe(Op(op)), more.empty() ? "" : ": " + more,
-                            kernel.empty() ? "" : " (kernel: " + kernel + ")"));
+                formatted("{}{}{}", describe(Op(op)), more.empty() ? "" : ": " + more,
+                          kernel.empty() ? "" : " (kernel: " + kernel + ")"));
   }
 
   Result<void> find_above(InterfaceSite& site) const {
@@ -101,8 +101,8 @@ struct Maker {
     if (std::holds_alternative<Veth>(op.interface.link)) {
       if (found.kind != "bridge")
         return fail(make_error(Errc::unsupported, Step::create_interface,
-                               fmt::format("{}: '{}' is {}", describe(Op(op)), *name,
-                                           found.kind.empty() ? "no bridge" : "a " + found.kind),
+                               formatted("{}: '{}' is {}", describe(Op(op)), *name,
+                                         found.kind.empty() ? "no bridge" : "a " + found.kind),
                                "name a bridge: ip link add NAME type bridge"));
       if (site.mtu == 0) site.mtu = found.mtu;
     }
@@ -118,7 +118,7 @@ struct Maker {
     const int e = settings.valid()
                       ? write_file_at(settings.get(), (name + "/accept_ra").c_str(), "0")
                       : errno;
-    if (e != 0) return wrong(e, fmt::format("accept_ra of '{}'", name));
+    if (e != 0) return wrong(e, formatted("accept_ra of '{}'", name));
     return {};
   }
   /// What concerns the host's end by its index.
@@ -166,7 +166,7 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
   for (int tries = 0;; ++tries) {
     if (veth != nullptr)
       site.host_name = veth->host_name.empty()
-                           ? fmt::format("veth{:011x}", random_number() & 0xfffffffffffU)
+                           ? formatted("veth{:011x}", random_number() & 0xfffffffffffU)
                            : veth->host_name;
     const NetlinkAnswer made = ask_netlink(maker.socket, create_request(o.interface, site), 1);
     if (made.error == 0) break;
@@ -183,7 +183,7 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
   name_until_.reset();
   if (veth == nullptr) return true;
   const std::uint32_t end = index_of(maker.socket, site.host_name);
-  if (end == 0) return maker.wrong(errno, fmt::format("'{}'", site.host_name));
+  if (end == 0) return maker.wrong(errno, formatted("'{}'", site.host_name));
   made_.host_ends.indexes.push_back(end);
   auto ok = maker.believe_nobody(site.host_name);
   if (ok) ok = maker.set_up_host_end(end);

@@ -1,11 +1,11 @@
 // The one thing that writing JSON by hand needs. Private.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <iterator>
 #include <string>
 #include <string_view>
+
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -19,7 +19,7 @@ inline std::string json_text(std::string_view text) {
       out += '\\';
       out += c;
     } else if (byte < 0x20) {
-      fmt::format_to(std::back_inserter(out), "\\u{:04x}", byte);
+      append_formatted(out, "\\u{:04x}", byte);
     } else {
       out += byte < 0x7f ? c : '?';
     }

@@ -1,7 +1,6 @@
 #include "launch/limits.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <utility>
 
 #include "condroid/container.hpp"
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/zygote.hpp"
 #include "plan/limits.hpp"
@@ -34,7 +34,7 @@ bool cannot_be_had(int e) {
 
 /// The disk that a partition is on, by sysfs; the device itself when it is a disk.
 std::pair<unsigned, unsigned> whole_disk(unsigned major, unsigned minor) {
-  const std::string dir = fmt::format("/sys/dev/block/{}:{}", major, minor);
+  const std::string dir = formatted("/sys/dev/block/{}:{}", major, minor);
   if (::access((dir + "/partition").c_str(), F_OK) < 0) return {major, minor};
   std::string text;
   const Fd above(::open((dir + "/..").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
@@ -48,8 +48,8 @@ std::pair<unsigned, unsigned> whole_disk(unsigned major, unsigned minor) {
 /// The field in front, where there is one to name.
 std::string subject(const op::WriteCgroup& o, const std::string& file, const std::string& value,
                     const std::string& cgroup) {
-  const std::string what = fmt::format("'{}' to '{}' of cgroup '{}'", value, file, cgroup);
-  return o.field.empty() ? what : fmt::format("{}: {}", o.field, what);
+  const std::string what = formatted("'{}' to '{}' of cgroup '{}'", value, file, cgroup);
+  return o.field.empty() ? what : formatted("{}: {}", o.field, what);
 }
 
 std::string hint_of(int e, const op::WriteCgroup& o) {
@@ -108,7 +108,7 @@ Result<void> write_exactly(int dir, const op::WriteCgroup& o, const Exact& x,
 
 Result<std::string> disk_of(const std::string& path, const std::string& field) {
   struct stat st {};
-  const std::string where = fmt::format("{}: '{}'", field, path);
+  const std::string where = formatted("{}: '{}'", field, path);
   if (::stat(path.c_str(), &st) < 0) {
     Error e = sys_error(errno, Step::write_cgroup, where);
     e.hint = "the path of a disk, or of a file on one, as the host sees it";
@@ -117,11 +117,11 @@ Result<std::string> disk_of(const std::string& path, const std::string& field) {
   const dev_t device = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
   if (major(device) == 0)
     return fail(Errc::unsupported, Step::write_cgroup,
-                fmt::format("{} is on a file system without a disk of its own (device {}:{})",
-                            where, major(device), minor(device)),
+                formatted("{} is on a file system without a disk of its own (device {}:{})", where,
+                          major(device), minor(device)),
                 "give the disk's node, like /dev/sda");
   const auto [a, b] = whole_disk(major(device), minor(device));
-  return fmt::format("{}:{} ", a, b);
+  return formatted("{}:{} ", a, b);
 }
 
 Result<void> write_limit(int dir, const op::WriteCgroup& o, const std::string& cgroup,
@@ -191,7 +191,7 @@ class Changes {
       const int e = before ? write_file_at(dir, x.file.c_str(), *before) : EIO;
       if (e != 0)
         error.also.push_back(
-            fmt::format("'{}' of cgroup '{}' stays at '{}'", x.file, cgroup_, x.value));
+            formatted("'{}' of cgroup '{}' stays at '{}'", x.file, cgroup_, x.value));
     }
   }
 
@@ -214,7 +214,7 @@ bool is_gone(const ContainerCore& core) {
 }
 
 tl::unexpected<Error> has_ended(const ContainerCore& core) {
-  return fail(ESRCH, Step::write_cgroup, fmt::format("container '{}' has ended", core.name));
+  return fail(ESRCH, Step::write_cgroup, formatted("container '{}' has ended", core.name));
 }
 
 }  // namespace
@@ -231,7 +231,7 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
     Fd dir(::openat(parent, core.unique_name.c_str(),
                     O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir && errno == ENOENT) return has_ended(core);
-    if (!dir) return fail(errno, Step::write_cgroup, fmt::format("cgroup '{}'", core.unique_name));
+    if (!dir) return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", core.unique_name));
     running.hierarchies.push_back(hierarchy);
     dirs.emplace_back(hierarchy, std::move(dir));
   }

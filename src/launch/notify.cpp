@@ -1,7 +1,6 @@
 #include "condroid/notify.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -19,6 +18,7 @@
 #include <new>
 #include <vector>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "plan/seccomp.hpp"
 #include "sys/kernel_files.hpp"
@@ -40,7 +40,7 @@ SyscallArch arch_of(std::uint32_t audit, int number) {
 }
 
 std::string subject_of(const SyscallRequest& request) {
-  return fmt::format("{} of thread {}", request.name(), request.thread.value);
+  return formatted("{} of thread {}", request.name(), request.thread.value);
 }
 
 tl::unexpected<Error> failed(int error, const SyscallRequest& request) {
@@ -131,7 +131,7 @@ Result<SyscallListener> Container::take_listener() {
   if (!core_) return detail::moved_away(Step::answer_syscall);
   if (auto ok = core_->check_owner(); !ok) return fail(ok);
   if (!core_->listener.valid())
-    return fail(EBADF, Step::answer_syscall, fmt::format("container '{}'", core_->name));
+    return fail(EBADF, Step::answer_syscall, formatted("container '{}'", core_->name));
   seccomp_notif_sizes sizes{};
   if (::syscall(SYS_seccomp, SECCOMP_GET_NOTIF_SIZES, 0, &sizes) < 0)
     return fail(errno, Step::answer_syscall, "sizes of requests");
@@ -183,7 +183,7 @@ Result<void> SyscallListener::refuse(const SyscallRequest& request, int error) {
   if (!core_) return failed(ENOENT, request);
   if (core_->forked()) return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
   if (error < 1 || error > 4095)
-    return fail(Errc::bad_spec, Step::answer_syscall, fmt::format("{} is no errno", error),
+    return fail(Errc::bad_spec, Step::answer_syscall, formatted("{} is no errno", error),
                 "use 1 to 4095; respond() is for what succeeds");
   const int e = core_->send(request, 0, error, 0);
   return e == 0 ? Result<void>{} : failed(e, request);
@@ -224,7 +224,7 @@ Result<bool> SyscallListener::waiting(const SyscallRequest& request) const {
 Result<Fd> SyscallListener::pidfd(const SyscallRequest& request) const {
   // The kernel opens processes, and the request may be of another thread than the first.
   std::string status;
-  const std::string path = fmt::format("/proc/{}/status", request.thread.value);
+  const std::string path = formatted("/proc/{}/status", request.thread.value);
   int e = detail::read_file_at(AT_FDCWD, path.c_str(), status);
   const std::size_t at = status.find("\nTgid:\t");
   int process = 0;
@@ -276,7 +276,7 @@ Result<void> SyscallListener::write(const SyscallRequest& request, std::uint64_t
   // First the memory, and then the question whether it is the one of who asks: what is open stays
   // the memory of the same process, whoever has its number by then.
   const Fd memory(
-      ::open(fmt::format("/proc/{}/mem", request.thread.value).c_str(), O_WRONLY | O_CLOEXEC));
+      ::open(formatted("/proc/{}/mem", request.thread.value).c_str(), O_WRONLY | O_CLOEXEC));
   int e = memory.valid() ? 0 : errno;
   if (const int gone = core_ ? core_->valid(request) : ENOENT; gone != 0)
     return failed(gone, request);
@@ -302,7 +302,7 @@ Result<void> SyscallListener::write(const SyscallRequest& request, std::uint64_t
 Result<SyscallListener::Place> SyscallListener::place(const SyscallRequest& request, int dirfd,
                                                       const std::string& path) const {
   const auto of = [&](const char* what) {
-    return fmt::format("/proc/{}/{}", request.thread.value, what);
+    return formatted("/proc/{}/{}", request.thread.value, what);
   };
   if (core_ && core_->forked())
     return fail(Errc::in_forked_child, Step::answer_syscall, "a listener");
@@ -320,12 +320,12 @@ Result<SyscallListener::Place> SyscallListener::place(const SyscallRequest& requ
   };
   if (e == 0 && path.front() != '/') {
     std::array<char, PATH_MAX> at;
-    const std::string link = of(dirfd == AT_FDCWD ? "cwd" : fmt::format("fd/{}", dirfd).c_str());
+    const std::string link = of(dirfd == AT_FDCWD ? "cwd" : formatted("fd/{}", dirfd).c_str());
     const ssize_t n = ::readlink(link.c_str(), at.data(), at.size());
     if (n < 0)
       e = dirfd == AT_FDCWD || errno != ENOENT ? errno : EBADF;
     else if (auto inside = below_root(std::string_view(at.data(), static_cast<std::size_t>(n))))
-      whole = fmt::format("{}/{}", *inside, path);
+      whole = formatted("{}/{}", *inside, path);
     else
       e = ENOTDIR;
   }

@@ -1,6 +1,5 @@
 #include "condroid/pool.hpp"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -12,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "sys/wire.hpp"
 
@@ -250,8 +250,8 @@ tl::unexpected<Error> moved_away() { return fail(ESRCH, Step::park, "a pool that
 
 Result<Pool> Pool::open(const Runtime& runtime, Spec spec, PoolOptions options) {
   if (options.size < 1 || options.size > detail::largest_pool)
-    return fail(Errc::bad_spec, Step::park, fmt::format("a pool of {}", options.size),
-                fmt::format("1 to {} containers", detail::largest_pool));
+    return fail(Errc::bad_spec, Step::park, formatted("a pool of {}", options.size),
+                formatted("1 to {} containers", detail::largest_pool));
   auto core = std::make_unique<detail::PoolCore>(runtime.core_, std::move(spec), options);
   if (auto ok = core->open(); !ok) return fail(ok);
   return Pool(std::move(core));

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 #include <utility>
 
 #include "condroid/sys/fd.hpp"
+#include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "plan/memory_file.hpp"
@@ -35,7 +35,7 @@ Result<Fd> readable(std::string_view text) {
 }  // namespace
 
 std::string profile_name(std::string_view runtime, std::string_view unique_name) {
-  return fmt::format("{}.{}", runtime, unique_name);
+  return formatted("{}.{}", runtime, unique_name);
 }
 
 int remove_profile(const std::string& name) {
@@ -62,9 +62,9 @@ void remove_profiles_of(std::string_view runtime) {
 Error left_behind(const program::Record& record, const std::string& unique_name) {
   if (record.undo_hierarchy == program::undo_profile)
     return sys_error(record.undo_error, Step::load_profile,
-                     fmt::format("removing the AppArmor profile of '{}'", unique_name));
+                     formatted("removing the AppArmor profile of '{}'", unique_name));
   return sys_error(record.undo_error, Step::remove_cgroup,
-                   fmt::format("'{}' in hierarchy {}", unique_name, record.undo_hierarchy));
+                   formatted("'{}' in hierarchy {}", unique_name, record.undo_hierarchy));
 }
 
 std::string LaunchEngine::own_profile() const {
@@ -73,7 +73,7 @@ std::string LaunchEngine::own_profile() const {
 
 Result<bool> LaunchEngine::do_op(const op::LoadProfile& o) {
   if (!helper_) {
-    auto text = readable(fmt::format("profile {} {}", own_profile(), o.rules));
+    auto text = readable(formatted("profile {} {}", own_profile(), o.rules));
     if (!text) return fail(text);
     // Before it is made: undone whatever happens next.
     zygote_->expect_profiles();
@@ -89,11 +89,11 @@ Result<bool> LaunchEngine::do_op(const op::LoadProfile& o) {
   Helper::Outcome out = std::move(**done);
   helper_.reset();
   std::ranges::replace(out.text, '\n', ' ');
-  if (out.failed) return fail(out.error, Step::run_helper, fmt::format("'{}'", o.parser));
+  if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", o.parser));
   if (out.code == CLD_EXITED && out.status == 0) return true;
   return fail(
       make_error(Errc::unsupported, Step::load_profile,
-                 fmt::format("'{}' failed{}{}", o.parser, out.text.empty() ? "" : ": ", out.text),
+                 formatted("'{}' failed{}{}", o.parser, out.text.empty() ? "" : ": ", out.text),
                  "that is the parser's word: AppArmor 3 and a program that is not confined itself "
                  "are needed"));
 }

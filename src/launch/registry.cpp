@@ -1,7 +1,6 @@
 #include "condroid/registry.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/nsfs.h>
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -17,6 +16,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "formatted.hpp"
 #include "launch/state_file.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/mountinfo.hpp"
@@ -39,7 +39,7 @@ struct ProcessLook {
   nanoseconds started{0};
 };
 std::optional<ProcessLook> look_at(int pid) {
-  const std::string text = small_file(fmt::format("/proc/{}/stat", pid));
+  const std::string text = small_file(formatted("/proc/{}/stat", pid));
   const std::size_t end = text.rfind(')');  // the name may hold anything
   if (end == text.npos) return std::nullopt;
   std::istringstream fields(text.substr(end + 1));
@@ -98,7 +98,7 @@ bool contains(const std::vector<std::string>& list, std::string_view what) {
 /// Whether the process is in a cgroup that is frozen, be it by one above.
 bool is_frozen(const Machine& machine, int pid) {
   const auto of_process =
-      find_hierarchies(machine.mounts, small_file(fmt::format("/proc/{}/cgroup", pid)));
+      find_hierarchies(machine.mounts, small_file(formatted("/proc/{}/cgroup", pid)));
   for (const auto& h : of_process) {
     if (!h.v2 && !contains(h.controllers, "freezer")) continue;
     auto dir = CgroupDir::open(h, h.own_path);
@@ -109,8 +109,8 @@ bool is_frozen(const Machine& machine, int pid) {
 }
 
 std::string id_of(const StateEntry& entry, const StateHeader& header) {
-  return fmt::format("{}.{}@{}", entry.name, entry.number,
-                     header.runtime.substr(header.runtime.find('-') + 1));
+  return formatted("{}.{}@{}", entry.name, entry.number,
+                   header.runtime.substr(header.runtime.find('-') + 1));
 }
 
 struct Found {
@@ -141,8 +141,8 @@ std::optional<Found> resolve(const Machine& machine, const StateFile& file,
   for (std::size_t h = 0; h < header.parents.size() && h < 64; ++h) {
     if (((entry.cgroups >> h) & 1U) == 0 || header.parents[h].empty()) continue;
     const std::string directory =
-        fmt::format("{}{}/{}.{}", header.parents[h] == "/" ? "" : header.parents[h] + "/",
-                    header.runtime, entry.name, entry.number);
+        formatted("{}{}/{}.{}", header.parents[h] == "/" ? "" : header.parents[h] + "/",
+                  header.runtime, entry.name, entry.number);
     if (auto cgroup = locate(machine, directory)) r.cgroups.push_back(std::move(*cgroup));
   }
   if (look->state == 'Z' || look->state == 'X')
@@ -200,22 +200,21 @@ Result<Found> find_one(std::string_view what, const std::string& state_dir) {
   for (auto& f : *all)
     if (means(f.entry, what) || (number && f.entry.pid.value == pid))
       fitting.push_back(std::move(f));
-  if (fitting.empty())
-    return fail(sys_error(ESRCH, Step::find_container, fmt::format("'{}'", what)));
+  if (fitting.empty()) return fail(sys_error(ESRCH, Step::find_container, formatted("'{}'", what)));
   if (fitting.size() == 1) return std::move(fitting.front());
   std::string names;
   for (const auto& f : fitting)
     names +=
-        fmt::format("{}{} (process {})", names.empty() ? "" : ", ", f.entry.id, f.entry.pid.value);
+        formatted("{}{} (process {})", names.empty() ? "" : ", ", f.entry.id, f.entry.pid.value);
   return fail(Errc::bad_text, Step::find_container,
-              fmt::format("'{}' means {} containers: {}", what, fitting.size(), names),
+              formatted("'{}' means {} containers: {}", what, fitting.size(), names),
               "name one of them by its id or its process");
 }
 
 /// Whether the process is in this cgroup or below.
 bool is_inside(const Machine& machine, int pid, const RegisteredCgroup& cgroup) {
   for (const auto& h :
-       find_hierarchies(machine.mounts, small_file(fmt::format("/proc/{}/cgroup", pid))))
+       find_hierarchies(machine.mounts, small_file(formatted("/proc/{}/cgroup", pid))))
     if (h.mount_point == cgroup.hierarchy.mount_point)
       return h.own_path == cgroup.path || h.own_path.starts_with(cgroup.path + "/");
   return false;
@@ -223,14 +222,14 @@ bool is_inside(const Machine& machine, int pid, const RegisteredCgroup& cgroup) 
 
 ino_t pid_namespace(int pid) {
   struct stat st {};
-  return ::stat(fmt::format("/proc/{}/ns/pid", pid).c_str(), &st) == 0 ? st.st_ino : 0;
+  return ::stat(formatted("/proc/{}/ns/pid", pid).c_str(), &st) == 0 ? st.st_ino : 0;
 }
 
 /// The pid namespaces that a process has a number in below this program's; innermost first.
 std::vector<ino_t> pid_namespaces_below(int pid) {
   const ino_t ours = pid_namespace(::getpid());
   std::vector<ino_t> out;
-  Fd at(::open(fmt::format("/proc/{}/ns/pid", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  Fd at(::open(formatted("/proc/{}/ns/pid", pid).c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st {};
   while (at.valid() && ::fstat(at.get(), &st) == 0 && st.st_ino != ours) {
     out.push_back(st.st_ino);
@@ -285,7 +284,7 @@ Result<Registered> Registry::find(std::string_view what, const HostPath& state_d
 
 Result<std::optional<Registered>> Registry::around(Pid pid, const HostPath& state_dir) {
   if (!look_at(pid.value))
-    return fail(ESRCH, Step::find_container, fmt::format("process {}", pid.value));
+    return fail(ESRCH, Step::find_container, formatted("process {}", pid.value));
   auto all = find_all(directory_of(state_dir));
   if (!all) return fail(all);
   const Machine machine;
@@ -331,12 +330,11 @@ Result<void> OpenContainer::signal(Signal signal) const {
   // A pidfd of a process that ended, but was not waited for, takes signals still.
   auto ended = pidfd_.ended();
   if (!ended) return fail(ended);
-  if (*ended)
-    return fail(ESRCH, Step::signal, fmt::format("container '{}' has ended", entry_.name));
+  if (*ended) return fail(ESRCH, Step::signal, formatted("container '{}' has ended", entry_.name));
   auto sent = pidfd_.signal(signal);
   if (sent) return {};
   return fail(sent.error().errnum() != 0 ? sent.error().errnum() : EIO, Step::signal,
-              fmt::format("signal {} to container '{}'", signal.value, entry_.name));
+              formatted("signal {} to container '{}'", signal.value, entry_.name));
 }
 
 Result<bool> OpenContainer::wait_for(milliseconds limit) const {
@@ -356,7 +354,7 @@ Result<void> OpenContainer::kill() const {
     if (auto dir = CgroupDir::open(best->hierarchy, best->path)) (void)dir->kill();
   auto sent = pidfd_.signal(Signal{SIGKILL});
   if (sent || sent.error().is_errno(ESRCH)) return {};
-  return fail(sent.error().errnum(), Step::kill, fmt::format("container '{}'", entry_.name));
+  return fail(sent.error().errnum(), Step::kill, formatted("container '{}'", entry_.name));
 }
 
 Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
@@ -392,7 +390,7 @@ Result<void> OpenContainer::stop(milliseconds patience, Signal polite) const {
     if (!there && (!entries.empty() || entry_.host.value != 0)) return {};
     (void)::poll(nullptr, 0, 1);
   }
-  return fail(Errc::deadline, Step::wait, fmt::format("the end of container '{}'", entry_.name));
+  return fail(Errc::deadline, Step::wait, formatted("the end of container '{}'", entry_.name));
 }
 
 Result<std::vector<CgroupDir>> OpenContainer::cgroups() const {

@@ -1,7 +1,6 @@
 // One life of a container after the other: what is kept, when it is launched again, and how the
 // handle goes from one to the next.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -15,6 +14,7 @@
 #include <utility>
 #include <variant>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
@@ -85,7 +85,7 @@ class Holder {
     if (o.stream.kind != Stream::pipe) return {};
     int pair[2];
     if (::pipe2(pair, O_CLOEXEC) < 0)
-      return fail(errno, Step::open_descriptor, fmt::format("pipe as stream {}", o.number));
+      return fail(errno, Step::open_descriptor, formatted("pipe as stream {}", o.number));
     Fd read_end(pair[0]), write_end(pair[1]);
     Fd& theirs = o.number == 0 ? read_end : write_end;
     o.stream = Stream(HostFd{theirs.get()});
@@ -98,8 +98,8 @@ class Holder {
   }
   /// The namespace of a process that may have ended by then.
   void namespace_of(op::OpenDescriptor& o) {
-    Fd fd(::open(fmt::format("/proc/{}/ns/{}", o.number, file_of(o.ns)).c_str(),
-                 O_RDONLY | O_CLOEXEC));
+    Fd fd(
+        ::open(formatted("/proc/{}/ns/{}", o.number, file_of(o.ns)).c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.valid()) return;  // as above
     o.kind = op::OpenDescriptor::borrowed;
     o.fd = HostFd{fd.get()};
@@ -156,10 +156,10 @@ Result<void> Kept::configured(Pid pid) {
   const auto open = [&](Namespace kind, Fd& to) -> Result<void> {
     if (to.valid()) return {};
     const char* const ns = file_of(kind);
-    to = Fd(::open(fmt::format("/proc/{}/ns/{}", pid.value, ns).c_str(), O_RDONLY | O_CLOEXEC));
+    to = Fd(::open(formatted("/proc/{}/ns/{}", pid.value, ns).c_str(), O_RDONLY | O_CLOEXEC));
     if (to.valid()) return {};
     return fail(errno, Step::open_descriptor,
-                fmt::format("{} namespace of process {}, to be kept", ns, pid.value));
+                formatted("{} namespace of process {}, to be kept", ns, pid.value));
   };
   if (auto ok = open(Namespace::net, network); !ok) return ok;
   return has_own(*plan, Namespace::user) ? open(Namespace::user, users) : Result<void>{};
@@ -196,7 +196,7 @@ std::vector<Fd> Kept::open_terminals() const {
   for (const int number : terminals) {
     Fd slave;
     if (number >= 0 && devpts.valid())
-      slave = Fd(::openat(devpts.get(), fmt::format("{}", number).c_str(),
+      slave = Fd(::openat(devpts.get(), formatted("{}", number).c_str(),
                           O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
     list.push_back(std::move(slave));
   }
@@ -277,8 +277,8 @@ void ContainerCore::conclude() {
   while (!restarted_at.empty() && now - restarted_at.front() > lifecycle.restart_window)
     restarted_at.pop_front();
   if (lifecycle.restart_limit > 0 && restarted_at.size() >= lifecycle.restart_limit)
-    return give_up(fmt::format("{} times within {} s is the limit", lifecycle.restart_limit,
-                               std::chrono::duration<double>(lifecycle.restart_window).count()));
+    return give_up(formatted("{} times within {} s is the limit", lifecycle.restart_limit,
+                             std::chrono::duration<double>(lifecycle.restart_window).count()));
   restarted_at.push_back(now);
   if (auto ok = begin_again(); !ok) {
     next.reset();
@@ -296,7 +296,7 @@ Result<void> ContainerCore::begin_again() {
   // One whose master was closed is gone; it gets a new one.
   for (int& number : carried.terminals) {
     struct stat st {};
-    if (number >= 0 && ::fstatat(kept->devpts.get(), fmt::format("{}", number).c_str(), &st,
+    if (number >= 0 && ::fstatat(kept->devpts.get(), formatted("{}", number).c_str(), &st,
                                  AT_SYMLINK_NOFOLLOW) != 0)
       number = -1;
   }

@@ -1,11 +1,11 @@
 #include "condroid/run.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <csignal>
 #include <optional>
 #include <utility>
+
+#include "formatted.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -16,7 +16,7 @@ using Clock = std::chrono::steady_clock;
 
 Result<void> check(std::chrono::milliseconds deadline) {
   if (deadline.count() > 0) return {};
-  return fail(Errc::bad_spec, Step::wait, fmt::format("a deadline of {} ms", deadline.count()),
+  return fail(Errc::bad_spec, Step::wait, formatted("a deadline of {} ms", deadline.count()),
               "give it the time that the command may take");
 }
 
@@ -70,8 +70,8 @@ Result<RunResult> run(Pool& pool, const Take& what, std::chrono::milliseconds de
 
 std::string to_string(const RunResult& r) {
   const double ms = std::chrono::duration<double, std::milli>(r.launch_time + r.run_time).count();
-  return r.timed_out ? fmt::format("timed out after {:.1f} ms: {}", ms, r.exit)
-                     : fmt::format("{} after {:.1f} ms", r.exit, ms);
+  return r.timed_out ? formatted("timed out after {:.1f} ms: {}", ms, r.exit)
+                     : formatted("{} after {:.1f} ms", r.exit, ms);
 }
 
 }  // namespace v0

@@ -1,7 +1,6 @@
 #include "condroid/runtime.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 #include <cstdlib>
 
 #include "condroid/builder.hpp"
+#include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "launch/kept.hpp"
 #include "launch/scope.hpp"
@@ -25,11 +25,11 @@ std::string detail::default_state_dir() {
   if (root && ::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0) return "/run/condroid";
   if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
     return std::string(dir) + "/condroid";
-  if (!root) return fmt::format("/tmp/condroid-{}", ::geteuid());
+  if (!root) return formatted("/tmp/condroid-{}", ::geteuid());
   // Root of a user namespace that sees somebody else's /run: there may be several of those in one
   // /tmp.
   struct stat st {};
-  return ::stat("/proc/self/ns/user", &st) == 0 ? fmt::format("/tmp/condroid-0-{}", st.st_ino)
+  return ::stat("/proc/self/ns/user", &st) == 0 ? formatted("/tmp/condroid-0-{}", st.st_ino)
                                                 : "/tmp/condroid-0";
 }
 
@@ -41,7 +41,7 @@ Result<Runtime> Runtime::open(RuntimeOptions options) {
   while (core->state_dir.size() > 1 && core->state_dir.back() == '/') core->state_dir.pop_back();
   if (core->state_dir[0] != '/')
     return fail(Errc::bad_spec, Step::open_runtime,
-                fmt::format("state directory '{}'", core->state_dir), "an absolute path is needed");
+                formatted("state directory '{}'", core->state_dir), "an absolute path is needed");
   // A directory that the caller made stays; ours goes when it is empty.
   struct stat st {};
   core->remove_state_dir = options.state_dir.empty() || ::stat(core->state_dir.c_str(), &st) < 0;
@@ -71,7 +71,7 @@ Result<Launch> Runtime::start(std::shared_ptr<const Plan> plan, LaunchOptions op
   if (options.stop_before && *options.stop_before >= plan->ops.size())
     return fail(
         Errc::bad_spec, Step::clone,
-        fmt::format("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
+        formatted("stop_before {}: the plan has {} ops", *options.stop_before, plan->ops.size()));
   auto zygote = core_->get_zygote();
   if (!zygote) return fail(zygote);
   std::shared_ptr<detail::Kept> kept;

@@ -1,13 +1,13 @@
 #include "launch/scope.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "sys/cgroup_parents.hpp"
 #include "sys/systemd.hpp"
 
@@ -22,12 +22,12 @@ Result<void> check(const RuntimeOptions& options) {
       "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:-_.\\";
   if (!name.empty() &&
       (!name.ends_with(".slice") || name.find_first_not_of(letters) != std::string_view::npos))
-    return fail(Errc::bad_spec, Step::open_runtime, fmt::format("slice '{}'", name),
+    return fail(Errc::bad_spec, Step::open_runtime, formatted("slice '{}'", name),
                 "the name of a unit that ends in .slice");
   if (s.use == SystemdScope::required && !options.cgroup_parent.empty())
     return fail(Errc::bad_spec, Step::open_runtime,
-                fmt::format("a scope is required, and containers are to be put below '{}'",
-                            options.cgroup_parent),
+                formatted("a scope is required, and containers are to be put below '{}'",
+                          options.cgroup_parent),
                 "one of RuntimeOptions::systemd and cgroup_parent");
   return {};
 }
@@ -100,8 +100,7 @@ Result<void> enter_scope_again(RuntimeCore& core, const Zygote& zygote) {
                          &CgroupHierarchy::parent))
     return {};
   return fail(Errc::unsupported, Step::start_scope,
-              fmt::format("'{}' is not where it was before", core.scope.unit),
-              "open a new Runtime");
+              formatted("'{}' is not where it was before", core.scope.unit), "open a new Runtime");
 }
 
 }  // namespace condroid::inline v0::detail

@@ -2,13 +2,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -175,15 +176,15 @@ Result<Fd> open_state_dir(const std::string& path) {
   Fd dir(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) {
     if (errno == ENOENT) return Fd{};
-    return fail(errno, Step::find_container, fmt::format("state directory '{}'", path));
+    return fail(errno, Step::find_container, formatted("state directory '{}'", path));
   }
   struct stat st {};
   if (::fstat(dir.get(), &st) < 0)
-    return fail(errno, Step::find_container, fmt::format("state directory '{}'", path));
+    return fail(errno, Step::find_container, formatted("state directory '{}'", path));
   if (!only_ours(st))
     return fail(
         EPERM, Step::find_container,
-        fmt::format("state directory '{}': it is another user's, or others may write to it", path));
+        formatted("state directory '{}': it is another user's, or others may write to it", path));
   return dir;
 }
 

@@ -2,11 +2,11 @@
 #include "condroid/stats.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/stats_text.hpp"
 
@@ -57,11 +57,11 @@ Result<StatsReader> StatsReader::open(std::span<const CgroupDir> cgroups) {
     for (const CgroupDir& c : cgroups) {
       if (c.v2() != v2) continue;
       if (const int e = reader.add(c.fd().get(), v2); e != 0)
-        return fail(e, Step::measure, fmt::format("cgroup '{}'", c.path()));
+        return fail(e, Step::measure, formatted("cgroup '{}'", c.path()));
     }
   if (reader.files_.empty())
     return fail(nothing_counted(
-        cgroups.empty() ? "no cgroup" : fmt::format("cgroup '{}'", cgroups.front().path())));
+        cgroups.empty() ? "no cgroup" : formatted("cgroup '{}'", cgroups.front().path())));
   return reader;
 }
 
@@ -79,9 +79,8 @@ Result<bool> StatsReader::read(Stats& into) const {
       if (n < 0 && errno == EOPNOTSUPP) break;  // pressure that was switched off meanwhile
       if (n < 0 && errno == ENODEV) return false;
       if (n < 0)
-        return fail(
-            errno, Step::measure,
-            fmt::format("'{}'", detail::file_of(static_cast<detail::Counter>(f.what)).name));
+        return fail(errno, Step::measure,
+                    formatted("'{}'", detail::file_of(static_cast<detail::Counter>(f.what)).name));
       size += static_cast<std::size_t>(n);
       // Short files come whole, and so does the end of a long one.
       if (n < 4096) break;
@@ -98,7 +97,7 @@ namespace detail {
 
 Result<StatsReader> ContainerCore::stats_reader() const {
   if (auto ok = check_owner(); !ok) return fail(ok);
-  const std::string subject = fmt::format("container '{}'", name);
+  const std::string subject = formatted("container '{}'", name);
   if (parents.empty()) return fail(nothing_counted(subject + " has no cgroup"));
   if (exit) return fail(ESRCH, Step::measure, subject + " has ended");
   auto facts = runtime->get_facts();

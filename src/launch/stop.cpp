@@ -1,5 +1,4 @@
 // The ways to end a container: a signal, everything at once, politely.
-#include <fmt/format.h>
 #include <sys/timerfd.h>
 #include <unistd.h>
 
@@ -8,6 +7,7 @@
 #include <csignal>
 #include <string>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
 #include "sys/cgroup_files.hpp"
@@ -29,7 +29,7 @@ Result<void> ContainerCore::send(Signal signal, const char* what) const {
   if (auto ok = check_owner(); !ok) return ok;
   if (const int e = pidfd_signal(pidfd.get(), signal.value); e != 0)
     return fail(e, Step::signal,
-                fmt::format("{}signal {} to container '{}'", what, signal.value, name));
+                formatted("{}signal {} to container '{}'", what, signal.value, name));
   return {};
 }
 
@@ -47,7 +47,7 @@ Result<void> ContainerCore::begin_stop(const StopOptions& options) {
   int e = 0;
   const bool deaf = signal_and_look(polite.value, e);
   if (e != 0 && e != ESRCH)
-    return fail(e, Step::signal, fmt::format("signal {} to container '{}'", polite.value, name));
+    return fail(e, Step::signal, formatted("signal {} to container '{}'", polite.value, name));
   if (deaf || patience.count() <= 0) return kill_everything();
   kill_at =
       Clock::now() + std::min<std::chrono::milliseconds>(patience, std::chrono::hours(24 * 20));
@@ -78,10 +78,10 @@ Result<Exit> ContainerCore::stop(const StopOptions& options) {
   if (auto groups = cgroups())
     for (const CgroupDir& g : *groups) {
       const std::string by = g.v2() ? std::string() : frozen_above(g.fd().get(), false);
-      if (!by.empty()) hint = fmt::format("'{}' is frozen: thaw it", by);
+      if (!by.empty()) hint = formatted("'{}' is frozen: thaw it", by);
     }
   return fail(make_error(Errc::deadline, Step::kill,
-                         fmt::format("container '{}' was killed and is not gone", name),
+                         formatted("container '{}' was killed and is not gone", name),
                          std::move(hint)));
 }
 

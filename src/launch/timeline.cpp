@@ -1,4 +1,3 @@
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
@@ -6,6 +5,7 @@
 #include <iterator>
 
 #include "condroid/container.hpp"
+#include "formatted.hpp"
 #include "launch/json.hpp"
 
 namespace condroid::inline v0 {
@@ -57,15 +57,16 @@ std::string label_of(const Timeline::Entry& e) {
 
 std::string Timeline::chrome_json() const {
   std::string out = "{\"displayTimeUnit\":\"ns\",\"traceEvents\":[\n";
-  fmt::format_to(std::back_inserter(out),
-                 "{{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{{\"name\":"
-                 "\"launch of {}\"}}}}",
-                 json_text(name));
+  append_formatted(
+      out,
+      "{{\"ph\":\"M\",\"pid\":1,\"tid\":0,\"name\":\"process_name\",\"args\":{{\"name\":"
+      "\"launch of {}\"}}}}",
+      json_text(name));
   for (std::size_t i = 0; i < actors.size(); ++i)
-    fmt::format_to(std::back_inserter(out),
-                   ",\n{{\"ph\":\"M\",\"pid\":1,\"tid\":{},\"name\":\"thread_name\",\"args\":{{"
-                   "\"name\":\"{}\"}}}}",
-                   i + 1, actors[i]);
+    append_formatted(out,
+                     ",\n{{\"ph\":\"M\",\"pid\":1,\"tid\":{},\"name\":\"thread_name\",\"args\":{{"
+                     "\"name\":\"{}\"}}}}",
+                     i + 1, actors[i]);
   for (const Entry& e : entries)
     fmt::format_to(
         std::back_inserter(out),
@@ -119,7 +120,7 @@ std::string Timeline::svg() const {
                    "<text x=\"{7:.1f}\" y=\"{0}\" fill=\"#202020\">{8}</text>\n",
                    y + 12, xml_text(e.actor), x(e.begin), y + 3, width, row_height - 6,
                    colours[row_of(e.actor)], x(e.begin) + width + 5,
-                   xml_text(fmt::format("{:.0f} us  {}", micros(e.end - e.begin), label_of(e))));
+                   xml_text(formatted("{:.0f} us  {}", micros(e.end - e.begin), label_of(e))));
     y += row_height;
   }
   out += "</svg>\n";

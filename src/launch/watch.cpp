@@ -3,7 +3,6 @@
 #include "condroid/watch.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/aio_abi.h>
 #include <poll.h>
 #include <sys/epoll.h>
@@ -18,6 +17,7 @@
 #include <cerrno>
 #include <deque>
 
+#include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/stats_text.hpp"
 #include "sys/wire.hpp"
@@ -41,8 +41,8 @@ constexpr std::array<std::string_view, 3> resources = {"cpu", "memory", "io"};
 constexpr std::array<std::string_view, 2> stalls = {"some", "full"};
 
 std::string words_of(const PressureTrigger& t) {
-  return fmt::format("{} pressure, {} {} us of {} us", resources[t.resource], stalls[t.who],
-                     t.stall.count(), t.window.count());
+  return formatted("{} pressure, {} {} us of {} us", resources[t.resource], stalls[t.who],
+                   t.stall.count(), t.window.count());
 }
 
 /// Pressure triggers forget what they told as soon as they were asked, by poll(2) or by an epoll
@@ -215,7 +215,7 @@ int WatchCore::add_cgroup(int dir, bool v2) {
       // Whoever may not write there finds it by looking.
       oom_told_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
       const Fd control(::openat(dir, "cgroup.event_control", O_WRONLY | O_CLOEXEC));
-      const std::string text = fmt::format("{} {}", oom_told_.get(), fd.get());
+      const std::string text = formatted("{} {}", oom_told_.get(), fd.get());
       if (control && ::write(control.get(), text.data(), text.size()) > 0)
         if (const int e = listen(oom_told_.get(), EPOLLIN, tag_oom); e != 0) return e;
     }
@@ -231,7 +231,7 @@ int WatchCore::add_cgroup(int dir, bool v2) {
 Result<void> WatchCore::add_trigger(int dir, const PressureTrigger& t) {
   if (t.resource > PressureTrigger::io || t.who > PressureTrigger::full)
     return fail(EINVAL, Step::watch, "a pressure of no resource");
-  const std::string file_name = fmt::format("{}.pressure", resources[t.resource]);
+  const std::string file_name = formatted("{}.pressure", resources[t.resource]);
   Fd file(::openat(dir, file_name.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC));
   const auto gone = [dir] { return ::faccessat(dir, "cgroup.procs", F_OK, 0) < 0; };
   if (!file && (errno == ENOENT || errno == ENODEV) && gone()) return {};  // the end tells
@@ -239,8 +239,7 @@ Result<void> WatchCore::add_trigger(int dir, const PressureTrigger& t) {
     return fail(Errc::unsupported, Step::watch, words_of(t),
                 "pressure stall information is off: boot with psi=1");
   // Ended by 0, as its reader before Linux 5.16 wants it.
-  const std::string text =
-      fmt::format("{} {} {}", stalls[t.who], t.stall.count(), t.window.count());
+  const std::string text = formatted("{} {} {}", stalls[t.who], t.stall.count(), t.window.count());
   if (!file || ::write(file.get(), text.c_str(), text.size() + 1) < 0) {
     if (errno == ENODEV) return {};
     if (errno == EOPNOTSUPP)
@@ -258,7 +257,7 @@ Result<void> WatchCore::add_triggers(int dir, const std::vector<PressureTrigger>
   pressure_ = std::make_unique<PressurePolls>();
   int e = pressure_->open(list.size());
   if (e == 0) e = listen(pressure_->told().get(), EPOLLIN, tag_pressure);
-  if (e != 0) return fail(e, Step::watch, fmt::format("{} pressure triggers", list.size()));
+  if (e != 0) return fail(e, Step::watch, formatted("{} pressure triggers", list.size()));
   for (const PressureTrigger& t : list)
     if (auto ok = add_trigger(dir, t); !ok) return ok;
   return {};
@@ -439,7 +438,7 @@ void WatchCore::gather() {
 
 Result<std::optional<WatchEvent>> WatchCore::next() {
   if (owner != ::getpid())
-    return fail(Errc::in_forked_child, Step::watch, fmt::format("container '{}'", name),
+    return fail(Errc::in_forked_child, Step::watch, formatted("container '{}'", name),
                 "it belongs to the process that launched it");
   if (done) return std::optional<WatchEvent>{};
   if (queue_.empty()) gather();
@@ -455,7 +454,7 @@ Result<std::optional<WatchEvent>> WatchCore::next() {
 
 Result<Watch> ContainerCore::watch(const WatchOptions& options) {
   if (auto ok = check_owner(); !ok) return fail(ok);
-  const std::string subject = fmt::format("container '{}'", name);
+  const std::string subject = formatted("container '{}'", name);
   if (parents.empty())
     return fail(Errc::unsupported, Step::watch, subject + " has no cgroup",
                 "resources.cgroup = always gives it one, everywhere one in every hierarchy");

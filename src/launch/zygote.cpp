@@ -1,7 +1,6 @@
 #include "launch/zygote.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <linux/sched.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -20,6 +19,7 @@
 #include <cstring>
 #include <ctime>
 
+#include "formatted.hpp"
 #include "launch/embedded.hpp"
 #include "launch/scope.hpp"
 #include "program/kernel.hpp"
@@ -106,15 +106,15 @@ Error start_error(const program::Record& record, const std::string& state_dir,
   switch (static_cast<program::StartPart>(record.code)) {
     case program::StartPart::state_dir:
       return sys_error(record.error, Step::open_runtime,
-                       fmt::format("state directory '{}'", state_dir));
+                       formatted("state directory '{}'", state_dir));
     case program::StartPart::owner:
       return make_error(
           Errc::unsupported, Step::open_runtime,
-          fmt::format("state directory '{}' belongs to uid {} with mode {:04o}", state_dir,
-                      static_cast<std::uint32_t>(record.status), record.undo_hierarchy),
+          formatted("state directory '{}' belongs to uid {} with mode {:04o}", state_dir,
+                    static_cast<std::uint32_t>(record.status), record.undo_hierarchy),
           "it must be ours and writable by nobody else; give RuntimeOptions::state_dir");
     case program::StartPart::state_file:
-      return sys_error(record.error, Step::open_runtime, fmt::format("'{}/{}'", state_dir, name));
+      return sys_error(record.error, Step::open_runtime, formatted("'{}/{}'", state_dir, name));
     case program::StartPart::itself:
       break;
   }
@@ -149,7 +149,7 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   std::uint64_t random = 0;
   if (::getrandom(&random, sizeof random, 0) != static_cast<ssize_t>(sizeof random))
     return fail(errno, Step::start_zygote, "getrandom");
-  name_ = fmt::format("condroid-{:012x}", random & 0xffffffffffffU);
+  name_ = formatted("condroid-{:012x}", random & 0xffffffffffffU);
 
   state_dir_ = state_dir;
   remove_state_dir_ = remove_state_dir;
@@ -220,7 +220,7 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   if (record.kind != program::RecordKind::ready) return fail(start_error(record, state_dir, name_));
   const std::string path = state_dir + "/" + name_;
   const Fd file(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-  if (!file.valid()) return fail(errno, Step::open_runtime, fmt::format("'{}'", path));
+  if (!file.valid()) return fail(errno, Step::open_runtime, formatted("'{}'", path));
   void* mapped =
       ::mmap(nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
   if (mapped == MAP_FAILED) return fail(errno, Step::open_runtime, "mapping the state file");

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/shape.hpp"
@@ -70,8 +71,8 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   checks.known("namespaces", joined);
   if (const auto foreign = joined - target.inside.namespaces; !foreign.empty())
     refusals.bad("namespaces",
-                 fmt::format("the container shares '{}' with this program", flag_names(foreign)),
-                 fmt::format("it has '{}' of its own", flag_names(target.inside.namespaces)));
+                 formatted("the container shares '{}' with this program", flag_names(foreign)),
+                 formatted("it has '{}' of its own", flag_names(target.inside.namespaces)));
   if (joined.has(Namespace::mount) && target.inside.namespaces.has(Namespace::user) &&
       !joined.has(Namespace::user))
     refusals.bad("namespaces",

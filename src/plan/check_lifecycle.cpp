@@ -1,4 +1,5 @@
 // What of a Spec's lifecycle cannot be.
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 
 namespace condroid::inline v0::detail {
@@ -7,7 +8,7 @@ void Checks::lifecycle() const {
   const Lifecycle& l = spec.lifecycle;
   const auto signal = [&](std::string_view field, Signal s) {
     if (s.value < 1 || s.value > 64)
-      refusals.bad(field, fmt::format("{} is not among 1 to 64", s.value), "signal(7) lists them");
+      refusals.bad(field, formatted("{} is not among 1 to 64", s.value), "signal(7) lists them");
   };
   signal("lifecycle.stop_signal", l.stop_signal);
   signal("lifecycle.halt_signal", l.halt_signal);
@@ -20,7 +21,7 @@ void Checks::lifecycle() const {
   if (l.restart == Restart::never) return;
   if (name_of(l.restart).empty())
     refusals.bad("lifecycle.restart",
-                 fmt::format("there is no policy {}", static_cast<unsigned>(l.restart)),
+                 formatted("there is no policy {}", static_cast<unsigned>(l.restart)),
                  "never, on_reboot, on_failure or always");
   if (l.restart_limit > 0 && l.restart_window.count() <= 0)
     refusals.bad("lifecycle.restart_window", "a limit counts within some time",

@@ -1,5 +1,4 @@
 // Limits that are none on any machine: out of range, or not for a spec to write.
-#include <fmt/format.h>
 
 #include <bit>
 #include <limits>
@@ -9,6 +8,7 @@
 #include <utility>
 #include <variant>
 
+#include "formatted.hpp"
 #include "plan/limits.hpp"
 #include "plan/words.hpp"
 
@@ -39,10 +39,10 @@ std::string number_list_error(std::string_view text, unsigned long most) {
     unsigned long first = 0, last = 0;
     const bool fine = number(item.substr(0, dash), first) &&
                       (dash == std::string_view::npos || number(item.substr(dash + 1), last));
-    if (!fine) return fmt::format("{} is no number and no range", quoted(item));
+    if (!fine) return formatted("{} is no number and no range", quoted(item));
     if (dash == std::string_view::npos) last = first;
-    if (last < first) return fmt::format("{} goes backwards", quoted(item));
-    if (last > most) return fmt::format("{} is beyond {}, the last there can be", last, most);
+    if (last < first) return formatted("{} goes backwards", quoted(item));
+    if (last > most) return formatted("{} is beyond {}, the last there can be", last, most);
     if (comma == std::string_view::npos) return {};
     text.remove_prefix(comma + 1);
   }
@@ -50,7 +50,7 @@ std::string number_list_error(std::string_view text, unsigned long most) {
 
 bool text(std::string_view field, std::string_view value, Refusals& refusals) {
   if (value.find('\0') == std::string_view::npos) return true;
-  refusals.bad(field, fmt::format("{} has a NUL byte", quoted(value)),
+  refusals.bad(field, formatted("{} has a NUL byte", quoted(value)),
                "the kernel would see no more than what is before it: take it out");
   return false;
 }
@@ -72,15 +72,15 @@ void check_memory(const Resources& r, Refusals& refusals) {
 void check_weight(std::string_view field, const std::optional<std::uint32_t>& weight,
                   Refusals& refusals) {
   if (weight && (*weight < 1 || *weight > 10000))
-    refusals.bad(field, fmt::format("{} is not among 1 to 10000", *weight), "100 is usual");
+    refusals.bad(field, formatted("{} is not among 1 to 10000", *weight), "100 is usual");
 }
 
 void check_processors(const Resources& r, Refusals& refusals) {
   if (r.cpus && r.cpus->limited() &&
       !(r.cpus->most() > 0 && r.cpus->most() <= most_processors))  // a NaN is neither
     refusals.bad("resources.cpus",
-                 fmt::format("{} is not above 0 and up to {}", r.cpus->most(),
-                             static_cast<unsigned>(most_processors)),
+                 formatted("{} is not above 0 and up to {}", r.cpus->most(),
+                           static_cast<unsigned>(most_processors)),
                  "0.5 is half of one processor; leave it out for no limit");
   check_weight("resources.cpu_weight", r.cpu_weight, refusals);
   if (!r.cpuset_cpus.empty())
@@ -96,17 +96,17 @@ void check_io(const Resources& r, Refusals& refusals) {
   std::set<std::variant<HostPath, DeviceNumber>> seen;
   for (std::size_t i = 0; i < r.io.size(); ++i) {
     const IoLimit& io = r.io[i];
-    const std::string field = fmt::format("resources.io[{}]", i);
+    const std::string field = formatted("resources.io[{}]", i);
     if (const auto* path = std::get_if<HostPath>(&io.device)) {
       if (!text(field, path->str(), refusals)) continue;
       if (!path->is_absolute())
-        refusals.bad(field, fmt::format("{} is no absolute path", quoted(path->str())),
+        refusals.bad(field, formatted("{} is no absolute path", quoted(path->str())),
                      "a device's node like /dev/sda, a file on it, or its numbers like 8:0");
     } else if (const auto& [major, minor] = *std::get_if<DeviceNumber>(&io.device);
                major < 1 || major > most_major || minor > most_minor) {
       refusals.bad(field,
-                   fmt::format("{}:{} is no block device: numbers are 1 to {} and 0 to {}", major,
-                               minor, most_major, most_minor),
+                   formatted("{}:{} is no block device: numbers are 1 to {} and 0 to {}", major,
+                             minor, most_major, most_minor),
                    "see lsblk, or give a path");
     }
     if (!seen.insert(io.device).second)
@@ -114,7 +114,7 @@ void check_io(const Resources& r, Refusals& refusals) {
     if (!io.read_bytes && !io.write_bytes && !io.read_operations && !io.write_operations)
       refusals.bad(field, "no rate is given", "for instance write_bytes, or leave it out");
     const auto zero = [&](std::string_view rate) {
-      refusals.bad(fmt::format("{}.{}", field, rate), "nothing is ever done at a rate of 0",
+      refusals.bad(formatted("{}.{}", field, rate), "nothing is ever done at a rate of 0",
                    "1 at least, or unlimited");
     };
     if (io.read_bytes && io.read_bytes->limited() && io.read_bytes->most().value == 0)
@@ -131,12 +131,12 @@ void check_io(const Resources& r, Refusals& refusals) {
 void check_hugetlb(const Resources& r, Refusals& refusals) {
   std::set<Bytes> seen;
   for (std::size_t i = 0; i < r.hugetlb.size(); ++i) {
-    const std::string field = fmt::format("resources.hugetlb[{}]", i);
+    const std::string field = formatted("resources.hugetlb[{}]", i);
     const Bytes size = r.hugetlb[i].page_size;
     if (!std::has_single_bit(size.value) || size.value < least_huge || size.value > most_huge)
       refusals.bad(field,
-                   fmt::format("{} is no size of a huge page: a power of two from 64 KiB to 16 GiB",
-                               size_text(size)),
+                   formatted("{} is no size of a huge page: a power of two from 64 KiB to 16 GiB",
+                             size_text(size)),
                    "see /sys/kernel/mm/hugepages");
     if (!seen.insert(size).second)
       refusals.bad(field, "this page size is there twice", "leave one of them out");
@@ -146,14 +146,14 @@ void check_hugetlb(const Resources& r, Refusals& refusals) {
 void check_settings(const Resources& r, Refusals& refusals) {
   for (std::size_t i = 0; i < r.settings.size(); ++i) {
     const CgroupSetting& s = r.settings[i];
-    const std::string field = fmt::format("resources.settings[{}]", i);
+    const std::string field = formatted("resources.settings[{}]", i);
     if (!text(field, s.file, refusals) || !text(field, s.value, refusals)) continue;
     // Who is in it, and whether that runs, is the launch's own business: a frozen child never gets
     // to its command.
     for (const std::string_view own : {"cgroup.procs", "cgroup.threads", "cgroup.kill",
                                        "cgroup.freeze", "cgroup.type", "freezer.state"})
       if (s.file == own)
-        refusals.bad(field, fmt::format("'{}' is not for a spec to write", own),
+        refusals.bad(field, formatted("'{}' is not for a spec to write", own),
                      "leave it out: the launch sees to it");
   }
 }
@@ -165,7 +165,7 @@ void check_limits(const Resources& r, Refusals& refusals) {
   if (r.pids_max && r.pids_max->limited() &&
       (r.pids_max->most() == 0 || r.pids_max->most() > most_pids))
     refusals.bad("resources.pids_max",
-                 fmt::format("{} is not among 1 to {}", r.pids_max->most(), most_pids),
+                 formatted("{} is not among 1 to {}", r.pids_max->most(), most_pids),
                  "leave it out for no limit");
   check_processors(r, refusals);
   check_io(r, refusals);

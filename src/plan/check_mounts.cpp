@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/paths.hpp"
 #include "plan/words.hpp"
@@ -36,7 +37,7 @@ void Checks::root() const {
   const bool host = is_host_root(r);
   if (!r.path.empty() && host_path("root.path", r.path) && goes_up(r.path.str()))
     // Whether this is the host's own "/", which is never writable by mistake, could not be told.
-    refusals.bad("root.path", fmt::format("{} goes up by '..'", quoted(r.path.str())),
+    refusals.bad("root.path", formatted("{} goes up by '..'", quoted(r.path.str())),
                  "say the directory itself");
   layers("root", r.upper, r.work, r.size, r.ephemeral && r.upper.empty());
   if (!r.upper.empty() && !r.ephemeral)
@@ -115,7 +116,7 @@ void Checks::mount(std::string_view f, const Bind& m) const {
   const std::string field(f), source = field + ".source";
   const bool by_fd = m.source_fd != HostFd{};
   if (by_fd && !m.source_fd.valid())
-    refusals.bad(field + ".source_fd", fmt::format("{} is no descriptor", m.source_fd.number),
+    refusals.bad(field + ".source_fd", formatted("{} is no descriptor", m.source_fd.number),
                  "give one that is open, or a path as source");
   if (by_fd && !m.source.empty())
     refusals.bad(source, "there is a descriptor (source_fd) as well", "leave one of them out");
@@ -157,10 +158,10 @@ void Checks::mount(std::string_view f, const Proc& m) const {
   const auto option = [&](bool set, std::string_view name) {
     if (!set) return;
     if (!facts.kernel_at_least(5, 8))
-      refusals.unsupported(fmt::format("{}.{}", field, name), "needs Linux 5.8",
+      refusals.unsupported(formatted("{}.{}", field, name), "needs Linux 5.8",
                            "use a newer kernel, or leave it out");
     if (shape.ids.own && shape.shares(Namespace::pid))
-      refusals.unsupported(fmt::format("{}.{}", field, name),
+      refusals.unsupported(formatted("{}.{}", field, name),
                            "with the host's processes a user namespace has only the host's procfs",
                            "add pid to namespaces");
   };
@@ -222,7 +223,7 @@ bool Checks::may_lift_limits() const {
 void Checks::mount(std::string_view field, const Devpts& m) const {
   if (m.max < 1 || m.max > most_ptys)
     refusals.bad(std::string(field) + ".max",
-                 fmt::format("{} is not among 1 to {}", m.max, most_ptys),
+                 formatted("{} is not among 1 to {}", m.max, most_ptys),
                  "the usual number is 1024");
 }
 
@@ -237,7 +238,7 @@ void Checks::mount(std::string_view f, const Overlay& m) const {
                  "use a bind, or set upper or ephemeral");
   if (m.lower.size() > most_layers)
     refusals.bad(field + ".lower",
-                 fmt::format("has {} layers; overlayfs takes {}", m.lower.size(), most_layers),
+                 formatted("has {} layers; overlayfs takes {}", m.lower.size(), most_layers),
                  "put an overlay of some of them below another");
   for (std::size_t i = 0; i < m.lower.size(); ++i) host_path(nth(field + ".lower", i), m.lower[i]);
   if (m.ephemeral && !m.upper.empty())
@@ -251,7 +252,7 @@ void Checks::mount(std::string_view f, const FsMount& m) const {
   if (m.type.empty())
     refusals.bad(field + ".type", "is empty", "say one of /proc/filesystems");
   else if (m.type.size() > 255 || m.type.find('/') != std::string::npos)
-    refusals.bad(field + ".type", fmt::format("{} is no file system", quoted(m.type.substr(0, 80))),
+    refusals.bad(field + ".type", formatted("{} is no file system", quoted(m.type.substr(0, 80))),
                  "say one of /proc/filesystems");
   else
     text(field + ".type", m.type);
@@ -259,8 +260,7 @@ void Checks::mount(std::string_view f, const FsMount& m) const {
   for (std::size_t i = 0; i < m.options.size(); ++i) {
     const std::string option = nth(field + ".options", i);
     if (m.options[i].empty() || m.options[i].front() == '=')
-      refusals.bad(option, fmt::format("{} is no option", quoted(m.options[i])),
-                   "key, or key=value");
+      refusals.bad(option, formatted("{} is no option", quoted(m.options[i])), "key, or key=value");
     else
       text(option, m.options[i]);
   }
@@ -280,7 +280,7 @@ void Checks::mount(std::string_view f, const FsMount& m) const {
                                           "efivarfs", "binfmt_misc", "pstore", "selinuxfs"})
       if (m.type == kernel)
         need(Allow::unmasked_kernel, field + ".type",
-             fmt::format("'{}' is the whole machine's", kernel));
+             formatted("'{}' is the whole machine's", kernel));
   }
 }
 
@@ -324,24 +324,24 @@ void Checks::devices() const {
     if (!text(field, n.name)) continue;
     if (names.empty() || n.name.front() == '/' || n.name.back() == '/' || goes_up(n.name) ||
         n.name.size() > 255)
-      refusals.bad(field, fmt::format("{} is no name below /dev", quoted(n.name.substr(0, 80))),
+      refusals.bad(field, formatted("{} is no name below /dev", quoted(n.name.substr(0, 80))),
                    "for instance fuse, or net/tun");
     else if (std::ranges::find(usual, names.front()) != usual.end() &&
              (names.front() != "console" || shape.console))
-      refusals.bad(field, fmt::format("'{}' is there already", names.front()), "leave it out");
+      refusals.bad(field, formatted("'{}' is there already", names.front()), "leave it out");
     for (std::size_t k = 0; k < i; ++k)
       if (normalized(d.nodes[k].name) == normalized(n.name))
-        refusals.bad(field, fmt::format("{} is there twice", quoted(n.name)),
+        refusals.bad(field, formatted("{} is there twice", quoted(n.name)),
                      "leave out one of them");
     // 12 and 20 bits, since Linux 2.6.
     const char* const numbers =
         "ls -l shows the numbers of a node; /proc/devices lists the major ones";
     if (n.major > 0xfffU)
-      refusals.bad(field, fmt::format("major {} is beyond 4095", n.major), numbers);
+      refusals.bad(field, formatted("major {} is beyond 4095", n.major), numbers);
     if (n.minor > 0xfffffU)
-      refusals.bad(field, fmt::format("minor {} is beyond 1048575", n.minor), numbers);
+      refusals.bad(field, formatted("minor {} is beyond 1048575", n.minor), numbers);
     if (n.uid.value == no_id || n.gid.value == no_id)
-      refusals.bad(field, fmt::format("{} stands for no id", no_id), "use an id of the container");
+      refusals.bad(field, formatted("{} stands for no id", no_id), "use an id of the container");
     mode(field, n.mode);
   }
 }

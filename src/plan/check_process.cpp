@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/paths.hpp"
 #include "plan/words.hpp"
@@ -32,11 +33,10 @@ void Checks::process() const {
   if (p.umask) mode("process.umask", *p.umask, 0777);
   if (p.oom_score_adj && (*p.oom_score_adj < -1000 || *p.oom_score_adj > 1000))
     refusals.bad("process.oom_score_adj",
-                 fmt::format("{} is not among -1000 to 1000", *p.oom_score_adj),
+                 formatted("{} is not among -1000 to 1000", *p.oom_score_adj),
                  "the higher, the sooner it is killed for lack of memory; 0 is usual");
   if (p.death_signal.value < 1 || p.death_signal.value > 64)
-    refusals.bad("process.death_signal",
-                 fmt::format("{} is not among 1 to 64", p.death_signal.value),
+    refusals.bad("process.death_signal", formatted("{} is not among 1 to 64", p.death_signal.value),
                  "9, SIGKILL, is the default");
   // Settings go through a procfs that nothing lies on yet; to mount one takes rights over the mount
   // namespace.
@@ -63,7 +63,7 @@ void Checks::argv_and_env() const {
     total += s.size() + 1 + sizeof(char*);
     if (s.size() + 1 > longest_string)
       refusals.bad(field,
-                   fmt::format("has {} bytes; the kernel takes {}", s.size(), longest_string - 1),
+                   formatted("has {} bytes; the kernel takes {}", s.size(), longest_string - 1),
                    "pass it by a file or a descriptor");
     return text(field, s);
   };
@@ -73,16 +73,16 @@ void Checks::argv_and_env() const {
     if (!fits(field, p.env[i])) continue;
     const std::size_t equals = p.env[i].find('=');
     if (equals == std::string::npos)
-      refusals.bad(field, fmt::format("{} has no '='", quoted(p.env[i].substr(0, 80))),
+      refusals.bad(field, formatted("{} has no '='", quoted(p.env[i].substr(0, 80))),
                    "NAME=value; nothing is taken from the host's environment");
     else if (equals == 0)
-      refusals.bad(field, fmt::format("{} has no name", quoted(p.env[i].substr(0, 80))),
+      refusals.bad(field, formatted("{} has no name", quoted(p.env[i].substr(0, 80))),
                    "NAME=value");
   }
   if (total > longest_total)
     refusals.bad("process.argv",
-                 fmt::format("with the environment it takes {}; the kernel has {}",
-                             size_text(Bytes{total}), size_text(Bytes{longest_total})),
+                 formatted("with the environment it takes {}; the kernel has {}",
+                           size_text(Bytes{total}), size_text(Bytes{longest_total})),
                  "pass some of it by a file or a descriptor");
 }
 
@@ -90,9 +90,9 @@ void Checks::ids() const {
   const Process& p = spec.process;
   const auto mapped = [&](std::string_view field, std::uint32_t id, bool has) {
     if (id == no_id)
-      refusals.bad(field, fmt::format("{} stands for no id", id), "use an id of the container");
+      refusals.bad(field, formatted("{} stands for no id", id), "use an id of the container");
     else if (!has)
-      refusals.bad(field, fmt::format("{} is not in the container's id map", id),
+      refusals.bad(field, formatted("{} is not in the container's id map", id),
                    "use an id that is, or a larger map");
   };
   // A map that could not be made out was refused already.
@@ -108,7 +108,7 @@ void Checks::ids() const {
                          "newgidmap and a range in /etc/subgid allow it");
   if (p.groups.size() > most_groups)
     refusals.bad("process.groups",
-                 fmt::format("has {} groups; the kernel takes {}", p.groups.size(), most_groups),
+                 formatted("has {} groups; the kernel takes {}", p.groups.size(), most_groups),
                  "give fewer");
 }
 
@@ -119,7 +119,7 @@ void Checks::stdio() const {
         {"process.stdio.out", p.stdio.out},
         {"process.stdio.err", p.stdio.err}})
     if (stream.kind == Stream::descriptor && !stream.fd.valid())
-      refusals.bad(field, fmt::format("{} is no descriptor", stream.fd.number),
+      refusals.bad(field, formatted("{} is no descriptor", stream.fd.number),
                    "give one that is open, or another kind of stream");
   if (p.stdio.in.kind == Stream::capture)
     refusals.bad("process.stdio.in", "'capture' is for output", "'null' reads as empty");
@@ -135,20 +135,20 @@ void Checks::stdio() const {
     const PassedFd& fd = p.descriptors[i];
     const std::string field = nth("process.descriptors", i);
     if (!fd.host.valid())
-      refusals.bad(field, fmt::format("{} is no descriptor", fd.host.number),
+      refusals.bad(field, formatted("{} is no descriptor", fd.host.number),
                    "give one that is open");
     if (fd.number < 3)
-      refusals.bad(field, fmt::format("number {} is not 3 or more", fd.number),
+      refusals.bad(field, formatted("number {} is not 3 or more", fd.number),
                    "0 to 2 are process.stdio");
     else if (fd.number > largest_number || static_cast<std::uint64_t>(fd.number) >= open_files)
-      refusals.bad(field,
-                   fmt::format("number {} is beyond the last descriptor, {}", fd.number,
-                               std::min<std::uint64_t>(largest_number,
-                                                       open_files == 0 ? 0 : open_files - 1)),
-                   "use a lower number, or a higher limit of open files");
+      refusals.bad(
+          field,
+          formatted("number {} is beyond the last descriptor, {}", fd.number,
+                    std::min<std::uint64_t>(largest_number, open_files == 0 ? 0 : open_files - 1)),
+          "use a lower number, or a higher limit of open files");
     for (std::size_t k = 0; k < i; ++k)
       if (p.descriptors[k].number == fd.number)
-        refusals.bad(field, fmt::format("number {} is given twice", fd.number),
+        refusals.bad(field, formatted("number {} is given twice", fd.number),
                      "give each another number");
   }
 }
@@ -164,11 +164,11 @@ void Checks::rlimits() const {
       continue;
     }
     if (limit.soft > limit.hard)
-      refusals.bad(field, fmt::format("the soft limit of '{}' is above the hard one", name),
+      refusals.bad(field, formatted("the soft limit of '{}' is above the hard one", name),
                    "raise the hard one, or lower the soft one");
     for (std::size_t k = 0; k < i; ++k)
       if (list[k].resource == limit.resource)
-        refusals.bad(field, fmt::format("'{}' is set twice", name), "leave out one of them");
+        refusals.bad(field, formatted("'{}' is set twice", name), "leave out one of them");
     const auto resource = static_cast<std::size_t>(limit.resource);
     // The kernel asks for the capability in the initial user namespace, of which the child has
     // left.
@@ -176,7 +176,7 @@ void Checks::rlimits() const {
         !has_on_host(Capability::sys_resource))
       refusals.unsupported(
           field,
-          fmt::format("'{}' above {} needs CAP_SYS_RESOURCE", name, facts.rlimits[resource].second),
+          formatted("'{}' above {} needs CAP_SYS_RESOURCE", name, facts.rlimits[resource].second),
           shape.ids.inside() && facts.has_cap(static_cast<unsigned>(Capability::sys_resource))
               ? "a user namespace of its own has it not: ask for less, or set idmap.kind = none"
               : "ask for less, or raise the limit of the calling program first");
@@ -188,12 +188,12 @@ void Checks::scheduling() const {
   constexpr std::string_view field = "process.scheduling.priority";
   const bool real_time = s.policy == SchedPolicy::fifo || s.policy == SchedPolicy::round_robin;
   if (real_time && (s.priority < 1 || s.priority > 99))
-    refusals.bad(field, fmt::format("{} is not among 1 to 99", s.priority),
+    refusals.bad(field, formatted("{} is not among 1 to 99", s.priority),
                  "set a priority with a real-time policy");
   if (!real_time && s.priority != 0)
     refusals.bad(
         field,
-        fmt::format("'{}' has no priority; process.scheduling.nice has one", name_of(s.policy)),
+        formatted("'{}' has no priority; process.scheduling.nice has one", name_of(s.policy)),
         "set the policy to fifo or round_robin, or the priority to 0");
   constexpr auto rtprio = static_cast<std::size_t>(Rlimit::rtprio);
   std::uint64_t most =
@@ -203,16 +203,15 @@ void Checks::scheduling() const {
   if (real_time && s.priority > 0 && static_cast<std::uint64_t>(s.priority) > most &&
       !has_on_host(Capability::sys_nice))
     refusals.unsupported(
-        field,
-        fmt::format("{} needs CAP_SYS_NICE, or RLIMIT_RTPRIO, which is {}", s.priority, most),
+        field, formatted("{} needs CAP_SYS_NICE, or RLIMIT_RTPRIO, which is {}", s.priority, most),
         "run as root without an id map, or raise the limit of the calling program");
   if (s.nice && (*s.nice < -20 || *s.nice > 19))
-    refusals.bad("process.scheduling.nice", fmt::format("{} is not among -20 to 19", *s.nice),
+    refusals.bad("process.scheduling.nice", formatted("{} is not among -20 to 19", *s.nice),
                  "19 yields to everybody, 0 is usual");
   for (const unsigned cpu : s.cpus)
     if (cpu >= most_processors) {
       refusals.bad("process.scheduling.cpus",
-                   fmt::format("{} is beyond {}, the last there can be", cpu, most_processors - 1),
+                   formatted("{} is beyond {}, the last there can be", cpu, most_processors - 1),
                    "processors count from 0; see nproc(1)");
       break;
     }
@@ -221,13 +220,13 @@ void Checks::scheduling() const {
 void Checks::terminal() const {
   const Terminal& t = spec.terminal;
   if (t.ttys > most_ttys)
-    refusals.bad("terminal.ttys", fmt::format("{} is beyond {}", t.ttys, most_ttys),
+    refusals.bad("terminal.ttys", formatted("{} is beyond {}", t.ttys, most_ttys),
                  "ask for fewer; a container opens more by itself from its /dev/ptmx");
   if (!t.tty_dir.empty()) {
     if (t.tty_dir.size() > 255 || t.tty_dir == "." || t.tty_dir == ".." ||
         t.tty_dir.find('/') != std::string::npos)
       refusals.bad("terminal.tty_dir",
-                   fmt::format("{} is not the name of a directory in /dev", quoted(t.tty_dir)),
+                   formatted("{} is not the name of a directory in /dev", quoted(t.tty_dir)),
                    "one name without '/', for instance lxc");
     else
       text("terminal.tty_dir", t.tty_dir);
@@ -267,8 +266,7 @@ void Checks::terminal() const {
   }
   const unsigned wanted = std::min(t.ttys, most_ttys) + (shape.console ? 1U : 0U);
   if (!usual && from->max < wanted)
-    refusals.bad(field,
-                 fmt::format("{} terminals are wanted; that devpts has {}", wanted, from->max),
+    refusals.bad(field, formatted("{} terminals are wanted; that devpts has {}", wanted, from->max),
                  "raise its max, or ask for fewer");
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <string>
 
+#include "formatted.hpp"
 #include "plan/capabilities.hpp"
 #include "plan/checks.hpp"
 #include "plan/paths.hpp"
@@ -19,7 +20,7 @@ std::string capability_names(std::uint64_t bits) {
   for (unsigned c = 0; c < 64; ++c)
     if (((bits >> c) & 1U) != 0)
       names.emplace_back(c < capability_count ? std::string(to_string(static_cast<Capability>(c)))
-                                              : fmt::format("bit{}", c));
+                                              : formatted("bit{}", c));
   return listed(names, ", ");
 }
 
@@ -69,13 +70,12 @@ void Checks::capabilities() const {
   constexpr std::string_view field = "security.capabilities";
   const std::uint64_t wanted = s.capabilities.bits();
   if (const std::uint64_t unknown = wanted & ~CapabilitySet::all().bits(); unknown != 0) {
-    refusals.bad(field, fmt::format("there is no capability '{}'", capability_names(unknown)),
+    refusals.bad(field, formatted("there is no capability '{}'", capability_names(unknown)),
                  "capabilities(7) lists them");
     return;
   }
   if (const std::uint64_t more = wanted & ~CapabilitySet::small().bits(); more != 0)
-    need(Allow::capabilities, field,
-         fmt::format("more than the usual: {}", capability_names(more)));
+    need(Allow::capabilities, field, formatted("more than the usual: {}", capability_names(more)));
   if (s.capabilities.has(Capability::sys_admin) && !shape.ids.inside())
     need(Allow::real_root, field,
          "sys_admin without a user namespace of its own is the host's root");
@@ -88,20 +88,20 @@ void Checks::capabilities() const {
   const std::uint64_t beyond =
       facts.last_capability >= 63 ? 0 : had & ~((std::uint64_t{2} << facts.last_capability) - 1);
   if (beyond != 0)
-    refusals.unsupported(field, fmt::format("this kernel has no {}", capability_names(beyond)),
+    refusals.unsupported(field, formatted("this kernel has no {}", capability_names(beyond)),
                          "take it out of the set");
   // Who may not even do without a user namespace was told so.
   if (shape.ids.inside() || !facts.privileged()) return;
   if (const std::uint64_t lacking = had & ~beyond & ~facts.effective_caps; lacking != 0)
     refusals.unsupported(field,
-                         fmt::format("the calling program has no {}", capability_names(lacking)),
+                         formatted("the calling program has no {}", capability_names(lacking)),
                          "take it out of the set, or use a user namespace of its own");
 }
 
 bool Checks::capability_sets_agree(std::string_view at) const {
   const Security& s = spec.security;
   const CapabilitySets sets = capability_sets(spec);
-  const auto field = [at](std::string_view name) { return fmt::format("{}{}", at, name); };
+  const auto field = [at](std::string_view name) { return formatted("{}{}", at, name); };
   const std::string all = field("capabilities");
   bool good = true;
   const auto refuse = [&](std::string_view name, std::string what, std::string hint) {
@@ -111,11 +111,11 @@ bool Checks::capability_sets_agree(std::string_view at) const {
   const auto within = [&](std::string_view name, CapabilitySet inner, CapabilitySet outer,
                           std::string_view what) {
     if (const std::uint64_t more = inner.bits() & ~outer.bits(); more != 0)
-      refuse(name, fmt::format("{} in it, but not in {}", capability_names(more), what),
+      refuse(name, formatted("{} in it, but not in {}", capability_names(more), what),
              "take it out here, or add it there");
   };
   if (s.ambient && s.sets.ambient)
-    refuse("ambient", fmt::format("says all of them, and {} says which", field("sets.ambient")),
+    refuse("ambient", formatted("says all of them, and {} says which", field("sets.ambient")),
            "say one of the two");
   within("sets.permitted", *sets.permitted, s.capabilities, all);
   within("sets.inheritable", *sets.inheritable, s.capabilities, all);
@@ -128,8 +128,8 @@ bool Checks::capability_sets_agree(std::string_view at) const {
   for (const auto& [name, set] :
        {std::pair{"sets.permitted", *sets.permitted}, std::pair{"sets.effective", *sets.effective}})
     if (good && set != s.capabilities)
-      refuse(name, fmt::format("uid 0 has all of {} once it executes the command", all),
-             fmt::format("set securebits = noroot, or take them out of {}", all));
+      refuse(name, formatted("uid 0 has all of {} once it executes the command", all),
+             formatted("set securebits = noroot, or take them out of {}", all));
   return good;
 }
 
@@ -164,10 +164,10 @@ void Checks::seccomp() const {
     if (s.kind == Seccomp::bpf &&
         (program->size() > BPF_MAXINSNS ||
          (s.program.empty() && s.notify_program.empty() && program == &s.program)))
-      refusals.bad(name,
-                   fmt::format("has {} instructions; the kernel takes 1 to {}", program->size(),
-                               BPF_MAXINSNS),
-                   "give a filter that ends with a return");
+      refusals.bad(
+          name,
+          formatted("has {} instructions; the kernel takes 1 to {}", program->size(), BPF_MAXINSNS),
+          "give a filter that ends with a return");
 }
 
 void Checks::sysctls() const {
@@ -177,19 +177,18 @@ void Checks::sysctls() const {
     if (!text(field, list[i].name) || !text(field, list[i].value)) continue;
     const std::string path = setting_path(list[i].name);
     if (!is_setting_path(path)) {
-      refusals.bad(field, fmt::format("{} is no kernel setting", quoted(list[i].name)),
+      refusals.bad(field, formatted("{} is no kernel setting", quoted(list[i].name)),
                    "for instance net.ipv4.ip_forward");
       continue;
     }
     for (std::size_t k = 0; k < i; ++k)
       if (setting_path(list[k].name) == path)
-        refusals.bad(field, fmt::format("'{}' is set twice", list[i].name),
-                     "leave out one of them");
+        refusals.bad(field, formatted("'{}' is set twice", list[i].name), "leave out one of them");
     const auto of = [&](Namespace kind) {
       if (shape.own(kind)) return;
-      refusals.bad(
-          field, fmt::format("'{}' needs a namespace of its own: {}", list[i].name, name_of(kind)),
-          fmt::format("add {} to namespaces", name_of(kind)));
+      refusals.bad(field,
+                   formatted("'{}' needs a namespace of its own: {}", list[i].name, name_of(kind)),
+                   formatted("add {} to namespaces", name_of(kind)));
     };
     if (path.starts_with("net/"))
       of(Namespace::net);
@@ -202,7 +201,7 @@ void Checks::sysctls() const {
     else if (path.starts_with("user/"))
       of(Namespace::user);
     else
-      refusals.bad(field, fmt::format("'{}' is a setting of the whole host", list[i].name),
+      refusals.bad(field, formatted("'{}' is a setting of the whole host", list[i].name),
                    "a container has net.*, kernel.shm*, kernel.msg*, kernel.sem*, fs.mqueue.* and "
                    "user.* of its own");
   }

@@ -2,12 +2,11 @@
 // Private.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "formatted.hpp"
 #include "plan/shape.hpp"
 #include "spec/names.hpp"
 
@@ -39,7 +38,7 @@ struct Checks {
     Flags<E> rest = flags;
     for (const auto& [flag, name] : EnumNames<E>::table) rest -= flag;
     if (!rest.empty())
-      refusals.bad(field, fmt::format("there is no {} '{}'", EnumNames<E>::what, flag_names(rest)),
+      refusals.bad(field, formatted("there is no {} '{}'", EnumNames<E>::what, flag_names(rest)),
                    "use the names that this version's headers have");
   }
 
@@ -103,7 +102,7 @@ struct Checks {
 
 /// "field[3]", as the text form of a Spec has no better name for one line of a list.
 [[nodiscard]] inline std::string nth(std::string_view field, std::size_t i) {
-  return fmt::format("{}[{}]", field, i);
+  return formatted("{}[{}]", field, i);
 }
 
 }  // namespace condroid::inline v0::detail

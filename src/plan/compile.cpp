@@ -1,9 +1,9 @@
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "condroid/plan.hpp"
+#include "formatted.hpp"
 #include "plan/draft.hpp"
 #include "plan/shape.hpp"
 
@@ -77,7 +77,7 @@ void apply_settings(Draft& d) {
   if (s.process.oom_score_adj)
     d.add(op::WriteSetting{.proc = d.proc,
                            .path = "self/oom_score_adj",
-                           .value = fmt::format("{}", *s.process.oom_score_adj),
+                           .value = formatted("{}", *s.process.oom_score_adj),
                            .dumpable = d.shape.ids.own});
   set_labels(d);
 }
@@ -112,8 +112,7 @@ void describe_host_side(Draft& d) {
 void set_up_container(Draft& d, bool parked) {
   describe_host_side(d);
   if (!d.shape.ids.note.empty()) d.note(d.shape.ids.note);
-  for (const LeftOut& l : d.shape.left_out)
-    d.note(fmt::format("{} is left out: {}", l.field, l.why));
+  for (const LeftOut& l : d.shape.left_out) d.note(formatted("{} is left out: {}", l.field, l.why));
   d.plan.left_out = d.shape.left_out;
   const auto joins = open_host_side(d, parked);
   clone(d);
@@ -139,13 +138,13 @@ void set_up_container(Draft& d, bool parked) {
 void check_room(const Draft& d) {
   if (d.next_slot > op::slot_count)
     d.refusals.bad("spec",
-                   fmt::format("needs {} descriptors during the launch; at most {} can be had",
-                               d.next_slot, op::slot_count),
+                   formatted("needs {} descriptors during the launch; at most {} can be had",
+                             d.next_slot, op::slot_count),
                    "use fewer mounts, terminals and descriptors");
   if (d.plan.ops.size() > most_ops)
-    d.refusals.bad(
-        "spec", fmt::format("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
-        "use fewer mounts and settings");
+    d.refusals.bad("spec",
+                   formatted("takes {} steps; at most {} are allowed", d.plan.ops.size(), most_ops),
+                   "use fewer mounts and settings");
 }
 
 }  // namespace detail

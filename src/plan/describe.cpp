@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "condroid/plan/op.hpp"
+#include "formatted.hpp"
 #include "plan/words.hpp"
 #include "spec/names.hpp"
 
@@ -21,7 +22,7 @@ std::string quoted(std::string_view text) {
     const auto byte = static_cast<unsigned char>(c);
     // What a Spec says must not be able to move the cursor of whoever reads a plan.
     if (byte < 0x20 || byte == 0x7f)
-      out += fmt::format("\\x{:02x}", byte);
+      out += formatted("\\x{:02x}", byte);
     else
       out += c;
   }
@@ -42,7 +43,7 @@ std::string size_text(Bytes bytes) {
   std::uint64_t n = bytes.value;
   std::size_t unit = 0;
   for (; n != 0 && n % 1024 == 0 && unit + 1 < std::size(units); ++unit) n /= 1024;
-  return unit == 0 ? fmt::format("{} bytes", n) : fmt::format("{}{}", n, units[unit]);
+  return unit == 0 ? formatted("{} bytes", n) : formatted("{}{}", n, units[unit]);
 }
 
 }  // namespace detail
@@ -74,17 +75,17 @@ std::string mount_options(Flags<MountFlag> flags) {
 std::string namespaces_text(Flags<Namespace> set) { return flag_names(set, " "); }
 
 std::string range_text(std::uint32_t first, std::uint32_t count) {
-  return count == 1 ? fmt::format("{}", first) : fmt::format("{}-{}", first, first + (count - 1));
+  return count == 1 ? formatted("{}", first) : formatted("{}-{}", first, first + (count - 1));
 }
 
 std::string map_text(std::string_view what, const std::vector<IdRange>& ranges) {
   std::string text(what);
   for (std::size_t i = 0; i < ranges.size() && i < 3; ++i) {
     const IdRange& r = ranges[i];
-    text += fmt::format("{} {} = host {}", i == 0 ? "" : ",", range_text(r.inside, r.count),
-                        range_text(r.outside, r.count));
+    text += formatted("{} {} = host {}", i == 0 ? "" : ",", range_text(r.inside, r.count),
+                      range_text(r.outside, r.count));
   }
-  if (ranges.size() > 3) text += fmt::format(", {} more", ranges.size() - 3);
+  if (ranges.size() > 3) text += formatted(", {} more", ranges.size() - 3);
   return text;
 }
 
@@ -96,17 +97,17 @@ constexpr std::string_view stream_name(int number) {
 std::string stream_text(const op::OpenDescriptor& o) {
   switch (o.stream.kind) {
     case Stream::inherit:
-      return fmt::format("{} of the host", stream_name(o.number));
+      return formatted("{} of the host", stream_name(o.number));
     case Stream::null:
-      return fmt::format("{}: /dev/null", stream_name(o.number));
+      return formatted("{}: /dev/null", stream_name(o.number));
     case Stream::pipe:
-      return fmt::format("{}: a pipe", stream_name(o.number));
+      return formatted("{}: a pipe", stream_name(o.number));
     case Stream::capture:
-      return fmt::format("{}: captured", stream_name(o.number));
+      return formatted("{}: captured", stream_name(o.number));
     case Stream::pty:
-      return fmt::format("{}: the console", stream_name(o.number));
+      return formatted("{}: the console", stream_name(o.number));
     case Stream::descriptor:
-      return fmt::format("{}: descriptor {}", stream_name(o.number), o.stream.fd.number);
+      return formatted("{}: descriptor {}", stream_name(o.number), o.stream.fd.number);
   }
   return {};
 }
@@ -115,16 +116,16 @@ std::string link_text(const Interface::Link& link) {
   struct Text {
     std::string operator()(const Veth& l) const {
       const std::string end = l.host_name.empty() ? "" : " of " + quoted(l.host_name);
-      return fmt::format("veth{}{}", end, l.bridge.empty() ? "" : " at bridge " + quoted(l.bridge));
+      return formatted("veth{}{}", end, l.bridge.empty() ? "" : " at bridge " + quoted(l.bridge));
     }
     std::string operator()(const Macvlan& l) const {
-      return fmt::format("macvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
+      return formatted("macvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
     }
     std::string operator()(const Ipvlan& l) const {
-      return fmt::format("ipvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
+      return formatted("ipvlan ({}) above {}", name_of(l.mode), quoted(l.parent));
     }
     std::string operator()(const Vlan& l) const {
-      return fmt::format("vlan {} above {}", l.id, quoted(l.parent));
+      return formatted("vlan {} above {}", l.id, quoted(l.parent));
     }
   };
   return std::visit(Text{}, link);
@@ -132,28 +133,28 @@ std::string link_text(const Interface::Link& link) {
 
 struct Describe {
   std::string operator()(const op::CreateCgroup& o) const {
-    std::string text = fmt::format("in {} ({}", quoted(o.mount_point), o.v2 ? "v2" : "v1");
+    std::string text = formatted("in {} ({}", quoted(o.mount_point), o.v2 ? "v2" : "v1");
     if (o.v2 && !o.controllers.empty()) text += ": " + listed(o.controllers, " ");
     text += ')';
-    if (o.delegated) text += fmt::format(", given to uid {} and gid {}", o.uid.value, o.gid.value);
+    if (o.delegated) text += formatted(", given to uid {} and gid {}", o.uid.value, o.gid.value);
     return text;
   }
   std::string operator()(const op::WriteCgroup& o) const {
-    std::string text = fmt::format("{} = {}", o.file, quoted(o.value));
-    if (!o.device.empty()) text += fmt::format(" for the device of {}", quoted(o.device));
-    if (!o.or_file.empty()) text += fmt::format(", or {} = {}", o.or_file, quoted(o.or_value));
+    std::string text = formatted("{} = {}", o.file, quoted(o.value));
+    if (!o.device.empty()) text += formatted(" for the device of {}", quoted(o.device));
+    if (!o.or_file.empty()) text += formatted(", or {} = {}", o.or_file, quoted(o.or_value));
     return o.optional ? text + " (optional)" : text;
   }
   std::string operator()(const op::FilterDevices& o) const {
-    return fmt::format("{} permissions, no others ({})", o.permitted.size(), o.v2 ? "v2" : "v1");
+    return formatted("{} permissions, no others ({})", o.permitted.size(), o.v2 ? "v2" : "v1");
   }
   std::string operator()(const op::OpenCgroup& o) const {
-    return fmt::format("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),
-                       o.v2 ? "v2" : "v1");
+    return formatted("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),
+                     o.v2 ? "v2" : "v1");
   }
   std::string operator()(const op::EnterProcess& o) const {
-    return fmt::format("{} of process {}, joined before the clone", namespaces_text(o.namespaces),
-                       o.pid.value);
+    return formatted("{} of process {}, joined before the clone", namespaces_text(o.namespaces),
+                     o.pid.value);
   }
   std::string operator()(const op::EnterRoot& /*o*/) const { return "root of the process"; }
   std::string operator()(const op::Park& /*o*/) const { return "until it is taken"; }
@@ -161,7 +162,7 @@ struct Describe {
     return quoted(o.path) + (o.devpts ? " (devpts)" : "");
   }
   std::string operator()(const op::RemoveEntry& o) const {
-    return fmt::format("{}{}", o.node ? "node " : "mount at ", quoted(o.path));
+    return formatted("{}{}", o.node ? "node " : "mount at ", quoted(o.path));
   }
   std::string operator()(const op::OpenNetlink& /*o*/) const { return "of its network"; }
   std::string operator()(const op::End& /*o*/) const { return "no command"; }
@@ -171,65 +172,64 @@ struct Describe {
       case op::OpenDescriptor::stdio:
         return stream_text(o);
       case op::OpenDescriptor::borrowed:
-        return fmt::format("descriptor {}{}", o.fd.number, joins);
+        return formatted("descriptor {}{}", o.fd.number, joins);
       case op::OpenDescriptor::ns_of_pid:
-        return fmt::format("{} namespace of process {}{}", name_of(o.ns), o.number, joins);
+        return formatted("{} namespace of process {}{}", name_of(o.ns), o.number, joins);
       case op::OpenDescriptor::ns_of_path:
-        return fmt::format("{} namespace {}{}", name_of(o.ns), quoted(o.path), joins);
+        return formatted("{} namespace {}{}", name_of(o.ns), quoted(o.path), joins);
       case op::OpenDescriptor::tree:
-        return fmt::format("mount of descriptor {}{}", o.fd.number,
-                           o.recursive ? ", recursive" : "");
+        return formatted("mount of descriptor {}{}", o.fd.number, o.recursive ? ", recursive" : "");
       case op::OpenDescriptor::root_of_pid:
-        return fmt::format("root of process {}", o.number);
+        return formatted("root of process {}", o.number);
       case op::OpenDescriptor::directory:
-        return fmt::format("host directory {}", quoted(o.path));
+        return formatted("host directory {}", quoted(o.path));
     }
     return {};
   }
   std::string operator()(const op::PinRootfs& o) const { return quoted(o.path); }
   std::string operator()(const op::WriteIdMap& o) const {
-    return fmt::format("{}; {}{}{}", map_text("uid", o.uids), map_text("gid", o.gids),
-                       o.how == op::WriteIdMap::helpers ? ", by newuidmap and newgidmap" : "",
-                       o.deny_setgroups ? ", no setgroups" : "");
+    return formatted("{}; {}{}{}", map_text("uid", o.uids), map_text("gid", o.gids),
+                     o.how == op::WriteIdMap::helpers ? ", by newuidmap and newgidmap" : "",
+                     o.deny_setgroups ? ", no setgroups" : "");
   }
   std::string operator()(const op::IdmapTree& o) const {
-    return fmt::format("{} with shifted owners{}",
-                       o.path.empty() ? fmt::format("descriptor {}", o.fd.number) : quoted(o.path),
-                       o.recursive ? ", recursive" : "");
+    return formatted("{} with shifted owners{}",
+                     o.path.empty() ? formatted("descriptor {}", o.fd.number) : quoted(o.path),
+                     o.recursive ? ", recursive" : "");
   }
   std::string operator()(const op::OverlayTrees& o) const {
     std::vector<std::string> lower;
     for (const auto& l : o.layers) lower.push_back(quoted(l.lower));
-    return fmt::format("overlay over {}{}", listed(lower, ", "),
-                       o.idmapped ? " with shifted owners" : "");
+    return formatted("overlay over {}{}", listed(lower, ", "),
+                     o.idmapped ? " with shifted owners" : "");
   }
   std::string operator()(const op::Clone& o) const {
-    return fmt::format(
+    return formatted(
         "{}{}",
         o.namespaces.empty() ? "a process" : "new namespaces " + namespaces_text(o.namespaces),
         o.into_cgroup ? ", into its cgroup" : "");
   }
   std::string operator()(const op::ArmDeathSignal& o) const {
-    return fmt::format("{} when the zygote dies{}", signal_name(o.signal),
-                       o.dumpable ? "; dumpable until its ids are mapped" : "");
+    return formatted("{} when the zygote dies{}", signal_name(o.signal),
+                     o.dumpable ? "; dumpable until its ids are mapped" : "");
   }
   std::string operator()(const op::EnterCgroup& o) const {
-    return fmt::format("in {}", quoted(o.mount_point));
+    return formatted("in {}", quoted(o.mount_point));
   }
   std::string operator()(const op::Unshare& o) const { return namespaces_text(o.namespaces); }
   std::string operator()(const op::JoinNamespace& o) const { return std::string(name_of(o.kind)); }
   std::string operator()(const op::SetTimeOffsets& o) const {
-    return fmt::format("monotonic {:+}ns, boottime {:+}ns", o.offsets.monotonic.count(),
-                       o.offsets.boottime.count());
+    return formatted("monotonic {:+}ns, boottime {:+}ns", o.offsets.monotonic.count(),
+                     o.offsets.boottime.count());
   }
   std::string operator()(const op::Sync& o) const {
     std::string_view what = o.ask == op::Sync::configure ? "host, configure" : "host, set limits";
     return o.receives.empty() ? std::string(what)
-                              : fmt::format("{} and send {} mounts", what, o.receives.size());
+                              : formatted("{} and send {} mounts", what, o.receives.size());
   }
   std::string operator()(const op::BecomeRoot& o) const {
-    return fmt::format("uid {}, gid {} of the user namespace{}", o.uid.value, o.gid.value,
-                       o.set_groups ? "" : ", groups kept");
+    return formatted("uid {}, gid {} of the user namespace{}", o.uid.value, o.gid.value,
+                     o.set_groups ? "" : ", groups kept");
   }
   std::string operator()(const op::ContainPropagation& o) const {
     return o.slave ? "every mount made slave" : "every mount made private";
@@ -241,26 +241,26 @@ struct Describe {
       case op::MakeEntry::file:
         return quoted(o.path);
       case op::MakeEntry::link:
-        return fmt::format("{} -> {}", quoted(o.path), quoted(o.content));
+        return formatted("{} -> {}", quoted(o.path), quoted(o.content));
     }
     return {};
   }
   std::string operator()(const op::MakeNode& o) const {
     if (o.bind)
-      return fmt::format("bind host {} -> guest {}", quoted(o.host_path),
-                         quoted("/dev/" + o.node.name));
-    return fmt::format("{} {} {}:{} mode {:04o}", quoted("/dev/" + o.node.name),
-                       o.node.kind == DeviceNode::block ? "block" : "char", o.node.major,
-                       o.node.minor, o.node.mode.value);
+      return formatted("bind host {} -> guest {}", quoted(o.host_path),
+                       quoted("/dev/" + o.node.name));
+    return formatted("{} {} {}:{} mode {:04o}", quoted("/dev/" + o.node.name),
+                     o.node.kind == DeviceNode::block ? "block" : "char", o.node.major,
+                     o.node.minor, o.node.mode.value);
   }
   std::string operator()(const op::OpenPty& o) const {
-    return fmt::format("{}{}{}", o.number < 0 ? "pty" : fmt::format("kept pty {}", o.number),
-                       o.path.empty() ? "" : " " + quoted(o.path),
-                       o.link_from.empty() ? "" : fmt::format(", also {}", quoted(o.link_from)));
+    return formatted("{}{}{}", o.number < 0 ? "pty" : formatted("kept pty {}", o.number),
+                     o.path.empty() ? "" : " " + quoted(o.path),
+                     o.link_from.empty() ? "" : formatted(", also {}", quoted(o.link_from)));
   }
   std::string operator()(const op::SendPtys& o) const {
-    return fmt::format("{} pty master{}{} to the host", o.count, o.count == 1 ? "" : "s",
-                       o.devpts.valid() ? " and their devpts" : "");
+    return formatted("{} pty master{}{} to the host", o.count, o.count == 1 ? "" : "s",
+                     o.devpts.valid() ? " and their devpts" : "");
   }
   std::string operator()(const op::MaskPath& o) const { return quoted(o.path); }
   std::string operator()(const op::ProtectPath& o) const { return quoted(o.path); }
@@ -269,15 +269,15 @@ struct Describe {
     if (!o.flags.empty()) words.push_back(mount_options(o.flags));
     if (o.propagation != Propagation::as_is) words.emplace_back(name_of(o.propagation));
     if (o.recursive) words.emplace_back("recursive");
-    return fmt::format("{} {}", quoted(o.what), listed(words, ", "));
+    return formatted("{} {}", quoted(o.what), listed(words, ", "));
   }
   std::string operator()(const op::PivotRoot& /*o*/) const { return "the host's root is let go"; }
   std::string operator()(const op::SetHostname& o) const {
-    return fmt::format("{}{}", o.domain ? "domain " : "", quoted(o.name));
+    return formatted("{}{}", o.domain ? "domain " : "", quoted(o.name));
   }
   std::string operator()(const op::RaiseLoopback& /*o*/) const { return "lo"; }
   std::string operator()(const op::CreateInterface& o) const {
-    return fmt::format("{}: {}", quoted(o.interface.name), link_text(o.interface.link));
+    return formatted("{}: {}", quoted(o.interface.name), link_text(o.interface.link));
   }
   std::string operator()(const op::ConfigureInterface& o) const {
     const Interface& i = o.interface;
@@ -288,65 +288,62 @@ struct Describe {
     for (const Route& r : i.routes)
       words.push_back(to_string(r.to) + (r.via ? " by " + to_string(*r.via) : ""));
     for (const IpAddress& g : i.gateways) words.push_back("default by " + to_string(g));
-    return fmt::format("{}: {}", quoted(i.name), listed(words, ", "));
+    return formatted("{}: {}", quoted(i.name), listed(words, ", "));
   }
   std::string operator()(const op::WriteSetting& o) const {
-    return fmt::format("/proc/{} = {}", o.path, quoted(o.value));
+    return formatted("/proc/{} = {}", o.path, quoted(o.value));
   }
   std::string operator()(const op::SetRlimit& o) const {
     const auto text = [](std::uint64_t n) {
-      return n == RlimitSetting::unlimited ? std::string("unlimited") : fmt::format("{}", n);
+      return n == RlimitSetting::unlimited ? std::string("unlimited") : formatted("{}", n);
     };
-    return fmt::format("{} {} of {}", name_of(o.limit.resource), text(o.limit.soft),
-                       text(o.limit.hard));
+    return formatted("{} {} of {}", name_of(o.limit.resource), text(o.limit.soft),
+                     text(o.limit.hard));
   }
   std::string operator()(const op::SetScheduling& o) const {
     const Scheduling& s = o.scheduling;
-    std::string text = fmt::format("{}", name_of(s.policy));
-    if (s.priority != 0) text += fmt::format(" {}", s.priority);
-    if (s.nice) text += fmt::format(", nice {}", *s.nice);
-    if (!s.cpus.empty()) text += fmt::format(", on processors {}", fmt::join(s.cpus, ","));
+    std::string text = formatted("{}", name_of(s.policy));
+    if (s.priority != 0) text += formatted(" {}", s.priority);
+    if (s.nice) text += formatted(", nice {}", *s.nice);
+    if (!s.cpus.empty()) text += formatted(", on processors {}", fmt::join(s.cpus, ","));
     return text;
   }
   std::string operator()(const op::SetPersonality& o) const {
     return std::string(name_of(o.personality));
   }
-  std::string operator()(const op::SetUmask& o) const {
-    return fmt::format("{:04o}", o.umask.value);
-  }
+  std::string operator()(const op::SetUmask& o) const { return formatted("{:04o}", o.umask.value); }
   std::string operator()(const op::JoinKeyring& /*o*/) const { return "new and empty"; }
   std::string operator()(const op::NewSession& o) const {
     return o.terminal.valid() ? "with the console as its terminal" : "without a terminal";
   }
   std::string operator()(const op::PlaceDescriptors& o) const {
     std::vector<std::string> numbers;
-    for (const auto& e : o.entries) numbers.push_back(fmt::format("{}", e.number));
-    return fmt::format("descriptors {}; all others closed", listed(numbers, " "));
+    for (const auto& e : o.entries) numbers.push_back(formatted("{}", e.number));
+    return formatted("descriptors {}; all others closed", listed(numbers, " "));
   }
   std::string operator()(const op::ChangeDirectory& o) const {
-    return fmt::format("{}{}", quoted(o.path), o.create ? ", made if missing" : "");
+    return formatted("{}{}", quoted(o.path), o.create ? ", made if missing" : "");
   }
   std::string operator()(const op::SetCredentials& o) const;
   std::string operator()(const op::LoadSeccomp& o) const { return o.what; }
   std::string operator()(const op::ApplyLandlock& o) const {
     const Landlock& l = o.landlock;
     std::vector<std::string> words;
-    if (!l.handled.empty()) words.push_back(fmt::format("paths: {}", l.rules.size()));
+    if (!l.handled.empty()) words.push_back(formatted("paths: {}", l.rules.size()));
     if (l.tcp.has(LandlockTcp::bind))
-      words.push_back(fmt::format("ports to bind: {}", l.bind.size()));
+      words.push_back(formatted("ports to bind: {}", l.bind.size()));
     if (l.tcp.has(LandlockTcp::connect))
-      words.push_back(fmt::format("ports to connect to: {}", l.connect.size()));
+      words.push_back(formatted("ports to connect to: {}", l.connect.size()));
     if (!l.scope.empty()) words.push_back("scope: " + flag_names(l.scope, " "));
     return listed(words, ", ");
   }
   std::string operator()(const op::LoadProfile& o) const {
-    return fmt::format("AppArmor profile of its own, {} rules, by {}",
-                       std::ranges::count(o.rules, '\n') - 2, quoted(o.parser));
+    return formatted("AppArmor profile of its own, {} rules, by {}",
+                     std::ranges::count(o.rules, '\n') - 2, quoted(o.parser));
   }
   std::string operator()(const op::SetLabel& o) const {
     if (o.own) return "AppArmor profile of its own";
-    return fmt::format("{} {}", o.apparmor ? "AppArmor profile" : "SELinux context",
-                       quoted(o.label));
+    return formatted("{} {}", o.apparmor ? "AppArmor profile" : "SELinux context", quoted(o.label));
   }
   std::string operator()(const op::NoNewPrivs& /*o*/) const {
     return "no set-id, no file capabilities";
@@ -359,12 +356,12 @@ struct Describe {
     std::size_t size = 0;
     for (const auto& a : o.argv) {
       if (size > enough) {
-        words.push_back(fmt::format("and {} more", o.argv.size() - words.size()));
+        words.push_back(formatted("and {} more", o.argv.size() - words.size()));
         break;
       }
-      words.push_back(a.size() <= longest ? quoted(a)
-                                          : fmt::format("{}... ({} bytes)",
-                                                        quoted(a.substr(0, longest)), a.size()));
+      words.push_back(a.size() <= longest
+                          ? quoted(a)
+                          : formatted("{}... ({} bytes)", quoted(a.substr(0, longest)), a.size()));
       size += words.back().size() + 1;
     }
     return listed(words, " ");
@@ -378,7 +375,7 @@ std::string Describe::operator()(const op::MountOp& o) const {
       if (o.place == op::MountOp::on_root)
         what = o.what == "/" ? "the host's own '/'" : "root directory " + quoted(o.what);
       else
-        what = fmt::format("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
+        what = formatted("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
       break;
     case op::MountOp::slot:
       what = o.what.empty() ? "prepared mount" : "prepared " + o.what;
@@ -404,18 +401,18 @@ std::string Describe::operator()(const op::MountOp& o) const {
       what += " -> guest " + quoted(o.target);
       break;
   }
-  if (!o.flags.empty()) what += fmt::format(" ({})", mount_options(o.flags));
+  if (!o.flags.empty()) what += formatted(" ({})", mount_options(o.flags));
   if (o.optional) what += ", optional";
   return what;
 }
 
 std::string Describe::operator()(const op::SetCredentials& o) const {
-  std::string text = fmt::format("uid {}, gid {}", o.uid.value, o.gid.value);
+  std::string text = formatted("uid {}, gid {}", o.uid.value, o.gid.value);
   if (!o.set_groups) {
     text += ", groups kept";
   } else if (!o.groups.empty()) {
     std::vector<std::string> groups;
-    for (const Gid g : o.groups) groups.push_back(fmt::format("{}", g.value));
+    for (const Gid g : o.groups) groups.push_back(formatted("{}", g.value));
     text += ", groups " + listed(groups, " ");
   }
   const auto names = [](CapabilitySet set) {

@@ -1,9 +1,10 @@
 #include "plan/device_filter.hpp"
 
-#include <fmt/format.h>
 #include <linux/bpf.h>
 
 #include <cstddef>
+
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -112,14 +113,14 @@ void filter_devices(Groups& groups, const Spec& spec, const Shape& shape) {
 
 std::string permission_line(const DevicePermission& p) {
   const auto number = [](const std::optional<std::uint32_t>& n) {
-    return n ? fmt::format("{}", *n) : std::string("*");
+    return n ? formatted("{}", *n) : std::string("*");
   };
   std::string access;
   if (p.access.has(DeviceAccess::read)) access += 'r';
   if (p.access.has(DeviceAccess::write)) access += 'w';
   if (p.access.has(DeviceAccess::make)) access += 'm';
-  return fmt::format("{} {}:{} {}", p.kind == DeviceNode::block ? 'b' : 'c', number(p.major),
-                     number(p.minor), access);
+  return formatted("{} {}:{} {}", p.kind == DeviceNode::block ? 'b' : 'c', number(p.major),
+                   number(p.minor), access);
 }
 
 std::vector<std::uint64_t> device_program(std::span<const DevicePermission> permitted) {

@@ -1,8 +1,8 @@
 // /dev and the terminals.
-#include <fmt/format.h>
 
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/draft.hpp"
 
 namespace condroid::inline v0::detail {
@@ -33,7 +33,7 @@ void populate_dev(Draft& d) {
   d.dev = d.slot();
   d.add(op::MountOp{.source = op::MountOp::filesystem,
                     .what = "tmpfs",
-                    .options = {"mode=0755", fmt::format("size={}", devices.size.value)},
+                    .options = {"mode=0755", formatted("size={}", devices.size.value)},
                     .flags = MountFlag::nosuid,
                     .base = d.root,
                     .target = "/dev",
@@ -80,13 +80,13 @@ void open_terminals(Draft& d) {
     if (t.tty_dir.empty())
       open(dir + "console", "", true);
     else
-      open(fmt::format("{}{}/console", dir, t.tty_dir), dir + "console", true);
+      open(formatted("{}{}/console", dir, t.tty_dir), dir + "console", true);
   }
   for (unsigned i = 1; i <= t.ttys; ++i) {
     if (t.tty_dir.empty())
-      open(fmt::format("{}tty{}", dir, i), "", false);
+      open(formatted("{}tty{}", dir, i), "", false);
     else
-      open(fmt::format("{}{}/tty{}", dir, t.tty_dir, i), fmt::format("{}tty{}", dir, i), false);
+      open(formatted("{}{}/tty{}", dir, t.tty_dir, i), formatted("{}tty{}", dir, i), false);
   }
   op::SendPtys send{.count = count};
   if (d.spec.lifecycle.restart != Restart::never) send.devpts = d.devpts;

@@ -1,8 +1,8 @@
 // Whose ids are whose: what the id map of a container will be, on this machine and for this user.
-#include <fmt/format.h>
 
 #include <algorithm>
 
+#include "formatted.hpp"
 #include "plan/shape.hpp"
 
 namespace condroid::inline v0::detail {
@@ -28,9 +28,9 @@ std::vector<IdRange> to_ranges(const std::vector<SubidRange>& list, std::uint32_
 /// Why an unprivileged user cannot use his subordinate ids; empty when he can.
 std::string no_subids(const HostFacts& facts) {
   if (facts.subuids.empty() || facts.subgids.empty())
-    return fmt::format(
-        "{} has no range for user '{}'", facts.subuids.empty() ? "/etc/subuid" : "/etc/subgid",
-        facts.user_name.empty() ? fmt::format("{}", facts.uid.value) : facts.user_name);
+    return formatted("{} has no range for user '{}'",
+                     facts.subuids.empty() ? "/etc/subuid" : "/etc/subgid",
+                     facts.user_name.empty() ? formatted("{}", facts.uid.value) : facts.user_name);
   if (facts.privileged()) return {};
   if (facts.newuidmap.empty() || facts.newgidmap.empty())
     return "newuidmap and newgidmap are not installed (Debian: package uidmap)";
@@ -94,7 +94,7 @@ Ids decide_ids(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
         use_subids(ids, facts);
       } else {
         use_single(ids, spec, facts);
-        ids.note = fmt::format("one user and one group id only: {}", why);
+        ids.note = formatted("one user and one group id only: {}", why);
       }
       break;
     case IdMap::subids:

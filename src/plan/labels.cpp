@@ -1,5 +1,4 @@
 // Labels of security modules: of what is executed, and of the mounts that are made for it.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <string>
@@ -7,6 +6,7 @@
 #include <utility>
 
 #include "config/apparmor_rules.hpp"
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/words.hpp"
@@ -37,7 +37,7 @@ void Checks::own_profile() const {
   if (!s.own_apparmor) return;
   constexpr std::string_view field = "security.own_apparmor";
   if (!s.apparmor.empty())
-    refusals.bad(field, fmt::format("and {} in security.apparmor are two", quoted(s.apparmor)),
+    refusals.bad(field, formatted("and {} in security.apparmor are two", quoted(s.apparmor)),
                  "one profile holds for a command: name it, or have it made");
   // Its processes may outlive it, and a profile that is removed sets free whom it held.
   if (!shape.own(Namespace::pid) && spec.resources.cgroup == CgroupMode::never)
@@ -60,10 +60,10 @@ void Checks::labels() const {
                          std::string_view module, const char* boot) {
     if (label.empty()) return;
     if (!is_label(label))
-      refusals.bad(field, fmt::format("{} is no label", quoted(label)),
+      refusals.bad(field, formatted("{} is no label", quoted(label)),
                    "it has no blanks, and below 1024 characters");
     if (!active)
-      refusals.unsupported(field, fmt::format("{} is not active on this machine", module), boot);
+      refusals.unsupported(field, formatted("{} is not active on this machine", module), boot);
   };
   check("security.apparmor", s.apparmor, facts.apparmor, "AppArmor", boot_apparmor);
   own_profile();

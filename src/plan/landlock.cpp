@@ -1,9 +1,9 @@
 // Landlock: what of it this kernel has, and the op that applies it.
-#include <fmt/format.h>
 
 #include <string>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
@@ -63,9 +63,9 @@ std::vector<Missing> cut(Landlock& l, unsigned abi) {
 }
 
 std::string needs(const Missing& m, unsigned abi) {
-  return abi == 0 ? fmt::format("'{}', but this kernel has no Landlock", m.names)
-                  : fmt::format("'{}' needs Linux {} (Landlock ABI {}); this kernel has ABI {}",
-                                m.names, kernel_of(m.abi), m.abi, abi);
+  return abi == 0 ? formatted("'{}', but this kernel has no Landlock", m.names)
+                  : formatted("'{}' needs Linux {} (Landlock ABI {}); this kernel has ABI {}",
+                              m.names, kernel_of(m.abi), m.abi, abi);
 }
 
 }  // namespace
@@ -82,7 +82,7 @@ void Checks::landlock() const {
     if (!guest_path(field, rule.path)) continue;
     if ((rule.access & l.handled).empty())
       refusals.bad(field,
-                   fmt::format("permits nothing of what is handled at {}", quoted(rule.path.str())),
+                   formatted("permits nothing of what is handled at {}", quoted(rule.path.str())),
                    rule.access.empty() ? "give it rights: access=read"
                                        : "set handled = all, or leave it out");
   }
@@ -98,8 +98,8 @@ void Checks::landlock() const {
     refusals.unsupported(
         m.field, needs(m, facts.landlock_abi),
         facts.landlock_abi == 0
-            ? fmt::format("Linux {} with landlock in lsm= of its command line; or set best_effort",
-                          kernel_of(m.abi))
+            ? formatted("Linux {} with landlock in lsm= of its command line; or set best_effort",
+                        kernel_of(m.abi))
             : "leave it out, or set best_effort");
 }
 

@@ -1,13 +1,13 @@
 #include "plan/limits.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <tuple>
 #include <utility>
 #include <variant>
+
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -49,7 +49,7 @@ void Groups::cannot(Field field, std::string_view what, std::string hint) {
 Group* Groups::need(std::string_view controller, Field field) {
   const auto hierarchy = find(controller);
   if (!hierarchy) {
-    cannot(field, fmt::format("no cgroup hierarchy has the controller '{}'", controller),
+    cannot(field, formatted("no cgroup hierarchy has the controller '{}'", controller),
            facts_.privileged()
                ? "see /proc/cgroups and cgroup.controllers"
                : "it must be delegated to this user: see cgroup.controllers, docs/limits.md");
@@ -67,14 +67,14 @@ Group* Groups::need(std::size_t hierarchy, Field field) {
   if (at != list_.end() && at->hierarchy == hierarchy) return &*at;
   if (running_ != nullptr &&
       std::ranges::find(running_->hierarchies, hierarchy) == running_->hierarchies.end()) {
-    cannot(field, fmt::format("the container has no cgroup in '{}'", h.mount_point),
+    cannot(field, formatted("the container has no cgroup in '{}'", h.mount_point),
            "launch it with a limit of that controller, or with resources.cgroup = everywhere");
     return nullptr;
   }
   if (running_ == nullptr && !h.writable) {
     const bool again = std::ranges::find(refused_, hierarchy) != refused_.end();
     if (!again || field.optional)
-      cannot(field, fmt::format("this user may not make cgroups in '{}'", h.mount_point),
+      cannot(field, formatted("this user may not make cgroups in '{}'", h.mount_point),
              "run as root, or in a delegated cgroup (systemd-run --user --scope -p Delegate=yes)");
     if (!field.optional) refused_.push_back(hierarchy);
     return nullptr;
@@ -86,7 +86,7 @@ namespace {
 
 using Field = Groups::Field;
 
-std::string number(std::uint64_t n) { return fmt::format("{}", n); }
+std::string number(std::uint64_t n) { return formatted("{}", n); }
 
 /// One value on its way into a group.
 op::WriteCgroup write(Field field, std::string file, std::string value) {
@@ -187,7 +187,7 @@ void set_processors(Groups& groups, const Resources& r) {
     if (groups.is_v2(*g)) {
       g->values.push_back(
           write(cpus, "cpu.max",
-                fmt::format("{} {}", r.cpus->limited() ? quota() : std::string("max"), period_us)));
+                formatted("{} {}", r.cpus->limited() ? quota() : std::string("max"), period_us)));
     } else if (r.cpus->limited()) {
       g->values.push_back(write(cpus, "cpu.cfs_period_us", number(period_us)));
       g->values.push_back(write(cpus, "cpu.cfs_quota_us", quota()));
@@ -238,7 +238,7 @@ void set_io_of(Groups& groups, const IoLimit& io, Field field, std::string_view 
       w.device = path->str();
     } else {
       const auto& [major, minor] = *std::get_if<DeviceNumber>(&io.device);
-      w.value = fmt::format("{}:{} {}", major, minor, w.value);
+      w.value = formatted("{}:{} {}", major, minor, w.value);
     }
     g->values.push_back(std::move(w));
   };
@@ -246,10 +246,10 @@ void set_io_of(Groups& groups, const IoLimit& io, Field field, std::string_view 
   std::string line;
   const auto rate = [&](const char* key, const char* v1_file, bool limited, std::uint64_t most) {
     if (v2)
-      line += fmt::format("{}{}={}", line.empty() ? "" : " ", key,
-                          limited ? number(most) : std::string("max"));
+      line += formatted("{}{}={}", line.empty() ? "" : " ", key,
+                        limited ? number(most) : std::string("max"));
     else  // 0 takes a limit away
-      add(fmt::format("blkio.throttle.{}", v1_file), number(limited ? most : 0));
+      add(formatted("blkio.throttle.{}", v1_file), number(limited ? most : 0));
   };
   const auto bytes_rate = [&](const char* key, const char* file,
                               const std::optional<Limit<Bytes>>& l) {
@@ -283,7 +283,7 @@ void set_io(Groups& groups, const Resources& r) {
     }
   }
   for (std::size_t i = 0; i < r.io.size(); ++i) {
-    const std::string name = fmt::format("resources.io[{}]", i);
+    const std::string name = formatted("resources.io[{}]", i);
     set_io_of(groups, r.io[i], groups.field(name, ResourceField::io), controller);
   }
 }
@@ -291,21 +291,21 @@ void set_io(Groups& groups, const Resources& r) {
 /// As the kernel names it in its files: "2MB".
 std::string page_size_name(Bytes size) {
   constexpr std::uint64_t k = 1024;
-  if (size.value >= k * k * k) return fmt::format("{}GB", size.value / (k * k * k));
-  if (size.value >= k * k) return fmt::format("{}MB", size.value / (k * k));
-  return fmt::format("{}KB", size.value / k);
+  if (size.value >= k * k * k) return formatted("{}GB", size.value / (k * k * k));
+  if (size.value >= k * k) return formatted("{}MB", size.value / (k * k));
+  return formatted("{}KB", size.value / k);
 }
 
 void set_hugetlb(Groups& groups, const Resources& r) {
   for (std::size_t i = 0; i < r.hugetlb.size(); ++i) {
-    const std::string name = fmt::format("resources.hugetlb[{}]", i);
+    const std::string name = formatted("resources.hugetlb[{}]", i);
     const Field field = groups.field(name, ResourceField::hugetlb);
     Group* g = groups.need("hugetlb", field);
     if (g == nullptr) continue;
     const bool v2 = groups.is_v2(*g);
     g->values.push_back(write(field,
-                              fmt::format("hugetlb.{}.{}", page_size_name(r.hugetlb[i].page_size),
-                                          v2 ? "max" : "limit_in_bytes"),
+                              formatted("hugetlb.{}.{}", page_size_name(r.hugetlb[i].page_size),
+                                        v2 ? "max" : "limit_in_bytes"),
                               bytes(r.hugetlb[i].most, v2)));
   }
 }
@@ -315,12 +315,12 @@ void set_hugetlb(Groups& groups, const Resources& r) {
 void set_raw(Groups& groups, const Resources& r) {
   for (std::size_t i = 0; i < r.settings.size(); ++i) {
     const CgroupSetting& s = r.settings[i];
-    const std::string name = fmt::format("resources.settings[{}]", i);
+    const std::string name = formatted("resources.settings[{}]", i);
     const Field field{name, s.optional};
     const std::size_t dot = s.file.find('.');
     if (dot == std::string::npos || dot == 0 || dot + 1 == s.file.size() ||
         s.file.find('/') != std::string::npos) {
-      groups.refusals().bad(name, fmt::format("'{}' is no file of a cgroup", s.file),
+      groups.refusals().bad(name, formatted("'{}' is no file of a cgroup", s.file),
                             "for instance memory.high");
       continue;
     }
@@ -331,7 +331,7 @@ void set_raw(Groups& groups, const Resources& r) {
     } else if (const auto v2 = groups.v2()) {
       g = groups.need(*v2, field);
     } else {
-      groups.cannot(field, fmt::format("'{}' needs cgroup v2, which is not mounted", s.file),
+      groups.cannot(field, formatted("'{}' needs cgroup v2, which is not mounted", s.file),
                     "mount it, or mark the setting optional");
     }
     if (g != nullptr) g->values.push_back(write(field, s.file, s.value));

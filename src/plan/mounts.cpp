@@ -1,10 +1,10 @@
 // The mounts of a container, the user's and the usual ones, in one order.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
 
@@ -55,8 +55,7 @@ void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
   if (index && d.sources[*index].valid()) {
     m.source = op::MountOp::slot;
     m.from = d.sources[*index];
-    m.what =
-        b.source_fd.valid() ? fmt::format("descriptor {}", b.source_fd.number) : b.source.str();
+    m.what = b.source_fd.valid() ? formatted("descriptor {}", b.source_fd.number) : b.source.str();
   } else {
     m.source = op::MountOp::tree;
     m.what = b.source.str();
@@ -65,9 +64,9 @@ void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
 }
 
 void emit(Draft& d, const Tmpfs& t, std::optional<std::size_t> index) {
-  std::vector<std::string> options = {fmt::format("mode={:04o}", t.mode.value)};
-  if (t.size.value != 0) options.push_back(fmt::format("size={}", t.size.value));
-  if (t.inodes != 0) options.push_back(fmt::format("nr_inodes={}", t.inodes));
+  std::vector<std::string> options = {formatted("mode={:04o}", t.mode.value)};
+  if (t.size.value != 0) options.push_back(formatted("size={}", t.size.value));
+  if (t.inodes != 0) options.push_back(formatted("nr_inodes={}", t.inodes));
   op::MountOp m = new_fs(at_target(d, t.target, t.flags, t.common), "tmpfs", std::move(options));
   m.dir = dev_of(d, t.target, index);
   d.add(std::move(m));
@@ -146,7 +145,7 @@ void emit(Draft& d, const Devpts& p, std::optional<std::size_t> index) {
   if (d.shape.ids.has_gid(5) && !d.shape.ids.joined &&
       (d.shape.ids.own || d.facts.initial_user_namespace))
     options.emplace_back("gid=5");
-  options.push_back(fmt::format("max={}", p.max));
+  options.push_back(formatted("max={}", p.max));
   op::MountOp m = new_fs(at_target(d, p.target, p.flags, p.common), "devpts", std::move(options));
   m.dir = dev_of(d, p.target, index);
   if (d.shape.console || d.spec.terminal.ttys > 0)  // they are opened from it
@@ -214,7 +213,7 @@ void emit(Draft& d, const Overlay& o, std::optional<std::size_t> index) {
     d.add(op::MakeEntry{.base = m.cwd, .path = "upper"});
     d.add(op::MakeEntry{.base = m.cwd, .path = "work", .mode = {0700}});
   }
-  const std::string field = index ? fmt::format("mounts[{}]", *index) : std::string("mounts");
+  const std::string field = index ? formatted("mounts[{}]", *index) : std::string("mounts");
   overlay_options(d, m, field, lower, in_memory ? "upper" : o.upper.str(),
                   in_memory ? "work" : o.work.str());
   d.add(std::move(m));

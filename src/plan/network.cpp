@@ -3,6 +3,7 @@
 #include <string>
 #include <variant>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/words.hpp"
@@ -37,39 +38,39 @@ struct Complaints {
   Refusals& refusals;
 
   void add(std::string_view what, std::string hint) const {
-    refusals.bad(field, fmt::format("{}: {}", quoted(i.name), what), std::move(hint));
+    refusals.bad(field, formatted("{}: {}", quoted(i.name), what), std::move(hint));
   }
   bool name(std::string_view name, std::string_view what) const {
     if (is_name(name)) return true;
-    add(fmt::format("{} {}", what,
-                    name.empty() ? std::string("has no name")
-                                 : fmt::format("cannot be named {}", quoted(name))),
+    add(formatted("{} {}", what,
+                  name.empty() ? std::string("has no name")
+                               : formatted("cannot be named {}", quoted(name))),
         "a name has 1 to 15 bytes, no blank, '/', ':' or '%'");
     return false;
   }
   void address(const IpPrefix& p) const {
     if (p.address.is_any() || p.address.is_multicast())
-      add(fmt::format("{} is no interface's address", to_string(p.address)), "give it one address");
+      add(formatted("{} is no interface's address", to_string(p.address)), "give it one address");
     if (p.length == 0 || p.length > 8 * p.address.size())
-      add(fmt::format("{} has a prefix of {} bits", to_string(p.address), p.length),
-          fmt::format("use 1 to {}", 8 * p.address.size()));
+      add(formatted("{} has a prefix of {} bits", to_string(p.address), p.length),
+          formatted("use 1 to {}", 8 * p.address.size()));
   }
   void gateways() const {
     unsigned v4 = 0, v6 = 0;
     for (const IpAddress& g : i.gateways) {
       if (g.is_any() || g.is_multicast() || g.is_loopback()) {
-        add(fmt::format("{} is no gateway", to_string(g)), "use the address of a router");
+        add(formatted("{} is no gateway", to_string(g)), "use the address of a router");
         continue;
       }
       if (++(g.is_v6() ? v6 : v4) == 2)
-        add(fmt::format("has two gateways for {}", kind_of(g)),
+        add(formatted("has two gateways for {}", kind_of(g)),
             "use a route with a metric for the second one");
       const auto same = [&](const IpPrefix& p) { return p.address.is_v6() == g.is_v6(); };
       if (!g.is_link_local() && std::ranges::none_of(i.addresses, same))
-        add(fmt::format("gateway {}, and no {} address", to_string(g), kind_of(g)),
+        add(formatted("gateway {}, and no {} address", to_string(g), kind_of(g)),
             "give it an address in the gateway's network");
       if (std::ranges::any_of(i.addresses, [&](const IpPrefix& p) { return p.address == g; }))
-        add(fmt::format("gateway {} is its own address", to_string(g)),
+        add(formatted("gateway {} is its own address", to_string(g)),
             "use the address of the bridge or router");
     }
   }
@@ -77,17 +78,17 @@ struct Complaints {
     for (const Route& r : i.routes) {
       const std::size_t bits = 8 * r.to.address.size();
       if (r.to.length > bits) {
-        add(fmt::format("route to {} with {} bits", to_string(r.to.address), r.to.length),
-            fmt::format("use at most {}", bits));
+        add(formatted("route to {} with {} bits", to_string(r.to.address), r.to.length),
+            formatted("use at most {}", bits));
       } else if (const IpPrefix net{r.to.first(), r.to.length}; net != r.to) {
-        add(fmt::format("route to {} has bits beyond its prefix", to_string(r.to)),
-            fmt::format("use {}", to_string(net)));
+        add(formatted("route to {} has bits beyond its prefix", to_string(r.to)),
+            formatted("use {}", to_string(net)));
       }
       if (r.to.length == 0 && !r.metric && is_default(i, r.to.address.is_v6()))
-        add(fmt::format("has a gateway and a route to {}", to_string(r.to)),
+        add(formatted("has a gateway and a route to {}", to_string(r.to)),
             "leave out one, or give the route a metric");
       if (r.via && r.via->is_v6() != r.to.address.is_v6())
-        add(fmt::format("route to {} by {}", to_string(r.to), to_string(*r.via)),
+        add(formatted("route to {} by {}", to_string(r.to), to_string(*r.via)),
             "use two addresses of one kind");
     }
   }
@@ -116,7 +117,7 @@ struct Complaints {
   void operator()(const Vlan& l) const {
     name(l.parent, "the parent");
     if (l.id < 1 || l.id > 4094)
-      add(fmt::format("there is no VLAN {}", l.id), "use a number from 1 to 4094");
+      add(formatted("there is no VLAN {}", l.id), "use a number from 1 to 4094");
   }
 };
 
@@ -128,11 +129,11 @@ void Checks::interface(const std::string& field, const Interface& i) const {
     wrong.add("is the loopback, which is there already", "use another name");
   std::visit(wrong, i.link);
   if (i.mac && (i.mac->is_multicast() || *i.mac == MacAddress{}))
-    wrong.add(fmt::format("{} is no single interface's Ethernet address", to_string(*i.mac)),
+    wrong.add(formatted("{} is no single interface's Ethernet address", to_string(*i.mac)),
               "use one like 02:00:00:00:00:01");
   const std::uint32_t least = is_without_ipv6(i) ? 68 : 1280;
   if (i.mtu && (*i.mtu < least || *i.mtu > 65535))
-    wrong.add(fmt::format("an MTU of {}", *i.mtu), fmt::format("use {} to 65535", least));
+    wrong.add(formatted("an MTU of {}", *i.mtu), formatted("use {} to 65535", least));
   for (const IpPrefix& p : i.addresses) wrong.address(p);
   if (!i.up && !(i.gateways.empty() && i.routes.empty()))
     wrong.add("routes go over an interface that is up", "leave up as it is");
@@ -159,24 +160,23 @@ void Checks::network() const {
     for (std::size_t before = 0; before < n; ++before) {
       const Interface& other = interfaces[before];
       if (other.name == i.name)
-        refusals.bad(field, fmt::format("there are two of the name {}", quoted(i.name)),
+        refusals.bad(field, formatted("there are two of the name {}", quoted(i.name)),
                      "give each its own");
       const auto* mine = std::get_if<Veth>(&i.link);
       const auto* theirs = std::get_if<Veth>(&other.link);
       if (mine != nullptr && theirs != nullptr && !mine->host_name.empty() &&
           mine->host_name == theirs->host_name)
-        refusals.bad(field,
-                     fmt::format("two ends on the host are named {}", quoted(mine->host_name)),
+        refusals.bad(field, formatted("two ends on the host are named {}", quoted(mine->host_name)),
                      "give each its own name, or none");
     }
     for (const bool v6 : {false, true})
       if (is_default(i, v6) &&
           std::any_of(interfaces.begin(), interfaces.begin() + static_cast<std::ptrdiff_t>(n),
                       [&](const Interface& o) { return is_default(o, v6); }))
-        refusals.bad(field,
-                     fmt::format("{} has a second default route for {}", quoted(i.name),
-                                 v6 ? "IPv6" : "IPv4"),
-                     "leave out one gateway, or use routes with metrics");
+        refusals.bad(
+            field,
+            formatted("{} has a second default route for {}", quoted(i.name), v6 ? "IPv6" : "IPv4"),
+            "leave out one gateway, or use routes with metrics");
     for (std::size_t a = 0; a < i.addresses.size(); ++a) {
       const IpAddress& address = i.addresses[a].address;
       std::size_t times = 0;
@@ -184,7 +184,7 @@ void Checks::network() const {
         for (std::size_t b = 0; b < (before < n ? interfaces[before].addresses.size() : a); ++b)
           if (interfaces[before].addresses[b].address == address) ++times;
       if (times > 0)
-        refusals.bad(field, fmt::format("{} is given twice", to_string(address)),
+        refusals.bad(field, formatted("{} is given twice", to_string(address)),
                      "give each interface its own addresses");
     }
   }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "condroid/plan/take.hpp"
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/limits.hpp"
@@ -30,8 +31,7 @@ void refuse_shared_uppers(const Spec& spec, Refusals& refusals) {
     if (const auto* overlay = std::get_if<Overlay>(&spec.mounts[i]);
         overlay != nullptr && !overlay->upper.empty())
       refusals.bad(nth("mounts", i),
-                   fmt::format("the upper layer {} {}", quoted(overlay->upper.str()), why),
-                   instead);
+                   formatted("the upper layer {} {}", quoted(overlay->upper.str()), why), instead);
 }
 
 Spec taken(const Spec& spec, const Take& take) {
@@ -49,8 +49,8 @@ Spec taken(const Spec& spec, const Take& take) {
 void refuse_next_lives(const Spec& spec, Refusals& refusals) {
   if (spec.lifecycle.restart == Restart::never) return;
   refusals.bad("lifecycle.restart",
-               fmt::format("a container of a pool runs once, and this says {}",
-                           name_of(spec.lifecycle.restart)),
+               formatted("a container of a pool runs once, and this says {}",
+                         name_of(spec.lifecycle.restart)),
                "launch it by itself, or take another one when it has ended");
 }
 
@@ -112,8 +112,8 @@ void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
     if (g.values.empty()) continue;
     if (std::ranges::none_of(parked.plan.ops, has))
       d.refusals.bad("resources",
-                     fmt::format("{} is of a controller that the parked container is not under",
-                                 quoted(g.values.front().file)),
+                     formatted("{} is of a controller that the parked container is not under",
+                               quoted(g.values.front().file)),
                      "set a limit of that kind in the Spec of the pool, too");
     write_values(d, g);
   }
@@ -129,12 +129,12 @@ void attach_mounts(Draft& d, const Take& take, std::vector<op::MountOp>& later) 
     const std::string field = nth("mounts", i);
     checks.guest_path(field + ".target", m.target);
     if (!m.mount.valid())
-      d.refusals.bad(field, fmt::format("{} is no descriptor", m.mount.number),
+      d.refusals.bad(field, formatted("{} is no descriptor", m.mount.number),
                      "give one of a detached mount");
     const op::Slot from = d.slot();
     d.add(op::OpenDescriptor{.kind = op::OpenDescriptor::borrowed, .fd = m.mount, .to = from});
     later.push_back({.source = op::MountOp::slot,
-                     .what = fmt::format("descriptor {}", m.mount.number),
+                     .what = formatted("descriptor {}", m.mount.number),
                      .from = from,
                      .base = d.root,
                      .target = normalized(m.target.str()),

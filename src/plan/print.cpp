@@ -1,5 +1,4 @@
 // A plan as a table, and looking an op up by name.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -7,6 +6,7 @@
 #include <string_view>
 
 #include "condroid/plan.hpp"
+#include "formatted.hpp"
 
 namespace condroid::inline v0 {
 
@@ -35,10 +35,10 @@ std::string to_string(const Plan& plan) {
     const Op& o = plan.ops[i];
     std::string object = describe(o);
     if (const std::string undo = describe_undo(o); !undo.empty()) object += "; undone by " + undo;
-    out += fmt::format("{:>{}}  {:<6}  {:<{}}  {}\n", i, digits, actor_name(actor_of(o)),
-                       to_string(step_of(o)), step_width, object);
+    out += formatted("{:>{}}  {:<6}  {:<{}}  {}\n", i, digits, actor_name(actor_of(o)),
+                     to_string(step_of(o)), step_width, object);
   }
-  for (const std::string& note : plan.notes) out += fmt::format("note: {}\n", note);
+  for (const std::string& note : plan.notes) out += formatted("note: {}\n", note);
   return out;
 }
 
@@ -58,8 +58,8 @@ Result<std::size_t> Plan::find(std::string_view what) const {
     known += step;
   }
   return fail(Errc::bad_text, Step::compile,
-              fmt::format("no step '{}' in the plan of '{}'", what, name),
-              fmt::format("a number below {}, or one of: {}", ops.size(), known));
+              formatted("no step '{}' in the plan of '{}'", what, name),
+              formatted("a number below {}, or one of: {}", ops.size(), known));
 }
 
 }  // namespace condroid::inline v0

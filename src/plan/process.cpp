@@ -1,5 +1,4 @@
 // The process itself: limits, session, descriptors, credentials, and the end of it all, exec.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -8,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "formatted.hpp"
 #include "plan/capabilities.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
@@ -59,12 +59,12 @@ void refuse_asking(Draft& d, const OwnFilters& filters, Early early) {
     if (may_ask(filters.notify, call.number))
       d.refusals.bad(
           "security.seccomp.notify_program",
-          fmt::format("asks the host about {}, which condroid itself makes after the filter was "
-                      "loaded{}",
-                      quoted(call.name),
-                      early.init          ? ", and its init"
-                      : early.credentials ? ", as no_new_privs is not set"
-                                          : ""),
+          formatted("asks the host about {}, which condroid itself makes after the filter was "
+                    "loaded{}",
+                    quoted(call.name),
+                    early.init          ? ", and its init"
+                    : early.credentials ? ", as no_new_privs is not set"
+                                        : ""),
           "take it out, or allow it by a rule");
 }
 
@@ -85,16 +85,16 @@ std::vector<op::LoadSeccomp> own_loads(Draft& d, Early early) {
   std::vector<op::LoadSeccomp> loads;
   if (!filters.notify.empty()) {
     refuse_asking(d, filters, early);
-    loads.push_back({.what = fmt::format("what the host is asked about, {} instructions",
-                                         filters.notify.size()),
-                     .log = wanted.log,
-                     .listener = true,
-                     .by_sendmmsg = may_ask(filters.notify, SYS_sendmsg)});
+    loads.push_back(
+        {.what = formatted("what the host is asked about, {} instructions", filters.notify.size()),
+         .log = wanted.log,
+         .listener = true,
+         .by_sendmmsg = may_ask(filters.notify, SYS_sendmsg)});
     loads.back().program = std::move(filters.notify);
   }
   if (!filters.program.empty()) {
     loads.push_back(
-        {.what = fmt::format("the Spec's own filter, {} instructions", filters.program.size()),
+        {.what = formatted("the Spec's own filter, {} instructions", filters.program.size()),
          .log = wanted.log,
          .before_exec = loads.empty()});
     loads.back().program = std::move(filters.program);

@@ -1,9 +1,9 @@
 // The root file system: what it is made of, and the last things done to it.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/draft.hpp"
 #include "plan/paths.hpp"
 
@@ -23,7 +23,7 @@ Propagation until_pivot(const Root& root) {
 
 op::MountOp tmpfs_on_root(op::Slot to, Bytes size, Flags<MountFlag> flags) {
   std::vector<std::string> options = {"mode=0755"};
-  if (size.value != 0) options.push_back(fmt::format("size={}", size.value));
+  if (size.value != 0) options.push_back(formatted("size={}", size.value));
   return {.source = op::MountOp::filesystem,
           .what = "tmpfs",
           .options = std::move(options),
@@ -150,7 +150,7 @@ void ephemeral_host_root(Draft& d) {
       if (is_own_tree(e.name)) continue;  // mounts of the container's own go there
       if (d.facts.privileged() || e.mode % 010 >= 05) {
         read_only_bind(d, path, true);
-        d.note(fmt::format(
+        d.note(formatted(
             "{}: the host's, read-only: no overlay above other mounts in a user namespace", path));
       }
       continue;
@@ -170,10 +170,10 @@ void ephemeral_host_root(Draft& d) {
       overlay_options(d, m, "root", {path}, upper, work);
     }
     d.add(std::move(m));
-    d.note(fmt::format("{}: the host's, below a layer that is thrown away", path));
+    d.note(formatted("{}: the host's, below a layer that is thrown away", path));
     for (const std::string& below : submounts(d.facts, path)) {
       read_only_bind(d, below, true);
-      d.note(fmt::format("{}: the host's, read-only: a mount of its own", below));
+      d.note(formatted("{}: the host's, read-only: a mount of its own", below));
     }
   }
 }
@@ -206,7 +206,7 @@ void overlay_options(Draft& d, op::MountOp& m, std::string_view field,
     if (s.size() <= longest) return;
     d.refusals.unsupported(
         field,
-        fmt::format("overlayfs takes paths of at most {} characters from this kernel", longest),
+        formatted("overlayfs takes paths of at most {} characters from this kernel", longest),
         "use shorter paths, or fewer layers");
   };
   if (joined.size() <= longest) {

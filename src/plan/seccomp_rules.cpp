@@ -1,6 +1,5 @@
 // A filter of rules, compiled by libseccomp: it knows the names, and what 32-bit programs do in
 // other ways (socketcall(2), 64-bit arguments).
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,6 +11,7 @@
 #include <tuple>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/bpf.hpp"
 #include "plan/checks.hpp"
 #include "plan/memory_file.hpp"
@@ -129,7 +129,7 @@ std::string nearest(const std::string& call) {
   for (const auto& [name, number] : newer) names.emplace_back(name);
   for (const std::string& name : names) near.offer(name);
   return near.best().empty() ? "syscalls(2) lists them; numbers are taken, too"
-                             : fmt::format("did you mean '{}'?", near.best());
+                             : formatted("did you mean '{}'?", near.best());
 }
 
 scmp_arg_cmp comparison(const ArgumentCheck& check) {
@@ -149,9 +149,9 @@ struct Numbered {
 bool check_action(std::string_view field, SyscallAction action, std::uint32_t number,
                   Refusals& refusals) {
   if (action == SyscallAction::fail && number > 4095)
-    refusals.bad(field, fmt::format("{} is no errno", number), "use 0 to 4095; errno(3)");
+    refusals.bad(field, formatted("{} is no errno", number), "use 0 to 4095; errno(3)");
   else if (action == SyscallAction::trace && number > 65535)
-    refusals.bad(field, fmt::format("{} is more than a tracer can be told", number),
+    refusals.bad(field, formatted("{} is more than a tracer can be told", number),
                  "use 0 to 65535");
   else
     return true;
@@ -165,7 +165,7 @@ bool check_rule(std::string_view field, const SyscallRule& rule, Refusals& refus
   unsigned seen = 0;
   for (const ArgumentCheck& c : rule.where) {
     if (c.index > 5) {
-      refusals.bad(field, fmt::format("there is no argument {}", c.index), "count from 0 to 5");
+      refusals.bad(field, formatted("there is no argument {}", c.index), "count from 0 to 5");
       continue;
     }
     if (c.op > ArgumentCheck::ge)
@@ -173,10 +173,10 @@ bool check_rule(std::string_view field, const SyscallRule& rule, Refusals& refus
     if (c.op != ArgumentCheck::eq && c.mask != ArgumentCheck{}.mask)
       refusals.bad(field, "a mask goes with == alone", "leave the mask out");
     if ((c.value & ~c.mask) != 0)
-      refusals.bad(field, fmt::format("{:#x} can never be left of mask {:#x}", c.value, c.mask),
+      refusals.bad(field, formatted("{:#x} can never be left of mask {:#x}", c.value, c.mask),
                    "take the bits out of the value that are not in the mask");
     if ((seen & (1U << c.index)) != 0)
-      refusals.bad(field, fmt::format("argument {} is compared twice", c.index),
+      refusals.bad(field, formatted("argument {} is compared twice", c.index),
                    "write two rules: either may hold");
     seen |= 1U << c.index;
   }
@@ -193,7 +193,7 @@ void refuse_contradictions(const Seccomp& s, std::vector<Numbered> all, Refusals
     const SyscallRule& b = s.list[all[i].rule];
     const std::string field = nth(list_field, all[i].rule);
     if (i - first >= most_rules_of_a_call) {
-      refusals.bad(field, fmt::format("is one of more than {} for one call", most_rules_of_a_call),
+      refusals.bad(field, formatted("is one of more than {} for one call", most_rules_of_a_call),
                    "a filter is read from front to back at every such call: use fewer");
       return;
     }
@@ -203,8 +203,7 @@ void refuse_contradictions(const Seccomp& s, std::vector<Numbered> all, Refusals
       if (!a.arch.empty() && !b.arch.empty() && (a.arch & b.arch).empty()) continue;
       if (!a.where.empty() && !b.where.empty() && a.where != b.where) continue;
       refusals.bad(
-          field,
-          fmt::format("contradicts {}, which has the same call", nth(list_field, all[k].rule)),
+          field, formatted("contradicts {}, which has the same call", nth(list_field, all[k].rule)),
           "say one thing of it; where arguments decide, compare them in both rules");
       return;
     }
@@ -223,18 +222,18 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
                         own_arch == SyscallArch::x86_64;
     for (const std::string& call : rule.calls) {
       if (const auto number = plain_number(call); number && *number < first_common && !for_own)
-        refusals.bad(field, fmt::format("{} is the number of another call elsewhere", call),
+        refusals.bad(field, formatted("{} is the number of another call elsewhere", call),
                      "name the call; numbers are those of this machine's own architecture");
       if (on_x86 && !rule.where.empty() && hides_arguments(call))
         refusals.bad(field,
-                     fmt::format("x86 programs make {} by way of a call whose arguments are in "
-                                 "memory",
-                                 quoted(call)),
+                     formatted("x86 programs make {} by way of a call whose arguments are in "
+                               "memory",
+                               quoted(call)),
                      "set its arch to x86_64, and say without arguments what x86 may do");
       if (const auto number = number_of(call))
         all.push_back({i, *number});
       else if (!rule.optional)
-        refusals.bad(field, fmt::format("there is no system call {}", quoted(call)), nearest(call));
+        refusals.bad(field, formatted("there is no system call {}", quoted(call)), nearest(call));
     }
   }
   return all;
@@ -344,16 +343,15 @@ class Compiler {
     if (filter.size() > BPF_MAXINSNS)
       refusals_.bad(
           "security.seccomp",
-          fmt::format("becomes {} instructions; the kernel takes {}", filter.size(), BPF_MAXINSNS),
+          formatted("becomes {} instructions; the kernel takes {}", filter.size(), BPF_MAXINSNS),
           "use fewer rules, or fewer architectures");
     return filter;
   }
 
   std::vector<std::uint64_t> failed(std::string_view what, int error) {
-    refusals_.bad(
-        "security.seccomp",
-        fmt::format("libseccomp makes no filter of it ({}: {})", what, errno_name(-error)),
-        "errno(3) has the name; leave out what it speaks of");
+    refusals_.bad("security.seccomp",
+                  formatted("libseccomp makes no filter of it ({}: {})", what, errno_name(-error)),
+                  "errno(3) has the name; leave out what it speaks of");
     return {};
   }
 
@@ -398,7 +396,7 @@ std::string asking_field(const Seccomp& s, const OwnCall& call) {
 OwnFilters rules_filters(const Seccomp& seccomp, Refusals& refusals) {
   if (seccomp.list.size() > most_rules) {
     refusals.bad(list_field,
-                 fmt::format("has {} rules; at most {} are read", seccomp.list.size(), most_rules),
+                 formatted("has {} rules; at most {} are read", seccomp.list.size(), most_rules),
                  "name several calls in one rule");
     return {};
   }
@@ -413,9 +411,9 @@ OwnFilters rules_filters(const Seccomp& seccomp, Refusals& refusals) {
   for (const OwnCall& call : own_calls(out))
     if (may_ask(out.notify, call.number))
       refusals.bad(asking_field(seccomp, call),
-                   fmt::format("asks the host about {}, which condroid itself needs to get the "
-                               "command started",
-                               quoted(call.name)),
+                   formatted("asks the host about {}, which condroid itself needs to get the "
+                             "command started",
+                             quoted(call.name)),
                    "take it out, or allow it by a rule");
   return refusals.empty() ? std::move(out) : OwnFilters{};
 }

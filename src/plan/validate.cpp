@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/limits.hpp"
 #include "plan/paths.hpp"
@@ -39,7 +40,7 @@ bool may_map(const IdRange& range, std::uint32_t own, const std::vector<SubidRan
 
 bool Checks::text(std::string_view field, std::string_view value) const {
   if (value.find('\0') == std::string_view::npos) return true;
-  refusals.bad(field, fmt::format("{} has a NUL byte", quoted(value)),
+  refusals.bad(field, formatted("{} has a NUL byte", quoted(value)),
                "the kernel would see no more than what is before it: take it out");
   return false;
 }
@@ -48,14 +49,14 @@ bool Checks::host_path(std::string_view field, const HostPath& path) const {
   if (path.empty()) return refusals.bad(field, "is empty", "say an absolute path"), false;
   if (!text(field, path.str())) return false;
   if (!path.is_absolute()) {
-    refusals.bad(field, fmt::format("{} is not absolute", quoted(path.str())),
+    refusals.bad(field, formatted("{} is not absolute", quoted(path.str())),
                  "begin it with '/': nothing is relative to a working directory");
     return false;
   }
   if (path.str().size() > longest_path) {
     refusals.bad(
         field,
-        fmt::format("is {} bytes long; a path has at most {}", path.str().size(), longest_path),
+        formatted("is {} bytes long; a path has at most {}", path.str().size(), longest_path),
         "use a shorter path, or a descriptor where one is taken");
     return false;
   }
@@ -66,7 +67,7 @@ bool Checks::guest_path(std::string_view field, const GuestPath& path) const {
   // The same questions; a container's path is as much text as a host's.
   if (!host_path(field, HostPath(path.str()))) return false;
   if (goes_up(path.str())) {
-    refusals.bad(field, fmt::format("{} goes up by '..'", quoted(path.str())),
+    refusals.bad(field, formatted("{} goes up by '..'", quoted(path.str())),
                  "say where it is from the container's root");
     return false;
   }
@@ -75,7 +76,7 @@ bool Checks::guest_path(std::string_view field, const GuestPath& path) const {
 
 void Checks::mode(std::string_view field, Mode mode, std::uint32_t most) const {
   if (mode.value > most)
-    refusals.bad(field, fmt::format("{:#o} is beyond {:#o}", mode.value, most),
+    refusals.bad(field, formatted("{:#o} is beyond {:#o}", mode.value, most),
                  "permissions are octal: is a 0 missing in front?");
 }
 
@@ -99,16 +100,16 @@ void Checks::need(Allow token, std::string_view field, std::string_view what) co
   if (allowed(token)) return;
   const std::string_view name = name_of(token);
   refusals.bad(field, what,
-               fmt::format("add Allow::{} ('security.allow = {}' in a spec)", name, name));
+               formatted("add Allow::{} ('security.allow = {}' in a spec)", name, name));
 }
 
 void Checks::identity() const {
   const std::string& name = spec.name;
   if (name.empty() || name.size() > 64)
-    refusals.bad("name", fmt::format("has {} characters; 1 to 64 are allowed", name.size()),
+    refusals.bad("name", formatted("has {} characters; 1 to 64 are allowed", name.size()),
                  name.empty() ? "give the container a name" : "give it a shorter one");
   else if (!std::ranges::all_of(name, name_character) || name[0] == '.' || name[0] == '-')
-    refusals.bad("name", fmt::format("{} is no name", quoted(name)),
+    refusals.bad("name", formatted("{} is no name", quoted(name)),
                  "letters, digits, '_', '.' and '-'; not '.' or '-' in front");
 
   for (const auto& [field, value] :
@@ -117,10 +118,10 @@ void Checks::identity() const {
     if (value.empty()) continue;
     if (value.size() > longest_hostname)
       refusals.bad(field,
-                   fmt::format("has {} bytes; the kernel takes {}", value.size(), longest_hostname),
+                   formatted("has {} bytes; the kernel takes {}", value.size(), longest_hostname),
                    "use a shorter one");
     if (text(field, value) && value.find('\n') != std::string_view::npos)
-      refusals.bad(field, fmt::format("{} has a line end in it", quoted(value)), "take it out");
+      refusals.bad(field, formatted("{} has a line end in it", quoted(value)), "take it out");
     if (!shape.own(Namespace::uts))
       refusals.bad(field, "needs a uts namespace of its own",
                    "add uts to namespaces, or leave the name as it is");
@@ -151,8 +152,8 @@ void Checks::namespaces() const {
                                     {Namespace::cgroup, Allow::host_cgroup}})
     if (shape.shares(kind))
       need(token, "namespaces",
-           fmt::format("'{}' is not among them, so the container would share the host's",
-                       name_of(kind)));
+           formatted("'{}' is not among them, so the container would share the host's",
+                     name_of(kind)));
 
   // After clone3(2) the offsets are frozen; without a namespace they are the host's clocks.
   using std::chrono::nanoseconds;
@@ -179,16 +180,16 @@ void Checks::joins() const {
       continue;
     }
     if (seen.has(join.kind))
-      refusals.bad(field, fmt::format("'{}' is joined twice", kind), "leave out one of them");
+      refusals.bad(field, formatted("'{}' is joined twice", kind), "leave out one of them");
     seen |= join.kind;
     // Whoever left `namespaces` alone asked for none of them in particular.
     if (spec.namespaces != Spec::default_namespaces && spec.namespaces.has(join.kind) &&
         join.kind != Namespace::user)  // that one is refused with the id map
-      refusals.bad(field, fmt::format("'{}' is to be joined, and a new one as well", kind),
+      refusals.bad(field, formatted("'{}' is to be joined, and a new one as well", kind),
                    "take it out of namespaces");
     if (const auto* pid = std::get_if<Pid>(&join.from)) {
       if (pid->value < 1)
-        refusals.bad(field, fmt::format("{} is no process", pid->value),
+        refusals.bad(field, formatted("{} is no process", pid->value),
                      "use the pid of one that is in that namespace, as the host numbers it");
     } else if (const auto* path = std::get_if<HostPath>(&join.from)) {
       host_path(field, *path);
@@ -222,7 +223,7 @@ void Checks::id_map() const {
     if (map.kind != IdMap::ranges) {
       if (!side.ranges.empty())
         refusals.bad(side.field,
-                     fmt::format("ranges are given, but idmap.kind is '{}'", name_of(map.kind)),
+                     formatted("ranges are given, but idmap.kind is '{}'", name_of(map.kind)),
                      "set idmap.kind = ranges");
       continue;
     }
@@ -232,7 +233,7 @@ void Checks::id_map() const {
     if (side.ranges.size() > most_map_entries) {
       refusals.bad(
           side.field,
-          fmt::format("has {} ranges; the kernel takes {}", side.ranges.size(), most_map_entries),
+          formatted("has {} ranges; the kernel takes {}", side.ranges.size(), most_map_entries),
           "use fewer and larger ones");
       continue;
     }
@@ -252,16 +253,16 @@ void Checks::id_map() const {
       for (std::size_t k = 0; k < i; ++k) {
         const IdRange& o = side.ranges[k];
         if (overlaps(r.inside, r.count, o.inside, o.count))
-          refusals.bad(field, fmt::format("has container ids that {}[{}] has, too", side.field, k),
+          refusals.bad(field, formatted("has container ids that {}[{}] has, too", side.field, k),
                        "let each id be in one range");
         if (overlaps(r.outside, r.count, o.outside, o.count))
-          refusals.bad(field, fmt::format("has host ids that {}[{}] has, too", side.field, k),
+          refusals.bad(field, formatted("has host ids that {}[{}] has, too", side.field, k),
                        "let each id be in one range");
       }
       if (!facts.privileged() && !may_map(r, side.own, side.granted))
         refusals.unsupported(
             field,
-            fmt::format(
+            formatted(
                 "this user may map {} and what {} grants, which the host ids {} to {} are not",
                 side.own, side.file, r.outside, std::uint64_t{r.outside} + r.count - 1),
             "usermod --add-subuids and --add-subgids grant ranges");

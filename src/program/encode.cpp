@@ -1,10 +1,9 @@
 #include "program/encode.hpp"
 
-#include <fmt/format.h>
-
 #include <cstring>
 #include <type_traits>
 
+#include "formatted.hpp"
 #include "program/interface_requests.hpp"
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
@@ -127,7 +126,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
           [&](const op::SetTimeOffsets& x) {
             const auto line = [](std::string_view clock, std::chrono::nanoseconds t) {
               auto seconds = std::chrono::floor<std::chrono::seconds>(t);
-              return fmt::format("{} {} {}\n", clock, seconds.count(), (t - seconds).count());
+              return formatted("{} {} {}\n", clock, seconds.count(), (t - seconds).count());
             };
             Rec& r = add(Code::set_time_offsets, index);
             r.r[0] = reg(x.proc);
@@ -211,7 +210,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = pair(x.uid.value, x.gid.value);
             r.n[1] = x.rows | (static_cast<std::uint64_t>(x.columns) << 16U);
             r.n[2] = x.console ? 1 : 0;
-            if (x.number >= 0) r.s[2] = text(fmt::format("{}", x.number));
+            if (x.number >= 0) r.s[2] = text(formatted("{}", x.number));
           },
           [&](const op::SendPtys& x) {
             Rec& r = add(Code::send_ptys, index);
@@ -250,7 +249,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[2] = bytes(places.data(), places.size() * sizeof places[0], 4);
             r.r[0] = reg(x.proc);
             if (x.proc.valid())
-              r.s[3] = text(fmt::format("sys/net/ipv6/conf/{}/disable_ipv6", x.interface.name));
+              r.s[3] = text(formatted("sys/net/ipv6/conf/{}/disable_ipv6", x.interface.name));
           },
           [&](const op::WriteSetting& x) {
             Rec& r = add(Code::write_setting, index);
@@ -372,13 +371,13 @@ Result<Program> Encoder::finish(std::uint32_t stop_before) const {
   const std::size_t blob_at = sizeof(program::Header) + recs_.size() * sizeof(Rec);
   const std::size_t total = blob_at + blob_.size();
   if (total > program::max_program)
-    return fail(Errc::bad_spec, Step::compile,
-                fmt::format("the program of this container has {} bytes", total),
-                fmt::format("arguments, environment and mounts may take {} together",
-                            program::max_program));
+    return fail(
+        Errc::bad_spec, Step::compile,
+        formatted("the program of this container has {} bytes", total),
+        formatted("arguments, environment and mounts may take {} together", program::max_program));
   if (slots_.size() > program::max_passed)
-    return fail(Errc::bad_spec, Step::compile, fmt::format("{} descriptors", slots_.size()),
-                fmt::format("at most {} go with one launch", program::max_passed));
+    return fail(Errc::bad_spec, Step::compile, formatted("{} descriptors", slots_.size()),
+                formatted("at most {} go with one launch", program::max_passed));
   Program out;
   out.size = total;
   out.words.assign((total + 7) / 8, 0);

@@ -2,7 +2,6 @@
 
 #if CONDROID_LIBNL
 
-#include <fmt/format.h>
 #include <linux/if_addr.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <variant>
 
+#include "formatted.hpp"
 #include "sys/netlink_message.hpp"
 
 namespace condroid::inline v0::detail {
@@ -66,7 +66,7 @@ class Requests {
     const std::size_t at = m.bytes().size() + RTA_LENGTH(0);
     m.put(RTA_OIF, std::uint32_t{0});
     add(std::move(m), at,
-        fmt::format("route to {}{}", to_string(r.to), r.via ? " via " + to_string(*r.via) : ""));
+        formatted("route to {}{}", to_string(r.to), r.via ? " via " + to_string(*r.via) : ""));
   }
   std::vector<InterfaceRequest> take() {
     if (!messages_.empty()) set_flags(messages_.back(), NLM_F_ACK);

@@ -3,6 +3,8 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 
+#include "formatted.hpp"
+
 namespace condroid::inline v0 {
 
 std::string to_string(const IpAddress& address) {
@@ -13,11 +15,11 @@ std::string to_string(const IpAddress& address) {
 }
 
 std::string to_string(const IpPrefix& prefix) {
-  return fmt::format("{}/{}", to_string(prefix.address), prefix.length);
+  return formatted("{}/{}", to_string(prefix.address), prefix.length);
 }
 
 std::string to_string(const MacAddress& mac) {
-  return fmt::format("{:02x}", fmt::join(mac.bytes, ":"));
+  return formatted("{:02x}", fmt::join(mac.bytes, ":"));
 }
 
 }  // namespace condroid::inline v0

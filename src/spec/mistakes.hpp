@@ -1,8 +1,6 @@
 // What is wrong with a text, by its places: "line 3", "syscalls[3].action". Private.
 #pragma once
 
-#include <fmt/format.h>
-
 #include <cstddef>
 #include <iterator>
 #include <string>
@@ -11,6 +9,7 @@
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "formatted.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -19,8 +18,8 @@ class Mistakes {
   template <class... Args>
   void add(std::string_view place, fmt::format_string<Args...> format, Args&&... args) {
     if (full()) return;
-    all_.push_back(fmt::format("{}: ", place) + fmt::format(format, std::forward<Args>(args)...));
-    if (full()) all_.push_back(fmt::format("{} errors; the rest of the text was not read", most));
+    all_.push_back(formatted("{}: ", place) + formatted(format, std::forward<Args>(args)...));
+    if (full()) all_.push_back(formatted("{} errors; the rest of the text was not read", most));
   }
   [[nodiscard]] bool full() const { return all_.size() >= most; }
   [[nodiscard]] bool empty() const { return all_.empty(); }

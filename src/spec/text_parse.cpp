@@ -1,5 +1,4 @@
 // parse_spec: every line to its member, and everything that is wrong at once.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -14,6 +13,7 @@
 
 #include "condroid/error.hpp"
 #include "condroid/spec.hpp"
+#include "formatted.hpp"
 #include "spec/fields.hpp"
 #include "spec/mistakes.hpp"
 #include "spec/names.hpp"
@@ -39,7 +39,7 @@ class Problems {
 
   template <class... Args>
   void add(fmt::format_string<Args...> format, Args&&... args) {
-    all_.add(fmt::format("line {}", line_), format, std::forward<Args>(args)...);
+    all_.add(formatted("line {}", line_), format, std::forward<Args>(args)...);
   }
   [[nodiscard]] bool full() const { return all_.full(); }
   [[nodiscard]] bool empty() const { return all_.empty(); }
@@ -58,7 +58,7 @@ std::string all_shown(Words words) {
   std::string text;
   for (std::size_t i = 0; i < words.size(); ++i) {
     if (i == 4) return text + " ...";
-    fmt::format_to(std::back_inserter(text), "{}{}", i == 0 ? "" : " ", shown(words[i]));
+    append_formatted(text, "{}{}", i == 0 ? "" : " ", shown(words[i]));
   }
   return text;
 }
@@ -211,7 +211,7 @@ void read_member(std::vector<Slot>& slots, const std::string& word, std::string_
   } else if (slot->form != Form::truth) {
     return problems.add("{}{}: expected {}=VALUE", where, key, key);
   }
-  slot->read(slot->member, {&value, 1}, fmt::format("{}{}=", where, key), problems);
+  slot->read(slot->member, {&value, 1}, formatted("{}{}=", where, key), problems);
 }
 
 template <class T>
@@ -241,7 +241,7 @@ void read_mount(Mount& mount, Words words, std::string_view where, Problems& pro
                 std::index_sequence<I...> /*kinds*/) {
   const auto read_if = [&]<class M>(std::type_identity<M> /*kind*/) {
     if (words[0] != mount_kind<M>) return false;
-    read_record(mount.emplace<M>(), words.subspan(1), fmt::format("{}{}: ", where, words[0]),
+    read_record(mount.emplace<M>(), words.subspan(1), formatted("{}{}: ", where, words[0]),
                 problems);
     return true;
   };
@@ -262,7 +262,7 @@ void read_interface(Interface& interface, Words words, std::string_view where, P
   const auto read_if = [&]<class L>(std::type_identity<L> /*kind*/) {
     if (words[0] != link_kind<L>) return false;
     interface.link.emplace<L>();
-    read_record<Interface>(interface, words.subspan(1), fmt::format("{}{}: ", where, words[0]),
+    read_record<Interface>(interface, words.subspan(1), formatted("{}{}: ", where, words[0]),
                            problems);
     return true;
   };
@@ -372,7 +372,7 @@ Result<Spec> parse_spec(std::string_view text) {
   using namespace spec_text;
   if (text.size() > most_bytes) {
     return fail(Errc::bad_text, Step::parse,
-                fmt::format("a spec of {} bytes; at most 16 MiB are read", text.size()));
+                formatted("a spec of {} bytes; at most 16 MiB are read", text.size()));
   }
   Spec spec;
   Parser parser(spec);

@@ -1,5 +1,4 @@
 // print_spec: the members that differ from a default Spec, in the order of fields.hpp.
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cstddef>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "condroid/spec.hpp"
+#include "formatted.hpp"
 #include "spec/fields.hpp"
 #include "spec/names.hpp"
 #include "spec/text.hpp"
@@ -118,7 +118,7 @@ std::string print_record(const T& record, const T& usual) {
   each_difference(record, usual, [&](const Member& member) {
     if (member.form == Form::first) return append(member.values[0]);
     if (member.form == Form::truth && member.values[0] == "true") return append(member.key);
-    for (const std::string& value : member.values) append(fmt::format("{}={}", member.key, value));
+    for (const std::string& value : member.values) append(formatted("{}={}", member.key, value));
   });
   return line;
 }
@@ -132,7 +132,7 @@ std::string print_record(const Mount& mount) {
   return std::visit(
       []<class M>(const M& m) {
         const std::string words = print_record<M>(m);
-        return fmt::format("{}{}{}", mount_kind<M>, words.empty() ? "" : " ", words);
+        return formatted("{}{}{}", mount_kind<M>, words.empty() ? "" : " ", words);
       },
       mount);
 }
@@ -140,8 +140,8 @@ std::string print_record(const Mount& mount) {
 std::string print_record(const Interface& interface) {
   return std::visit(
       [&]<class L>(const L& /*link*/) {
-        return fmt::format("{} {}", link_kind<L>,
-                           print_record<Interface>(interface, Interface{.link = L{}}));
+        return formatted("{} {}", link_kind<L>,
+                         print_record<Interface>(interface, Interface{.link = L{}}));
       },
       interface.link);
 }
@@ -164,10 +164,10 @@ void print_filled(std::string& text, std::string_view key, const std::vector<std
 
 void print_member(std::string& text, const Member& member) {
   const auto line = [&](std::string_view value) {
-    fmt::format_to(std::back_inserter(text), "{} = {}\n", member.key, value);
+    append_formatted(text, "{} = {}\n", member.key, value);
   };
   if (member.values.empty()) {
-    fmt::format_to(std::back_inserter(text), "{} =\n", member.key);
+    append_formatted(text, "{} =\n", member.key);
   } else if (member.form == Form::words) {
     print_filled(text, member.key, member.values);
   } else if (member.form == Form::set) {

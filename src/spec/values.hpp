@@ -29,6 +29,7 @@
 
 #include "condroid/path.hpp"
 #include "condroid/units.hpp"
+#include "formatted.hpp"
 #include "spec/names.hpp"
 #include "spec/suggest.hpp"
 
@@ -51,11 +52,11 @@ template <class Number, class... Format>
 
 template <std::integral N>
 struct Codec<N> {
-  static std::string print(N value) { return fmt::format("{}", value); }
+  static std::string print(N value) { return formatted("{}", value); }
   static std::string parse(std::string_view word, N& out) {
     if (parse_number(word, out) == std::errc{}) return {};
-    return fmt::format("expected a whole number from {} to {}", std::numeric_limits<N>::min(),
-                       std::numeric_limits<N>::max());
+    return formatted("expected a whole number from {} to {}", std::numeric_limits<N>::min(),
+                     std::numeric_limits<N>::max());
   }
 };
 
@@ -72,7 +73,7 @@ struct Codec<bool> {
 template <>
 struct Codec<double> {
   static std::string print(double value) {
-    return fmt::format("{}", value);
+    return formatted("{}", value);
   }  // shortest that reads back the same
   static std::string parse(std::string_view word, double& out) {
     // from_chars also takes "nan" (which would not even equal itself) and "INFINITY".
@@ -122,7 +123,7 @@ struct Codec<HostFd> : WrappedNumber<HostFd, &HostFd::number> {};
 
 template <>
 struct Codec<Mode> {
-  static std::string print(Mode value) { return fmt::format("{:#o}", value.value); }
+  static std::string print(Mode value) { return formatted("{:#o}", value.value); }
   static std::string parse(std::string_view word, Mode& out) {
     return parse_number(word, out.value, 8) == std::errc{} ? ""
                                                            : "expected an octal mode like 0755";
@@ -142,8 +143,8 @@ struct Codec<Signal> {
       near.offer(name);
     }
     if (parse_number(word, out.value) == std::errc{}) return {};
-    return fmt::format("expected a signal like {} or its number",
-                       near.best().empty() ? "SIGTERM" : near.best());
+    return formatted("expected a signal like {} or its number",
+                     near.best().empty() ? "SIGTERM" : near.best());
   }
 };
 
@@ -156,7 +157,7 @@ struct UnitNumber {
     const auto fits = [&](const auto& unit) { return value != 0 && value % unit.second == 0; };
     const auto found = std::ranges::find_if(units, fits);
     const auto& [name, factor] = found == units.end() ? units.back() : *found;
-    return fmt::format("{}{}", value / factor, name);
+    return formatted("{}{}", value / factor, name);
   }
 
   /// False also for a value that is out of range.
@@ -206,8 +207,8 @@ struct Codec<std::chrono::nanoseconds> {
                                               const std::vector<std::string_view>& known) {
   Suggestion near(word);
   for (const std::string_view name : known) near.offer(name);
-  if (!near.best().empty()) return fmt::format("unknown {}; did you mean {}?", what, near.best());
-  return fmt::format("unknown {}; expected one of {}", what, fmt::join(known, ", "));
+  if (!near.best().empty()) return formatted("unknown {}; did you mean {}?", what, near.best());
+  return formatted("unknown {}; expected one of {}", what, fmt::join(known, ", "));
 }
 
 /// The same, for the table of E and `more` words.
@@ -223,8 +224,7 @@ struct Codec<E> {
   static std::string print(E value) {
     const std::string_view name = name_of(value);
     // A value outside of the enum is for the reader only; parse_spec refuses it.
-    return name.empty() ? fmt::format("unknown-{}", static_cast<unsigned>(value))
-                        : std::string(name);
+    return name.empty() ? formatted("unknown-{}", static_cast<unsigned>(value)) : std::string(name);
   }
   static std::string parse(std::string_view word, E& out) {
     const std::optional<E> value = from_name<E>(word);
@@ -367,7 +367,7 @@ struct Codec<Stream> {
   static std::string print(Stream value) {
     std::string text = Codec<Stream::Kind>::print(value.kind);
     if (value.kind == Stream::descriptor || value.fd != HostFd{}) {
-      fmt::format_to(std::back_inserter(text), ":{}", value.fd.number);
+      append_formatted(text, ":{}", value.fd.number);
     }
     return text;
   }
@@ -387,7 +387,7 @@ struct Codec<Stream> {
 template <>
 struct Codec<IdRange> {
   static std::string print(IdRange value) {
-    return fmt::format("{}:{}:{}", value.inside, value.outside, value.count);
+    return formatted("{}:{}:{}", value.inside, value.outside, value.count);
   }
   static std::string parse(std::string_view word, IdRange& out) {
     const auto first = word.find(':');
@@ -445,7 +445,7 @@ struct Codec<std::variant<HostPath, DeviceNumber>> {
   using Device = std::variant<HostPath, DeviceNumber>;
   static std::string print(const Device& value) {
     if (const auto* number = std::get_if<DeviceNumber>(&value))
-      return fmt::format("{}:{}", number->major, number->minor);
+      return formatted("{}:{}", number->major, number->minor);
     const auto& path = *std::get_if<HostPath>(&value);
     return path.is_absolute() ? path.str() : "path:" + path.str();
   }
@@ -470,10 +470,10 @@ struct Codec<ArgumentCheck> {
   static constexpr std::array<std::string_view, 6> words = {"==", "!=", "<", "<=", ">", ">="};
 
   static std::string print(const ArgumentCheck& check) {
-    std::string text = fmt::format("{}", check.index);
-    if (check.mask != ArgumentCheck{}.mask) text += fmt::format("&{:#x}", check.mask);
+    std::string text = formatted("{}", check.index);
+    if (check.mask != ArgumentCheck{}.mask) text += formatted("&{:#x}", check.mask);
     const auto op = static_cast<std::size_t>(check.op);
-    return text + fmt::format("{}{:#x}", op < words.size() ? words[op] : "?", check.value);
+    return text + formatted("{}{:#x}", op < words.size() ? words[op] : "?", check.value);
   }
   static std::string parse(std::string_view word, ArgumentCheck& out) {
     constexpr const char* expected = "expected a comparison like 1==5 or 1&0xff==0x12";
@@ -537,7 +537,7 @@ struct Codec<Route> {
   static std::string print(const Route& route) {
     std::string text = to_string(route.to);
     if (route.via) text += ",via=" + to_string(*route.via);
-    if (route.metric) text += fmt::format(",metric={}", *route.metric);
+    if (route.metric) text += formatted(",metric={}", *route.metric);
     return text;
   }
   static std::string parse(std::string_view word, Route& out) {
@@ -570,7 +570,7 @@ struct RlimitCodec {
       return {};
     }
     if (parse_number(word, out) == std::errc{}) return {};
-    return fmt::format("expected unlimited or a whole number below {}", RlimitSetting::unlimited);
+    return formatted("expected unlimited or a whole number below {}", RlimitSetting::unlimited);
   }
 };
 

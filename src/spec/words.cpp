@@ -1,12 +1,12 @@
 #include "spec/words.hpp"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+
+#include "formatted.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -88,7 +88,7 @@ void append_escaped(std::string& out, std::string_view text) {
       bytes = character.bytes;
       out += text.substr(0, bytes);
     } else {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", static_cast<unsigned char>(c));
+      append_formatted(out, "\\x{:02x}", static_cast<unsigned char>(c));
     }
     text.remove_prefix(bytes);
   }
@@ -114,11 +114,11 @@ std::string unescape(std::string_view& text, std::string& word) {
   }
   if (c != 'x') {
     const bool visible = !is_blank(c) && !is_control(c) && static_cast<unsigned char>(c) < 0x80;
-    return fmt::format("unknown escape \\{}; {}", visible ? text.substr(0, 1) : "", right);
+    return formatted("unknown escape \\{}; {}", visible ? text.substr(0, 1) : "", right);
   }
   const int high = text.size() > 1 ? hex_digit(text[1]) : -1;
   const int low = text.size() > 2 ? hex_digit(text[2]) : -1;
-  if (high < 0 || low < 0) return fmt::format("\\x needs two hexadecimal digits; {}", right);
+  if (high < 0 || low < 0) return formatted("\\x needs two hexadecimal digits; {}", right);
   if (high == 0 && low == 0) return "\\x00 is a NUL byte, which no text can hold";
   word += static_cast<char>(high * 16 + low);
   text.remove_prefix(3);
@@ -127,8 +127,8 @@ std::string unescape(std::string_view& text, std::string& word) {
 
 std::string raw_control(char c) {
   if (c == '\0') return "a NUL byte, which no text can hold";
-  return fmt::format("a raw control byte; write \\x{0:02x} in double quotes",
-                     static_cast<unsigned char>(c));
+  return formatted("a raw control byte; write \\x{0:02x} in double quotes",
+                   static_cast<unsigned char>(c));
 }
 
 // Reads a quoted part up to and with its closing quote; `text` begins after the opening one.

@@ -1,7 +1,6 @@
 #include "condroid/sys/cgroup.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -11,6 +10,7 @@
 #include <iterator>
 #include <set>
 
+#include "formatted.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
@@ -40,8 +40,8 @@ bool has(const std::vector<std::string>& list, std::string_view what) {
 
 /// Whether a flat-keyed file like cgroup.events says "key 1".
 bool is_set(std::string_view text, std::string_view key) {
-  const std::string line = fmt::format("\n{} 1\n", key);
-  return fmt::format("\n{}", text).find(line) != std::string::npos;
+  const std::string line = formatted("\n{} 1\n", key);
+  return formatted("\n{}", text).find(line) != std::string::npos;
 }
 
 milliseconds left_of(milliseconds limit, Clock::time_point began) {
@@ -73,11 +73,11 @@ Result<std::vector<CgroupHierarchy>> CgroupDir::hierarchies() {
 }
 
 Result<CgroupDir> CgroupDir::open(const CgroupHierarchy& hierarchy, std::string_view path) {
-  if (!is_path(path)) return fail(EINVAL, Step::open_descriptor, fmt::format("cgroup '{}'", path));
+  if (!is_path(path)) return fail(EINVAL, Step::open_descriptor, formatted("cgroup '{}'", path));
   while (path.ends_with('/')) path.remove_suffix(1);
-  std::string full = fmt::format("{}{}", hierarchy.mount_point, path);
+  std::string full = formatted("{}{}", hierarchy.mount_point, path);
   Fd fd(::open(full.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!fd) return fail(errno, Step::open_descriptor, fmt::format("cgroup '{}'", full));
+  if (!fd) return fail(errno, Step::open_descriptor, formatted("cgroup '{}'", full));
   CgroupDir group(std::move(fd), std::move(full));
   group.v2_ = hierarchy.v2;
   group.cpuset_ = !hierarchy.v2 && has(hierarchy.controllers, "cpuset");
@@ -90,7 +90,7 @@ Result<CgroupDir> CgroupDir::adopt(const CgroupHierarchy& hierarchy, Fd director
   if (!directory) return fail(EBADF, Step::open_descriptor, "no cgroup");
   char path[4096];
   const ssize_t n =
-      ::readlink(fmt::format("/proc/self/fd/{}", directory.get()).c_str(), path, sizeof path);
+      ::readlink(formatted("/proc/self/fd/{}", directory.get()).c_str(), path, sizeof path);
   CgroupDir group(std::move(directory),
                   n > 0 ? std::string(path, static_cast<std::size_t>(n)) : hierarchy.mount_point);
   group.v2_ = hierarchy.v2;
@@ -104,7 +104,7 @@ Result<CgroupDir> CgroupDir::create(const CgroupHierarchy& hierarchy, std::strin
   while (path.ends_with('/')) path.remove_suffix(1);
   const std::size_t slash = path.rfind('/');
   if (slash == std::string_view::npos)
-    return fail(EINVAL, Step::create_cgroup, fmt::format("'{}'", path));
+    return fail(EINVAL, Step::create_cgroup, formatted("'{}'", path));
   auto parent = open(hierarchy, slash == 0 ? "/" : path.substr(0, slash));
   if (!parent) {
     parent.error().step = Step::create_cgroup;
@@ -114,11 +114,11 @@ Result<CgroupDir> CgroupDir::create(const CgroupHierarchy& hierarchy, std::strin
 }
 
 Result<CgroupDir> CgroupDir::open_child(std::string_view name) const {
-  std::string full = fmt::format("{}/{}", path_, name);
-  if (!is_name(name)) return fail(EINVAL, Step::open_descriptor, fmt::format("cgroup '{}'", full));
+  std::string full = formatted("{}/{}", path_, name);
+  if (!is_name(name)) return fail(EINVAL, Step::open_descriptor, formatted("cgroup '{}'", full));
   Fd fd(::openat(fd_.get(), std::string(name).c_str(),
                  O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd) return fail(errno, Step::open_descriptor, fmt::format("cgroup '{}'", full));
+  if (!fd) return fail(errno, Step::open_descriptor, formatted("cgroup '{}'", full));
   CgroupDir child(std::move(fd), std::move(full));
   child.v2_ = v2_;
   child.cpuset_ = cpuset_;
@@ -127,7 +127,7 @@ Result<CgroupDir> CgroupDir::open_child(std::string_view name) const {
 }
 
 Result<CgroupDir> CgroupDir::create_child(std::string_view name) const {
-  const std::string full = fmt::format("'{}/{}'", path_, name);
+  const std::string full = formatted("'{}/{}'", path_, name);
   const std::string own(name);
   if (!is_name(name)) return fail(EINVAL, Step::create_cgroup, full);
   if (::mkdirat(fd_.get(), own.c_str(), 0755) < 0) return fail(errno, Step::create_cgroup, full);
@@ -144,14 +144,14 @@ Result<std::string> CgroupDir::read(std::string_view file) const {
   std::string text;
   const int e =
       is_name(file) ? detail::read_file_at(fd_.get(), std::string(file).c_str(), text) : EINVAL;
-  if (e != 0) return fail(e, Step::open_descriptor, fmt::format("'{}/{}'", path_, file));
+  if (e != 0) return fail(e, Step::open_descriptor, formatted("'{}/{}'", path_, file));
   return text;
 }
 
 Result<void> CgroupDir::write(std::string_view file, std::string_view text) const {
   const int e =
       is_name(file) ? detail::write_file_at(fd_.get(), std::string(file).c_str(), text) : EINVAL;
-  if (e != 0) return fail(e, Step::write_cgroup, fmt::format("'{}' to '{}/{}'", text, path_, file));
+  if (e != 0) return fail(e, Step::write_cgroup, formatted("'{}' to '{}/{}'", text, path_, file));
   return {};
 }
 
@@ -169,39 +169,38 @@ std::string gives_controllers(int error, int dir) {
   std::string text;
   if (error != EBUSY || detail::read_file_at(dir, "cgroup.subtree_control", text) != 0) return {};
   text.resize(text.find_last_not_of('\n') + 1);
-  return text.empty() ? text : fmt::format(", which gives controllers to those below ({})", text);
+  return text.empty() ? text : formatted(", which gives controllers to those below ({})", text);
 }
 
 }  // namespace
 
 Result<void> CgroupDir::add(Pid process) const {
   if (process.value < 1)
-    return fail(EINVAL, Step::enter_cgroup, fmt::format("process {}", process.value));
+    return fail(EINVAL, Step::enter_cgroup, formatted("process {}", process.value));
   if (const int e = detail::write_file_at(fd_.get(), "cgroup.procs", std::to_string(process.value));
       e != 0)
-    return fail(e, Step::enter_cgroup,
-                fmt::format("process {} into '{}'{}", process.value, path_,
-                            gives_controllers(e, fd_.get())));
+    return fail(
+        e, Step::enter_cgroup,
+        formatted("process {} into '{}'{}", process.value, path_, gives_controllers(e, fd_.get())));
   return {};
 }
 
 Result<void> CgroupDir::enter() const {
   if (const int e = detail::write_file_at(fd_.get(), "cgroup.procs", "0"); e != 0)
-    return fail(e, Step::enter_cgroup,
-                fmt::format("'{}'{}", path_, gives_controllers(e, fd_.get())));
+    return fail(e, Step::enter_cgroup, formatted("'{}'{}", path_, gives_controllers(e, fd_.get())));
   return {};
 }
 
 Result<void> CgroupDir::enter_thread() const {
   if (const int e = detail::write_file_at(fd_.get(), v2_ ? "cgroup.threads" : "tasks", "0"); e != 0)
-    return fail(e, Step::enter_cgroup, fmt::format("this thread into '{}'", path_));
+    return fail(e, Step::enter_cgroup, formatted("this thread into '{}'", path_));
   return {};
 }
 
 Result<std::vector<Pid>> CgroupDir::processes() const {
   std::vector<int> numbers;
   if (const int e = detail::list_cgroup(fd_.get(), numbers); e != 0)
-    return fail(e, Step::open_descriptor, fmt::format("'{}/cgroup.procs'", path_));
+    return fail(e, Step::open_descriptor, formatted("'{}/cgroup.procs'", path_));
   std::vector<Pid> pids;
   std::transform(numbers.begin(), numbers.end(), std::back_inserter(pids),
                  [](int n) { return Pid{n}; });
@@ -214,7 +213,7 @@ Result<bool> CgroupDir::populated() const {
     std::string events;
     const int e = detail::read_file_at(fd_.get(), "cgroup.events", events);
     if (e == ENOENT || e == ENODEV) return false;
-    if (e != 0) return fail(e, Step::open_descriptor, fmt::format("'{}/cgroup.events'", path_));
+    if (e != 0) return fail(e, Step::open_descriptor, formatted("'{}/cgroup.events'", path_));
     return is_set(events, "populated");
   }
   bool found = false;
@@ -224,7 +223,7 @@ Result<bool> CgroupDir::populated() const {
     found = found || !pids.empty();
     return failed;
   });
-  if (e != 0) return fail(e, Step::open_descriptor, fmt::format("processes below '{}'", path_));
+  if (e != 0) return fail(e, Step::open_descriptor, formatted("processes below '{}'", path_));
   return found;
 }
 
@@ -234,29 +233,29 @@ Result<void> CgroupDir::thaw(milliseconds limit) const { return change_freezer(f
 Result<void> CgroupDir::change_freezer(bool frozen, milliseconds limit) const {
   if (fd_ && !v2_ && !freezer_)
     return fail(Errc::unsupported, Step::freeze,
-                fmt::format("'{}' is not in the freezer's hierarchy", path_));
+                formatted("'{}' is not in the freezer's hierarchy", path_));
   const int e =
       v2_ ? detail::write_file_at(fd_.get(), "cgroup.freeze", frozen ? "1" : "0")
           : detail::write_file_at(fd_.get(), "freezer.state", frozen ? "FROZEN" : "THAWED");
-  if (e != 0) return fail(e, Step::freeze, fmt::format("'{}'", path_));
+  if (e != 0) return fail(e, Step::freeze, formatted("'{}'", path_));
   return v2_ ? wait_frozen_v2(frozen, limit) : wait_frozen_v1(frozen, limit);
 }
 
 Result<void> CgroupDir::wait_frozen_v2(bool frozen, milliseconds limit) const {
   const auto began = Clock::now();
   const Fd events(::openat(fd_.get(), "cgroup.events", O_RDONLY | O_CLOEXEC));
-  if (!events) return fail(errno, Step::freeze, fmt::format("'{}/cgroup.events'", path_));
+  if (!events) return fail(errno, Step::freeze, formatted("'{}/cgroup.events'", path_));
   for (;;) {
     // Reading also arms the next POLLPRI, so that no change is missed between the two.
     char text[1024];
     const ssize_t n = ::pread(events.get(), text, sizeof text, 0);
-    if (n < 0) return fail(errno, Step::freeze, fmt::format("'{}/cgroup.events'", path_));
+    if (n < 0) return fail(errno, Step::freeze, formatted("'{}/cgroup.events'", path_));
     if (is_set(std::string_view(text, static_cast<std::size_t>(n)), "frozen") == frozen) return {};
     const auto left = left_of(limit, began);
-    if (left.count() == 0) return fail(Errc::deadline, Step::freeze, fmt::format("'{}'", path_));
+    if (left.count() == 0) return fail(Errc::deadline, Step::freeze, formatted("'{}'", path_));
     if (const int ready = detail::wait_for_fd(events.get(), POLLPRI, detail::poll_timeout(left));
         ready < 0)
-      return fail(-ready, Step::freeze, fmt::format("'{}/cgroup.events'", path_));
+      return fail(-ready, Step::freeze, formatted("'{}/cgroup.events'", path_));
   }
 }
 
@@ -265,10 +264,10 @@ Result<void> CgroupDir::wait_frozen_v1(bool frozen, milliseconds limit) const {
   for (timespec pause{0, 20000};;) {
     std::string state;
     if (const int e = detail::read_file_at(fd_.get(), "freezer.state", state); e != 0)
-      return fail(e, Step::freeze, fmt::format("'{}/freezer.state'", path_));
+      return fail(e, Step::freeze, formatted("'{}/freezer.state'", path_));
     if (state == (frozen ? "FROZEN\n" : "THAWED\n")) return {};
     if (left_of(limit, began).count() == 0)
-      return fail(Errc::deadline, Step::freeze, fmt::format("'{}'", path_));
+      return fail(Errc::deadline, Step::freeze, formatted("'{}'", path_));
     // Nothing tells; reading is what moves FREEZING on. Most stand still within microseconds.
     (void)::ppoll(nullptr, 0, &pause, nullptr);
     pause.tv_nsec = std::min(pause.tv_nsec * 2, 1000000L);
@@ -279,11 +278,11 @@ Result<bool> CgroupDir::frozen() const {
   if (!fd_) return fail(EBADF, Step::freeze, "no cgroup");
   if (!v2_ && !freezer_)
     return fail(Errc::unsupported, Step::freeze,
-                fmt::format("'{}' is not in the freezer's hierarchy", path_));
+                formatted("'{}' is not in the freezer's hierarchy", path_));
   const char* const file = v2_ ? "cgroup.events" : "freezer.state";
   std::string text;
   if (const int e = detail::read_file_at(fd_.get(), file, text); e != 0)
-    return fail(e, Step::freeze, fmt::format("'{}/{}'", path_, file));
+    return fail(e, Step::freeze, formatted("'{}/{}'", path_, file));
   return v2_ ? is_set(text, "frozen") : text == "FROZEN\n";
 }
 
@@ -292,7 +291,7 @@ Result<void> CgroupDir::kill() const {
   if (v2_) {
     const int e = detail::write_file_at(fd_.get(), "cgroup.kill", "1");
     if (e == 0) return {};
-    if (e != ENOENT) return fail(e, Step::kill, fmt::format("'{}'", path_));
+    if (e != ENOENT) return fail(e, Step::kill, formatted("'{}'", path_));
   }
   return kill_one_by_one();
 }
@@ -326,27 +325,27 @@ Result<void> CgroupDir::kill_one_by_one() const {
     if (!found) break;
   }
   if (freezer_ && !top_) detail::thaw_below(fd_.get());
-  if (failed != 0) return fail(failed, Step::kill, fmt::format("'{}'", path_));
+  if (failed != 0) return fail(failed, Step::kill, formatted("'{}'", path_));
   if (outside)
     return fail(Errc::unsupported, Step::kill,
-                fmt::format("'{}' has processes outside of this pid namespace", path_));
+                formatted("'{}' has processes outside of this pid namespace", path_));
   return {};
 }
 
 Result<void> CgroupDir::remove(milliseconds limit) const {
   if (!fd_) return fail(EBADF, Step::remove_cgroup, "no cgroup");
   if (top_)
-    return fail(EBUSY, Step::remove_cgroup, fmt::format("'{}' is the top of its hierarchy", path_));
+    return fail(EBUSY, Step::remove_cgroup, formatted("'{}' is the top of its hierarchy", path_));
   const auto began = Clock::now();
   const Fd parent(::openat(fd_.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!parent) return fail(errno, Step::remove_cgroup, fmt::format("'{}'", path_));
+  if (!parent) return fail(errno, Step::remove_cgroup, formatted("'{}'", path_));
   const std::string name = path_.substr(path_.rfind('/') + 1);
   for (;;) {
     // Another one that was made under the name since is not ours to remove.
     struct stat ours {
     }, named{};
     if (::fstat(fd_.get(), &ours) < 0)
-      return fail(errno, Step::remove_cgroup, fmt::format("'{}'", path_));
+      return fail(errno, Step::remove_cgroup, formatted("'{}'", path_));
     if (::fstatat(parent.get(), name.c_str(), &named, AT_SYMLINK_NOFOLLOW) < 0 ||
         named.st_ino != ours.st_ino)
       return {};
@@ -354,7 +353,7 @@ Result<void> CgroupDir::remove(milliseconds limit) const {
     if (e == 0) return {};
     if (e != EBUSY || left_of(limit, began).count() == 0)
       return fail(e, Step::remove_cgroup,
-                  fmt::format("'{}'{}", path_, detail::in_the_way(e, fd_.get(), ".")));
+                  formatted("'{}'{}", path_, detail::in_the_way(e, fd_.get(), ".")));
     (void)::poll(nullptr, 0, 2);
   }
 }

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <csignal>
 #include <utility>
 
+#include "formatted.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
@@ -33,7 +33,7 @@ Result<void> enable_controllers(int dir, const std::string& path,
                                 const std::vector<std::string>& controllers) {
   std::string now;
   if (const int e = read_file_at(dir, "cgroup.subtree_control", now); e != 0)
-    return fail(e, Step::create_cgroup, fmt::format("controllers of '{}'", path));
+    return fail(e, Step::create_cgroup, formatted("controllers of '{}'", path));
   std::replace(now.begin(), now.end(), '\n', ' ');
   bool looked = false;
   for (const auto& c : controllers) {
@@ -45,12 +45,12 @@ Result<void> enable_controllers(int dir, const std::string& path,
       if (list_cgroup(dir, here) == 0 && !here.empty() &&
           ::faccessat(dir, "cgroup.type", F_OK, 0) == 0)
         return fail(EBUSY, Step::create_cgroup,
-                    fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(EBUSY, dir, ".")));
+                    formatted("controller '{}' of '{}'{}", c, path, in_the_way(EBUSY, dir, ".")));
     }
     const int e = write_file_at(dir, "cgroup.subtree_control", "+" + c);
     if (e != 0)
       return fail(e, Step::create_cgroup,
-                  fmt::format("controller '{}' of '{}'{}", c, path, in_the_way(e, dir, ".")));
+                  formatted("controller '{}' of '{}'{}", c, path, in_the_way(e, dir, ".")));
   }
   return {};
 }
@@ -185,14 +185,14 @@ std::vector<int> gather_inhabitants(int dir) {
 
 std::string name_of_process(int pid) {
   if (pid == 0) return "one outside of this pid namespace";
-  const Fd proc(::open(fmt::format("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const Fd proc(::open(formatted("/proc/{}", pid).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   std::string name;
-  if (!proc || read_file_at(proc.get(), "comm", name) != 0) return fmt::format("{}", pid);
+  if (!proc || read_file_at(proc.get(), "comm", name) != 0) return formatted("{}", pid);
   name.resize(name.find_last_not_of('\n') + 1);
   // Anything may be in there, and this is for a terminal.
   for (char& c : name)
     if (static_cast<unsigned char>(c) < ' ' || c == 0x7f) c = '?';
-  return fmt::format("{} ({})", pid, name);
+  return formatted("{} ({})", pid, name);
 }
 
 }  // namespace
@@ -204,7 +204,7 @@ std::string inhabitants(int dir) {
   std::string text = pids.size() == 1 ? "process " : "processes ";
   for (std::size_t i = 0; i < std::min(most, pids.size()); ++i)
     text += (i == 0 ? "" : ", ") + name_of_process(pids[i]);
-  if (pids.size() > most) text += fmt::format(" and {} more", pids.size() - most);
+  if (pids.size() > most) text += formatted(" and {} more", pids.size() - most);
   return text;
 }
 
@@ -213,7 +213,7 @@ std::string in_the_way(int error, int parent, const std::string& name) {
   const Fd dir(::openat(parent, name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   const std::string who = dir ? inhabitants(dir.get()) : std::string();
   if (who.empty()) return {};
-  return fmt::format(", where {} {}", who, who.starts_with("processes") ? "are" : "is");
+  return formatted(", where {} {}", who, who.starts_with("processes") ? "are" : "is");
 }
 
 std::string frozen_above(int dir, bool v2) {
@@ -230,7 +230,7 @@ std::string frozen_above(int dir, bool v2) {
     if (text == "1\n") {
       char path[4096];
       const ssize_t n =
-          ::readlink(fmt::format("/proc/self/fd/{}", at.get()).c_str(), path, sizeof path);
+          ::readlink(formatted("/proc/self/fd/{}", at.get()).c_str(), path, sizeof path);
       return n > 0 ? std::string(path, static_cast<std::size_t>(n)) : "a cgroup above";
     }
     at = Fd(::openat(at.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));

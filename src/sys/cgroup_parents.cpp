@@ -1,7 +1,6 @@
 #include "sys/cgroup_parents.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "condroid/sys/fd.hpp"
+#include "formatted.hpp"
 #include "sys/cgroup_files.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/mountinfo.hpp"
@@ -101,7 +101,7 @@ bool has_usable_cgroups(const HostFacts& facts) {
 Result<void> put_below_scope(HostFacts& facts, pid_t process, const std::string& unit) {
   // The same hierarchies in the same order, as that process is in them.
   const std::vector<CgroupHierarchy> now =
-      find_hierarchies(facts.mounts, small_file(fmt::format("/proc/{}/cgroup", process)));
+      find_hierarchies(facts.mounts, small_file(formatted("/proc/{}/cgroup", process)));
   bool any = false;
   for (std::size_t i = 0; i < std::min(now.size(), facts.cgroups.size()); ++i) {
     CgroupHierarchy& h = facts.cgroups[i];
@@ -113,16 +113,16 @@ Result<void> put_below_scope(HostFacts& facts, pid_t process, const std::string&
     any = true;
     if (!h.v2) continue;
     if (::mkdir((dir + "/zygote").c_str(), 0755) < 0 && errno != EEXIST)
-      return fail(errno, Step::start_scope, fmt::format("'{}/zygote'", dir));
+      return fail(errno, Step::start_scope, formatted("'{}/zygote'", dir));
     const Fd leaf(::open((dir + "/zygote").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (!leaf.valid()) return fail(errno, Step::start_scope, fmt::format("'{}/zygote'", dir));
-    if (const int e = write_file_at(leaf.get(), "cgroup.procs", fmt::format("{}", process)); e != 0)
-      return fail(e, Step::start_scope, fmt::format("'{}/zygote/cgroup.procs'", dir));
+    if (!leaf.valid()) return fail(errno, Step::start_scope, formatted("'{}/zygote'", dir));
+    if (const int e = write_file_at(leaf.get(), "cgroup.procs", formatted("{}", process)); e != 0)
+      return fail(e, Step::start_scope, formatted("'{}/zygote/cgroup.procs'", dir));
     h.controllers = controllers_of(dir);
   }
   if (any) return {};
   return fail(Errc::unsupported, Step::start_scope,
-              fmt::format("'{}': this user has it in no hierarchy that is mounted here", unit));
+              formatted("'{}': this user has it in no hierarchy that is mounted here", unit));
 }
 
 }  // namespace condroid::inline v0::detail

@@ -1,6 +1,5 @@
 #include "condroid/sys/channel.hpp"
 
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -9,6 +8,7 @@
 #include <cerrno>
 #include <string>
 
+#include "formatted.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid {
@@ -51,7 +51,7 @@ Result<Channel> Channel::from(Fd fd) {
     socklen_t size = sizeof value;
     return ::getsockopt(fd.get(), SOL_SOCKET, which, &value, &size) < 0 ? -errno : value;
   };
-  const std::string name = fmt::format("descriptor {}", fd.get());
+  const std::string name = formatted("descriptor {}", fd.get());
   const int domain = option(SO_DOMAIN), type = option(SO_TYPE);
   if (domain < 0) return fail(-domain, Step::sync, name);
   if (domain != AF_UNIX || type != SOCK_SEQPACKET) return fail(EPROTOTYPE, Step::sync, name);
@@ -61,7 +61,7 @@ Result<Channel> Channel::from(Fd fd) {
 Result<void> Channel::send(std::span<const std::byte> data, std::span<const FdView> fds,
                            std::chrono::milliseconds limit) {
   const auto subject = [&] {
-    return fmt::format("sending {} bytes and {} descriptors", data.size(), fds.size());
+    return formatted("sending {} bytes and {} descriptors", data.size(), fds.size());
   };
   if (data.empty() || fds.size() > max_fds) return failed(EINVAL, subject());
   std::array<int, max_fds> numbers;
@@ -87,8 +87,8 @@ Result<Channel::Message> Channel::receive(std::span<std::byte> buffer, std::size
     int e = r.error;
     if (e == 0) {
       if (r.truncated)
-        return failed(EMSGSIZE, fmt::format("receiving up to {} bytes and {} descriptors",
-                                            buffer.size(), most_fds));
+        return failed(EMSGSIZE, formatted("receiving up to {} bytes and {} descriptors",
+                                          buffer.size(), most_fds));
       message.fds.resize(r.fd_count);
       message.size = r.size;
       message.end = r.end;

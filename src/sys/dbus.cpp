@@ -1,7 +1,6 @@
 #include "sys/dbus.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -15,6 +14,7 @@
 #include <cstring>
 #include <utility>
 
+#include "formatted.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::detail {
@@ -56,7 +56,7 @@ std::string escaped(std::string_view text) {
   for (const char c : text) {
     const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                        std::string_view("-_/.\\*").find(c) != std::string_view::npos;
-    out += plain ? std::string(1, c) : fmt::format("%{:02x}", static_cast<unsigned char>(c));
+    out += plain ? std::string(1, c) : formatted("%{:02x}", static_cast<unsigned char>(c));
   }
   return out;
 }
@@ -99,16 +99,16 @@ std::string bus_address(bool of_user) {
   }
   if (std::string named = environment("DBUS_SESSION_BUS_ADDRESS"); !named.empty()) return named;
   if (const std::string dir = environment("XDG_RUNTIME_DIR"); !dir.empty())
-    return fmt::format("unix:path={}/bus", escaped(dir));
+    return formatted("unix:path={}/bus", escaped(dir));
   // As pam_systemd sets it; su(1) and cron(8) do not pass it on.
-  return fmt::format("unix:path=/run/user/{}/bus", ::geteuid());
+  return formatted("unix:path=/run/user/{}/bus", ::geteuid());
 }
 
 Result<DbusConnection> DbusConnection::open(const std::string& address, std::string_view name,
                                             Time deadline) {
   DbusConnection bus;
   bus.deadline_ = deadline;
-  bus.name_ = fmt::format("{} '{}'", name, address);
+  bus.name_ = formatted("{} '{}'", name, address);
   int error = EPROTONOSUPPORT;
   for (std::string_view rest = address; !rest.empty() && error != 0;) {
     const std::string_view one = rest.substr(0, rest.find(';'));
@@ -139,17 +139,16 @@ Result<void> DbusConnection::authenticate() {
     while ((end = input_.find("\r\n")) == std::string::npos) {
       constexpr std::size_t longest = 16384;
       if (input_.size() > longest)
-        return fail(Errc::protocol, step, fmt::format("{} of {}", what, name_),
+        return fail(Errc::protocol, step, formatted("{} of {}", what, name_),
                     "is that a message bus?");
       if (auto ok = receive(what); !ok) return fail(ok);
     }
     const std::string line = input_.substr(0, end);
     input_.erase(0, end + 2);
     if (line.starts_with("OK ")) break;
-    if (line.starts_with("REJECTED"))
-      return fail(EACCES, step, fmt::format("{} of {}", what, name_));
+    if (line.starts_with("REJECTED")) return fail(EACCES, step, formatted("{} of {}", what, name_));
     if (line != "DATA" && line != "DATA ")
-      return fail(Errc::protocol, step, fmt::format("{} of {}", what, name_),
+      return fail(Errc::protocol, step, formatted("{} of {}", what, name_),
                   "is that a message bus?");
   }
   return send("BEGIN\r\n"sv, what);
@@ -160,13 +159,13 @@ Result<void> DbusConnection::ready(short events, const std::string& what) const 
       std::chrono::ceil<std::chrono::milliseconds>(deadline_ - std::chrono::steady_clock::now());
   const int ready =
       wait_for_fd(socket_.get(), events, poll_timeout(std::max(left, decltype(left){0})));
-  if (ready < 0) return fail(-ready, step, fmt::format("{} of {}", what, name_));
+  if (ready < 0) return fail(-ready, step, formatted("{} of {}", what, name_));
   if (ready == 0) return late(what);
   return {};
 }
 
 tl::unexpected<Error> DbusConnection::late(const std::string& what) const {
-  return fail(Errc::deadline, step, fmt::format("{}: no answer from {}", what, name_),
+  return fail(Errc::deadline, step, formatted("{}: no answer from {}", what, name_),
               "does it stand still? SystemdScope::patience says how long is waited");
 }
 
@@ -178,7 +177,7 @@ Result<void> DbusConnection::send(std::string_view bytes, const std::string& wha
     } else if (errno == EAGAIN) {
       if (auto ok = ready(POLLOUT, what); !ok) return fail(ok);
     } else if (errno != EINTR) {
-      return fail(errno, step, fmt::format("{} of {}", what, name_));
+      return fail(errno, step, formatted("{} of {}", what, name_));
     }
   }
   return {};
@@ -194,11 +193,11 @@ Result<void> DbusConnection::receive(const std::string& what) {
       input_.append(block.data(), static_cast<std::size_t>(n));
       return {};
     }
-    if (n == 0) return fail(ECONNRESET, step, fmt::format("{} of {}", what, name_));
+    if (n == 0) return fail(ECONNRESET, step, formatted("{} of {}", what, name_));
     if (errno == EAGAIN) {
       if (auto ok = ready(POLLIN, what); !ok) return fail(ok);
     } else if (errno != EINTR) {
-      return fail(errno, step, fmt::format("{} of {}", what, name_));
+      return fail(errno, step, formatted("{} of {}", what, name_));
     }
   }
 }
@@ -207,7 +206,7 @@ Result<DbusMessage> DbusConnection::next(const std::string& what) {
   for (;;) {
     const auto size = dbus_message_size(input_);
     if (!size)
-      return fail(Errc::protocol, step, fmt::format("{}, of {}", what, name_),
+      return fail(Errc::protocol, step, formatted("{}, of {}", what, name_),
                   "is that a message bus?");
     if (*size == 0 || *size > input_.size()) {
       if (std::chrono::steady_clock::now() >= deadline_) return late(what);
@@ -217,7 +216,7 @@ Result<DbusMessage> DbusConnection::next(const std::string& what) {
     auto message = decode_dbus_message(std::string_view(input_).substr(0, *size));
     input_.erase(0, *size);
     if (!message)
-      return fail(Errc::protocol, step, fmt::format("{}, of {}", what, name_),
+      return fail(Errc::protocol, step, formatted("{}, of {}", what, name_),
                   "is that a message bus?");
     return std::move(*message);
   }
@@ -236,15 +235,15 @@ Result<DbusMessage> DbusConnection::call(const DbusCall& call) {
     if (m->type != DbusMessage::error) continue;
     last_error_ = m->error_name;
     const std::string words = m->signature.starts_with('s') ? DbusReader(m->body).string() : "";
-    const std::string subject = fmt::format("{} at {}: {}", call.member, name_,
-                                            one_line(words.empty() ? m->error_name : words));
+    const std::string subject = formatted("{} at {}: {}", call.member, name_,
+                                          one_line(words.empty() ? m->error_name : words));
     constexpr std::array refusals = {"org.freedesktop.DBus.Error.AccessDenied",
                                      "org.freedesktop.DBus.Error.AuthFailed",
                                      "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"};
     if (std::ranges::find(refusals, m->error_name) != refusals.end())
       return fail(EACCES, step, subject);
     return fail(Errc::unsupported, step, subject,
-                nobody_there() ? fmt::format("'{}' is not running there", call.destination) : "");
+                nobody_there() ? formatted("'{}' is not running there", call.destination) : "");
   }
 }
 

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -24,6 +23,7 @@
 #include <sstream>
 
 #include "condroid/sys/fd.hpp"
+#include "formatted.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_parents.hpp"
 #include "sys/mountinfo.hpp"
@@ -59,7 +59,7 @@ class Reader {
   }
 
   void note(int error, std::string_view what) {
-    if (!error_) error_ = sys_error(error, Step::probe_host, fmt::format("'{}'", what));
+    if (!error_) error_ = sys_error(error, Step::probe_host, formatted("'{}'", what));
   }
   [[nodiscard]] const std::optional<Error>& error() const { return error_; }
 
@@ -70,7 +70,7 @@ class Reader {
 /// newuidmap and newgidmap gain their rights by a set-id bit or a file capability.
 std::string find_helper(const char* name) {
   for (const char* dir : {"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"}) {
-    std::string path = fmt::format("{}/{}", dir, name);
+    std::string path = formatted("{}/{}", dir, name);
     struct stat st {};
     if (::stat(path.c_str(), &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) continue;
     const bool set_id = (st.st_mode & S_ISUID) != 0 && st.st_uid == 0;

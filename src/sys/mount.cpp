@@ -1,7 +1,6 @@
 #include "condroid/sys/mount.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "program/kernel_bits.hpp"
 
 namespace condroid {
@@ -38,7 +38,7 @@ std::string kernel_log(const Fd& context) {
     if (!all.empty()) all += "; ";
     all += text.substr(2);
   }
-  return all.empty() ? all : fmt::format(" (kernel: {})", all);
+  return all.empty() ? all : formatted(" (kernel: {})", all);
 }
 
 /// 0, or an errno.
@@ -54,8 +54,7 @@ Result<void> set_attributes(const Fd& mount, const kernel::MountAttr& attr, bool
   if (!mount) return fail(EBADF, Step::set_mount_attributes, what);
   const int flags = kernel::at_empty_path | (recursive ? kernel::at_recursive : 0);
   if (::syscall(SYS_mount_setattr, mount.get(), "", flags, &attr, sizeof attr) < 0)
-    return fail(errno, Step::set_mount_attributes,
-                fmt::format("{} of mount {}", what, mount.get()));
+    return fail(errno, Step::set_mount_attributes, formatted("{} of mount {}", what, mount.get()));
   return {};
 }
 
@@ -67,7 +66,7 @@ Result<DetachedMount> DetachedMount::clone_tree(const HostPath& path, TreeOption
   const auto flags =
       static_cast<unsigned>((options.recursive ? kernel::at_recursive : 0) |
                             (options.follow_links ? 0 : kernel::at_symlink_nofollow));
-  auto fd = open_tree(AT_FDCWD, path.str(), flags, fmt::format("'{}'", path));
+  auto fd = open_tree(AT_FDCWD, path.str(), flags, formatted("'{}'", path));
   if (!fd) return fail(fd);
   return DetachedMount(std::move(*fd));
 }
@@ -75,7 +74,7 @@ Result<DetachedMount> DetachedMount::clone_tree(const HostPath& path, TreeOption
 Result<DetachedMount> DetachedMount::clone_tree(FdView file, TreeOptions options) {
   const auto flags =
       static_cast<unsigned>(kernel::at_empty_path | (options.recursive ? kernel::at_recursive : 0));
-  auto fd = open_tree(file.get(), "", flags, fmt::format("descriptor {}", file.get()));
+  auto fd = open_tree(file.get(), "", flags, formatted("descriptor {}", file.get()));
   if (!fd) return fail(fd);
   return DetachedMount(std::move(*fd));
 }
@@ -85,18 +84,18 @@ Result<DetachedMount> DetachedMount::create(const NewFileSystem& what) {
       static_cast<int>(::syscall(SYS_fsopen, what.type.c_str(), kernel::fsopen_cloexec)));
   if (!context) return fail(errno, Step::mount, what.type);
   const auto failed = [&](int e, const std::string& where) {
-    return fail(e, Step::mount, fmt::format("{}{}{}", what.type, where, kernel_log(context)));
+    return fail(e, Step::mount, formatted("{}{}{}", what.type, where, kernel_log(context)));
   };
   if (!what.source.empty())
     if (const int e = configure(context, "source", what.source.c_str()); e != 0)
-      return failed(e, fmt::format(" source '{}'", what.source));
+      return failed(e, formatted(" source '{}'", what.source));
   for (const std::string& option : what.options) {
     const std::size_t equals = option.find('=');
     const bool flag = equals == std::string::npos;
     if (const int e = configure(context, option.substr(0, equals),
                                 flag ? nullptr : option.c_str() + equals + 1);
         e != 0)
-      return failed(e, fmt::format(" option '{}'", option));
+      return failed(e, formatted(" option '{}'", option));
   }
   if (::syscall(SYS_fsconfig, context.get(), kernel::fsconfig_cmd_create, nullptr, nullptr, 0) < 0)
     return failed(errno, "");
@@ -125,18 +124,18 @@ Result<void> DetachedMount::idmap(const NamespaceFd& user, bool recursive) {
 
 Result<void> DetachedMount::attach(const HostPath& target) {
   const Fd at(::open(target.c_str(), O_PATH | O_CLOEXEC));
-  if (!at) return fail(errno, Step::attach_mount, fmt::format("'{}'", target));
+  if (!at) return fail(errno, Step::attach_mount, formatted("'{}'", target));
   auto done = attach(FdView(at));
-  if (!done) done.error().subject = fmt::format("'{}'", target);
+  if (!done) done.error().subject = formatted("'{}'", target);
   return done;
 }
 
 Result<void> DetachedMount::attach(FdView target) {
   if (!fd_ || !target)
-    return fail(EBADF, Step::attach_mount, fmt::format("descriptor {}", target.get()));
+    return fail(EBADF, Step::attach_mount, formatted("descriptor {}", target.get()));
   if (::syscall(SYS_move_mount, fd_.get(), "", target.get(), "",
                 kernel::move_mount_f_empty_path | kernel::move_mount_t_empty_path) < 0)
-    return fail(errno, Step::attach_mount, fmt::format("descriptor {}", target.get()));
+    return fail(errno, Step::attach_mount, formatted("descriptor {}", target.get()));
   return {};
 }
 

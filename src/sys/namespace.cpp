@@ -1,7 +1,6 @@
 #include "condroid/sys/namespace.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
@@ -12,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "program/kernel_bits.hpp"
 #include "sys/namespace_files.hpp"
 #include "sys/uapi.hpp"
@@ -37,12 +37,11 @@ std::optional<Namespace> kind_of(int fd) {
 Result<Fd> checked(Fd fd, Namespace kind, const std::string& name) {
   if (!fd) return fail(EBADF, Step::open_descriptor, name);
   const auto found = kind_of(fd.get());
-  if (!found)
-    return fail(EINVAL, Step::open_descriptor, fmt::format("{} is not a namespace", name));
+  if (!found) return fail(EINVAL, Step::open_descriptor, formatted("{} is not a namespace", name));
   if (*found != kind)
     return fail(EINVAL, Step::open_descriptor,
-                fmt::format("{} is a namespace of kind {}, not {}", name, detail::file_of(*found),
-                            detail::file_of(kind)));
+                formatted("{} is a namespace of kind {}, not {}", name, detail::file_of(*found),
+                          detail::file_of(kind)));
   return fd;
 }
 
@@ -50,20 +49,20 @@ Result<Fd> open_checked(const std::string& path, Namespace kind) {
   // Whatever else it may be: nothing here waits for the other end of a fifo or takes a terminal
   // over.
   Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
-  if (!fd) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
-  return checked(std::move(fd), kind, fmt::format("'{}'", path));
+  if (!fd) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
+  return checked(std::move(fd), kind, formatted("'{}'", path));
 }
 
 }  // namespace
 
 Result<NamespaceFd> NamespaceFd::current(Namespace kind) {
-  auto fd = open_checked(fmt::format("/proc/thread-self/ns/{}", detail::file_of(kind)), kind);
+  auto fd = open_checked(formatted("/proc/thread-self/ns/{}", detail::file_of(kind)), kind);
   if (!fd) return fail(fd);
   return NamespaceFd(std::move(*fd), kind);
 }
 
 Result<NamespaceFd> NamespaceFd::open(Pid pid, Namespace kind) {
-  auto fd = open_checked(fmt::format("/proc/{}/ns/{}", pid.value, detail::file_of(kind)), kind);
+  auto fd = open_checked(formatted("/proc/{}/ns/{}", pid.value, detail::file_of(kind)), kind);
   if (!fd) return fail(fd);
   return NamespaceFd(std::move(*fd), kind);
 }
@@ -77,7 +76,7 @@ Result<NamespaceFd> NamespaceFd::open(const Pidfd& process, Namespace kind) {
   if (!ended) return tl::unexpected(ended.error());
   if (*ended)
     return fail(ESRCH, Step::open_descriptor,
-                fmt::format("{} namespace of process {}", detail::file_of(kind), pid->value));
+                formatted("{} namespace of process {}", detail::file_of(kind), pid->value));
   return fd;
 }
 
@@ -88,15 +87,15 @@ Result<NamespaceFd> NamespaceFd::open(const HostPath& path, Namespace kind) {
 }
 
 Result<NamespaceFd> NamespaceFd::from(Fd fd) {
-  const std::string name = fmt::format("descriptor {}", fd.get());
+  const std::string name = formatted("descriptor {}", fd.get());
   if (!fd) return fail(EBADF, Step::open_descriptor, name);
   const auto kind = kind_of(fd.get());
-  if (!kind) return fail(EINVAL, Step::open_descriptor, fmt::format("{} is not a namespace", name));
+  if (!kind) return fail(EINVAL, Step::open_descriptor, formatted("{} is not a namespace", name));
   return NamespaceFd(std::move(fd), *kind);
 }
 
 Result<NamespaceFd> NamespaceFd::from(Fd fd, Namespace kind) {
-  const std::string name = fmt::format("descriptor {}", fd.get());
+  const std::string name = formatted("descriptor {}", fd.get());
   auto good = checked(std::move(fd), kind, name);
   if (!good) return fail(good);
   return NamespaceFd(std::move(*good), kind);
@@ -114,7 +113,7 @@ Result<NamespaceFd> NamespaceFd::owner() const {
   Fd fd(::ioctl(fd_.get(), uapi::ns_get_userns));
   if (!fd)
     return fail(errno, Step::open_descriptor,
-                fmt::format("owner of a namespace of kind {}", detail::file_of(kind_)));
+                formatted("owner of a namespace of kind {}", detail::file_of(kind_)));
   return NamespaceFd(std::move(fd), Namespace::user);
 }
 

@@ -1,7 +1,6 @@
 #include "condroid/sys/pidfd.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -12,6 +11,7 @@
 #include <string>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "program/kernel.hpp"
 #include "sys/wire.hpp"
 
@@ -20,19 +20,19 @@ inline namespace v0 {
 
 namespace {
 
-std::string name_of(const Fd& pidfd) { return fmt::format("pidfd {}", pidfd.get()); }
+std::string name_of(const Fd& pidfd) { return formatted("pidfd {}", pidfd.get()); }
 
 /// What proc(5) says in the "Pid:" line that only pidfds have: the pid, 0 if it has none in that
 /// namespace, -1 after it was waited for.
 Result<int> pid_in_fdinfo(const Fd& pidfd) {
   if (!pidfd) return fail(EBADF, Step::open_descriptor, name_of(pidfd));
   // Of this thread: others may have a descriptor table of their own.
-  const std::string path = fmt::format("/proc/thread-self/fdinfo/{}", pidfd.get());
+  const std::string path = formatted("/proc/thread-self/fdinfo/{}", pidfd.get());
   const Fd info(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!info) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+  if (!info) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
   char text[1024];
   const ssize_t n = ::read(info.get(), text, sizeof text);
-  if (n < 0) return fail(errno, Step::open_descriptor, fmt::format("'{}'", path));
+  if (n < 0) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
   const std::string_view all(text, static_cast<std::size_t>(n));
   constexpr std::string_view key = "\nPid:\t";
   const std::size_t at = all.find(key);
@@ -40,7 +40,7 @@ Result<int> pid_in_fdinfo(const Fd& pidfd) {
   if (at == std::string_view::npos ||
       std::from_chars(all.data() + at + key.size(), all.data() + all.size(), pid).ec != std::errc{})
     return fail(EBADF, Step::open_descriptor,
-                fmt::format("descriptor {} is not a pidfd", pidfd.get()));
+                formatted("descriptor {} is not a pidfd", pidfd.get()));
   return pid;
 }
 
@@ -71,7 +71,7 @@ int wait_once(int pidfd, int flags, std::optional<ProcessEnd>& end) {
 
 Result<Pidfd> Pidfd::open(Pid pid) {
   Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));
-  if (!fd) return fail(errno, Step::open_descriptor, fmt::format("process {}", pid.value));
+  if (!fd) return fail(errno, Step::open_descriptor, formatted("process {}", pid.value));
   return Pidfd(std::move(fd));
 }
 
@@ -82,7 +82,7 @@ Result<Pidfd> Pidfd::from(Fd fd) {
 
 Result<void> Pidfd::signal(Signal signal) const {
   if (const int e = detail::pidfd_signal(fd_.get(), signal.value); e != 0)
-    return fail(e, Step::signal, fmt::format("signal {} to {}", signal.value, name_of(fd_)));
+    return fail(e, Step::signal, formatted("signal {} to {}", signal.value, name_of(fd_)));
   return {};
 }
 
@@ -141,7 +141,7 @@ Result<Fd> Pidfd::copy_fd(int number) const {
   Fd fd(static_cast<int>(::syscall(SYS_pidfd_getfd, fd_.get(), number, 0)));
   if (!fd)
     return fail(errno, Step::open_descriptor,
-                fmt::format("descriptor {} of {}", number, name_of(fd_)));
+                formatted("descriptor {} of {}", number, name_of(fd_)));
   return fd;
 }
 

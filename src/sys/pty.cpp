@@ -1,7 +1,6 @@
 #include "condroid/sys/pty.hpp"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <termios.h>
@@ -11,6 +10,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "formatted.hpp"
 #include "program/kernel.hpp"
 
 namespace condroid {
@@ -21,7 +21,7 @@ namespace {
 constexpr int terminal_flags = O_RDWR | O_NOCTTY | O_CLOEXEC;
 
 std::string name_of(FdView terminal) {
-  return fmt::format("terminal, descriptor {}", terminal.get());
+  return formatted("terminal, descriptor {}", terminal.get());
 }
 
 }  // namespace
@@ -54,12 +54,12 @@ Result<Pty> Pty::with_peer(Fd master, const std::string& name) {
 Result<Pty> Pty::open() { return open(HostPath("/dev/ptmx")); }
 
 Result<Pty> Pty::open(const HostPath& ptmx) {
-  return with_peer(Fd(::open(ptmx.c_str(), terminal_flags)), fmt::format("'{}'", ptmx));
+  return with_peer(Fd(::open(ptmx.c_str(), terminal_flags)), formatted("'{}'", ptmx));
 }
 
 Result<Pty> Pty::open_in(FdView devpts) {
   return with_peer(Fd(::openat(devpts.get(), "ptmx", terminal_flags | O_NOFOLLOW)),
-                   fmt::format("'ptmx' of descriptor {}", devpts.get()));
+                   formatted("'ptmx' of descriptor {}", devpts.get()));
 }
 
 Result<Pty> Pty::from(Fd master) {
@@ -70,7 +70,7 @@ Result<Pty> Pty::from(Fd master) {
 
 Result<Fd> Pty::open_peer() const {
   Fd peer(::ioctl(master_.get(), kernel::tiocgptpeer, terminal_flags));
-  if (!peer) return fail(errno, Step::open_tty, fmt::format("the peer of {}", name_of(master_)));
+  if (!peer) return fail(errno, Step::open_tty, formatted("the peer of {}", name_of(master_)));
   return peer;
 }
 

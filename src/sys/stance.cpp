@@ -1,12 +1,12 @@
 #include "sys/stance.hpp"
 
-#include <fmt/format.h>
 #include <sys/syscall.h>
 
 #include <csignal>
 #include <cstdio>
 #include <string_view>
 
+#include "formatted.hpp"
 #include "sys/kernel_files.hpp"
 
 namespace condroid::inline v0::detail {
@@ -16,7 +16,7 @@ Stance stance_on(int pid, int signal) {
   // It never gets these, or they are none.
   if (signal < 1 || signal > 64 || signal == SIGKILL || signal == SIGSTOP) return s;
   const auto read = [&](const char* name) {
-    return small_file(fmt::format("/proc/{}/{}", pid, name));
+    return small_file(formatted("/proc/{}/{}", pid, name));
   };
   std::string before = read("syscall");
   // "running" is nowhere. rt_sigtimedwait(2) takes what it waits for out of the mask of blocked

@@ -1,6 +1,5 @@
 #include "sys/systemd.hpp"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -8,6 +7,7 @@
 #include <functional>
 #include <optional>
 
+#include "formatted.hpp"
 #include "sys/dbus.hpp"
 
 namespace condroid::inline v0::detail {
@@ -39,7 +39,7 @@ DbusCall start_transient_unit(const ScopeRequest& request) {
   const auto property = [&w](const char* name, const char* type) -> DbusWriter& {
     return w.align(8).string(name).signature(type);
   };
-  property("Description", "s").string(fmt::format("containers of process {}", ::getpid()));
+  property("Description", "s").string(formatted("containers of process {}", ::getpid()));
   property("Delegate", "b").boolean(true);
   // It goes when its last process has ended, however that was.
   property("CollectMode", "s").string("inactive-or-failed");
@@ -88,7 +88,7 @@ Result<void> same_pids(DbusConnection& connection) {
   if (!pid) return fail(pid);
   if (DbusReader(pid->body).u32() == static_cast<std::uint32_t>(::getpid())) return {};
   return fail(Errc::unsupported, Step::start_scope,
-              fmt::format("{} knows this process by another number", connection.name()),
+              formatted("{} knows this process by another number", connection.name()),
               "it is of another pid namespace: run a systemd in this one");
 }
 
@@ -100,24 +100,22 @@ Result<void> listen(DbusConnection& connection, const std::string& rule) {
 /// Whether this systemd runs, be it on the bus or not.
 bool is_there(bool of_user) {
   const char* dir = of_user ? ::secure_getenv("XDG_RUNTIME_DIR") : "/run";
-  const std::string usual = fmt::format("/run/user/{}", ::geteuid());
-  return ::access(fmt::format("{}/systemd/private", dir != nullptr ? dir : usual).c_str(), F_OK) ==
-         0;
+  const std::string usual = formatted("/run/user/{}", ::geteuid());
+  return ::access(formatted("{}/systemd/private", dir != nullptr ? dir : usual).c_str(), F_OK) == 0;
 }
 
 /// Has systemd tell us of jobs and units.
 Result<void> subscribe(DbusConnection& connection, const ScopeRequest& request,
                        const Heard& heard) {
   for (const char* member : {"JobRemoved", "UnitRemoved"})
-    if (auto ok =
-            listen(connection,
-                   fmt::format("type='signal',sender='{}',path='{}',interface='{}',member='{}'",
-                               systemd, manager_path, manager, member));
+    if (auto ok = listen(connection,
+                         formatted("type='signal',sender='{}',path='{}',interface='{}',member='{}'",
+                                   systemd, manager_path, manager, member));
         !ok)
       return fail(ok);
-  if (auto ok = listen(connection, fmt::format("type='signal',sender='{}',interface='{}',"
-                                               "member='NameOwnerChanged',arg0='{}'",
-                                               bus, bus, systemd));
+  if (auto ok = listen(connection, formatted("type='signal',sender='{}',interface='{}',"
+                                             "member='NameOwnerChanged',arg0='{}'",
+                                             bus, bus, systemd));
       !ok)
     return fail(ok);
   auto ok = connection.call(of_manager("Subscribe"));
@@ -163,8 +161,8 @@ Result<void> start_scope(const ScopeRequest& request, bool& asked) {
       return fail(ok);
     if (heard.result == "done") return {};
     return fail(Errc::unsupported, Step::start_scope,
-                fmt::format("'{}' at {}: its job ended as '{}'", request.unit, connection->name(),
-                            heard.result),
+                formatted("'{}' at {}: its job ended as '{}'", request.unit, connection->name(),
+                          heard.result),
                 "see journalctl");
   }
 }
