@@ -51,6 +51,8 @@ constexpr auto table = std::to_array<Row>({
     {Step::create_interface, EACCES,
      "an address of the host's end is one of IPv6, and that may be switched off here"},
     {Step::create_interface, EBUSY, "the parent is used in a way that leaves no room for another"},
+    {Step::create_interface, ENOENT, "is the kernel module tun loaded, and the device there?"},
+    {Step::return_interface, EEXIST, "that name, or an alternative one of it, is taken: rename it"},
     {Step::configure_interface, ENODEV, "the interface went away while the container was made"},
     {Step::configure_interface, EEXIST, "it has that address or route already"},
     {Step::configure_interface, ENETUNREACH, "a router is in the network of one of the addresses"},

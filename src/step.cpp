@@ -92,6 +92,7 @@ std::string_view to_string(Step step) noexcept {
       "remove entry",
       "open netlink",
       "move interface",
+      "return interface",
       "resize terminal",
       "answer syscall",
       "exec",

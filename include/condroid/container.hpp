@@ -233,6 +233,11 @@ class Container {
   /// others always, the host holds the slave open, so that reading ends with the container only.
   [[nodiscard]] FdView console() const noexcept;
   [[nodiscard]] Fd take_console() noexcept;
+  /// The other end of a Tap or Tun, by its name in the container; can be taken once, then is
+  /// invalid. Each read and write is one frame or packet, and none waits: O_NONBLOCK. The
+  /// interface goes when it is closed; if it is not taken, at the end. As long as it is open, so is
+  /// the container's network namespace.
+  [[nodiscard]] Fd take_tap(std::string_view interface) noexcept;
   /// Masters of /dev/tty1 and so on, in order.
   [[nodiscard]] std::vector<FdView> ttys() const;
   /// The last console output that step() has read, at most Terminal::ring.

@@ -95,6 +95,7 @@ enum class Step : std::uint8_t {
   remove_entry,
   open_netlink,
   move_interface,
+  return_interface,
   resize_terminal,
   answer_syscall,
   exec,

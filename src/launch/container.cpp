@@ -145,6 +145,7 @@ void ContainerCore::end(Exit e) {
   }
   e.cleanup_errors.insert(e.cleanup_errors.end(), late.begin(), late.end());
   pin.reset();
+  host_ends.bring_home(e.cleanup_errors);
   if (!wants_again(e)) host_ends.take_down();
   if (zygote->alive()) zygote->give_back_live(live);
   e.launch_time = executed - began;
@@ -244,7 +245,10 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
     e.cleanup_errors.push_back(to_string(sys_error(
         record.error, Step::wait, formatted("container '{}', which was killed for that", name))));
   if (record.undo_error != 0)
-    e.cleanup_errors.push_back(to_string(left_behind(record, unique_name)));
+    e.cleanup_errors.push_back(to_string(record.undo_hierarchy >= program::undo_interface &&
+                                                 record.undo_hierarchy != program::undo_profile
+                                             ? host_ends.not_home(record)
+                                             : left_behind(record, unique_name)));
   end(std::move(e));
   return exit;
 }
@@ -407,6 +411,12 @@ Fd Container::take_console() noexcept {
   core_->unwatch(core_->console.fd);
   if (!core_->kept) core_->console_slave.reset();  // else it ends with the last life only
   return std::move(core_->console.fd);
+}
+Fd Container::take_tap(std::string_view interface) noexcept {
+  if (!core_) return {};
+  for (detail::HeldTap& tap : core_->host_ends.taps)
+    if (tap.name == interface) return std::move(tap.fd);
+  return {};
 }
 std::vector<FdView> Container::ttys() const {
   std::vector<FdView> list;

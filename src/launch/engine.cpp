@@ -710,8 +710,15 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
         vanished_ = false;
       }
       if (!error_ && (vanished_ || state_ != State::executing)) error_ = vanished_error();
-      if (record.undo_error != 0) late_errors_.push_back(left_behind(record, unique_name_));
+      if (record.undo_error != 0)
+        late_errors_.push_back(record.undo_hierarchy >= program::undo_interface &&
+                                       record.undo_hierarchy != program::undo_profile
+                                   ? made_.host_ends.not_home(record)
+                                   : left_behind(record, unique_name_));
       feed(Event::exited);
+      return;
+    case program::RecordKind::reached:
+      if (reaching_) *reaching_ = {.answered = true, .error = record.error, .fd = std::move(pidfd)};
       return;
     case program::RecordKind::ready:
     case program::RecordKind::staying:
@@ -794,9 +801,11 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
         subject = formatted("'{}': disable_ipv6", c->interface.name);
       break;
     case Part::message:
-      if (const auto* c = std::get_if<op::ConfigureInterface>(&op))
-        if (const auto asked = setup_requests(c->interface); page.detail < asked.size())
-          subject = formatted("'{}': {}", c->interface.name, asked[page.detail].what);
+      if (Op sent; std::holds_alternative<op::ConfigureInterface>(op)) {
+        const Interface& i = std::get<op::ConfigureInterface>(as_encoded(page.op, sent)).interface;
+        if (const auto asked = setup_requests(i); page.detail < asked.size())
+          subject = formatted("'{}': {}", i.name, asked[page.detail].what);
+      }
       break;
     case Part::bounding_set:
     case Part::capset:

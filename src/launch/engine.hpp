@@ -159,6 +159,12 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
   [[nodiscard]] std::string own_profile() const;
   [[nodiscard]] Result<bool> do_op(const op::CreateInterface& o);
+  [[nodiscard]] Result<bool> lend(const op::CreateInterface& o, FdView socket, FdView netns);
+  [[nodiscard]] Result<bool> make_tap(const op::CreateInterface& o, FdView netns);
+  [[nodiscard]] Result<bool> reach(program::RequestKind kind, const void* what, std::size_t size,
+                                   std::span<const int> fds, const std::string& subject);
+  /// For those that are to have the address of their bridge.
+  [[nodiscard]] Result<void> find_gateways();
   /// Whether the zygote has told which process the child is. If not, and the launch has not ended
   /// meanwhile, it is to be asked again.
   [[nodiscard]] Result<bool> know_child(Step step);
@@ -231,6 +237,9 @@ class LaunchEngine {
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
   std::optional<Clock::time_point> name_until_;  // the name of an interface is waited for
+  std::optional<Reaching> reaching_;  // what the zygote was asked to do in the child's network
+  std::optional<LentOut> lending_;
+  std::vector<std::pair<std::size_t, op::ConfigureInterface>> with_gateways_;
   std::vector<Fd> ptys_;
   Fd listener_;  // of a filter that asks
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;

@@ -93,6 +93,7 @@ bool LaunchEngine::pump_host_ops() {
     if (!*done) {
       // Of a helper, of the child's pid, or of nobody: then it is tried again.
       interest_ = helper_          ? Interest{FdView(helper_->poll_fd()), POLLIN}
+                  : reaching_      ? Interest{exit_, POLLIN}
                   : pidfd_.valid() ? Interest{pidfd_, 0}
                                    : Interest{exit_, POLLIN};
       look_at_ = Clock::now() + std::chrono::milliseconds(helper_ || !pidfd_.valid() ? 25 : 5);

@@ -1,14 +1,21 @@
 // Interfaces of a container, made by the host in the child's network namespace.
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/if_tun.h>
 #include <linux/nsfs.h>
 #include <net/if.h>
+#include <net/if_arp.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -17,6 +24,8 @@
 #include "launch/engine.hpp"
 #include "launch/interfaces.hpp"
 #include "program/interface_requests.hpp"
+#include "program/send_home.hpp"
+#include "program/syscall.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
@@ -51,6 +60,27 @@ std::uint64_t random_number() {
   return n;
 }
 
+std::string random_name(const char* prefix) {
+  return formatted("{}{:011x}", prefix, random_number() & 0xfffffffffffU);
+}
+
+/// Of each of `marks` in a name or an Ethernet address, a random digit.
+std::string filled(std::string text, std::string_view mark) {
+  std::uint64_t n = random_number();
+  for (std::size_t at = 0; (at = text.find(mark, at)) != text.npos; n >>= 4U)
+    text.replace(at++, mark.size(), 1, "0123456789abcdef"[n & 15U]);
+  return text;
+}
+
+/// With the digits that the Spec leaves open.
+Interface with_mac(Interface i) {
+  if (i.mac_template.empty()) return i;
+  std::ranges::replace(i.mac_template, 'X', 'x');
+  i.mac = MacAddress::parse(filled(i.mac_template, "x"));
+  if (i.mac) i.mac->bytes[0] &= 0xfeU;  // one interface's
+  return i;
+}
+
 /// A local one, so high that a bridge does not take it for its own: that is its ports' lowest.
 MacAddress high_mac() {
   const std::uint64_t n = random_number();
@@ -68,6 +98,26 @@ std::uint32_t index_of(FdView socket, const std::string& name) {
   return static_cast<std::uint32_t>(request.ifr_ifindex);
 }
 
+/// In the network namespace of this thread; of IPv6 rather one that is not of the link alone.
+std::optional<IpAddress> first_address(const std::string& name, bool v6) {
+  std::optional<IpAddress> found;
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) < 0) return found;
+  for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
+    if (i->ifa_addr == nullptr || name != i->ifa_name) continue;
+    if (i->ifa_addr->sa_family != (v6 ? AF_INET6 : AF_INET)) continue;
+    std::array<std::uint8_t, 16> bytes{};
+    if (v6)
+      std::memcpy(bytes.data(), &reinterpret_cast<sockaddr_in6*>(i->ifa_addr)->sin6_addr, 16);
+    else
+      std::memcpy(bytes.data(), &reinterpret_cast<sockaddr_in*>(i->ifa_addr)->sin_addr, 4);
+    const IpAddress address = IpAddress::from_bytes(bytes, v6);
+    if (!found || (found->is_link_local() && !address.is_link_local())) found = address;
+  }
+  ::freeifaddrs(list);
+  return found;
+}
+
 const std::string* above(const Interface::Link& link) {
   struct Name {
     const std::string* operator()(const Veth& l) const {
@@ -76,6 +126,9 @@ const std::string* above(const Interface::Link& link) {
     const std::string* operator()(const Macvlan& l) const { return &l.parent; }
     const std::string* operator()(const Ipvlan& l) const { return &l.parent; }
     const std::string* operator()(const Vlan& l) const { return &l.parent; }
+    const std::string* operator()(const Phys& l) const { return &l.parent; }
+    const std::string* operator()(const Tap& /*l*/) const { return nullptr; }
+    const std::string* operator()(const Tun& /*l*/) const { return nullptr; }
   };
   return std::visit(Name{}, link);
 }
@@ -84,6 +137,7 @@ const std::string* above(const Interface::Link& link) {
 struct Maker {
   const op::CreateInterface& op;
   Fd socket = {};
+  std::uint16_t default_vlan = 0;  ///< Of the bridge.
 
   [[nodiscard]] tl::unexpected<Error> wrong(int error, const std::string& more = {},
                                             const std::string& kernel = {}) const {
@@ -92,7 +146,7 @@ struct Maker {
                           kernel.empty() ? "" : " (kernel: " + kernel + ")"));
   }
 
-  Result<void> find_above(InterfaceSite& site) const {
+  Result<void> find_above(InterfaceSite& site) {
     const std::string* name = above(op.interface.link);
     if (op.interface.mtu) site.mtu = *op.interface.mtu;
     if (name == nullptr) return {};
@@ -104,6 +158,13 @@ struct Maker {
                                formatted("{}: '{}' is {}", describe(Op(op)), *name,
                                          found.kind.empty() ? "no bridge" : "a " + found.kind),
                                "name a bridge: ip link add NAME type bridge"));
+      const auto& veth = std::get<Veth>(op.interface.link);
+      if ((veth.vlan_id || !veth.tagged.empty()) && !found.vlan_filtering)
+        return fail(
+            make_error(Errc::unsupported, Step::create_interface,
+                       formatted("{}: '{}' does not tell VLANs apart", describe(Op(op)), *name),
+                       formatted("ip link set {} type bridge vlan_filtering 1", *name)));
+      default_vlan = found.default_vlan;
       if (site.mtu == 0) site.mtu = found.mtu;
     }
     site.above = found.index;
@@ -123,9 +184,9 @@ struct Maker {
   }
   /// What concerns the host's end by its index.
   Result<void> set_up_host_end(std::uint32_t index) const {
-    auto requests = host_end_requests(op.interface);
     const auto& veth = std::get<Veth>(op.interface.link);
-    if (veth.isolated) requests = {isolate_request()};
+    auto requests =
+        veth.bridge.empty() ? host_end_requests(op.interface) : port_requests(veth, default_vlan);
     if (requests.empty()) return {};
     std::string messages;
     for (InterfaceRequest& r : requests) {
@@ -139,15 +200,168 @@ struct Maker {
   }
 };
 
+Error not_at_home(const program::LentInterface& lent, int error) {
+  if (error == EEXIST)
+    return make_error(Errc::unsupported, Step::return_interface,
+                      formatted("'{}' is back as '{}'", lent.name, lent.spare),
+                      "its name was taken meanwhile: rename it");
+  return sys_error(error, Step::return_interface, formatted("'{}'", lent.name));
+}
+
+template <std::size_t N>
+void put_name(char (&to)[N], const std::string& name) {
+  to[name.copy(to, N - 1)] = 0;
+}
+
 }  // namespace
 
+Error HostEnds::not_home(const program::Record& record) const {
+  const std::uint32_t number = record.undo_hierarchy - program::undo_interface;
+  for (const LentOut& l : lent)
+    if (l.what.number == number) return not_at_home(l.what, record.undo_error);
+  return sys_error(record.undo_error, Step::return_interface, "an interface of the host");
+}
+
+void HostEnds::bring_home(std::vector<std::string>& errors) {
+  for (const LentOut& l : std::exchange(lent, {})) {
+    kernel::RealSystem system;
+    if (const long e = program::send_home(system, l.away.get(), l.home.get(), l.what); e < 0)
+      errors.push_back(to_string(not_at_home(l.what, static_cast<int>(-e))));
+  }
+}
+
 void HostEnds::take_down() {
+  std::vector<std::string> errors;
+  bring_home(errors);
+  taps.clear();
   for (const std::uint32_t index : std::exchange(indexes, {})) {
     InterfaceRequest down = down_request();
     std::memcpy(down.bytes.data() + down.index_at, &index, sizeof index);
     (void)ask_netlink(socket, down.bytes, 1);  // ENODEV: the kernel was faster
   }
   socket.reset();
+}
+
+/// Has the zygote do something in the child's network namespace. False: its answer is not there
+/// yet, or, where the launch has ended meanwhile, will not come.
+Result<bool> LaunchEngine::reach(program::RequestKind kind, const void* what, std::size_t size,
+                                 std::span<const int> fds, const std::string& subject) {
+  if (!reaching_) {
+    program::Request request{};
+    request.magic = program::magic;
+    request.kind = kind;
+    request.live = live_;
+    std::memcpy(request.name, what, size);
+    if (const int e = zygote_->request_surely(request, fds); e != 0)
+      return fail(e, Step::create_interface, formatted("{}: asking the zygote", subject));
+    reaching_.emplace();
+  }
+  const bool hopeless = !zygote_->alive();
+  while (!reaching_->answered && state_ == State::configuring && pump_exit()) {
+  }
+  if (state_ != State::configuring) return false;
+  if (!reaching_->answered)
+    return hopeless ? Result<bool>(fail(Errc::zygote_lost, Step::create_interface, subject))
+                    : Result<bool>(false);
+  if (reaching_->error == EMFILE)
+    return fail(make_error(Errc::unsupported, Step::create_interface,
+                           formatted("{}: the zygote has {} already", subject, program::max_lent),
+                           "lend fewer, or use another Runtime"));
+  if (reaching_->error != 0 || !reaching_->fd.valid())
+    return fail(reaching_->error != 0 ? reaching_->error : EMFILE, Step::create_interface,
+                kind == program::RequestKind::tap
+                    ? formatted("{}: '/dev/net/tun'", subject)
+                    : formatted("{}: the child's network namespace", subject));
+  return true;
+}
+
+Result<bool> LaunchEngine::lend(const op::CreateInterface& o, FdView socket, FdView netns) {
+  const Maker wrong{.op = o};
+  const auto& phys = std::get<Phys>(o.interface.link);
+  if (!lending_) {
+    const FoundInterface found = find_interface(socket, phys.parent);
+    if (found.error != 0) return wrong.wrong(found.error);
+    if (found.master != 0)
+      return fail(make_error(Errc::unsupported, Step::create_interface,
+                             formatted("{}: it is a port of another interface", describe(Op(o))),
+                             "take it out of its bridge or bond first"));
+    LentOut lent{.home = Fd(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC))};
+    if (!lent.home.valid()) return wrong.wrong(errno, "the host's network namespace");
+    // Nobody but us says which number it has there: it is the same under any name.
+    lent.what.index = 0x40000000U | static_cast<std::uint32_t>(random_number() & 0x3fffffffU);
+    lent.what.number = static_cast<std::uint32_t>(made_.host_ends.lent.size());
+    lent.what.mtu = found.mtu;
+    lent.what.mac_size = static_cast<std::uint32_t>(
+        found.mac.copy(reinterpret_cast<char*>(lent.what.mac), sizeof lent.what.mac));
+    put_name(lent.what.name, phys.parent);
+    put_name(lent.what.spare, random_name("phys"));
+    lent.what.home_index = found.index;
+    lending_ = std::move(lent);
+  }
+  // From now on the zygote brings it home, whoever dies.
+  auto ready = reach(program::RequestKind::lend, &lending_->what, sizeof lending_->what,
+                     std::array{netns.get(), lending_->home.get()}, describe(Op(o)));
+  if (!ready || !*ready) return ready;
+  lending_->away = std::move(reaching_->fd);
+  reaching_.reset();
+  InterfaceSite site{
+      .netns = netns.get(), .above = lending_->what.home_index, .index = lending_->what.index};
+  if (o.interface.mtu) site.mtu = *o.interface.mtu;
+  made_.host_ends.lent.push_back(std::move(*lending_));
+  lending_.reset();
+  const NetlinkAnswer moved = ask_netlink(socket, create_request(with_mac(o.interface), site), 1);
+  if (moved.error != 0) return wrong.wrong(moved.error, {}, moved.text);
+  return true;
+}
+
+Result<bool> LaunchEngine::make_tap(const op::CreateInterface& o, FdView netns) {
+  const Maker wrong{.op = o};
+  const auto* tap = std::get_if<Tap>(&o.interface.link);
+  program::WantedTap wanted{};
+  put_name(wanted.name, o.interface.name);
+  wanted.flags = IFF_NO_PI | IFF_TUN_EXCL | (tap == nullptr ? IFF_TUN : IFF_TAP);
+  if (tap != nullptr && tap->vnet_header) wanted.flags |= IFF_VNET_HDR;
+  auto ready = reach(program::RequestKind::tap, &wanted, sizeof wanted, std::array{netns.get()},
+                     describe(Op(o)));
+  if (!ready || !*ready) return ready;
+  Fd fd = std::move(reaching_->fd);
+  reaching_.reset();
+  if (const auto mac = with_mac(o.interface).mac; mac && tap != nullptr) {
+    ifreq request{};
+    request.ifr_hwaddr.sa_family = ARPHRD_ETHER;
+    std::memcpy(request.ifr_hwaddr.sa_data, mac->bytes.data(), mac->bytes.size());
+    if (::ioctl(fd.get(), SIOCSIFHWADDR, &request) < 0)
+      return wrong.wrong(errno, formatted("Ethernet address {}", to_string(*mac)));
+  }
+  made_.host_ends.taps.push_back({o.interface.name, std::move(fd)});
+  return true;
+}
+
+Result<void> LaunchEngine::find_gateways() {
+  for (std::size_t n = 0; n < plan().ops.size(); ++n) {
+    const auto* configure = std::get_if<op::ConfigureInterface>(&plan().ops[n]);
+    if (configure == nullptr || !configure->interface.gateway_auto) continue;
+    op::ConfigureInterface found = *configure;
+    Interface& i = found.interface;
+    i.gateway_auto = false;
+    const std::string* name = above(i.link);
+    for (const bool v6 : {false, true}) {
+      const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
+      if (std::ranges::none_of(i.addresses, same, &IpPrefix::address) ||
+          std::ranges::any_of(i.gateways, same))
+        continue;
+      const auto gateway = first_address(name == nullptr ? "" : *name, v6);
+      if (!gateway)
+        return fail(
+            make_error(Errc::unsupported, Step::configure_interface,
+                       formatted("'{}': '{}' has no {} address that could be the gateway", i.name,
+                                 name == nullptr ? "" : *name, v6 ? "IPv6" : "IPv4"),
+                       "give it one, or name the gateway"));
+      i.gateways.push_back(*gateway);
+    }
+    with_gateways_.emplace_back(n, std::move(found));
+  }
+  return {};
 }
 
 Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
@@ -159,19 +373,23 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
   if (error != 0) return maker.wrong(error, "the child's network namespace");
   maker.socket = open_netlink(error);
   if (error != 0) return maker.wrong(error, "a netlink socket");
+  if (std::holds_alternative<Phys>(o.interface.link)) return lend(o, maker.socket, netns);
+  if (std::holds_alternative<Tap>(o.interface.link) ||
+      std::holds_alternative<Tun>(o.interface.link))
+    return make_tap(o, netns);
+  const Interface interface = with_mac(o.interface);
   InterfaceSite site{.netns = netns.get(), .host_mac = high_mac()};
   if (auto ok = maker.find_above(site); !ok) return fail(ok);
   const auto* veth = std::get_if<Veth>(&o.interface.link);
   // Fifteen bytes are all that a name has: the kernel says when two draw the same.
   for (int tries = 0;; ++tries) {
     if (veth != nullptr)
-      site.host_name = veth->host_name.empty()
-                           ? formatted("veth{:011x}", random_number() & 0xfffffffffffU)
-                           : veth->host_name;
-    const NetlinkAnswer made = ask_netlink(maker.socket, create_request(o.interface, site), 1);
+      site.host_name =
+          veth->host_name.empty() ? random_name("veth") : filled(veth->host_name, "%x");
+    const NetlinkAnswer made = ask_netlink(maker.socket, create_request(interface, site), 1);
     if (made.error == 0) break;
     if (made.error == EEXIST && veth != nullptr) {
-      if (veth->host_name.empty() && tries < 3) continue;
+      if (site.host_name != veth->host_name && tries < 3) continue;
       // The end of the container that had it last is gone soon after that.
       if (find_interface(maker.socket, site.host_name).kind == "veth") {
         if (!name_until_) name_until_ = Clock::now() + most_for_a_name;

@@ -2,11 +2,33 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "condroid/error.hpp"
 #include "condroid/sys/fd.hpp"
+#include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
+
+/// An interface of the host that is in the container.
+struct LentOut {
+  Fd away;  ///< A netlink socket of the container's network namespace, which it keeps.
+  Fd home;
+  program::LentInterface what = {};
+};
+
+/// What the zygote was asked to do in the container's network namespace, and its answer.
+struct Reaching {
+  bool answered = false;
+  int error = 0;
+  Fd fd;
+};
+
+struct HeldTap {
+  std::string name;
+  Fd fd;
+};
 
 /// The host's ends of veths. The kernel removes them with the container's network namespace, in a
 /// thread of its own and a while after the end; up to then the namespace would still answer for its
@@ -15,8 +37,14 @@ namespace condroid::inline v0::detail {
 struct HostEnds {
   Fd socket;  ///< Of the network namespace that they are in; only if there are any.
   std::vector<std::uint32_t> indexes;
+  std::vector<LentOut> lent;
+  std::vector<HeldTap> taps;  ///< Until they are taken.
 
+  /// What the zygote does at each end, when that is gone.
+  void bring_home(std::vector<std::string>& errors);
   void take_down();
+  /// Of what the zygote said.
+  [[nodiscard]] Error not_home(const program::Record& record) const;
 };
 
 }  // namespace condroid::inline v0::detail

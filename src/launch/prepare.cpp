@@ -128,6 +128,8 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
     copy.label = own_profile();
     return replaced = std::move(copy);
   }
+  for (const auto& [at, op] : with_gateways_)
+    if (at == index) return replaced = op;
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
   for (const auto& [slot, path] : made_.by_path)
@@ -179,6 +181,7 @@ Result<void> LaunchEngine::prepare_clone() {
   }
   auto bare = open_trees_ahead();
   if (!bare) return fail(bare);
+  if (auto ok = find_gateways(); !ok) return fail(ok);
   if (*bare) request_.flags |= program::request_bare_mounts;
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);

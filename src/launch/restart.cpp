@@ -385,6 +385,7 @@ void ContainerCore::take_over(ContainerCore& made) {
   timeline = std::move(made.timeline);
   late.insert(late.end(), made.late.begin(), made.late.end());
   on_event = std::move(made.on_event);
+  host_ends.lent = std::move(made.host_ends.lent);
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
   made.exit.emplace();  // nothing is left for its end to do
 }

@@ -26,6 +26,15 @@ const op::MountOp* devpts_of(const Plan& plan) {
   return nullptr;
 }
 
+/// What concerns an interface that is there in the next life. One of the host's comes home with
+/// each end.
+bool stays(const Op& o) {
+  const auto is_ours = [](const Interface& i) { return !std::holds_alternative<Phys>(i.link); };
+  if (const auto* create = std::get_if<op::CreateInterface>(&o)) return is_ours(create->interface);
+  const auto* configure = std::get_if<op::ConfigureInterface>(&o);
+  return configure != nullptr && is_ours(configure->interface);
+}
+
 }  // namespace
 
 Plan next_life(const Plan& plan, const Carried& carried) {
@@ -52,9 +61,8 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       if (!copy.namespaces.empty()) add_op(next.ops, copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
-    } else if (carried.network >= 0 && (std::holds_alternative<op::CreateInterface>(o) ||
-                                        std::holds_alternative<op::ConfigureInterface>(o))) {
-      continue;  // they are there, as the last life left them
+    } else if (carried.network >= 0 && stays(o)) {
+      continue;  // it is there, as the last life left it
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
       op::MountOp copy = *m;
       copy.source = op::MountOp::slot;

@@ -127,6 +127,9 @@ std::string link_text(const Interface::Link& link) {
     std::string operator()(const Vlan& l) const {
       return formatted("vlan {} above {}", l.id, quoted(l.parent));
     }
+    std::string operator()(const Phys& l) const { return "the host's " + quoted(l.parent); }
+    std::string operator()(const Tap& /*l*/) const { return "tap"; }
+    std::string operator()(const Tun& /*l*/) const { return "tun"; }
   };
   return std::visit(Text{}, link);
 }
@@ -287,6 +290,7 @@ struct Describe {
     for (const IpPrefix& p : i.addresses) words.push_back(to_string(p));
     for (const Route& r : i.routes)
       words.push_back(to_string(r.to) + (r.via ? " by " + to_string(*r.via) : ""));
+    if (i.gateway_auto) words.emplace_back("default by what it hangs on");
     for (const IpAddress& g : i.gateways) words.push_back("default by " + to_string(g));
     return formatted("{}: {}", quoted(i.name), listed(words, ", "));
   }

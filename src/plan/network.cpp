@@ -26,7 +26,19 @@ bool is_name(std::string_view name) {
 
 /// Whether all that nothing else is said of goes over it.
 bool is_default(const Interface& i, bool v6) {
-  return std::ranges::any_of(i.gateways, [&](const IpAddress& g) { return g.is_v6() == v6; });
+  const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
+  return std::ranges::any_of(i.gateways, same) ||
+         (i.gateway_auto && std::ranges::any_of(i.addresses, same, &IpPrefix::address));
+}
+
+/// One that the kernel takes once its digits are drawn.
+bool is_mac_template(std::string_view text) {
+  std::string drawn(text);
+  std::size_t marks = 0;
+  for (char& c : drawn)
+    if (c == 'x' || c == 'X') c = '2', ++marks;
+  const auto mac = MacAddress::parse(drawn);
+  return marks != 0 && mac && (!mac->is_multicast() || text[1] == 'x' || text[1] == 'X');
 }
 
 const char* kind_of(const IpAddress& a) { return a.is_v6() ? "IPv6" : "IPv4"; }
@@ -57,6 +69,14 @@ struct Complaints {
   }
   void gateways() const {
     unsigned v4 = 0, v6 = 0;
+    if (i.gateway_auto) {
+      const auto* veth = std::get_if<Veth>(&i.link);
+      if ((veth == nullptr || veth->bridge.empty()) && !std::holds_alternative<Macvlan>(i.link))
+        add("its gateway is to be found, and there is no bridge and no parent to have it",
+            "name the gateway");
+      if (i.addresses.empty())
+        add("its gateway is to be found, and it has no address", "give it one");
+    }
     for (const IpAddress& g : i.gateways) {
       if (g.is_any() || g.is_multicast() || g.is_loopback()) {
         add(formatted("{} is no gateway", to_string(g)), "use the address of a router");
@@ -74,16 +94,31 @@ struct Complaints {
             "use the address of the bridge or router");
     }
   }
+  /// Where a route may lead.
+  void network_of(const IpPrefix& to) const {
+    const std::size_t bits = 8 * to.address.size();
+    if (to.length > bits) {
+      add(formatted("route to {} with {} bits", to_string(to.address), to.length),
+          formatted("use at most {}", bits));
+    } else if (const IpPrefix net{to.first(), to.length}; net != to) {
+      add(formatted("route to {} has bits beyond its prefix", to_string(to)),
+          formatted("use {}", to_string(net)));
+    }
+  }
+  void broadcasts() const {
+    const auto v4 =
+        std::ranges::count_if(i.addresses, [](const IpPrefix& p) { return !p.address.is_v6(); });
+    if (std::ranges::ssize(i.broadcasts) > v4)
+      add(formatted("has {} broadcast addresses for {} of IPv4", i.broadcasts.size(), v4),
+          "give one for each address at most");
+    for (const IpAddress& b : i.broadcasts)
+      if (b.is_v6() || b.is_multicast() || b.is_loopback())
+        add(formatted("{} is no broadcast address", to_string(b)),
+            "use one of IPv4, or 0.0.0.0 for none");
+  }
   void routes() const {
     for (const Route& r : i.routes) {
-      const std::size_t bits = 8 * r.to.address.size();
-      if (r.to.length > bits) {
-        add(formatted("route to {} with {} bits", to_string(r.to.address), r.to.length),
-            formatted("use at most {}", bits));
-      } else if (const IpPrefix net{r.to.first(), r.to.length}; net != r.to) {
-        add(formatted("route to {} has bits beyond its prefix", to_string(r.to)),
-            formatted("use {}", to_string(net)));
-      }
+      network_of(r.to);
       if (r.to.length == 0 && !r.metric && is_default(i, r.to.address.is_v6()))
         add(formatted("has a gateway and a route to {}", to_string(r.to)),
             "leave out one, or give the route a metric");
@@ -94,25 +129,59 @@ struct Complaints {
   }
 
   void operator()(const Veth& l) const {
-    if (!l.host_name.empty()) name(l.host_name, "the host's end");
+    std::string drawn = l.host_name;
+    for (std::size_t at = 0; (at = drawn.find("%x", at)) != drawn.npos;) drawn.replace(at, 2, "0");
+    if (!l.host_name.empty()) name(drawn, "the host's end");
     if (!l.bridge.empty()) {
       name(l.bridge, "the bridge");
       if (!l.host_addresses.empty())
         add("the host's end is a port of a bridge and has addresses",
             "give them to the bridge, or leave out the bridge");
-    } else if (l.isolated) {
-      add("is isolated, and no port of a bridge", "name the bridge");
+      if (!l.host_routes.empty())
+        add("the host's end is a port of a bridge and has routes",
+            "have them go by way of the bridge, or leave out the bridge");
+    } else {
+      if (l.isolated) add("is isolated, and no port of a bridge", "name the bridge");
+      if (l.vlan_id || !l.tagged.empty())
+        add("is in a VLAN of a bridge, and no port of one", "name the bridge");
     }
     for (const IpPrefix& p : l.host_addresses) address(p);
+    for (const IpPrefix& p : l.host_routes) network_of(p);
+    vlans(l);
+    for (const std::uint32_t queues : {l.rx_queues, l.tx_queues})
+      if (queues > 4096) add(formatted("has {} queues", queues), "use 1 to 4096");
   }
+  void vlans(const Veth& l) const {
+    const auto no_vlan = [&](unsigned id) {
+      add(formatted("there is no VLAN {}", id), "use a number from 1 to 4094");
+    };
+    if (l.vlan_id && *l.vlan_id > 4094) no_vlan(*l.vlan_id);
+    for (std::size_t n = 0; n < l.tagged.size(); ++n) {
+      const std::uint16_t id = l.tagged[n];
+      if (id < 1 || id > 4094) no_vlan(id);
+      const auto before = l.tagged.begin() + static_cast<std::ptrdiff_t>(n);
+      if (l.vlan_id == id || std::find(l.tagged.begin(), before, id) != before)
+        add(formatted("VLAN {} is given twice", id), "a VLAN is tagged or not");
+    }
+  }
+
   void operator()(const Macvlan& l) const {
     name(l.parent, "the parent");
-    if (i.mac && l.mode == Macvlan::passthru)
+    if ((i.mac || !i.mac_template.empty()) && l.mode == Macvlan::passthru)
       add("a macvlan that is passthru has the Ethernet address of its parent", "leave out mac");
   }
   void operator()(const Ipvlan& l) const {
     name(l.parent, "the parent");
-    if (i.mac) add("an ipvlan has the Ethernet address of its parent", "leave out mac");
+    if (i.mac || !i.mac_template.empty())
+      add("an ipvlan has the Ethernet address of its parent", "leave out mac");
+  }
+  void operator()(const Phys& l) const {
+    name(l.parent, "the interface of the host");
+    if (l.parent == "lo") add("the loopback stays where it is", "use another interface");
+  }
+  void operator()(const Tap& /*l*/) const {}
+  void operator()(const Tun& /*l*/) const {
+    if (i.mac || !i.mac_template.empty()) add("a tun has no Ethernet address", "leave out mac");
   }
   void operator()(const Vlan& l) const {
     name(l.parent, "the parent");
@@ -131,12 +200,17 @@ void Checks::interface(const std::string& field, const Interface& i) const {
   if (i.mac && (i.mac->is_multicast() || *i.mac == MacAddress{}))
     wrong.add(formatted("{} is no single interface's Ethernet address", to_string(*i.mac)),
               "use one like 02:00:00:00:00:01");
+  if (!i.mac_template.empty() && (i.mac || !is_mac_template(i.mac_template)))
+    wrong.add(i.mac ? std::string("has an Ethernet address and a template for one")
+                    : formatted("{} is no template of an Ethernet address", quoted(i.mac_template)),
+              "use one like 02:00:00:xx:xx:xx");
   const std::uint32_t least = is_without_ipv6(i) ? 68 : 1280;
   if (i.mtu && (*i.mtu < least || *i.mtu > 65535))
     wrong.add(formatted("an MTU of {}", *i.mtu), formatted("use {} to 65535", least));
   for (const IpPrefix& p : i.addresses) wrong.address(p);
-  if (!i.up && !(i.gateways.empty() && i.routes.empty()))
+  if (!i.up && !(i.gateways.empty() && i.routes.empty() && !i.gateway_auto))
     wrong.add("routes go over an interface that is up", "leave up as it is");
+  wrong.broadcasts();
   wrong.gateways();
   wrong.routes();
 }
@@ -153,6 +227,13 @@ void Checks::network() const {
 #endif
   if (!facts.has_cap(static_cast<unsigned>(Capability::net_admin)))
     refusals.unsupported(list, "need CAP_NET_ADMIN where the host's interfaces are", "run as root");
+  const auto needs_zygote = [](const Interface& i) {
+    return std::holds_alternative<Phys>(i.link) || std::holds_alternative<Tap>(i.link) ||
+           std::holds_alternative<Tun>(i.link);
+  };
+  if (!facts.has_cap(static_cast<unsigned>(Capability::sys_admin)) &&
+      std::ranges::any_of(interfaces, needs_zygote))
+    refusals.unsupported(list, "need CAP_SYS_ADMIN where they are phys, tap or tun", "run as root");
   for (std::size_t n = 0; n < interfaces.size(); ++n) {
     const Interface& i = interfaces[n];
     const std::string field = nth(list, n);
@@ -162,10 +243,14 @@ void Checks::network() const {
       if (other.name == i.name)
         refusals.bad(field, formatted("there are two of the name {}", quoted(i.name)),
                      "give each its own");
+      const auto* lent = std::get_if<Phys>(&i.link);
+      if (lent != nullptr && other.link == i.link)
+        refusals.bad(field, formatted("{} is lent twice", quoted(lent->parent)),
+                     "leave out one of them");
       const auto* mine = std::get_if<Veth>(&i.link);
       const auto* theirs = std::get_if<Veth>(&other.link);
       if (mine != nullptr && theirs != nullptr && !mine->host_name.empty() &&
-          mine->host_name == theirs->host_name)
+          mine->host_name.find("%x") == std::string::npos && mine->host_name == theirs->host_name)
         refusals.bad(field, formatted("two ends on the host are named {}", quoted(mine->host_name)),
                      "give each its own name, or none");
     }
@@ -208,7 +293,8 @@ void configure_interfaces(Draft& d) {
   for (const Interface& i : d.spec.network.interfaces) {
     op::ConfigureInterface configure{.interface = i};
     if (is_without_ipv6(i)) configure.proc = d.proc;
-    if (i.up || !i.addresses.empty() || configure.proc.valid()) d.add(std::move(configure));
+    if (i.up || !i.addresses.empty() || i.mtu || configure.proc.valid())
+      d.add(std::move(configure));
   }
 }
 

@@ -264,8 +264,9 @@ struct SyncMessage {
   uint32_t value;
 };
 
-/// helper: the socket on which helpers are to wait for attaches, one after the other.
-enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper };
+/// helper: the socket on which helpers are to wait for attaches, one after the other. lend: an
+/// interface is about to be moved into the container's network namespace. tap: one is wanted there.
+enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper, lend, tap };
 
 /// request_share_memory: the child may run in the zygote's own memory until it executes its
 /// command, which saves copying and faulting pages. Only for a child that goes straight to exec,
@@ -314,10 +315,33 @@ struct Request {
   /// CLONE_NEW* bits: the one descriptor of `joins` is a pidfd, whose namespaces of these kinds are
   /// joined.
   uint64_t join_flags;
+  /// lend: a LentInterface; tap: a WantedTap.
   char name[96];
 };
 
-enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited, staying };
+/// What it takes to bring an interface of the host's home. Descriptors of the request: the network
+/// namespace of the container, and the one where it is at home.
+struct LentInterface {
+  uint32_t index;       ///< In the container, whatever it is called there.
+  uint32_t home_index;  ///< At home, where it gets that again if it is free.
+  uint32_t number;      ///< Of the container's, from 0.
+  uint32_t mtu;
+  uint32_t mac_size;
+  uint8_t mac[32];
+  char name[16];
+  char spare[16];  ///< A name that nobody has; on the way, and where the other one is taken.
+};
+/// The descriptor of the request: the network namespace of the container.
+struct WantedTap {
+  char name[16];
+  uint32_t flags;  ///< IFF_* of TUNSETIFF.
+};
+static_assert(sizeof(LentInterface) <= sizeof Request::name);
+inline constexpr unsigned max_lent = 256;
+
+/// reached: the answer to lend and tap, with a netlink socket of the container's network namespace,
+/// or the descriptor of the tap; or with an errno.
+enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited, staying, reached };
 
 /// Where the zygote's own start failed: Record::code of a `failed` on the control socket.
 enum class StartPart : int32_t {
@@ -356,6 +380,8 @@ struct Figures {
 };
 
 inline constexpr uint32_t undo_profile = 0xffffffffU;
+/// And its LentInterface::number.
+inline constexpr uint32_t undo_interface = 0xffff0000U;
 
 /// Zygote to host. On the control socket: `ready`; `failed`, when it could not start; `staying`,
 /// when the host let go and only detached containers are left. The others on a launch's exit
@@ -369,7 +395,7 @@ struct Record {
   int32_t code;             ///< exited: CLD_EXITED, CLD_KILLED or CLD_DUMPED.
   int32_t status;           ///< exited: exit code or signal.
   int32_t undo_error;       ///< exited: errno of the first cgroup that could not be removed.
-  uint32_t undo_hierarchy;  ///< undo_profile: its profile of AppArmor instead.
+  uint32_t undo_hierarchy;  ///< undo_profile, undo_interface: that instead.
   Figures figures;
   uint64_t ended;       ///< exited: when, in nanoseconds of CLOCK_MONOTONIC.
   uint64_t rusage[18];  ///< The kernel's struct rusage.

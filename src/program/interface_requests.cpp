@@ -37,7 +37,12 @@ class Requests {
     head.ifi_flags = head.ifi_change = IFF_UP;
     add(NetlinkMessage(RTM_NEWLINK, 0, head), index_in_link, "up");
   }
-  void address(const IpPrefix& p) {
+  void mtu(std::uint32_t bytes) {
+    NetlinkMessage m(RTM_NEWLINK, 0, ifinfomsg{});
+    m.put(IFLA_MTU, bytes);
+    add(std::move(m), index_in_link, formatted("MTU {}", bytes));
+  }
+  void address(const IpPrefix& p, const IpAddress* broadcast) {
     ifaddrmsg head{};
     head.ifa_family = family_of(p.address);
     head.ifa_prefixlen = p.length;
@@ -47,7 +52,11 @@ class Requests {
     put(m, IFA_LOCAL, p.address);
     put(m, IFA_ADDRESS, p.address);
     // Networks of two addresses and of one have none: RFC 3021.
-    if (!p.address.is_v6() && p.length < 31) put(m, IFA_BROADCAST, p.last());
+    if (broadcast != nullptr) {
+      if (!broadcast->is_any()) put(m, IFA_BROADCAST, *broadcast);
+    } else if (!p.address.is_v6() && p.length < 31) {
+      put(m, IFA_BROADCAST, p.last());
+    }
     add(std::move(m), index_in_address, "address " + to_string(p));
   }
   void route(const Route& r, bool on_link) {
@@ -68,6 +77,18 @@ class Requests {
     add(std::move(m), at,
         formatted("route to {}{}", to_string(r.to), r.via ? " via " + to_string(*r.via) : ""));
   }
+  void isolate() {
+    ifinfomsg head{};
+    head.ifi_family = AF_BRIDGE;
+    NetlinkMessage m(RTM_SETLINK, 0, head);
+    {
+      const auto port = m.nest(IFLA_PROTINFO);
+      m.put(IFLA_BRPORT_ISOLATED, std::uint8_t{1});
+    }
+    add(std::move(m), index_in_link, "isolation");
+  }
+  void vlan(std::uint16_t id, unsigned flags) { vlan(RTM_SETLINK, id, flags, "VLAN"); }
+  void no_vlan(std::uint16_t id) { vlan(RTM_DELLINK, id, 0, "without VLAN"); }
   std::vector<InterfaceRequest> take() {
     if (!messages_.empty()) set_flags(messages_.back(), NLM_F_ACK);
     return std::move(messages_);
@@ -77,6 +98,17 @@ class Requests {
   void add(NetlinkMessage m, std::size_t index_at, std::string what) {
     m.set_sequence(static_cast<std::uint32_t>(messages_.size() + 1));
     messages_.push_back({std::string(m.bytes()), index_at, std::move(what)});
+  }
+  void vlan(std::uint16_t type, std::uint16_t id, unsigned flags, std::string_view what) {
+    ifinfomsg head{};
+    head.ifi_family = AF_BRIDGE;
+    NetlinkMessage m(type, 0, head);
+    {
+      const auto spec = m.nest(IFLA_AF_SPEC);
+      const bridge_vlan_info info{.flags = static_cast<std::uint16_t>(flags), .vid = id};
+      m.put_bytes(IFLA_BRIDGE_VLAN_INFO, &info, sizeof info);
+    }
+    add(std::move(m), index_in_link, formatted("{} {}", what, id));
   }
   static void set_flags(InterfaceRequest& r, std::uint16_t more) {
     auto* head = reinterpret_cast<nlmsghdr*>(r.bytes.data());
@@ -104,10 +136,17 @@ void put_inner(NetlinkMessage& m, const Interface& i, const InterfaceSite& site)
   put_mtu(m, site);
 }
 
-void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Veth& /*l*/) {
+/// Also of both ends.
+void put_queues(NetlinkMessage& m, const Veth& l) {
+  if (l.tx_queues != 0) m.put(IFLA_NUM_TX_QUEUES, l.tx_queues);
+  if (l.rx_queues != 0) m.put(IFLA_NUM_RX_QUEUES, l.rx_queues);
+}
+
+void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Veth& l) {
   m.put(IFLA_IFNAME, site.host_name);
   m.put(IFLA_ADDRESS, site.host_mac.bytes);
   put_mtu(m, site);
+  put_queues(m, l);
   if (site.above != 0) m.put(IFLA_MASTER, site.above);
   const auto info = m.nest(IFLA_LINKINFO);
   m.put(IFLA_INFO_KIND, "veth");
@@ -116,6 +155,7 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
   const ifinfomsg head{};
   m.append(&head, sizeof head);
   put_inner(m, i, site);
+  put_queues(m, l);
 }
 
 void put_above(NetlinkMessage& m, const Interface& i, const InterfaceSite& site) {
@@ -155,12 +195,29 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
   m.put(IFLA_VLAN_ID, l.id);
 }
 
+void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, const Phys& /*l*/) {
+  put_inner(m, i, site);
+  m.put(IFLA_NEW_IFINDEX, site.index);
+}
+
+// Made by their descriptor.
+void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tap&) {}
+void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tun&) {}
+
 }  // namespace
 
 std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   Requests r;
+  const bool by_descriptor =
+      std::holds_alternative<Tap>(interface.link) || std::holds_alternative<Tun>(interface.link);
+  if (by_descriptor && interface.mtu) r.mtu(*interface.mtu);
   if (interface.up) r.up();
-  for (const IpPrefix& p : interface.addresses) r.address(p);
+  std::size_t v4 = 0;
+  for (const IpPrefix& p : interface.addresses) {
+    const bool own = !p.address.is_v6() && v4 < interface.broadcasts.size();
+    r.address(p, own ? &interface.broadcasts[v4] : nullptr);
+    if (!p.address.is_v6()) ++v4;
+  }
   for (const Route& route : interface.routes)
     r.route(route, route.via && !reaches(interface, *route.via));
   for (const IpAddress& gateway : interface.gateways) {
@@ -173,14 +230,15 @@ std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
 std::vector<InterfaceRequest> host_end_requests(const Interface& interface) {
   const auto* veth = std::get_if<Veth>(&interface.link);
   Requests r;
-  if (veth == nullptr || veth->host_addresses.empty()) return r.take();
-  for (const IpPrefix& p : veth->host_addresses) r.address(p);
+  if (veth == nullptr || !veth->bridge.empty()) return r.take();
+  for (const IpPrefix& p : veth->host_addresses) r.address(p, nullptr);
   for (const IpPrefix& p : interface.addresses) {
     const bool there = std::ranges::any_of(
         veth->host_addresses, [&](const IpPrefix& mine) { return mine.contains(p.address); });
     const auto whole = static_cast<std::uint8_t>(8 * p.address.size());
-    if (!there) r.route({.to = {p.address, whole}}, false);
+    if (!there && !veth->host_addresses.empty()) r.route({.to = {p.address, whole}}, false);
   }
+  for (const IpPrefix& p : veth->host_routes) r.route({.to = p}, false);
   return r.take();
 }
 
@@ -192,23 +250,23 @@ InterfaceRequest down_request() {
   return {std::string(m.bytes()), index_in_link, "down"};
 }
 
-InterfaceRequest isolate_request() {
-  ifinfomsg head{};
-  head.ifi_family = AF_BRIDGE;
-  NetlinkMessage m(RTM_SETLINK, NLM_F_ACK, head);
-  {
-    const auto port = m.nest(IFLA_PROTINFO);
-    m.put(IFLA_BRPORT_ISOLATED, std::uint8_t{1});
-  }
-  m.set_sequence(1);
-  return {std::string(m.bytes()), index_in_link, "isolation"};
+std::vector<InterfaceRequest> port_requests(const Veth& veth, std::uint16_t default_vlan) {
+  Requests r;
+  if (veth.isolated) r.isolate();
+  if (veth.vlan_id && *veth.vlan_id != 0)
+    r.vlan(*veth.vlan_id, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED);
+  if (veth.vlan_id && default_vlan != 0 && default_vlan != *veth.vlan_id) r.no_vlan(default_vlan);
+  for (const std::uint16_t id : veth.tagged) r.vlan(id, 0);
+  return r.take();
 }
 
 std::string create_request(const Interface& interface, const InterfaceSite& site) {
   ifinfomsg head{};
   // The host's end of a pair is up at once; the container's other kinds are brought up there.
   if (std::holds_alternative<Veth>(interface.link)) head.ifi_flags = head.ifi_change = IFF_UP;
-  NetlinkMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
+  const bool moves = std::holds_alternative<Phys>(interface.link);
+  if (moves) head.ifi_index = static_cast<int>(site.above);
+  NetlinkMessage m(RTM_NEWLINK, NLM_F_ACK | (moves ? 0 : NLM_F_CREATE | NLM_F_EXCL), head);
   std::visit([&](const auto& link) { put_link(m, interface, site, link); }, interface.link);
   m.set_sequence(1);
   return std::string(m.bytes());
@@ -224,7 +282,9 @@ namespace condroid::inline v0::detail {
 std::vector<InterfaceRequest> setup_requests(const Interface& /*interface*/) { return {}; }
 std::vector<InterfaceRequest> host_end_requests(const Interface& /*interface*/) { return {}; }
 InterfaceRequest down_request() { return {}; }
-InterfaceRequest isolate_request() { return {}; }
+std::vector<InterfaceRequest> port_requests(const Veth& /*veth*/, std::uint16_t /*default_vlan*/) {
+  return {};
+}
 std::string create_request(const Interface& /*interface*/, const InterfaceSite& /*site*/) {
   return {};
 }

@@ -23,8 +23,10 @@ struct InterfaceRequest {
 /// The same of the host's end of a veth: its addresses, and a route for each of the container's.
 [[nodiscard]] std::vector<InterfaceRequest> host_end_requests(const Interface& interface);
 [[nodiscard]] InterfaceRequest down_request();
-/// The message that isolates a port of a bridge.
-[[nodiscard]] InterfaceRequest isolate_request();
+/// What the host's end of a veth is as a port: isolated, in which VLANs. `default_vlan` is that
+/// which the bridge gives new ports; 0: none.
+[[nodiscard]] std::vector<InterfaceRequest> port_requests(const Veth& veth,
+                                                          std::uint16_t default_vlan);
 
 /// What the host finds out before it makes an interface.
 struct InterfaceSite {
@@ -33,7 +35,9 @@ struct InterfaceSite {
   std::uint32_t mtu = 0;    ///< 0: the kernel's.
   std::string host_name = {};
   MacAddress host_mac = {};  ///< Of the host's end of a veth.
+  std::uint32_t index = 0;   ///< Of a Phys: the one it gets there. Linux 5.13.
 };
+/// That which makes it, or moves it in.
 [[nodiscard]] std::string create_request(const Interface& interface, const InterfaceSite& site);
 
 }  // namespace condroid::inline v0::detail

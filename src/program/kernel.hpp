@@ -126,7 +126,7 @@ inline constexpr long securebit_keep_caps = 1 << 4;  // of PR_SET_KEEPCAPS; exec
 inline constexpr int keyctl_join_session_keyring = 1;
 inline constexpr unsigned long tiocsptlck = 0x40045431, tiocgptpeer = 0x5441, tiocswinsz = 0x5414,
                                tiocsctty = 0x540e, siocgifflags = 0x8913, siocsifflags = 0x8914,
-                               siocgifindex = 0x8933;
+                               siocgifindex = 0x8933, tunsetiff = 0x400454ca;
 struct Winsize {
   uint16_t rows, columns, x, y;
 };
@@ -169,7 +169,16 @@ struct NetlinkError {
   NetlinkHead head;
   int32_t error;  ///< Negative, or 0.
 };
-inline constexpr uint16_t nlmsg_error = 2;
+inline constexpr uint16_t nlmsg_error = 2, nlm_f_request = 1, nlm_f_ack = 4, rtm_newlink = 16,
+                          ifla_address = 1, ifla_ifname = 3, ifla_mtu = 4, ifla_net_ns_fd = 28,
+                          ifla_new_ifindex = 49;
+inline constexpr uint32_t iff_up = 1;
+/// rtnetlink(7): about an interface.
+struct LinkMessage {
+  uint8_t family, pad;
+  uint16_t type;
+  uint32_t index, flags, change;
+};
 struct IoVec {
   void* base;
   size_t size;
@@ -206,7 +215,8 @@ inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf 
                       e_nomem = 12, e_acces = 13, e_busy = 16, e_exist = 17, e_notdir = 20,
                       e_inval = 22, e_nametoolong = 36, e_nosys = 38, e_loop = 40, e_nodata = 61,
                       e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_connreset = 104,
-                      e_canceled = 125, e_srch = 3, e_nodev = 19, e_notempty = 39, e_stale = 116;
+                      e_canceled = 125, e_srch = 3, e_mfile = 24, e_nodev = 19, e_notempty = 39,
+                      e_stale = 116;
 
 /// The processor's free-running counter: what the child stamps its ops with. The host knows its
 /// relation to CLOCK_MONOTONIC; a system call per op would cost more than many ops.

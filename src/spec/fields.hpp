@@ -231,11 +231,17 @@ void fields(V& v, Like<LandlockRule> auto& rule) {
 
 template <class V>
 void fields(V& v, Like<Veth> auto& veth) {
-  auto& [bridge, host_name, host_addresses, isolated] = veth;
+  auto& [bridge, host_name, host_addresses, host_routes, isolated, vlan_id, tagged, rx_queues,
+         tx_queues] = veth;
   v("bridge", bridge);
   v("host_name", host_name);
   v.words("host_addresses", host_addresses);
+  v.words("host_routes", host_routes);
   v("isolated", isolated);
+  v("vlan_id", vlan_id);
+  v.words("tagged", tagged);
+  v("rx_queues", rx_queues);
+  v("tx_queues", tx_queues);
 }
 
 template <class V>
@@ -261,15 +267,34 @@ void fields(V& v, Like<Vlan> auto& vlan) {
 }
 
 template <class V>
+void fields(V& v, Like<Phys> auto& phys) {
+  auto& [parent] = phys;
+  v.must("parent", parent);
+}
+
+template <class V>
+void fields(V& v, Like<Tap> auto& tap) {
+  auto& [vnet_header] = tap;
+  v("vnet_header", vnet_header);
+}
+
+template <class V>
+void fields(V& /*v*/, Like<Tun> auto& /*tun*/) {}
+
+template <class V>
 void fields(V& v, Like<Interface> auto& interface) {
-  auto& [name, link, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf] = interface;
+  auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
+         routes, ipv6_autoconf] = interface;
   v.first("name", name);
   std::visit([&](auto& l) { fields(v, l); }, link);
   v("mac", mac);
+  v("mac_template", mac_template);
   v("mtu", mtu);
   v("up", up);
   v.words("addresses", addresses);
+  v.words("broadcasts", broadcasts);
   v.words("gateways", gateways);
+  v("gateway_auto", gateway_auto);
   v.words("routes", routes);
   v("ipv6_autoconf", ipv6_autoconf);
 }

@@ -454,6 +454,12 @@ template <>
 inline constexpr std::string_view link_kind<Ipvlan> = "ipvlan";
 template <>
 inline constexpr std::string_view link_kind<Vlan> = "vlan";
+template <>
+inline constexpr std::string_view link_kind<Phys> = "phys";
+template <>
+inline constexpr std::string_view link_kind<Tap> = "tap";
+template <>
+inline constexpr std::string_view link_kind<Tun> = "tun";
 
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
 template <class M>

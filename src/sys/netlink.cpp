@@ -101,11 +101,24 @@ FoundInterface find_interface(FdView socket, const std::string& name) {
       .index = static_cast<std::uint32_t>(static_cast<ifinfomsg*>(nlmsg_data(head))->ifi_index)};
   if (nlattr* mtu = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_MTU); mtu != nullptr)
     found.mtu = nla_get_u32(mtu);
-  if (nlattr* info = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_LINKINFO); info != nullptr)
-    if (nlattr* kind =
-            nla_find(static_cast<nlattr*>(nla_data(info)), nla_len(info), IFLA_INFO_KIND);
-        kind != nullptr)
-      found.kind = nla_get_string(kind);
+  if (nlattr* master = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_MASTER); master != nullptr)
+    found.master = nla_get_u32(master);
+  if (nlattr* mac = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_ADDRESS); mac != nullptr)
+    found.mac.assign(static_cast<const char*>(nla_data(mac)),
+                     static_cast<std::size_t>(nla_len(mac)));
+  if (nlattr* info = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_LINKINFO); info != nullptr) {
+    const auto in = [](nlattr* nest, int attribute) {
+      return nest == nullptr
+                 ? nullptr
+                 : nla_find(static_cast<nlattr*>(nla_data(nest)), nla_len(nest), attribute);
+    };
+    if (nlattr* kind = in(info, IFLA_INFO_KIND); kind != nullptr) found.kind = nla_get_string(kind);
+    nlattr* data = found.kind == "bridge" ? in(info, IFLA_INFO_DATA) : nullptr;
+    if (nlattr* filters = in(data, IFLA_BR_VLAN_FILTERING); filters != nullptr)
+      found.vlan_filtering = nla_get_u8(filters) != 0;
+    if (nlattr* vlan = in(data, IFLA_BR_VLAN_DEFAULT_PVID); vlan != nullptr)
+      found.default_vlan = nla_get_u16(vlan);
+  }
   return found;
 }
 

@@ -27,7 +27,11 @@ struct FoundInterface {
   int error = 0;  ///< ENODEV: there is none of that name.
   std::uint32_t index = 0;
   std::uint32_t mtu = 0;
-  std::string kind = {};  ///< "bridge", "veth"; empty for a physical one.
+  std::uint32_t master = 0;        ///< Of what it is a port; 0: of nothing.
+  std::string mac = {};            ///< Its bytes, which are six where it is Ethernet.
+  bool vlan_filtering = false;     ///< Of a bridge.
+  std::uint16_t default_vlan = 0;  ///< The same: of new ports, if it filters.
+  std::string kind = {};           ///< "bridge", "veth"; empty for a physical one.
 };
 [[nodiscard]] FoundInterface find_interface(FdView socket, const std::string& name);
 

@@ -64,8 +64,10 @@ void finish(uint32_t i, Record& record) {
   // Of what outlives the first process, too: again at each try.
   take_figures(i, record.figures);
   uint32_t where = 0;
-  const long e = undo_cgroups(i, &where);
   Container& c = containers[i];
+  // At the first try: it has nothing left the next time.
+  if (const long away = bring_home(i, &c.which); away < 0) c.away = static_cast<int32_t>(-away);
+  const long e = undo_cgroups(i, &where);
   if (e != 0 && c.retries < 250) {
     // Processes that share the pid namespace with the host die in their own time; their last one
     // empties the cgroup.
@@ -88,6 +90,10 @@ void finish(uint32_t i, Record& record) {
   if (const long kept = e == 0 ? undo_profile_of(i) : 0; kept < 0) {
     record.undo_error = static_cast<int32_t>(-kept);
     record.undo_hierarchy = undo_profile;
+  }
+  if (record.undo_error == 0 && c.away != 0) {
+    record.undo_error = c.away;
+    record.undo_hierarchy = undo_interface + c.which;
   }
   for (auto& p : pending)
     if (p.used && p.index == i) p.used = false;

@@ -148,6 +148,10 @@ Control on_control() {
     case RequestKind::helper:
       on_helper(fds, count);
       return Control::message;
+    case RequestKind::lend:
+    case RequestKind::tap:
+      on_reach(request, fds, count);
+      return Control::message;
     case RequestKind::release:
       on_release(request);
       break;

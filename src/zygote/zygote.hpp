@@ -83,6 +83,8 @@ struct Container {
   int log;
   int slave;     // of that terminal
   bool profile;  // one of AppArmor's was loaded for it
+  int32_t away;  // errno and number of an interface that is not at home
+  uint32_t which;
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
@@ -131,6 +133,14 @@ long undo_cgroups(uint32_t i, uint32_t* where);
 long undo_profile_of(uint32_t i);
 /// All that are left of this runtime's.
 void remove_profiles();
+
+// ---- interfaces.cpp
+// ---------------------------------------------------------------------------------
+
+/// Opens what is asked for in a container's network namespace: RequestKind::lend and tap.
+void on_reach(const Request& request, int* fds, unsigned count);
+/// What was lent to a container. 0, or the first error, and of which one.
+long bring_home(uint32_t i, uint32_t* number);
 
 // ---- containers.cpp: life and death
 // -----------------------------------------------------------------

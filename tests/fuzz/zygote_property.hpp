@@ -23,6 +23,7 @@
 #include "zygote/clone.cpp"       // NOLINT(bugprone-suspicious-include)
 #include "zygote/containers.cpp"  // NOLINT(bugprone-suspicious-include)
 #include "zygote/helper.cpp"      // NOLINT(bugprone-suspicious-include)
+#include "zygote/interfaces.cpp"  // NOLINT(bugprone-suspicious-include)
 #include "zygote/main.cpp"        // NOLINT(bugprone-suspicious-include)
 #include "zygote/profiles.cpp"    // NOLINT(bugprone-suspicious-include)
 
@@ -61,7 +62,7 @@ class Machine {
     for (const auto& [pid, p] : processes_)
       if (!p.reaped) throw Broken{"process " + std::to_string(pid) + " is left"};
     if (zygote::live_count != 0 || zygote::draining_count != 0 || zygote::stuck_count != 0 ||
-        zygote::detached_count != 0)
+        zygote::detached_count != 0 || zygote::lent_count != 0)
       throw Broken{"a count that is not 0"};
     for (std::uint32_t i = 0; i < 64; ++i)
       if (zygote::live(i).pid != 0) throw Broken{"an entry of nobody's"};
@@ -129,6 +130,7 @@ class Machine {
   std::size_t calls_ = 0;
   bool started_ = false;
   bool host_ended_ = false;
+  bool away_ = false;  ///< In the network namespace of a container.
   std::set<int> open_;
   std::map<int, int> pidfds_;             ///< Descriptor to process.
   std::map<int, std::uint64_t> watched_;  ///< Descriptor to what epoll says of it.
@@ -213,7 +215,7 @@ inline void Machine::fill(program::Request& request) {
                                      kernel::clone_newnet,
                                      kernel::clone_newpid | kernel::clone_newuser};
   request.magic = program::magic;
-  request.kind = static_cast<program::RequestKind>(1 + byte() % 6);
+  request.kind = static_cast<program::RequestKind>(1 + byte() % 8);
   request.live = byte() % 8 == 7 ? program::max_live - 1 + byte() % 2 : byte() % 4;
   request.page = byte() % 8;
   request.flags = byte();
@@ -365,6 +367,7 @@ inline long Machine::call(long nr, const long (&x)[6]) {
       return opened();
     case __NR_ioctl:
       need(x[0], "ioctl");
+      if (x[1] == static_cast<long>(kernel::tunsetiff)) return fails() ? -EBUSY : 0;
       return fails() ? -EIO : opened();
     case __NR_pidfd_open: {
       if (x[0] != 1000) (void)process(fd);
@@ -402,7 +405,25 @@ inline long Machine::call(long nr, const long (&x)[6]) {
       return receive(x[0], *static_cast<kernel::MsgHdr*>(pointer(1)));
     case __NR_recvfrom:
       need(x[0], "recvfrom");
+      if (x[2] >= static_cast<long>(sizeof(kernel::NetlinkError))) {
+        kernel::NetlinkError answer{{sizeof answer, kernel::nlmsg_error, 0, 1, 0}, 0};
+        if (fails()) answer.error = -EEXIST;
+        std::memcpy(pointer(1), &answer, sizeof answer);
+        return fails() ? -ENOBUFS : static_cast<long>(sizeof answer);
+      }
       return byte() % 2;
+    case __NR_sendto:
+      need(x[0], "sendto");
+      return fails() ? -ENOBUFS : x[2];
+    case __NR_socket:
+      if (!away_) throw Broken{"a socket of its own network namespace"};
+      return fails() ? -EMFILE : opened();
+    case __NR_setns:
+      need(x[0], "setns");
+      // Who was let out is let in again.
+      if (!away_ && fails()) return -EPERM;
+      away_ = !away_;
+      return 0;
     case __NR_sendmsg: {
       if (x[0] == -1) return -EBADF;  // nobody is to be told
       need(x[0], "sendmsg");
@@ -415,6 +436,7 @@ inline long Machine::call(long nr, const long (&x)[6]) {
       return fails() ? -EPIPE : static_cast<long>(m.iov->size);
     }
     case __NR_clone3:
+      if (away_) throw Broken{"a child in another's network namespace"};
       return clone(*static_cast<const kernel::CloneArgs*>(pointer(0)), false);
     case __NR_waitid:
       return wait(x[0], x[1], static_cast<kernel::SigInfo*>(pointer(2)), x[3]);
@@ -475,6 +497,8 @@ inline std::string broken(std::string_view bytes) {
   zygote::waiting = {-1, 0, false, false, {}, 0};
   zygote::host_gone = zygote::told_staying = false;
   zygote::control_errors = 0;
+  for (auto& l : zygote::lent) l.used = false;
+  zygote::lent_count = 0;
   char name[] = "condroid-zygote", file[] = "condroid-0123456789ab", dir[] = "/run/condroid",
        yes[] = "1";
   long stack[] = {4,

@@ -26,11 +26,21 @@ struct Veth {
   /// The bridge of the host that its end becomes a port of. Empty: none; then the container is
   /// reached by `host_addresses` and a route for each address of the container's.
   std::string bridge = {};
-  std::string host_name = {};  ///< Of the host's end. Empty: "veth" and random digits.
+  /// Of the host's end. Each "%x" in it becomes a random digit: "veth-web-%x%x%x%x". Empty: "veth"
+  /// and random digits.
+  std::string host_name = {};
   /// Of the host's end. Not for a port of a bridge, which has none.
   std::vector<IpPrefix> host_addresses = {};
+  /// Further networks that the host reaches by way of the container. Not of a port of a bridge.
+  std::vector<IpPrefix> host_routes = {};
   /// With a bridge: other isolated ports of it are not reached. Linux 4.18.
   bool isolated = false;
+  /// With a bridge that has vlan_filtering: what is untagged on the cable is of this VLAN, 1 to
+  /// 4094; 0: of none. Empty: as the bridge has it for new ports.
+  std::optional<std::uint16_t> vlan_id = {};
+  std::vector<std::uint16_t> tagged = {};  ///< The same: VLANs that are tagged on the cable.
+  std::uint32_t rx_queues = 0;             ///< Of both ends, up to 4096; 0: the kernel's.
+  std::uint32_t tx_queues = 0;             ///< The same.
   bool operator==(const Veth&) const = default;
 };
 
@@ -73,6 +83,27 @@ struct Vlan {
   bool operator==(const Vlan&) const = default;
 };
 
+/// An interface of the host, for the time of the container: moved in, and given back under its name
+/// and with its MTU and Ethernet address when the first process ends, whoever ends it, and when
+/// the launch or the host does. It is down then and has no addresses. CAP_SYS_ADMIN is needed.
+struct Phys {
+  std::string parent = {};  ///< Its name on the host. Not a port of a bridge or a bond.
+  bool operator==(const Phys&) const = default;
+};
+
+/// An interface whose other end is a descriptor of this program's, which reads and writes Ethernet
+/// frames; Container::take_tap(). It lives as long as that is open. CAP_SYS_ADMIN is needed.
+/// Documentation/networking/tuntap.rst of the kernel.
+struct Tap {
+  bool vnet_header = false;  ///< A struct virtio_net_hdr in front of each frame.
+  bool operator==(const Tap&) const = default;
+};
+
+/// The same with IP packets.
+struct Tun {
+  bool operator==(const Tun&) const = default;
+};
+
 /// Where packets for a network go.
 struct Route {
   IpPrefix to = {};                          ///< "0.0.0.0/0" and "::/0" are all others.
@@ -83,21 +114,30 @@ struct Route {
 
 /// An interface in the container.
 struct Interface {
-  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan>;
+  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun>;
 
   std::string name = "eth0";  ///< There; 1 to 15 bytes.
   Link link = {};
-  /// Empty: a random one; for Ipvlan, Vlan and Macvlan::passthru, that of the parent.
+  /// Empty: a random one; for Ipvlan, Vlan, Phys and Macvlan::passthru, that of the parent.
   std::optional<MacAddress> mac = {};
+  /// Instead: one in which each x is a random digit, "02:00:00:xx:xx:xx".
+  std::string mac_template = {};
   /// Bytes; 68 to 65535, of IPv6 at least 1280. Empty: of the bridge or the parent.
   std::optional<std::uint32_t> mtu = {};
   bool up = true;
   /// With the length of the network's prefix: "10.0.3.2/24". No duplicate address detection
   /// (RFC 4862) delays them: they can be used when the command starts.
   std::vector<IpPrefix> addresses = {};
+  /// Of the IPv4 addresses, in their order. Those that have none here have their network's last
+  /// address; 0.0.0.0: none.
+  std::vector<IpAddress> broadcasts = {};
   /// Default routes, one for IPv4 and one for IPv6 at most. One that no address here has in its
   /// network is taken to be on the link.
   std::vector<IpAddress> gateways = {};
+  /// The first address of the bridge, or of a macvlan's parent, is a gateway: for IPv4 and IPv6
+  /// where there is an address of that kind here, and no gateway above. Where no gateway is needed,
+  /// a route without `via` to "0.0.0.0/0" does.
+  bool gateway_auto = false;
   std::vector<Route> routes = {};
   /// A link-local address, and what routers announce, also where nothing above is IPv6. Without,
   /// IPv6 is switched off on such an interface.

@@ -1,17 +1,28 @@
 // Interfaces of containers, with real traffic: between host and container and between containers,
 // in network namespaces that the tests make themselves.
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/if_tun.h>
 #include <linux/rtnetlink.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <poll.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+#include <cctype>
 #include <chrono>
+#include <csignal>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -50,12 +61,17 @@ class OwnNetwork {
   /// For another thread.
   void enter() const { must(::setns(inside_.get(), CLONE_NEWNET) == 0, "setns"); }
 
-  void bridge(const std::string& name, const std::vector<IpPrefix>& addresses = {}) {
+  void bridge(const std::string& name, const std::vector<IpPrefix>& addresses = {},
+              bool tells_vlans_apart = false) {
     NetlinkMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, ifinfomsg{});
     m.put(IFLA_IFNAME, name);
     {
       const auto info = m.nest(IFLA_LINKINFO);
       m.put(IFLA_INFO_KIND, "bridge");
+      if (tells_vlans_apart) {
+        const auto data = m.nest(IFLA_INFO_DATA);
+        m.put(IFLA_BR_VLAN_FILTERING, std::uint8_t{1});
+      }
     }
     send(m);
     set_up(name, addresses);
@@ -93,6 +109,9 @@ class OwnNetwork {
   }
   [[nodiscard]] std::uint32_t mtu(const std::string& name) const {
     return detail::find_interface(socket_, name).mtu;
+  }
+  [[nodiscard]] detail::FoundInterface look(const std::string& name) const {
+    return detail::find_interface(socket_, name);
   }
   static std::set<std::string> links() {
     std::set<std::string> names;
@@ -446,6 +465,348 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
   }
   CHECK(good == threads * each);
   CHECK(net.soon({"lo", "cbr0"}));
+}
+
+std::shared_ptr<const Plan> plan_of(const Spec& spec) {
+  return std::make_shared<const Plan>(need(condroid::compile(spec, facts())));
+}
+/// To where it stops, or to its end.
+Result<std::optional<Container>> drive(Launch& launch, bool to_the_end = false) {
+  for (;;) {
+    auto done = launch.step();
+    if (!done || *done || (launch.stopped() && !to_the_end)) return done;
+    const auto [fd, events] = launch.interest();
+    pollfd waiter{fd.get(), events, 0};
+    const int most = launch.timeout();
+    (void)::poll(&waiter, 1, most < 0 ? 1000 : std::min(most, 1000));
+  }
+}
+
+/// In the network namespace of a container, by this thread.
+template <class F>
+auto inside(const Container& box, F look) {
+  const Fd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  const Fd there(
+      ::open(fmt::format("/proc/{}/ns/net", box.pid().value).c_str(), O_RDONLY | O_CLOEXEC));
+  must(::setns(there.get(), CLONE_NEWNET) == 0, "setns");
+  int error = 0;
+  const Fd socket = detail::open_netlink(error);
+  auto found = look(socket);
+  must(::setns(here.get(), CLONE_NEWNET) == 0, "setns");
+  return found;
+}
+
+// ---- interfaces of the host --------------------------------------------------------------------
+
+/// Its end of a cable as it was, however it was left.
+void check_home(const OwnNetwork& net, const detail::FoundInterface& before) {
+  REQUIRE(net.soon({"lo", "up0", "up1"}));
+  const auto after = net.look("up0");
+  CHECK(after.mtu == before.mtu);
+  CHECK(after.mac == before.mac);
+  CHECK(after.index == before.index);
+}
+
+Interface lent() {
+  Interface i = bridged("", 2);
+  i.link = Phys{.parent = "up0"};
+  i.mtu = 1400;
+  i.mac = "02:00:00:00:00:09"_mac;
+  return i;
+}
+
+TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.pair("up0", "up1");
+  net.set_up("up1", {"10.77.0.1/24"_prefix, "fd77::1/64"_prefix});
+  const auto before = net.look("up0");
+  for (const Way& way : ways) {
+    INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+    const IpAddress there = way.v6 ? "fd77::2"_ip : "10.77.0.2"_ip;
+    Server server(on_network(root, lent(), {}), way, there, 1);
+    CHECK_FALSE(net.has("up0"));
+    CHECK(inside(server.box, [](const Fd& s) { return detail::find_interface(s, "eth0").mtu; }) ==
+          1400);
+    CHECK(OnHost({"call", way.protocol, to_string(there), "7", "in"}).end() ==
+          answer(way.v6 ? "fd77::1"_ip : "10.77.0.1"_ip, "in"));
+    const Exit end = wait(server.box);
+    CHECK(end.success());
+    CHECK(end.cleanup_errors.empty());
+    CHECK(net.has("up0"));  // at once
+    check_home(net, before);
+  }
+  SECTION("each life has it") {
+    Spec spec = on_network(root, lent(), {"lives", "3"});
+    spec.lifecycle.restart = Restart::always;
+    spec.lifecycle.restart_limit = 2;
+    Container box = launch(spec);
+    const Exit end = wait(box);
+    CHECK(box.restarts() == 2);
+    CHECK(end.cleanup_errors.empty());
+    CHECK(net.has("up0"));
+  }
+  SECTION("with an id map, and changed inside") {
+    Spec spec = on_network(root, lent(), {"pause"});
+    spec.idmap = {
+        .kind = IdMap::ranges, .uids = {{0, 100000, 65536}}, .gids = {{0, 100000, 65536}}};
+    Container box = launch(spec);
+    inside(box, [](const Fd& s) {
+      ifinfomsg head{};
+      head.ifi_index = static_cast<int>(detail::find_interface(s, "eth0").index);
+      for (const char* name : {"another", "lo0"}) {
+        NetlinkMessage m(RTM_NEWLINK, NLM_F_ACK, head);
+        m.put(IFLA_MTU, std::uint32_t{1300});
+        m.put(IFLA_IFNAME, name);
+        m.set_sequence(1);
+        must(detail::ask_netlink(s, m.bytes(), 1).error == 0, "rename");
+      }
+      return 0;
+    });
+    need(box.kill());
+    CHECK(wait(box).cleanup_errors.empty());
+  }
+  SECTION("its name is taken") {
+    Container box = launch(on_network(root, lent(), {"pause"}));
+    net.bridge("up0");
+    need(box.kill());
+    const Exit end = wait(box);
+    REQUIRE(end.cleanup_errors.size() == 1);
+    CHECK(end.cleanup_errors[0].find("return interface: 'up0' is back as 'phys") !=
+          std::string::npos);
+    CHECK(net.links().size() == 4);
+    return;
+  }
+  SECTION("the launch fails, or is given up at any op") {
+    Spec spec = on_network(root, lent(), {"exit"});
+    const auto plan = plan_of(spec);
+    std::size_t first = 0;
+    while (!std::holds_alternative<condroid::op::CreateInterface>(plan->ops[first])) ++first;
+    for (std::size_t i = first; i < plan->ops.size(); ++i) {
+      INFO(describe(plan->ops[i]));
+      Launch launch = need(runtime().start(plan, {.stop_before = i}));
+      must(drive(launch).has_value() && launch.stopped(), "stop");
+      CHECK(net.has("up0") == (i == first));
+      if (i % 2 == 0) must(::kill(launch.pid().value, SIGKILL) == 0, "kill");
+      if (i % 3 == 0) launch.cancel();
+      { const Launch gone = std::move(launch); }
+      check_home(net, before);
+    }
+    spec.network.interfaces.push_back({.name = "eth1", .link = Veth{.bridge = "none"}});
+    CHECK_THAT(attempt(spec), FailsWith(ENODEV, Step::create_interface, "'eth1'"));
+  }
+  SECTION("there is none, it is a port, or another container's") {
+    Interface i = lent();
+    i.link = Phys{.parent = "none"};
+    CHECK_THAT(attempt(on_network(root, i, {"exit"})),
+               FailsWith(ENODEV, Step::create_interface, "'eth0': the host's 'none'"));
+    Container box = launch(on_network(root, lent(), {"pause"}));
+    CHECK_THAT(attempt(on_network(root, lent(), {"exit"})),
+               FailsWith(ENODEV, Step::create_interface, "'eth0': the host's 'up0'"));
+    need(box.kill());
+    (void)wait(box);
+  }
+  check_home(net, before);
+}
+
+TEST_CASE("an interface of the host comes home whoever dies", "[network][phys][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.pair("up0", "up1");
+  const auto before = net.look("up0");
+  enum class Dies { host, zygote, init };
+  const Dies dies = GENERATE(Dies::host, Dies::zygote, Dies::init);
+  CAPTURE(static_cast<int>(dies));
+  const auto plan = plan_of(on_network(root, lent(), {"pause"}));
+  std::size_t create = 0;
+  while (!std::holds_alternative<condroid::op::CreateInterface>(plan->ops[create])) ++create;
+  // Right after the zygote knows of it, in the middle of the launch, and in the life after it.
+  for (const std::size_t at : {create + 1, plan->ops.size() - 1, plan->ops.size()}) {
+    INFO("op " << at);
+    int ends[2];
+    must(::pipe2(ends, O_CLOEXEC) == 0, "pipe");
+    const Fd out(ends[0]);
+    Fd in(ends[1]);
+    Forked host([&] {
+      LaunchOptions options;
+      if (at < plan->ops.size()) options.stop_before = at;
+      Launch launch = need(runtime().start(plan, options));
+      auto made = drive(launch);
+      const std::string said = made ? fmt::format("{} {}\n", runtime().zygote_pid().value,
+                                                  *made ? (**made).pid().value : launch.pid().value)
+                                    : to_string(made.error()) + "\n";
+      must(::write(in.get(), said.data(), said.size()) > 0, "write");
+      if (made && *made) {
+        (void)wait(**made);
+      } else {
+        launch.resume();
+        (void)drive(launch, true);
+      }
+    });
+    in.reset();
+    const std::string said = read_until(out, "\n");
+    INFO(said);
+    REQUIRE(std::isdigit(said[0]));
+    const int zygote = std::stoi(said), init = std::stoi(said.substr(said.find(' ')));
+    REQUIRE_FALSE(net.has("up0"));
+    if (dies == Dies::init) ::kill(init, SIGKILL);
+    if (dies == Dies::zygote) ::kill(zygote, SIGKILL);
+    if (dies == Dies::host) ::kill(host.pid(), SIGKILL);
+    check_home(net, before);
+    (void)host.wait();
+  }
+}
+
+// ---- taps and tuns -----------------------------------------------------------------------------
+
+/// A tap or tun of this thread's network namespace, up.
+Fd own_tap(OwnNetwork& net, const std::string& name, short flags) {
+  Fd fd(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
+  ifreq request{};
+  name.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_flags = static_cast<short>(flags | IFF_NO_PI);
+  must(fd.valid() && ::ioctl(fd.get(), TUNSETIFF, &request) == 0, "TUNSETIFF");
+  net.set_up(name, {"10.77.0.1/24"_prefix, "fd77::1/64"_prefix});
+  return fd;
+}
+
+/// Carries from one to the other until it goes.
+class Carrier {
+ public:
+  Carrier(const Fd& a, const Fd& b)
+      : thread_([&a, &b](const std::stop_token& stop) {
+          while (!stop.stop_requested()) {
+            std::array<pollfd, 2> both{{{a.get(), POLLIN, 0}, {b.get(), POLLIN, 0}}};
+            (void)::poll(both.data(), both.size(), 20);
+            char frame[4096];
+            for (const auto& [from, to] : {std::pair(&a, &b), std::pair(&b, &a)})
+              if (const ssize_t n = ::read(from->get(), frame, sizeof frame); n > 0)
+                (void)!::write(to->get(), frame, static_cast<std::size_t>(n));
+          }
+        }) {}
+
+ private:
+  std::jthread thread_;
+};
+
+TEST_CASE("this program is the other end of a tap or tun", "[network][tap][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const bool frames = GENERATE(true, false);
+  CAPTURE(frames);
+  const Fd here = own_tap(net, "here", frames ? IFF_TAP : IFF_TUN);
+  Interface i = bridged("", 2);
+  i.name = "emu0";
+  i.mtu = 1400;
+  if (frames) {
+    i.link = Tap{};
+    i.mac = "02:77:00:00:00:01"_mac;  // the host has heard of it the next time
+  } else {
+    i.link = Tun{};
+  }
+  for (const Way& way : ways) {
+    INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+    const IpAddress there = way.v6 ? "fd77::2"_ip : "10.77.0.2"_ip;
+    Server server(on_network(root, i, {}), way, there, 1);
+    const Fd tap = server.box.take_tap("emu0");
+    REQUIRE(tap.valid());
+    CHECK_FALSE(server.box.take_tap("emu0").valid());
+    const auto found =
+        inside(server.box, [](const Fd& s) { return detail::find_interface(s, "emu0"); });
+    CHECK(found.mtu == 1400);
+    if (frames) CHECK(found.mac.starts_with("\x02\x77"));
+    {
+      const Carrier carrier(here, tap);
+      CHECK(OnHost({"call", way.protocol, to_string(there), "7", "in"}).end() ==
+            answer(way.v6 ? "fd77::1"_ip : "10.77.0.1"_ip, "in"));
+    }
+    CHECK(wait(server.box).success());
+  }
+  CHECK(net.links() == std::set<std::string>{"lo", "here"});
+}
+
+// ---- what else a veth may be -------------------------------------------------------------------
+
+TEST_CASE("ports of a bridge are in VLANs", "[network][vlans][.more_kernel]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0", {}, true);
+  Interface a = bridged("", 2), b = bridged("", 3), c = bridged("", 4);
+  a.link = b.link = Veth{.bridge = "cbr0", .vlan_id = 5, .tagged = {6}};
+  c.link = Veth{.bridge = "cbr0", .vlan_id = 6};
+  Server server(on_network(root, a, {}), {"udp", false}, "10.77.0.2"_ip, 1);
+  CHECK(in_vain(root, c, "10.77.0.2").out == "read=ETIMEDOUT\n");
+  CHECK(run(on_network(root, b, {"call", "udp", "10.77.0.2", "7", "x"})).exit().out ==
+        answer("10.77.0.3"_ip, "x"));
+  CHECK(wait(server.box).success());
+  net.bridge("plain");
+  a.link = Veth{.bridge = "plain", .vlan_id = 5};
+  CHECK_THAT(attempt(on_network(root, a, {"exit"})),
+             FailsWith(Errc::unsupported, Step::create_interface,
+                       "'eth0': veth at bridge 'plain': 'plain' does not tell VLANs apart"));
+  CHECK(net.soon({"lo", "cbr0", "plain"}));
+}
+
+TEST_CASE("names, queues, gateways and broadcasts are as asked for", "[network][fields][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0", {"10.77.0.1/24"_prefix, "fd77::1/64"_prefix});
+  Interface i = bridged("", 2);
+  i.link = Veth{.bridge = "cbr0", .host_name = "of-box-%x%x%x%x", .rx_queues = 2, .tx_queues = 3};
+  i.mac_template = "0x:77:00:00:00:xx";
+  i.broadcasts = {"10.77.0.99"_ip};
+  i.gateway_auto = true;
+  Interface cable{.name = "eth1",
+                  .link = Veth{.host_name = "cable", .host_routes = {"10.99.0.0/16"_prefix}},
+                  .addresses = {"10.78.0.2/24"_prefix},
+                  .broadcasts = {"0.0.0.0"_ip}};
+  Spec spec = on_network(root, i, {"pause"});
+  spec.network.interfaces.push_back(cable);
+  Container box = launch(spec);
+  std::string end;
+  for (const std::string& name : net.links())
+    if (name.starts_with("of-box-")) end = name;
+  CHECK(end.size() == 11);
+  CHECK(end.find('%') == std::string::npos);
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  ifreq request{};
+  end.copy(request.ifr_name, IFNAMSIZ - 1);
+  request.ifr_data = reinterpret_cast<char*>(&channels);
+  const Fd any(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  REQUIRE(::ioctl(any.get(), SIOCETHTOOL, &request) == 0);
+  CHECK(channels.max_rx == 2);
+  CHECK(channels.max_tx == 3);
+  const auto mac = inside(box, [](const Fd& s) { return detail::find_interface(s, "eth0").mac; });
+  CHECK(mac.substr(1, 4) == std::string("\x77\0\0\0", 4));
+  CHECK((mac[0] & 0xf1) == 0);
+  const auto of_box = [&](const char* file) {
+    return read_file(fmt::format("/proc/{}/net/{}", box.pid().value, file));
+  };
+  CHECK(of_box("route").find("eth0\t00000000\t01004D0A") != std::string::npos);
+  CHECK(of_box("ipv6_route").find("fd770000000000000000000000000001") != std::string::npos);
+  CHECK(read_file("/proc/thread-self/net/route").find("cable\t0000630A") != std::string::npos);
+  const auto broadcasts = inside(box, [](const Fd&) {
+    std::map<std::string, std::uint32_t> found;
+    ifaddrs* list = nullptr;
+    must(::getifaddrs(&list) == 0, "getifaddrs");
+    for (const ifaddrs* a = list; a != nullptr; a = a->ifa_next)
+      if (a->ifa_addr != nullptr && a->ifa_addr->sa_family == AF_INET &&
+          (a->ifa_flags & IFF_BROADCAST) != 0 && a->ifa_broadaddr != nullptr)
+        found[a->ifa_name] =
+            ntohl(reinterpret_cast<sockaddr_in*>(a->ifa_broadaddr)->sin_addr.s_addr);
+    ::freeifaddrs(list);
+    return found;
+  });
+  CHECK(broadcasts.at("eth0") == 0x0a4d0063U);
+  need(box.kill());
+  (void)wait(box);
+  CHECK(net.soon({"lo", "cbr0"}));
+  net.bridge("bare");
+  i.link = Veth{.bridge = "bare"};
+  CHECK_THAT(attempt(on_network(root, i, {"exit"})),
+             FailsWith(Errc::unsupported, Step::configure_interface,
+                       "'eth0': 'bare' has no IPv4 address"));
 }
 
 }  // namespace

@@ -77,6 +77,11 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
   CHECK(counts(first) == std::vector<std::size_t>{1, 1, 0});
   CHECK(counts(detail::next_life(first, {})) == counts(first));
   CHECK(counts(detail::next_life(first, {.network = 30})) == std::vector<std::size_t>{0, 0, 0});
+  // What is lent came home with the last life.
+  spec.network.interfaces.push_back({.name = "nic", .link = Phys{.parent = "enp1s0"}});
+  const Plan lends = plan_of(spec);
+  CHECK(counts(lends) == std::vector<std::size_t>{2, 2, 0});
+  CHECK(counts(detail::next_life(lends, {.network = 30})) == std::vector<std::size_t>{1, 1, 0});
 }
 #endif
 

@@ -1,4 +1,5 @@
 // Interfaces: what is refused, each with its name in front, and what the host and the child do.
+#include <algorithm>
 #include <functional>
 #include <string>
 #include <vector>
@@ -99,6 +100,36 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
   refused("by fd00::1",
           [](I& i) { i.routes = {{.to = "10.1.0.0/16"_prefix, .via = "fd00::1"_ip}}; });
   refused("an interface that is up", [](I& i) { i.up = false; });
+  refused("there is no VLAN 4095", [](I& i) { i.link = Veth{.bridge = "br0", .vlan_id = 4095}; });
+  refused("there is no VLAN 0", [](I& i) { i.link = Veth{.bridge = "br0", .tagged = {0}}; });
+  refused("VLAN 7 is given twice",
+          [](I& i) { i.link = Veth{.bridge = "br0", .vlan_id = 7, .tagged = {7}}; });
+  refused("is in a VLAN of a bridge, and", [](I& i) { i.link = Veth{.tagged = {7}}; });
+  refused("has 4097 queues", [](I& i) { i.link = Veth{.bridge = "br0", .rx_queues = 4097}; });
+  refused("a bridge and has routes",
+          [](I& i) { i.link = Veth{.bridge = "br0", .host_routes = {"10.1.0.0/16"_prefix}}; });
+  refused("use 10.1.0.0/16", [](I& i) { i.link = Veth{.host_routes = {"10.1.2.0/16"_prefix}}; });
+  for (const char* mac : {"02:00:00:00:00:01", "02:00:00:00:xx", "x", "01:00:00:00:00:xx"})
+    refused("is no template", [=](I& i) { i.mac_template = mac; });
+  refused("and a template", [](I& i) {
+    i.mac = "02:00:00:00:00:01"_mac;
+    i.mac_template = "02:00:00:00:00:xx";
+  });
+  refused("a tun has no Ethernet", [](I& i) {
+    i.link = Tun{};
+    i.mac_template = "02:00:00:00:00:xx";
+  });
+  refused("has 2 broadcast", [](I& i) { i.broadcasts = {"10.0.3.255"_ip, "10.0.3.255"_ip}; });
+  refused("fd00::1 is no broadcast", [](I& i) { i.broadcasts = {"fd00::1"_ip}; });
+  refused("there is no bridge and no parent", [](I& i) {
+    i.link = Veth{};
+    i.gateways.clear();
+    i.gateway_auto = true;
+  });
+  refused("the interface of the host has no name", [](I& i) { i.link = Phys{}; });
+  refused("the loopback stays", [](I& i) { i.link = Phys{.parent = "lo"}; });
+  refused(with({{.link = Phys{.parent = "a"}}, {.name = "eth1", .link = Phys{.parent = "a"}}}),
+          "'a' is lent twice");
   refused(with({bridged(), {.link = Veth{.bridge = "br0"}}}), "two of the name 'eth0'");
   refused(with({bridged(), {.name = "eth1", .addresses = {"10.0.3.2/8"_prefix}}}), "given twice");
   refused(
@@ -140,6 +171,12 @@ TEST_CASE("interfaces need a network namespace, and the right to make them", "[n
   HostFacts without = test::root_on_v2();
   without.effective_caps &= ~(std::uint64_t{1} << static_cast<unsigned>(Capability::net_admin));
   refused(with(bridged()), "need CAP_NET_ADMIN", without);
+  without = test::root_on_v2();
+  without.effective_caps &= ~(std::uint64_t{1} << static_cast<unsigned>(Capability::sys_admin));
+  const auto no_admin = refusals(compile(with({.link = Tap{}}), without));
+  CHECK(std::ranges::any_of(no_admin, [](const std::string& line) {
+    return line.find("need CAP_SYS_ADMIN where they are phys, tap or tun") != line.npos;
+  }));
   const auto parked = compile_parked(with(bridged()), test::root_on_v2());
   const auto list = refusals(parked);
   REQUIRE(list.size() == 1);

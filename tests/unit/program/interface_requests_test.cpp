@@ -64,6 +64,19 @@ TEST_CASE("without a bridge the host knows the way to each address", "[network]"
                                          "route to 10.0.3.2/32"});
 }
 
+TEST_CASE("what a port of a bridge is told", "[network]") {
+  const auto said = [](const Veth& veth, std::uint16_t by_default) {
+    std::vector<std::string> words;
+    for (const auto& r : detail::port_requests(veth, by_default)) words.push_back(r.what);
+    return words;
+  };
+  CHECK(said({.bridge = "br0"}, 1).empty());
+  CHECK(said({.bridge = "br0", .isolated = true, .vlan_id = 5, .tagged = {6, 7}}, 1) ==
+        std::vector<std::string>{"isolation", "VLAN 5", "without VLAN 1", "VLAN 6", "VLAN 7"});
+  CHECK(said({.bridge = "br0", .vlan_id = 0}, 1) == std::vector<std::string>{"without VLAN 1"});
+  CHECK(said({.bridge = "br0", .vlan_id = 1}, 1) == std::vector<std::string>{"VLAN 1"});
+}
+
 }  // namespace
 
 #endif

@@ -140,7 +140,13 @@ inline Spec full_spec() {
       .network =
           {.loopback_up = false,
            .interfaces =
-               {{.link = Veth{.bridge = "br0", .host_name = "vethbox", .isolated = true},
+               {{.link = Veth{.bridge = "br0",
+                              .host_name = "vethbox",
+                              .isolated = true,
+                              .vlan_id = 5,
+                              .tagged = {6, 7},
+                              .rx_queues = 2,
+                              .tx_queues = 2},
                  .mac = "02:00:00:00:00:01"_mac,
                  .mtu = 1400,
                  .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix},
@@ -155,7 +161,15 @@ inline Spec full_spec() {
                 {.name = "ip0",
                  .link =
                      Ipvlan{.parent = "eth0", .mode = Ipvlan::l2, .isolation = Ipvlan::private_}},
-                {.name = "v7", .link = Vlan{.parent = "eth0", .id = 7}}}},
+                {.name = "v7", .link = Vlan{.parent = "eth0", .id = 7}},
+                {.name = "nic", .link = Phys{.parent = "enp1s0"}},
+                {.name = "tap0",
+                 .link = Tap{.vnet_header = true},
+                 .mac_template = "02:00:00:xx:xx:xx",
+                 .addresses = {"10.9.0.2/24"_prefix},
+                 .broadcasts = {"10.9.0.254"_ip},
+                 .gateway_auto = true},
+                {.name = "tun0", .link = Tun{}}}},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
@@ -534,8 +548,10 @@ class Random {
     some(to, via, metric);
   }
   void fill(Veth& l) {
-    auto& [bridge, host_name, host_addresses, isolated] = l;
-    some(bridge, host_name, host_addresses, isolated);
+    auto& [bridge, host_name, host_addresses, host_routes, isolated, vlan_id, tagged, rx_queues,
+           tx_queues] = l;
+    some(bridge, host_name, host_addresses, host_routes, isolated, vlan_id, tagged, rx_queues,
+         tx_queues);
   }
   void fill(Macvlan& l) {
     auto& [parent, mode] = l;
@@ -550,9 +566,11 @@ class Random {
     some(parent, id);
   }
   void fill(Interface& i) {
-    auto& [name, link, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf] = i;
-    some(name, mac, mtu, up, addresses, gateways, routes, ipv6_autoconf);
-    switch (below(4)) {
+    auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
+           routes, ipv6_autoconf] = i;
+    some(name, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto, routes,
+         ipv6_autoconf);
+    switch (below(7)) {
       case 0:
         fill(link.emplace<Veth>());
         break;
@@ -562,8 +580,17 @@ class Random {
       case 2:
         fill(link.emplace<Ipvlan>());
         break;
-      default:
+      case 3:
         fill(link.emplace<Vlan>());
+        break;
+      case 4:
+        some(link.emplace<Phys>().parent);
+        break;
+      case 5:
+        some(link.emplace<Tap>().vnet_header);
+        break;
+      default:
+        link.emplace<Tun>();
         break;
     }
   }

@@ -1,0 +1,113 @@
+// What the zygote does in the network namespace of a container: opens a socket there, by which
+// interfaces that were lent come home, or a tap.
+#include "program/send_home.hpp"
+#include "zygote/zygote.hpp"
+
+namespace condroid::zygote {
+
+namespace {
+
+struct Lent {
+  bool used;
+  uint32_t live;
+  int away;  // a netlink socket: as long as it is open, so is its namespace
+  int home;
+  LentInterface what;
+};
+Lent lent[max_lent];  // zero pages until used
+unsigned lent_count = 0;
+
+/// What `open` returns in the network namespace `ns`.
+template <class F>
+long opened_in(int ns, F open) {
+  const long here = call(__NR_openat, at_fdcwd, "/proc/self/ns/net", o_rdonly | o_cloexec);
+  if (here < 0) return here;
+  long fd = call(__NR_setns, ns, clone_newnet);
+  if (fd >= 0) {
+    fd = open();
+    // Here the next container would be born.
+    if (call(__NR_setns, here, clone_newnet) < 0) leave(1);
+  }
+  close(static_cast<int>(here));
+  return fd;
+}
+
+long open_tap(const WantedTap& wanted) {
+  const long fd = call(__NR_openat, at_fdcwd, "/dev/net/tun", o_rdwr | o_nonblock | o_cloexec);
+  if (fd < 0) return fd;
+  struct {
+    char name[16];
+    uint16_t flags;
+    char pad[22];
+  } request = {};
+  memcpy(request.name, wanted.name, sizeof request.name - 1);
+  request.flags = static_cast<uint16_t>(wanted.flags);
+  const long e = call(__NR_ioctl, fd, tunsetiff, &request);
+  if (e >= 0) return fd;
+  close(static_cast<int>(fd));
+  return e;
+}
+
+}  // namespace
+
+void on_reach(const Request& request, int* fds, unsigned count) {
+  const bool lends = request.kind == RequestKind::lend;
+  Record record{};
+  record.magic = magic;
+  record.kind = RecordKind::reached;
+  long fd = -e_proto;
+  Lent* place = nullptr;
+  if (request.live < max_live && count == (lends ? 2U : 1U)) {
+    const auto state = containers[request.live].state;
+    // Of one that ended the host knows: nothing of it is undone once more.
+    if (state != Container::running && state != Container::held) {
+      fd = -e_srch;
+    } else if (lends) {
+      for (unsigned i = 0; i < max_lent && place == nullptr; ++i)
+        if (!lent[i].used) place = &lent[i];
+      fd = place == nullptr ? -e_mfile : opened_in(fds[0], [] {
+        return call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
+      });
+    } else {
+      WantedTap wanted;
+      memcpy(&wanted, request.name, sizeof wanted);
+      fd = opened_in(fds[0], [&] { return open_tap(wanted); });
+    }
+    record.error = static_cast<int32_t>(fd < 0 ? -fd : 0);
+    if (state != Container::unused)
+      send_record(containers[request.live].exit_socket, record, static_cast<int>(fd));
+  }
+  if (fd >= 0 && lends) {
+    place->used = true;
+    place->live = request.live;
+    place->away = static_cast<int>(fd);
+    place->home = fds[1];
+    memcpy(&place->what, request.name, sizeof place->what);
+    fds[1] = -1;
+    ++lent_count;
+  } else {
+    close(static_cast<int>(fd));
+  }
+  for (unsigned i = 0; i < count; ++i) close(fds[i]);
+}
+
+long bring_home(uint32_t i, uint32_t* number) {
+  long first = 0;
+  for (unsigned k = 0; k < max_lent && lent_count > 0; ++k) {
+    Lent& l = lent[k];
+    if (!l.used || l.live != i) continue;
+    RealSystem system;
+    const long e = send_home(system, l.away, l.home, l.what);
+    if (e < 0 && first == 0) {
+      first = e;
+      *number = l.what.number;
+    }
+    close(l.away);
+    close(l.home);
+    l.used = false;
+    --lent_count;
+  }
+  return first;
+}
+
+}  // namespace condroid::zygote
