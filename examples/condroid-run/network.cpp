@@ -1,5 +1,6 @@
 // --net and what goes with it.
-#include <algorithm>
+#include <condroid/registry.hpp>
+#include <condroid/sys/namespace.hpp>
 
 #include "wishes.hpp"
 
@@ -20,9 +21,23 @@ void join_network(Spec& spec, const std::string& path) {
   spec.join.push_back({Namespace::net, HostPath(path)});
 }
 
+/// Of one that is found as --attach finds it.
+void join_container(Spec& spec, const std::string& name) {
+  auto box = Registry::open(name);
+  if (!box) throw Mistake(fmt::format("--net: {}", to_string(box.error())));
+  // By its pidfd: nobody else's, if it ends now.
+  auto net = NamespaceFd::open(box->pidfd(), Namespace::net);
+  if (!net) throw Mistake(fmt::format("--net: {}", to_string(net.error())));
+  own_network(spec);
+  static Fd held;  // up to the launch, and for each one after it
+  held = net->release();
+  spec.join.push_back({Namespace::net, HostFd{held.get()}});
+}
+
 Interface::Link link(const std::string& kind, const std::string& rest) {
   if (kind == "veth") return Veth{.bridge = rest};
   if (kind == "macvlan") return Macvlan{.parent = rest};
+  if (kind == "phys") return Phys{.parent = rest};
   if (kind == "ipvlan") return Ipvlan{.parent = rest};
   if (kind == "vlan") {
     const std::size_t colon = rest.rfind(':');
@@ -33,7 +48,7 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
   }
   throw Mistake(fmt::format(
       "--net: '{}' is none of none, host, veth, veth:BRIDGE, macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, "
-      "ns:PATH",
+      "phys:DEV, ns:PATH, container:NAME",
       kind));
 }
 
@@ -52,6 +67,8 @@ void set_network(Spec& spec, const NetworkWishes& wishes) {
     own_network(spec);
   else if (kind == "ns")
     join_network(spec, rest);
+  else if (kind == "container")
+    join_container(spec, rest);
   else if (!net.empty()) {
     own_network(spec);
     spec.network.interfaces.push_back({.link = link(kind, rest)});
@@ -63,8 +80,12 @@ void set_network(Spec& spec, const NetworkWishes& wishes) {
   Interface& i = spec.network.interfaces.front();
   for (const auto& text : wishes.ip)
     i.addresses.push_back(address<IpPrefix>("--ip", text, "10.0.3.2/24"));
-  for (const auto& text : wishes.gateway)
-    i.gateways.push_back(address<IpAddress>("--gateway", text, "10.0.3.1"));
+  for (const auto& text : wishes.gateway) {
+    if (text == "auto")
+      i.gateway_auto = true;
+    else
+      i.gateways.push_back(address<IpAddress>("--gateway", text, "10.0.3.1"));
+  }
   if (wishes.host_ip.empty()) return;
   auto* veth = std::get_if<Veth>(&i.link);
   if (veth == nullptr) throw Mistake("--host-ip goes with --net veth");

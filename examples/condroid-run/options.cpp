@@ -91,12 +91,14 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option("--hostname", hostname, "Host name (default: the name)")->type_name("NAME");
   app.add_option("--userns", userns, "Ids: auto (default), host, or IN:OUT:COUNT, repeatable")
       ->type_name("MAP");
-  app.add_option("--net", network.net,
-                 "Network: none (default; loopback only), host, veth:BRIDGE, veth,\nmacvlan:DEV, "
-                 "ipvlan:DEV, vlan:DEV:ID, or one that is there: ns:PATH")
+  app.add_option(
+         "--net", network.net,
+         "Network: none (default; loopback only), host, veth:BRIDGE, veth,\nmacvlan:DEV, "
+         "ipvlan:DEV, vlan:DEV:ID, phys:DEV, or one that is there: ns:PATH,\ncontainer:NAME")
       ->type_name("KIND");
   app.add_option("--ip", network.ip, "Address of its interface, repeatable")->type_name("ADDR/LEN");
-  app.add_option("--gateway", network.gateway, "By which it reaches all else, one of each kind")
+  app.add_option("--gateway", network.gateway,
+                 "By which it reaches all else, one of each kind; or auto: the bridge")
       ->type_name("ADDR");
   app.add_option("--host-ip", network.host_ip, "Address of the host's end of --net veth")
       ->type_name("ADDR/LEN");

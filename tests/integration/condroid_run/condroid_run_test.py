@@ -338,7 +338,8 @@ class Options(Case):
                             (["--ip", "192.0.2.2"], "go with one interface"),
                             (["--net", "veth", "--ip", "192.0.2"], "no address like"),
                             (["--net", "macvlan:x", "--host-ip", "192.0.2.1"], "goes with --net veth"),
-                            (["--net", "ns:blue"], "no file like")):
+                            (["--net", "ns:blue"], "no file like"),
+                            (["--net", "container:no-such-one"], "no-such-one")):
             status, out, err = run(*words, "--", "true")
             self.assertEqual((status, out, err.count("\n")), (125, "", 1))
             self.assertIn(what, err)
@@ -1101,6 +1102,14 @@ class Running(unittest.TestCase):
         self.assertEqual(run("--stop", str(pids[0])), (0, "", ""))
         self.assertEqual(run("--stop", name), (0, "", ""))
         self.assertEqual(self.listed(name), [])
+
+    @for_root
+    def test_the_network_of_one_that_runs_is_joined(self):
+        name = f"net-{os.getpid()}"
+        pid = self.detached(name, "/bin/sleep", "1000")
+        for which in name, str(pid):
+            status, out, err = run("--net", f"container:{which}", "--", "readlink", "/proc/self/ns/net")
+            self.assertEqual((status, out.strip(), err), (0, os.readlink(f"/proc/{pid}/ns/net"), ""))
 
     def test_a_command_is_run_in_one_that_runs(self):
         name = f"joined-{os.getpid()}"
