@@ -366,6 +366,12 @@ class ContainerBuilder {
   ContainerBuilder&& interface(Interface wanted) && {
     return std::move(interface(std::move(wanted)));
   }
+  /// A port of the host that leads into the container.
+  ContainerBuilder& publish(PublishedPort port) & {
+    spec_.network.publish.push_back(port);
+    return *this;
+  }
+  ContainerBuilder&& publish(PublishedPort port) && { return std::move(publish(port)); }
 
   // ---- limits ----
 

@@ -216,6 +216,9 @@ void Checks::interface(const std::string& field, const Interface& i) const {
 }
 
 void Checks::network() const {
+  if (!spec.network.publish.empty())
+    refusals.unsupported("network.publish", "no port can be published yet",
+                         "reach the container by its address");
   const auto& interfaces = spec.network.interfaces;
   if (interfaces.empty()) return;
   if (!shape.own(Namespace::net))

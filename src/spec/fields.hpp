@@ -399,9 +399,10 @@ void fields(V& v, Like<Devices> auto& devices) {
 
 template <class V>
 void fields(V& v, Like<Network> auto& network) {
-  auto& [loopback_up, interfaces] = network;
+  auto& [loopback_up, interfaces, publish] = network;
   v("loopback_up", loopback_up);
   v.records("interfaces", interfaces);
+  v.words("publish", publish);
 }
 
 template <class V>

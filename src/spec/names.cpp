@@ -78,6 +78,7 @@ static_assert(whole<LandlockScope>());
 static_assert(whole<Macvlan::Mode>());
 static_assert(whole<Ipvlan::Mode>());
 static_assert(whole<Ipvlan::Isolation>());
+static_assert(whole<PublishedPort::Protocol>());
 static_assert(EnumNames<Capability>::table.size() == capability_count);
 
 }  // namespace

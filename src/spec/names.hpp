@@ -443,6 +443,15 @@ struct EnumNames<Ipvlan::Isolation> {
   });
 };
 
+template <>
+struct EnumNames<PublishedPort::Protocol> {
+  static constexpr std::string_view what = "protocol";
+  static constexpr auto table = std::to_array<EnumName<PublishedPort::Protocol>>({
+      {PublishedPort::tcp, "tcp"},
+      {PublishedPort::udp, "udp"},
+  });
+};
+
 // The kinds of interface by type, as the kinds of mount below.
 template <class L>
 inline constexpr std::string_view link_kind = L::link_kind_is_missing_in_names_hpp;

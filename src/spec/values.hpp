@@ -559,6 +559,43 @@ struct Codec<Route> {
   }
 };
 
+/// "127.0.0.1:8080->80/tcp", "[::1]:53->53/udp", "8080->80".
+template <>
+struct Codec<PublishedPort> {
+  static std::string print(const PublishedPort& p) {
+    std::string text = p.host_address ? to_string(*p.host_address) : std::string();
+    if (p.host_address) text = (p.host_address->is_v6() ? "[" + text + "]" : text) + ":";
+    return formatted("{}{}->{}/{}", text, p.host_port, p.port,
+                     Codec<PublishedPort::Protocol>::print(p.protocol));
+  }
+  static std::string parse(std::string_view word, PublishedPort& out) {
+    const char* expected = "expected ports like 8080->80, 127.0.0.1:8080->80 or [::1]:53->53/udp";
+    const std::size_t arrow = word.find("->");
+    if (arrow == std::string_view::npos) return expected;
+    std::string_view host = word.substr(0, arrow);
+    std::string_view inner = word.substr(arrow + 2);
+    if (const std::size_t colon = host.rfind(':'); colon != std::string_view::npos) {
+      std::string_view address = host.substr(0, colon);
+      const bool v6 = address.starts_with('[') && address.ends_with(']');
+      if (v6) address = address.substr(1, address.size() - 2);
+      out.host_address = IpAddress::parse(address);
+      if (!out.host_address || out.host_address->is_v6() != v6) return expected;
+      host.remove_prefix(colon + 1);
+    }
+    if (const std::size_t slash = inner.find('/'); slash != std::string_view::npos) {
+      if (std::string wrong =
+              Codec<PublishedPort::Protocol>::parse(inner.substr(slash + 1), out.protocol);
+          !wrong.empty())
+        return wrong;
+      inner = inner.substr(0, slash);
+    }
+    if (parse_number(host, out.host_port) != std::errc{} ||
+        parse_number(inner, out.port) != std::errc{})
+      return expected;
+    return {};
+  }
+};
+
 /// A value of RlimitSetting, which has a word for "no limit".
 struct RlimitCodec {
   static std::string print(std::uint64_t value) {

@@ -145,10 +145,24 @@ struct Interface {
   bool operator==(const Interface&) const = default;
 };
 
+/// A port of the host that leads to one of the container: `127.0.0.1:8080 -> 80`.
+struct PublishedPort {
+  enum Protocol : std::uint8_t { tcp, udp };
+
+  /// One of the host's addresses; 0.0.0.0 is all of IPv4, :: all of IPv6. Empty: all of both.
+  std::optional<IpAddress> host_address = {};
+  std::uint16_t host_port = 0;  ///< 1 to 65535.
+  std::uint16_t port = 0;       ///< In the container; 1 to 65535.
+  Protocol protocol = tcp;
+  bool operator==(const PublishedPort&) const = default;
+};
+
 struct Network {
   bool loopback_up = true;  ///< Bring "lo" up in a new network namespace.
   /// In a new network namespace only; made in this order. Of containers of a pool none.
   std::vector<Interface> interfaces = {};
+  /// Ports of the host that lead into the container.
+  std::vector<PublishedPort> publish = {};
   bool operator==(const Network&) const = default;
 };
 

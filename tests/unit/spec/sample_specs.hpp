@@ -523,8 +523,12 @@ class Random {
     some(kind, major, minor, access);
   }
   void fill(Network& n) {
-    auto& [loopback_up, interfaces] = n;
-    some(loopback_up, interfaces);
+    auto& [loopback_up, interfaces, publish] = n;
+    some(loopback_up, interfaces, publish);
+  }
+  void fill(PublishedPort& p) {
+    auto& [host_address, host_port, port, protocol] = p;
+    some(host_address, host_port, port, protocol);
   }
   void fill(IpAddress& a) {
     std::string text;
