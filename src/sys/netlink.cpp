@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
 
 #if CONDROID_LIBNL
 #include <netlink/attr.h>
@@ -17,8 +18,8 @@
 
 namespace condroid::inline v0::detail {
 
-Fd open_netlink(int& error) {
-  Fd s(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
+Fd open_netlink(int& error, int protocol) {
+  Fd s(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   error = s.valid() ? 0 : errno;
   // Without them it is told less.
   const int on = 1;
@@ -122,6 +123,29 @@ FoundInterface find_interface(FdView socket, const std::string& name) {
   return found;
 }
 
+NetlinkAnswer create_bridge_link(FdView socket, const std::string& name, std::uint32_t index,
+                                 const std::array<std::uint8_t, 6>& mac) {
+  ifinfomsg head{};
+  head.ifi_index = static_cast<int>(index);
+  NetlinkMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
+  m.put(IFLA_IFNAME, name);
+  m.put(IFLA_ADDRESS, mac);
+  {
+    const auto info = m.nest(IFLA_LINKINFO);
+    m.put(IFLA_INFO_KIND, "bridge");
+  }
+  m.set_sequence(1);
+  return ask_netlink(socket, m.bytes(), 1);
+}
+
+int remove_link(FdView socket, std::uint32_t index) {
+  ifinfomsg head{};
+  head.ifi_index = static_cast<int>(index);
+  NetlinkMessage m(RTM_DELLINK, NLM_F_ACK, head);
+  m.set_sequence(1);
+  return ask_netlink(socket, m.bytes(), 1).error;
+}
+
 int move_interface(FdView from_socket, FdView to_socket, FdView to, const std::string& name,
                    const std::string& as) {
   if (as.size() >= IFNAMSIZ) return EINVAL;
@@ -143,6 +167,11 @@ int move_interface(FdView from_socket, FdView to_socket, FdView to, const std::s
 
 NetlinkAnswer ask_netlink(FdView, std::string_view, std::uint32_t) { return {.error = EOPNOTSUPP}; }
 FoundInterface find_interface(FdView, const std::string&) { return {.error = EOPNOTSUPP}; }
+NetlinkAnswer create_bridge_link(FdView, const std::string&, std::uint32_t,
+                                 const std::array<std::uint8_t, 6>&) {
+  return {.error = EOPNOTSUPP};
+}
+int remove_link(FdView, std::uint32_t) { return EOPNOTSUPP; }
 int move_interface(FdView, FdView, FdView, const std::string&, const std::string&) {
   return EOPNOTSUPP;
 }

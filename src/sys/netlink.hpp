@@ -1,6 +1,8 @@
 // Talking rtnetlink(7) with the kernel: requests and their answers. Private.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -10,8 +12,8 @@
 namespace condroid::inline v0::detail {
 
 /// A socket of the calling thread's network namespace, that is told in words what was wrong; errno
-/// in `error` when there is none.
-[[nodiscard]] Fd open_netlink(int& error);
+/// in `error` when there is none. `protocol`: NETLINK_ROUTE, or another one.
+[[nodiscard]] Fd open_netlink(int& error, int protocol = 0);
 
 struct NetlinkAnswer {
   int error = 0;          ///< errno, or 0.
@@ -32,8 +34,20 @@ struct FoundInterface {
   bool vlan_filtering = false;     ///< Of a bridge.
   std::uint16_t default_vlan = 0;  ///< The same: of new ports, if it filters.
   std::string kind = {};           ///< "bridge", "veth"; empty for a physical one.
+
+  [[nodiscard]] bool has_mac(const std::array<std::uint8_t, 6>& bytes) const {
+    return std::ranges::equal(
+        mac, bytes, [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; });
+  }
 };
 [[nodiscard]] FoundInterface find_interface(FdView socket, const std::string& name);
+
+/// Makes a bridge that has this number and Ethernet address.
+[[nodiscard]] NetlinkAnswer create_bridge_link(FdView socket, const std::string& name,
+                                               std::uint32_t index,
+                                               const std::array<std::uint8_t, 6>& mac);
+/// errno, or 0.
+[[nodiscard]] int remove_link(FdView socket, std::uint32_t index);
 
 /// Moves the interface `name` from the namespace of one socket to that of the other, which `to` is,
 /// under the name `as` if that is not empty. It is down then, without addresses. errno, or 0.
