@@ -16,6 +16,7 @@
 
 #include "condroid/error.hpp"
 #include "condroid/flags.hpp"
+#include "condroid/spec/address.hpp"
 #include "condroid/spec/devices.hpp"
 #include "condroid/spec/mount.hpp"
 #include "condroid/spec/resources.hpp"
@@ -283,6 +284,9 @@ class Container {
   /// tty_ioctl(4)
   /// @errors ENODEV without that terminal.
   [[nodiscard]] Result<void> resize(const WindowSize& size, unsigned tty = 0) const;
+  /// Of its interfaces at a NatBridge, in the order of the Spec: those that were leased at the
+  /// launch among them. Empty once it has ended.
+  [[nodiscard]] std::vector<IpPrefix> addresses() const;
   /// Moves a network interface of this program's namespace into the container's, as `as` if that is
   /// not empty. It is down there, without addresses. Physical ones come back when the container's
   /// namespace ends, others end with it; network_namespaces(7).

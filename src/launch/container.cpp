@@ -393,6 +393,7 @@ Result<void> Container::detach() {
   }
   if (const int e = core_->zygote->request_surely(request, fds); e != 0)
     return fail(e, Step::detach, formatted("container '{}'", core_->name));
+  core_->host_ends.share.leave();
   core_->detached = true;
   return {};
 }

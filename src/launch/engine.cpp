@@ -801,11 +801,9 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
         subject = formatted("'{}': disable_ipv6", c->interface.name);
       break;
     case Part::message:
-      if (Op sent; std::holds_alternative<op::ConfigureInterface>(op)) {
-        const Interface& i = std::get<op::ConfigureInterface>(as_encoded(page.op, sent)).interface;
-        if (const auto asked = setup_requests(i); page.detail < asked.size())
-          subject = formatted("'{}': {}", i.name, asked[page.detail].what);
-      }
+      if (Op room; const auto* c = std::get_if<op::ConfigureInterface>(&as_encoded(page.op, room)))
+        if (const auto asked = setup_requests(c->interface); page.detail < asked.size())
+          subject = formatted("'{}': {}", c->interface.name, asked[page.detail].what);
       break;
     case Part::bounding_set:
     case Part::capset:

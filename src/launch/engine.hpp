@@ -158,13 +158,15 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::IdmapTree& o);
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
   [[nodiscard]] std::string own_profile() const;
-  [[nodiscard]] Result<bool> do_op(const op::CreateInterface& o);
+  [[nodiscard]] Result<bool> do_op(const op::CreateInterface& wanted);
   [[nodiscard]] Result<bool> lend(const op::CreateInterface& o, FdView socket, FdView netns);
   [[nodiscard]] Result<bool> make_tap(const op::CreateInterface& o, FdView netns);
   [[nodiscard]] Result<bool> reach(program::RequestKind kind, const void* what, std::size_t size,
                                    std::span<const int> fds, const std::string& subject);
   /// For those that are to have the address of their bridge.
   [[nodiscard]] Result<void> find_gateways();
+  [[nodiscard]] Result<void> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
+  [[nodiscard]] Result<void> do_op(const op::PublishPorts& o);  // nat_bridges.cpp
   /// Whether the zygote has told which process the child is. If not, and the launch has not ended
   /// meanwhile, it is to be asked again.
   [[nodiscard]] Result<bool> know_child(Step step);

@@ -129,6 +129,7 @@ const std::string* above(const Interface::Link& link) {
     const std::string* operator()(const Phys& l) const { return &l.parent; }
     const std::string* operator()(const Tap& /*l*/) const { return nullptr; }
     const std::string* operator()(const Tun& /*l*/) const { return nullptr; }
+    const std::string* operator()(const NatBridge& l) const { return &l.name; }
   };
   return std::visit(Name{}, link);
 }
@@ -240,6 +241,7 @@ void HostEnds::take_down() {
     (void)ask_netlink(socket, down.bytes, 1);  // ENODEV: the kernel was faster
   }
   socket.reset();
+  share.give_back();
 }
 
 /// Has the zygote do something in the child's network namespace. False: its answer is not there
@@ -364,7 +366,10 @@ Result<void> LaunchEngine::find_gateways() {
   return {};
 }
 
-Result<bool> LaunchEngine::do_op(const op::CreateInterface& o) {
+Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
+  op::CreateInterface o = wanted;
+  if (const Interface* filled = made_.host_ends.share.find(o.interface.name); filled != nullptr)
+    o.interface = *filled;
   if (auto known = know_child(Step::create_interface); !known || !*known)
     return known ? state_ != State::configuring : known;
   Maker maker{.op = o};

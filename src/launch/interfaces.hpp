@@ -7,6 +7,7 @@
 
 #include "condroid/error.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/nat_bridges.hpp"
 #include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
@@ -39,6 +40,7 @@ struct HostEnds {
   std::vector<std::uint32_t> indexes;
   std::vector<LentOut> lent;
   std::vector<HeldTap> taps;  ///< Until they are taken.
+  BridgeShare share;  ///< Given back once nobody answers for the addresses any more.
 
   /// What the zygote does at each end, when that is gone.
   void bring_home(std::vector<std::string>& errors);

@@ -130,6 +130,12 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   }
   for (const auto& [at, op] : with_gateways_)
     if (at == index) return replaced = op;
+  if (const auto* c = std::get_if<op::ConfigureInterface>(&o))
+    if (const Interface* filled = made_.host_ends.share.find(c->interface.name)) {
+      op::ConfigureInterface copy = *c;
+      copy.interface = *filled;
+      return replaced = std::move(copy);
+    }
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
   for (const auto& [slot, path] : made_.by_path)

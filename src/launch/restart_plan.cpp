@@ -31,8 +31,9 @@ const op::MountOp* devpts_of(const Plan& plan) {
 bool stays(const Op& o) {
   const auto is_ours = [](const Interface& i) { return !std::holds_alternative<Phys>(i.link); };
   if (const auto* create = std::get_if<op::CreateInterface>(&o)) return is_ours(create->interface);
-  const auto* configure = std::get_if<op::ConfigureInterface>(&o);
-  return configure != nullptr && is_ours(configure->interface);
+  if (const auto* configure = std::get_if<op::ConfigureInterface>(&o))
+    return is_ours(configure->interface);
+  return std::holds_alternative<op::LeaseAddress>(o) || std::holds_alternative<op::PublishPorts>(o);
 }
 
 }  // namespace

@@ -276,6 +276,7 @@ void Zygote::bury() {
   const std::lock_guard lock(burying_);  // which may take a moment that no launch waits for
   if (buried_ || (pidfd_.valid() && wait_for_fd(pidfd_.get(), POLLIN, 0) == 0)) return;
   buried_ = sweep_runtime(state_dir_, name_);
+  bridges_.depart();
   if (remove_state_dir_) ::rmdir(state_dir_.c_str());
 }
 

@@ -19,6 +19,7 @@
 #include "launch/dev_tree.hpp"
 #include "launch/filters.hpp"
 #include "launch/host_mounts.hpp"
+#include "launch/nat_bridges.hpp"
 #include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
@@ -71,6 +72,7 @@ class Zygote {
   void keep_until_end(Fd exit, std::optional<std::uint32_t> live,
                       std::optional<std::uint32_t> page);
   [[nodiscard]] std::uint64_t next_id() noexcept { return ++last_id_; }
+  [[nodiscard]] NatBridges& bridges() noexcept { return bridges_; }
 
   /// Sends a request; errno, or 0.
   [[nodiscard]] int request(const program::Request& request, std::span<const int> fds = {}) const;
@@ -132,6 +134,7 @@ class Zygote {
   };
   std::array<Group, program::max_hierarchies> groups_{};
 
+  NatBridges bridges_;
   std::mutex helper_mutex_;  // over both messages of an attach
   Fd helper_;
 };

@@ -68,6 +68,7 @@ struct Checks {
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
   void lifecycle() const;  // check_lifecycle.cpp
   void network() const;    // network.cpp
+  void publish() const;    // network.cpp
 
  private:
   void own_profile() const;

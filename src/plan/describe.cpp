@@ -130,6 +130,9 @@ std::string link_text(const Interface::Link& link) {
     std::string operator()(const Phys& l) const { return "the host's " + quoted(l.parent); }
     std::string operator()(const Tap& /*l*/) const { return "tap"; }
     std::string operator()(const Tun& /*l*/) const { return "tun"; }
+    std::string operator()(const NatBridge& l) const {
+      return formatted("veth at bridge {} of our own", quoted(l.name));
+    }
   };
   return std::visit(Text{}, link);
 }
@@ -281,6 +284,22 @@ struct Describe {
   std::string operator()(const op::RaiseLoopback& /*o*/) const { return "lo"; }
   std::string operator()(const op::CreateInterface& o) const {
     return formatted("{}: {}", quoted(o.interface.name), link_text(o.interface.link));
+  }
+  std::string operator()(const op::LeaseAddress& o) const {
+    const auto* bridge = std::get_if<NatBridge>(&o.interface.link);
+    std::vector<std::string> from;
+    for (const IpPrefix& p : o.interface.addresses) from.push_back(to_string(p));
+    if (bridge != nullptr && from.empty())
+      for (const IpPrefix& p : bridge->subnets) from.push_back("one of " + to_string(p));
+    return formatted("{} at {}: {}", quoted(o.interface.name),
+                     quoted(bridge != nullptr ? bridge->name : ""), listed(from, ", "));
+  }
+  std::string operator()(const op::PublishPorts& o) const {
+    std::vector<std::string> all;
+    for (const PublishedPort& p : o.ports)
+      all.push_back(formatted("{}{}{}->{}/{}", p.host_address ? to_string(*p.host_address) : "",
+                              p.host_address ? " " : "", p.host_port, p.port, name_of(p.protocol)));
+    return formatted("{} of {}", listed(all, ", "), quoted(o.interface));
   }
   std::string operator()(const op::ConfigureInterface& o) const {
     const Interface& i = o.interface;
@@ -452,6 +471,8 @@ struct DescribeUndo {
   std::string operator()(const op::CreateCgroup& /*o*/) const {
     return "removing it, with all below it";
   }
+  std::string operator()(const op::LeaseAddress& /*o*/) const { return "giving it back"; }
+  std::string operator()(const op::PublishPorts& /*o*/) const { return "removing their table"; }
   std::string operator()(const op::LoadProfile& /*o*/) const {
     return "removing it when nothing is left that runs under it";
   }

@@ -68,6 +68,7 @@ void open_streams(Draft& draft);
 void take_descriptors(Draft& draft);
 void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it
 /// Of the child's own network namespace. Gives nothing to do where there are none.
+void lease_addresses(Draft& draft);                                 // network.cpp
 void create_interfaces(const Draft& draft, std::vector<Op>& host);  // network.cpp
 void configure_interfaces(Draft& draft);                            // network.cpp
 /// Nothing of it is IPv6, so it is switched off: what routers announce would be believed otherwise.

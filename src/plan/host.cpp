@@ -173,6 +173,7 @@ std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d, bool parked
   if (!parked) take_descriptors(d);
   pin(d);
   load_profile(d);
+  lease_addresses(d);
   return joins;
 }
 

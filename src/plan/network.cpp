@@ -6,6 +6,7 @@
 #include "formatted.hpp"
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
+#include "plan/lease_numbers.hpp"
 #include "plan/words.hpp"
 
 namespace condroid::inline v0::detail {
@@ -27,6 +28,10 @@ bool is_name(std::string_view name) {
 /// Whether all that nothing else is said of goes over it.
 bool is_default(const Interface& i, bool v6) {
   const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
+  const auto* bridge = std::get_if<NatBridge>(&i.link);
+  if (bridge != nullptr && i.gateways.empty() && i.up)  // it is the gateway
+    return i.addresses.empty() ? std::ranges::any_of(bridge->subnets, same, &IpPrefix::address)
+                               : std::ranges::any_of(i.addresses, same, &IpPrefix::address);
   return std::ranges::any_of(i.gateways, same) ||
          (i.gateway_auto && std::ranges::any_of(i.addresses, same, &IpPrefix::address));
 }
@@ -188,7 +193,48 @@ struct Complaints {
     if (l.id < 1 || l.id > 4094)
       add(formatted("there is no VLAN {}", l.id), "use a number from 1 to 4094");
   }
+  void operator()(const NatBridge& l) const {
+    name(l.name, "the bridge");
+    if (l.subnets.empty())
+      add("the bridge has no subnet", "name one like 10.209.0.0/20 or fd00:1::/64");
+    for (std::size_t n = 0; n < l.subnets.size(); ++n) {
+      const IpPrefix& p = l.subnets[n];
+      const unsigned bits = 8 * p.address.size();
+      for (std::size_t before = 0; before < n; ++before)
+        if (l.subnets[before].address.is_v6() == p.address.is_v6())
+          add(formatted("the bridge has two subnets of {}", kind_of(p.address)),
+              "use one of each kind at most");
+      if (p.address.is_any() || p.address.is_multicast() || p.address.is_loopback())
+        add(formatted("{} is no subnet for a bridge", to_string(p)), "use a private one");
+      // The bridge's address and one more.
+      if (p.length < 8 || p.length > bits - 2)
+        add(formatted("subnet {} has a prefix of {} bits", to_string(p), p.length),
+            formatted("use 8 to {}", bits - 2));
+      else if (const IpPrefix net{p.first(), p.length}; net != p)
+        add(formatted("subnet {} has bits beyond its prefix", to_string(p)),
+            formatted("use {}", to_string(net)));
+    }
+    for (const IpPrefix& a : i.addresses) {
+      const auto in =
+          std::ranges::find_if(l.subnets, [&](const IpPrefix& p) { return p.contains(a.address); });
+      if (in == l.subnets.end() || in->length != a.length) {
+        add(formatted("{} is in no subnet of the bridge", to_string(a)),
+            "use an address and the prefix of a subnet, or none: it is given one");
+      } else if (const auto number = lease_number(*in, a.address);
+                 !number || *number < first_lease || *number > last_lease(*in)) {
+        add(formatted("{} cannot be a container's", to_string(a)),
+            "use another one: the first is the bridge's, the last the broadcast address");
+      }
+    }
+  }
 };
+
+/// The interface by which published ports lead into the container.
+const Interface* published_by(const Spec& spec) {
+  for (const Interface& i : spec.network.interfaces)
+    if (std::holds_alternative<NatBridge>(i.link)) return &i;
+  return nullptr;
+}
 
 }  // namespace
 
@@ -215,10 +261,53 @@ void Checks::interface(const std::string& field, const Interface& i) const {
   wrong.routes();
 }
 
+void Checks::publish() const {
+  const auto& ports = spec.network.publish;
+  if (ports.empty()) return;
+  constexpr std::string_view field = "network.publish";
+  const Interface* by = published_by(spec);
+  if (by == nullptr || !std::get<NatBridge>(by->link).nat) {
+    refusals.unsupported(field, "ports lead into a container at a bridge of our own with NAT",
+                         "give it an interface of that kind: NatBridge, --net bridge");
+    return;
+  }
+  for (std::size_t n = 0; n < ports.size(); ++n) {
+    const PublishedPort& p = ports[n];
+    const std::string at = nth(field, n);
+    if (p.host_port == 0 || p.port == 0) refusals.bad(at, "there is no port 0", "use 1 to 65535");
+    if (p.host_address && p.host_address->is_multicast())
+      refusals.bad(at, formatted("{} is no host's address", to_string(*p.host_address)),
+                   "use an address of this host, or none for all");
+    if (p.host_address && p.host_address->is_v6() && p.host_address->is_loopback())
+      refusals.unsupported(at, "the kernel lets nothing from ::1 leave the loopback",
+                           "publish at 127.0.0.1, or at another address of this host");
+    const auto has = [&](bool v6) {
+      if (by->addresses.empty())
+        return std::ranges::any_of(std::get<NatBridge>(by->link).subnets,
+                                   [&](const IpPrefix& s) { return s.address.is_v6() == v6; });
+      return std::ranges::any_of(by->addresses,
+                                 [&](const IpPrefix& a) { return a.address.is_v6() == v6; });
+    };
+    if (p.host_address && !has(p.host_address->is_v6()))
+      refusals.bad(at,
+                   formatted("at {}, and the container has no {} address",
+                             to_string(*p.host_address), kind_of(*p.host_address)),
+                   "give the bridge a subnet of that kind");
+    for (std::size_t before = 0; before < n; ++before) {
+      const PublishedPort& o = ports[before];
+      const bool same_address = !p.host_address || !o.host_address ||
+                                (p.host_address->is_v6() == o.host_address->is_v6() &&
+                                 (p.host_address->is_any() || o.host_address->is_any() ||
+                                  *p.host_address == *o.host_address));
+      if (o.host_port == p.host_port && o.protocol == p.protocol && same_address)
+        refusals.bad(at, formatted("the host's port {} is published twice", p.host_port),
+                     "use another port, or another address");
+    }
+  }
+}
+
 void Checks::network() const {
-  if (!spec.network.publish.empty())
-    refusals.unsupported("network.publish", "no port can be published yet",
-                         "reach the container by its address");
+  publish();
   const auto& interfaces = spec.network.interfaces;
   if (interfaces.empty()) return;
   if (!shape.own(Namespace::net))
@@ -278,15 +367,26 @@ void Checks::network() const {
   }
 }
 
+void lease_addresses(Draft& d) {
+  for (const Interface& i : d.spec.network.interfaces)
+    if (std::holds_alternative<NatBridge>(i.link)) d.add(op::LeaseAddress{.interface = i});
+}
+
 void create_interfaces(const Draft& d, std::vector<Op>& host) {
   for (const Interface& i : d.spec.network.interfaces)
     add_op(host, op::CreateInterface{.interface = i});
+  if (const Interface* by = published_by(d.spec); by != nullptr && !d.spec.network.publish.empty())
+    add_op(host, op::PublishPorts{.interface = by->name, .ports = d.spec.network.publish});
 }
 
 bool is_without_ipv6(const Interface& i) {
   const auto v4 = [](const auto& all, auto address) {
     return std::ranges::none_of(all, [&](const auto& x) { return address(x).is_v6(); });
   };
+  const auto* bridge = std::get_if<NatBridge>(&i.link);
+  if (bridge != nullptr && i.addresses.empty() &&
+      !v4(bridge->subnets, [](const IpPrefix& p) { return p.address; }))
+    return false;
   return !i.ipv6_autoconf && v4(i.addresses, [](const IpPrefix& p) { return p.address; }) &&
          v4(i.gateways, [](const IpAddress& g) { return g; }) &&
          v4(i.routes, [](const Route& r) { return r.to.address; });
@@ -296,7 +396,8 @@ void configure_interfaces(Draft& d) {
   for (const Interface& i : d.spec.network.interfaces) {
     op::ConfigureInterface configure{.interface = i};
     if (is_without_ipv6(i)) configure.proc = d.proc;
-    if (i.up || !i.addresses.empty() || i.mtu || configure.proc.valid())
+    if (i.up || !i.addresses.empty() || i.mtu || configure.proc.valid() ||
+        std::holds_alternative<NatBridge>(i.link))
       d.add(std::move(configure));
   }
 }

@@ -266,7 +266,11 @@ struct SyncMessage {
 
 /// helper: the socket on which helpers are to wait for attaches, one after the other. lend: an
 /// interface is about to be moved into the container's network namespace. tap: one is wanted there.
-enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper, lend, tap };
+/// bridge: of the host's that is removed with the last who takes part; `live` is its number here,
+/// `cgroups` its index, `name` its file; with the locks, once there are any, a socket of
+/// rtnetlink(7) and, if it has a table, that table's.
+enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper, lend, tap, bridge };
+inline constexpr unsigned max_bridges = 16;
 
 /// request_share_memory: the child may run in the zygote's own memory until it executes its
 /// command, which saves copying and faulting pages. Only for a child that goes straight to exec,

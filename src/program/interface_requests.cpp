@@ -158,6 +158,11 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
   put_queues(m, l);
 }
 
+void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site,
+              const NatBridge& /*l*/) {
+  put_link(m, i, site, Veth{});
+}
+
 void put_above(NetlinkMessage& m, const Interface& i, const InterfaceSite& site) {
   put_inner(m, i, site);
   m.put(IFLA_LINK, site.above);

@@ -282,6 +282,15 @@ template <class V>
 void fields(V& /*v*/, Like<Tun> auto& /*tun*/) {}
 
 template <class V>
+void fields(V& v, Like<NatBridge> auto& bridge) {
+  auto& [name, subnets, nat, isolated] = bridge;
+  v("bridge", name);
+  v.words("subnets", subnets);
+  v("nat", nat);
+  v("isolated", isolated);
+}
+
+template <class V>
 void fields(V& v, Like<Interface> auto& interface) {
   auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
          routes, ipv6_autoconf] = interface;

@@ -469,6 +469,8 @@ template <>
 inline constexpr std::string_view link_kind<Tap> = "tap";
 template <>
 inline constexpr std::string_view link_kind<Tun> = "tun";
+template <>
+inline constexpr std::string_view link_kind<NatBridge> = "bridge";
 
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
 template <class M>

@@ -73,6 +73,7 @@ void remove_state() {
     if (e < 0) all_gone = false;
   }
   if (header().profiles != 0 && all_gone) remove_profiles();
+  leave_bridges();
   remove_state();
   leave(0);
 }
@@ -151,6 +152,9 @@ Control on_control() {
     case RequestKind::lend:
     case RequestKind::tap:
       on_reach(request, fds, count);
+      return Control::message;
+    case RequestKind::bridge:
+      on_bridge(request, fds, count);
       return Control::message;
     case RequestKind::release:
       on_release(request);

@@ -141,6 +141,13 @@ void remove_profiles();
 void on_reach(const Request& request, int* fds, unsigned count);
 /// What was lent to a container. 0, or the first error, and of which one.
 long bring_home(uint32_t i, uint32_t* number);
+// ---- bridges.cpp
+// -----------------------------------------------------------------------------------
+
+/// One that the host takes part in.
+void on_bridge(const Request& request, const int* fds, unsigned count);
+/// Takes no part any more; where nobody else does, the bridge is removed.
+void leave_bridges();
 
 // ---- containers.cpp: life and death
 // -----------------------------------------------------------------

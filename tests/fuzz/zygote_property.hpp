@@ -19,6 +19,7 @@
 
 #include "program/syscall.hpp"
 // Not apart: what is static in them is looked at.
+#include "zygote/bridges.cpp"     // NOLINT(bugprone-suspicious-include)
 #include "zygote/cgroups.cpp"     // NOLINT(bugprone-suspicious-include)
 #include "zygote/clone.cpp"       // NOLINT(bugprone-suspicious-include)
 #include "zygote/containers.cpp"  // NOLINT(bugprone-suspicious-include)
@@ -215,7 +216,7 @@ inline void Machine::fill(program::Request& request) {
                                      kernel::clone_newnet,
                                      kernel::clone_newpid | kernel::clone_newuser};
   request.magic = program::magic;
-  request.kind = static_cast<program::RequestKind>(1 + byte() % 8);
+  request.kind = static_cast<program::RequestKind>(1 + byte() % 9);
   request.live = byte() % 8 == 7 ? program::max_live - 1 + byte() % 2 : byte() % 4;
   request.page = byte() % 8;
   request.flags = byte();
@@ -493,6 +494,7 @@ inline std::string broken(std::string_view bytes) {
   machine = &here;
   ::madvise(state_memory(), program::arena_size, MADV_DONTNEED);
   for (auto& h : zygote::adopted) h = false;
+  for (auto& b : zygote::bridges) b.used = false;
   for (auto& room : zygote::rooms.list) room.tid = 0;
   zygote::waiting = {-1, 0, false, false, {}, 0};
   zygote::host_gone = zygote::told_staying = false;

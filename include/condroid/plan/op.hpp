@@ -197,6 +197,24 @@ struct CreateInterface {
   bool operator==(const CreateInterface&) const = default;
 };
 
+/// Takes part in a bridge of condroid's own, which is made if it is not there, and addresses for an
+/// interface from its subnets.
+struct LeaseAddress {
+  static constexpr Step step = Step::lease_address;
+  static constexpr Actor actor = Actor::host;
+  Interface interface = {};
+  bool operator==(const LeaseAddress&) const = default;
+};
+
+/// Has ports of the host lead to the container's address on the bridge.
+struct PublishPorts {
+  static constexpr Step step = Step::publish_port;
+  static constexpr Actor actor = Actor::host;
+  std::string interface = {};  ///< Of the container, by whose addresses it is reached.
+  std::vector<PublishedPort> ports = {};
+  bool operator==(const PublishPorts&) const = default;
+};
+
 // ---- by the zygote ------------------------------------------------------------------------------
 
 /// Clones the child: clone3(2). Everything above this line happens in the host before there is a
@@ -679,19 +697,18 @@ struct Exec {
 }  // namespace op
 
 /// Every kind of op.
-using Op =
-    std::variant<op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup,
-                 op::EnterProcess, op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs,
-                 op::WriteIdMap, op::IdmapTree, op::OverlayTrees, op::CreateInterface, op::Clone,
-                 op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
-                 op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
-                 op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath,
-                 op::ProtectPath, op::SetMountFlags, op::PivotRoot, op::SetHostname,
-                 op::RaiseLoopback, op::ConfigureInterface, op::WriteSetting, op::SetRlimit,
-                 op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring,
-                 op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-                 op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
-                 op::StartInit, op::Park, op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
+using Op = std::variant<
+    op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup, op::EnterProcess,
+    op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
+    op::OverlayTrees, op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::Clone,
+    op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets,
+    op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
+    op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
+    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::WriteSetting, op::SetRlimit,
+    op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring, op::NewSession,
+    op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials, op::NoNewPrivs,
+    op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp, op::StartInit, op::Park,
+    op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

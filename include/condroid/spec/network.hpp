@@ -44,6 +44,24 @@ struct Veth {
   bool operator==(const Veth&) const = default;
 };
 
+/// A bridge of condroid's own, and by it the world: made for the first container that wants it,
+/// removed with the last Runtime that used it, those of other programs on the same state directory
+/// among them. The bridge has the first address of each subnet.
+struct NatBridge {
+  std::string name = "condroid0";
+  /// One for IPv4, one for IPv6 or one of each. An Interface without addresses gets one of each, of
+  /// the same number, that no other container has as long as it lives.
+  std::vector<IpPrefix> subnets = {
+      {IpAddress::from_bytes({10, 209, 0, 0}, false), 20},
+      {IpAddress::from_bytes({0xfd, 0x63, 0x6e, 0x64, 0x72, 0x6f}, true), 64}};
+  /// What leaves the bridge for elsewhere bears an address of the host; what did not begin in a
+  /// container, and is for no published port, does not enter. Forwarding is switched on. Without,
+  /// routes and filters are the caller's.
+  bool nat = true;
+  bool isolated = false;  ///< As Veth::isolated.
+  bool operator==(const NatBridge&) const = default;
+};
+
 /// One more Ethernet address on an interface of the host. The host itself is not reached through
 /// it.
 struct Macvlan {
@@ -114,7 +132,7 @@ struct Route {
 
 /// An interface in the container.
 struct Interface {
-  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun>;
+  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun, NatBridge>;
 
   std::string name = "eth0";  ///< There; 1 to 15 bytes.
   Link link = {};

@@ -228,6 +228,8 @@ struct SlotsOf {
   Slots operator()(const op::SetHostname&) const { return {}; }
   Slots operator()(const op::RaiseLoopback&) const { return {}; }
   Slots operator()(const op::CreateInterface&) const { return {}; }
+  Slots operator()(const op::LeaseAddress&) const { return {}; }
+  Slots operator()(const op::PublishPorts&) const { return {}; }
   Slots operator()(const op::ConfigureInterface& o) const { return {some({o.proc}), {}}; }
   Slots operator()(const op::WriteSetting& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::SetRlimit&) const { return {}; }

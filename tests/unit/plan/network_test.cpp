@@ -137,6 +137,57 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
       "two ends on the host are named 'x'");
 }
 
+TEST_CASE("bridges of our own that make no sense are refused by name", "[network]") {
+  const auto at = [](NatBridge bridge, std::vector<IpPrefix> addresses = {}) {
+    return with(Interface{.link = std::move(bridge), .addresses = std::move(addresses)});
+  };
+  REQUIRE(compile(at({}), test::root_on_v2()));
+  REQUIRE(compile(at({}, {"10.209.0.2/20"_prefix}), test::root_on_v2()));
+  refused(at({.name = "a b"}), "the bridge cannot be named 'a b'");
+  refused(at({.subnets = {}}), "the bridge has no subnet");
+  refused(at({.subnets = {"10.1.0.0/24"_prefix, "10.2.0.0/24"_prefix}}), "two subnets of IPv4");
+  refused(at({.subnets = {"10.1.0.1/24"_prefix}}), "use 10.1.0.0/24");
+  refused(at({.subnets = {"10.1.0.0/31"_prefix}}), "a prefix of 31 bits");
+  refused(at({.subnets = {"127.0.0.0/8"_prefix}}), "is no subnet for a bridge");
+  refused(at({}, {"10.1.0.2/24"_prefix}), "10.1.0.2/24 is in no subnet");
+  refused(at({}, {"10.209.0.2/24"_prefix}), "is in no subnet");
+  for (const char* taken : {"10.209.0.0/20", "10.209.0.1/20", "10.209.15.255/20"})
+    refused(at({}, {*IpPrefix::parse(taken)}), "cannot be a container's");
+  refused(with({{.link = NatBridge{}},
+                {.name = "eth1",
+                 .link = NatBridge{.name = "other", .subnets = {"10.1.0.0/24"_prefix}}}}),
+          "a second default route for IPv4");
+}
+
+TEST_CASE("ports that make no sense are refused, each in its place", "[network]") {
+  const auto says = [](const std::string& words, const std::function<void(Network&)>& change) {
+    Spec spec = with(Interface{.link = NatBridge{.subnets = {"10.1.0.0/24"_prefix}}});
+    change(spec.network);
+    const auto list = refusals(compile(spec, test::root_on_v2()));
+    REQUIRE(list.size() == 1);
+    CHECK_THAT(list[0], Catch::Matchers::StartsWith(words));
+  };
+  using N = Network;
+  const PublishedPort good{.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80};
+  Spec spec = with(Interface{.link = NatBridge{}});
+  spec.network.publish = {good, {.host_port = 8080, .port = 80, .protocol = PublishedPort::udp}};
+  CHECK(compile(spec, test::root_on_v2()));
+  says("network.publish: ports lead into", [&](N& n) {
+    n.publish = {good};
+    n.interfaces = {bridged()};
+  });
+  says("network.publish[0]: there is no port 0", [](N& n) { n.publish = {{.port = 80}}; });
+  says("network.publish[1]: the host's port 8080", [&](N& n) {
+    n.publish = {good, {.host_port = 8080, .port = 81}};
+  });
+  says("network.publish[0]: the kernel lets nothing from ::1", [](N& n) {
+    n.interfaces = {{.link = NatBridge{}}};
+    n.publish = {{.host_address = "::1"_ip, .host_port = 1, .port = 1}};
+  });
+  says("network.publish[0]: at 2001:db8::1, and",
+       [](N& n) { n.publish = {{.host_address = "2001:db8::1"_ip, .host_port = 1, .port = 1}}; });
+}
+
 TEST_CASE("two interfaces are not both the way to all others", "[network]") {
   Interface other{.name = "eth1", .addresses = {"10.9.0.2/24"_prefix}, .gateways = {"10.9.0.1"_ip}};
   refused(with({bridged(), other}), "a second default route for IPv4");
@@ -158,6 +209,8 @@ TEST_CASE("IPv6 is switched off where nothing is said of it", "[network]") {
   Interface i = bridged();
   i.ipv6_autoconf = true;
   CHECK_FALSE(is_off(i));
+  CHECK_FALSE(is_off({.link = NatBridge{}}));
+  CHECK(is_off({.link = NatBridge{.subnets = {"10.1.0.0/24"_prefix}}}));
   CHECK_FALSE(is_off({.addresses = {"fd00::2/64"_prefix}}));
   CHECK_FALSE(is_off({.gateways = {"fe80::1"_ip}}));
   CHECK_FALSE(is_off({.routes = {{.to = "fd00::/8"_prefix, .via = "fe80::1"_ip}}}));

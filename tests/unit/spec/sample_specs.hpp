@@ -169,7 +169,17 @@ inline Spec full_spec() {
                  .addresses = {"10.9.0.2/24"_prefix},
                  .broadcasts = {"10.9.0.254"_ip},
                  .gateway_auto = true},
-                {.name = "tun0", .link = Tun{}}}},
+                {.name = "tun0", .link = Tun{}},
+                {.link = NatBridge{.name = "lab0",
+                                   .subnets = {"10.50.0.0/16"_prefix},
+                                   .nat = false,
+                                   .isolated = true}}},
+           .publish = {{.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80},
+                       {.host_address = "::"_ip,
+                        .host_port = 53,
+                        .port = 5353,
+                        .protocol = PublishedPort::udp},
+                       {.host_port = 443, .port = 443}}},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
@@ -569,12 +579,17 @@ class Random {
     auto& [parent, id] = l;
     some(parent, id);
   }
+  void fill(NatBridge& l) {
+    auto& [name, subnets, nat, isolated] = l;
+    some(name, subnets, nat, isolated);
+    if (subnets.empty()) subnets.emplace_back();  // which is refused, and has no text
+  }
   void fill(Interface& i) {
     auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
            routes, ipv6_autoconf] = i;
     some(name, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto, routes,
          ipv6_autoconf);
-    switch (below(7)) {
+    switch (below(8)) {
       case 0:
         fill(link.emplace<Veth>());
         break;
@@ -592,6 +607,9 @@ class Random {
         break;
       case 5:
         some(link.emplace<Tap>().vnet_header);
+        break;
+      case 6:
+        fill(link.emplace<NatBridge>());
         break;
       default:
         link.emplace<Tun>();

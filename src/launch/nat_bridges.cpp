@@ -1,0 +1,607 @@
+#include "launch/nat_bridges.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <utility>
+
+#include "formatted.hpp"
+#include "launch/engine.hpp"
+#include "launch/nftables.hpp"
+#include "launch/zygote.hpp"
+#include "plan/lease_numbers.hpp"
+#include "plan/words.hpp"
+#include "program/interface_requests.hpp"
+#include "sys/kernel_files.hpp"
+#include "sys/netlink.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+using namespace condroid::literals;
+
+constexpr off_t byte_of_users = 0, byte_of_maker = 1, bytes_of_leases = 1024;
+/// Who removes a bridge, or makes it, holds a byte for milliseconds.
+constexpr std::chrono::seconds most_for_others{10};
+
+struct flock range(off_t at, short type) {
+  struct flock l {};
+  l.l_type = type;
+  l.l_whence = SEEK_SET;
+  l.l_start = at;
+  l.l_len = 1;
+  return l;
+}
+
+/// errno, or 0.
+int lock(FdView file, off_t at, short type) {
+  auto l = range(at, type);
+  while (::fcntl(file.get(), F_OFD_SETLK, &l) < 0)
+    if (errno != EINTR) return errno == EACCES ? EAGAIN : errno;
+  return 0;
+}
+
+int lock_soon(FdView file, off_t at, short type) {
+  const auto until = Clock::now() + most_for_others;
+  for (;;) {
+    const int e = lock(file, at, type);
+    if (e != EAGAIN || Clock::now() >= until) return e;
+    (void)::poll(nullptr, 0, 1);
+  }
+}
+
+/// An Ethernet address that tells our bridges from others: of the state directory and the name.
+MacAddress mark_of(const std::string& state_dir, const std::string& name) {
+  std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  for (const char c : state_dir + "/" + name)
+    hash = (hash ^ static_cast<unsigned char>(c)) * std::uint64_t{0x100000001b3U};
+  MacAddress mac;
+  std::memcpy(mac.bytes.data(), &hash, mac.bytes.size());
+  mac.bytes[0] = 0x02;
+  return mac;
+}
+
+std::string described(const NatBridge& b) {
+  std::string text = b.nat ? "nat" : "no nat";
+  for (const IpPrefix& p : b.subnets) text += " " + to_string(p);
+  return text;
+}
+
+std::uint64_t inode_of(const char* path) {
+  struct stat st {};
+  return ::stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/// Of a network namespace: the calling thread's. Nothing to do is no write, which may be forbidden.
+int set(const std::string& path, std::string_view value) {
+  const Fd dir(::open("/proc/sys/net", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!dir.valid()) return errno;
+  std::string now;
+  if (const int e = read_file_at(dir.get(), path.c_str(), now); e != 0) return e;
+  while (!now.empty() && now.back() == '\n') now.pop_back();
+  return now == value ? 0 : write_file_at(dir.get(), path.c_str(), value);
+}
+
+std::string value_of(const std::string& path) {
+  std::string now = small_file("/proc/sys/net/" + path);
+  while (!now.empty() && now.back() == '\n') now.pop_back();
+  return now;
+}
+
+/// A router does not listen to routers, net.ipv6.conf.*.accept_ra: what listens now goes on.
+void go_on_listening() {
+  DIR* d = ::opendir("/proc/sys/net/ipv6/conf");
+  if (d == nullptr) return;
+  while (const dirent* e = ::readdir(d)) {
+    const std::string name = e->d_name;
+    if (name == "." || name == ".." || name == "all") continue;
+    const std::string path = "ipv6/conf/" + name + "/accept_ra";
+    if (value_of(path) == "1") (void)set(path, "2");
+  }
+  ::closedir(d);
+}
+
+/// Bound and nothing else: whoever else wants the port is told so.
+Fd hold_port(const PublishedPort& p, int& error) {
+  const bool v6 = !p.host_address || p.host_address->is_v6();
+  const int type = p.protocol == PublishedPort::udp ? SOCK_DGRAM : SOCK_STREAM;
+  const auto attempt = [&](bool six) {
+    Fd s(::socket(six ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0));
+    error = s.valid() ? 0 : errno;
+    if (!s.valid()) return s;
+    if (six) {
+      const int only = p.host_address ? 1 : 0;
+      (void)::setsockopt(s.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
+      sockaddr_in6 a{};
+      a.sin6_family = AF_INET6;
+      a.sin6_port = htons(p.host_port);
+      if (p.host_address) std::memcpy(&a.sin6_addr, p.host_address->bytes().data(), 16);
+      if (::bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) < 0) error = errno;
+    } else {
+      sockaddr_in a{};
+      a.sin_family = AF_INET;
+      a.sin_port = htons(p.host_port);
+      if (p.host_address) std::memcpy(&a.sin_addr, p.host_address->bytes().data(), 4);
+      if (::bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) < 0) error = errno;
+    }
+    return s;
+  };
+  Fd s = attempt(v6);
+  // A host without IPv6.
+  if (!p.host_address && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) s = attempt(false);
+  return s;
+}
+
+const std::string& shown_host(const PublishedPort& p, std::string& room) {
+  room = p.host_address ? to_string(*p.host_address) : "every address";
+  return room;
+}
+
+}  // namespace
+
+// ---- leases -------------------------------------------------------------------------------------
+
+NatBridgeUse::Lease::Lease(std::shared_ptr<NatBridgeUse> of, std::vector<std::uint64_t> numbers)
+    : of_(std::move(of)), numbers_(std::move(numbers)) {}
+
+NatBridgeUse::Lease::~Lease() {
+  // A fork of this program has the same open file, and its locks.
+  if (of_->owner_ != ::getpid()) return;
+  for (const std::uint64_t n : numbers_) (void)of_->lock_number(n, false);
+}
+
+int NatBridgeUse::lock_number(std::uint64_t number, bool wanted) const {
+  return lock(shared_, bytes_of_leases + static_cast<off_t>(number), wanted ? F_WRLCK : F_UNLCK);
+}
+
+/// Whether somebody has it; then `number` becomes the next one behind all that are taken with it.
+bool NatBridgeUse::is_taken(std::uint64_t& number) const {
+  auto l = range(bytes_of_leases + static_cast<off_t>(number), F_WRLCK);
+  if (::fcntl(look_.get(), F_OFD_GETLK, &l) < 0 || l.l_type == F_UNLCK) return false;
+  number = static_cast<std::uint64_t>(l.l_start - bytes_of_leases + std::max<off_t>(l.l_len, 1));
+  return true;
+}
+
+Result<std::unique_ptr<NatBridgeUse::Lease>> NatBridgeUse::lease(Interface& interface) {
+  const std::lock_guard guard(mutex_);
+  std::vector<std::uint64_t> numbers;
+  const auto failed = [&](int error, std::string_view what) {
+    for (const std::uint64_t n : numbers) (void)lock_number(n, false);
+    return fail(error, Step::lease_address,
+                formatted("{} at {}: {}", quoted(interface.name), quoted(bridge_.name), what));
+  };
+  const auto& subnets = bridge_.subnets;
+  if (interface.addresses.empty()) {
+    std::uint64_t last = last_lease(subnets[0]);
+    for (const IpPrefix& p : subnets) last = std::min(last, last_lease(p));
+    if (next_ < first_lease || next_ > last) next_ = first_lease;
+    // From behind the last one on, so that an address is new for a while after it was used.
+    std::uint64_t n = next_;
+    bool around = false;
+    for (;;) {
+      if (n > last && !around) {
+        around = true;
+        n = first_lease;
+      }
+      if (n > last || (around && n >= next_))
+        return failed(EADDRNOTAVAIL, formatted("all {} addresses of {} are taken",
+                                               last - first_lease + 1, described(bridge_)));
+      if (is_taken(n)) continue;
+      const int e = lock_number(n, true);
+      if (e == 0) break;
+      if (e != EAGAIN) return failed(e, "a lease");
+      ++n;  // another program was faster
+    }
+    numbers.push_back(n);
+    next_ = n + 1;
+    for (const IpPrefix& p : subnets)
+      interface.addresses.push_back({leased_address(p, n), p.length});
+  } else {
+    for (const IpPrefix& a : interface.addresses)
+      for (const IpPrefix& p : subnets) {
+        const auto n = lease_number(p, a.address);
+        if (!n || std::ranges::find(numbers, *n) != numbers.end()) continue;
+        std::uint64_t at = *n;
+        int e = is_taken(at) ? EAGAIN : lock_number(*n, true);
+        if (e == EAGAIN) e = EADDRINUSE;
+        if (e != 0) return failed(e, to_string(a));
+        numbers.push_back(*n);
+      }
+  }
+  if (interface.gateways.empty() && interface.up)
+    for (const IpPrefix& p : subnets)
+      if (std::ranges::any_of(interface.addresses,
+                              [&](const IpPrefix& a) { return p.contains(a.address); }))
+        interface.gateways.push_back(leased_address(p, bridge_number));
+  return std::make_unique<Lease>(shared_from_this(), std::move(numbers));
+}
+
+// ---- ports --------------------------------------------------------------------------------------
+
+NatBridgeUse::Published::Published(std::shared_ptr<NatBridgeUse> of, std::string table,
+                                   std::vector<Fd> held)
+    : of_(std::move(of)), table_(std::move(table)), held_(std::move(held)) {}
+
+NatBridgeUse::Published::~Published() {
+  if (table_.empty() || of_->owner_ != ::getpid()) return;
+  const std::lock_guard guard(of_->mutex_);
+  NftBatch batch(table_);
+  batch.remove_table();
+  (void)batch.send(of_->nft_);
+}
+
+Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
+    const std::vector<PublishedPort>& ports, const std::vector<IpPrefix>& addresses) {
+  std::vector<Fd> held;
+  const std::lock_guard guard(mutex_);
+  const std::string table = formatted("{}_{}", table_, ++last_table_);
+  NftBatch batch(table);
+  batch.new_table();
+  batch.chain({"from_outside", "nat", NftChain::prerouting, NftChain::destinations});
+  batch.chain({"from_here", "nat", NftChain::output, NftChain::destinations});
+  for (const PublishedPort& p : ports) {
+    int error = 0;
+    std::string room;
+    Fd s = hold_port(p, error);
+    if (error != 0)
+      return fail(error, Step::publish_port,
+                  formatted("{} port {} of {}", p.protocol == PublishedPort::udp ? "udp" : "tcp",
+                            p.host_port, shown_host(p, room)));
+    held.push_back(std::move(s));
+    for (const IpPrefix& to : addresses) {
+      const bool v6 = to.address.is_v6();
+      if (p.host_address && p.host_address->is_v6() != v6) continue;
+      const bool any = !p.host_address || p.host_address->is_any();
+      const auto begun = [&] {
+        NftRule r;
+        r.is_of(to.address);
+        const auto whole = static_cast<std::uint8_t>(8 * to.address.size());
+        if (any)
+          r.to_this_host();
+        else
+          r.to({*p.host_address, whole});
+        return r;
+      };
+      const auto add = [&](const char* chain, NftRule r) {
+        const std::uint8_t protocol = p.protocol == PublishedPort::udp ? IPPROTO_UDP : IPPROTO_TCP;
+        batch.rule(chain,
+                   r.protocol(protocol).to_port(p.host_port).redirect_to(to.address, p.port));
+      };
+      // The loopback's addresses are this host's alone, whatever comes from outside.
+      const IpPrefix loopback = v6 ? "::1/128"_prefix : "127.0.0.0/8"_prefix;
+      if (any || !p.host_address->is_loopback()) add("from_outside", begun().not_to(loopback));
+      NftRule here = begun();
+      if (v6) here.not_to(loopback);
+      add("from_here", here);
+    }
+  }
+  if (const auto made = batch.send(nft_); made.error != 0)
+    return fail(
+        made.error, Step::publish_port,
+        formatted("table '{}'{}", table, made.text.empty() ? "" : " (kernel: " + made.text + ")"));
+  return std::make_unique<Published>(shared_from_this(), table, std::move(held));
+}
+
+// ---- taking part --------------------------------------------------------------------------------
+
+NatBridgeUse::NatBridgeUse(NatBridge bridge, Zygote& zygote, std::size_t number)
+    : owner_(::getpid()), bridge_(std::move(bridge)), zygote_(zygote), number_(number) {
+  const std::string& runtime = zygote.runtime_name();  // "condroid-" and digits
+  table_ = formatted("condroid_{}_{}", runtime.substr(runtime.find('-') + 1), number);
+}
+
+NatBridgeUse::~NatBridgeUse() = default;
+
+tl::unexpected<Error> NatBridgeUse::wrong(int error, const std::string& what,
+                                          const std::string& kernel) const {
+  return fail(error, Step::create_bridge,
+              formatted("{}{}{}{}", quoted(bridge_.name), what.empty() ? "" : ": ", what,
+                        kernel.empty() ? "" : " (kernel: " + kernel + ")"));
+}
+
+Result<void> NatBridgeUse::open_file() {
+  const std::string path = zygote_.state_file();
+  const std::string dir = path.substr(0, path.rfind('/'));
+  state_dir_ = Fd(::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!state_dir_.valid()) return wrong(errno, formatted("state directory '{}'", dir));
+  const auto until = Clock::now() + most_for_others;
+  for (;;) {
+    shared_ = Fd(::openat(state_dir_.get(), file_name_.c_str(),
+                          O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
+    if (!shared_.valid()) return wrong(errno, formatted("'{}/{}'", dir, file_name_));
+    int e = lock_soon(shared_, byte_of_maker, F_WRLCK);
+    if (e == 0) e = lock_soon(shared_, byte_of_users, F_RDLCK);
+    if (e != 0) return wrong(e, formatted("a lock of '{}/{}'", dir, file_name_));
+    struct stat st {};
+    if (::fstat(shared_.get(), &st) < 0) return wrong(errno, file_name_);
+    if (st.st_nlink > 0) break;
+    // Whoever was the last has removed it in between.
+    if (Clock::now() >= until) return wrong(EBUSY, formatted("'{}/{}'", dir, file_name_));
+  }
+  look_ = Fd(::openat(state_dir_.get(), file_name_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!look_.valid()) return wrong(errno, formatted("'{}/{}'", dir, file_name_));
+  return {};
+}
+
+int NatBridgeUse::tell_zygote() const {
+  program::Request request{};
+  request.magic = program::magic;
+  request.kind = program::RequestKind::bridge;
+  request.live = static_cast<std::uint32_t>(number_);
+  request.cgroups = index_;
+  std::strncpy(request.name, file_name_.c_str(), sizeof request.name - 1);
+  std::vector<int> fds{route_.get()};
+  if (shared_.valid()) fds.insert(fds.begin(), shared_.get());
+  if (shared_.valid() && nft_.valid()) fds.push_back(nft_.get());
+  return zygote_.request_surely(request, fds);
+}
+
+Result<void> NatBridgeUse::take_part() {
+  int error = 0;
+  route_ = open_netlink(error);
+  if (error != 0) return wrong(error, "a netlink socket");
+  if (bridge_.nat) nft_ = open_netlink(error, NETLINK_NETFILTER);
+  if (error != 0) return wrong(error, "a netlink socket of netfilter");
+  // Before there is a file, so that it goes whatever happens to us.
+  if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
+  if (auto ok = open_file(); !ok) return ok;
+  auto done = ensure_bridge();
+  if (done) done = create_table();
+  (void)lock(shared_, byte_of_maker, F_UNLCK);
+  if (!done) depart();
+  return done;
+}
+
+Result<void> NatBridgeUse::ensure_bridge() {
+  // Nobody takes part that did not lock this before: what the file says is theirs.
+  const bool alone = lock(shared_, byte_of_users, F_WRLCK) == 0;
+  if (const int e = lock(shared_, byte_of_users, F_RDLCK); e != 0) return wrong(e, "a lock");
+  std::string text(4096, '\0');
+  const ssize_t n = ::pread(shared_.get(), text.data(), text.size(), 0);
+  text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  const std::string wanted = described(bridge_);
+  if (!alone && text != wanted)
+    return wrong(EBUSY, formatted("it is in use with {}, and this wants {}", text, wanted));
+  const std::string file = zygote_.state_file();
+  const MacAddress mark = mark_of(file.substr(0, file.rfind('/')), bridge_.name);
+  auto found = find_interface(route_, bridge_.name);
+  if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
+  if (found.error == 0 && (found.kind != "bridge" || found.mac != mark.bytes))
+    return wrong(EEXIST, "");
+  if (found.error == 0 && alone) {
+    // Of somebody who died together with his zygote.
+    index_ = found.index;
+    if (const int e = remove_link(route_, found.index); e != 0 && e != ENODEV)
+      return wrong(e, "removing what was left of it");
+    found.error = ENODEV;
+  }
+  if (found.error == 0) {
+    index_ = found.index;
+    if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
+    return {};
+  }
+  if (::ftruncate(shared_.get(), 0) < 0 || ::pwrite(shared_.get(), wanted.data(), wanted.size(),
+                                                    0) != static_cast<ssize_t>(wanted.size()))
+    return wrong(errno, "writing its file");
+  // The zygote knows what to remove before it is there: the number is ours to choose.
+  std::uint32_t chosen = 0;
+  if (::getrandom(&chosen, sizeof chosen, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof chosen))
+    chosen = static_cast<std::uint32_t>(Clock::now().time_since_epoch().count());
+  index_ = (chosen & 0x3fffffffU) | 0x40000000U;
+  if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
+  if (const auto made = create_bridge_link(route_, bridge_.name, index_, mark.bytes);
+      made.error != 0)
+    return wrong(made.error, "", made.text);
+  return set_up_host();
+}
+
+/// What goes with the bridge, and what the host forwards at all.
+Result<void> NatBridgeUse::set_up_host() {
+  Interface ends{.name = bridge_.name};
+  bool v4 = false, v6 = false;
+  for (const IpPrefix& p : bridge_.subnets) {
+    (p.address.is_v6() ? v6 : v4) = true;
+    ends.addresses.push_back({leased_address(p, bridge_number), p.length});
+  }
+  const auto need = [&](const std::string& path, std::string_view value) -> Result<void> {
+    if (const int e = set(path, value); e != 0) return wrong(e, "net/" + path);
+    return {};
+  };
+  const std::string conf = "/conf/" + bridge_.name + "/";
+  // The containers could announce themselves as routers.
+  if (const int e = set("ipv6" + conf + "accept_ra", "0"); e != 0 && (e != ENOENT || v6))
+    return wrong(e, "net/ipv6" + conf + "accept_ra");
+  if (!v6) (void)set("ipv6" + conf + "disable_ipv6", "1");
+  // What is forwarded asks for its neighbours by the link-local address, which would be looked for
+  // elsewhere for a second or two before that (RFC 4862).
+  if (v6)
+    if (auto ok = need("ipv6" + conf + "accept_dad", "0"); !ok) return ok;
+  std::string messages;
+  const auto requests = setup_requests(ends);
+  for (InterfaceRequest r : requests) {
+    std::memcpy(r.bytes.data() + r.index_at, &index_, sizeof index_);
+    messages += r.bytes;
+  }
+  const auto answer = ask_netlink(route_, messages, static_cast<std::uint32_t>(requests.size()));
+  if (answer.error != 0) {
+    const bool known = answer.at >= 1 && answer.at <= requests.size();
+    return wrong(answer.error, known ? requests[answer.at - 1].what : "", answer.text);
+  }
+  if (!bridge_.nat) return {};
+  if (v4) {
+    if (auto ok = need("ipv4/ip_forward", "1"); !ok) return ok;
+    // For what is published at 127.0.0.1; our table drops what containers send there.
+    if (auto ok = need("ipv4" + conf + "route_localnet", "1"); !ok) return ok;
+  }
+  if (v6 && value_of("ipv6/conf/all/forwarding") != "1") {
+    go_on_listening();
+    if (auto ok = need("ipv6/conf/all/forwarding", "1"); !ok) return ok;
+  }
+  return {};
+}
+
+Result<void> NatBridgeUse::create_table() {
+  if (!bridge_.nat) return {};
+  const std::string& br = bridge_.name;
+  NftBatch batch(table_);
+  batch.new_table();
+  batch.chain({"loopback", "filter", NftChain::prerouting, NftChain::raw});
+  batch.chain({"forward", "filter", NftChain::forward, NftChain::filter});
+  batch.chain({"out", "nat", NftChain::postrouting, NftChain::sources});
+  batch.rule("forward",
+             NftRule().output_is(br).input_is_not(br).unknown().redirected(false).drop());
+  for (const IpPrefix& p : bridge_.subnets) {
+    const bool v6 = p.address.is_v6();
+    if (!v6)
+      batch.rule("loopback",
+                 NftRule().input_is(br).is_of(p.address).to("127.0.0.0/8"_prefix).drop());
+    batch.rule("out", NftRule().output_is_not(br).is_of(p.address).from(p).masquerade());
+    // Both ends on the bridge, and one of them takes the host for the other.
+    batch.rule("out",
+               NftRule().output_is(br).is_of(p.address).from(p).redirected(true).masquerade());
+    if (!v6)
+      batch.rule("out",
+                 NftRule().output_is(br).is_of(p.address).from("127.0.0.0/8"_prefix).masquerade());
+  }
+  if (const auto made = batch.send(nft_); made.error != 0)
+    return wrong(made.error, formatted("table '{}' of nftables", table_), made.text);
+  return {};
+}
+
+void NatBridgeUse::depart() {
+  // The table first: it is ours alone. Not by closing, of which a fork of this program has a copy.
+  if (nft_.valid()) {
+    NftBatch batch(table_);
+    batch.remove_table();
+    (void)batch.send(nft_);
+  }
+  struct flock all {};
+  all.l_type = F_UNLCK;
+  all.l_whence = SEEK_SET;
+  (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
+  if (lock(shared_, byte_of_users, F_WRLCK) != 0) return;
+  if (index_ != 0) (void)remove_link(route_, index_);
+  (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
+  (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
+}
+
+void sweep_bridge(int dir, const std::string& state_dir, const std::string& file_name) {
+  const std::size_t begin = file_name.find('.') + 1, end = file_name.rfind('.');
+  const std::string here = formatted("{}", inode_of("/proc/thread-self/ns/net"));
+  if (end < begin || file_name.substr(end + 1) != here) return;
+  const Fd file(::openat(dir, file_name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.valid() || lock(file, byte_of_maker, F_WRLCK) != 0 ||
+      lock(file, byte_of_users, F_WRLCK) != 0)
+    return;
+  int error = 0;
+  const Fd route = open_netlink(error);
+  const std::string name = file_name.substr(begin, end - begin);
+  const auto found = find_interface(route, name);
+  if (found.error == 0 && found.kind == "bridge" && found.mac == mark_of(state_dir, name).bytes)
+    (void)remove_link(route, found.index);
+  (void)::unlinkat(dir, file_name.c_str(), 0);
+}
+
+Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Zygote& zygote) {
+  const std::uint64_t here = inode_of("/proc/thread-self/ns/net");
+  const std::lock_guard guard(mutex_);
+  for (const auto& use : all_) {
+    if (use->namespace_ != here || use->bridge_.name != bridge.name) continue;
+    if (described(use->bridge_) != described(bridge))
+      return use->wrong(EBUSY, formatted("it is in use with {}, and this wants {}",
+                                         described(use->bridge_), described(bridge)));
+    return use;
+  }
+  if (all_.size() >= program::max_bridges)
+    return fail(EAGAIN, Step::create_bridge,
+                formatted("{}: at most {} bridges of one Runtime", quoted(bridge.name),
+                          program::max_bridges));
+  std::shared_ptr<NatBridgeUse> use(new NatBridgeUse(bridge, zygote, all_.size()));
+  use->namespace_ = here;
+  use->file_name_ = formatted("bridge.{}.{}", bridge.name, here);
+  if (auto ok = use->take_part(); !ok) return fail(ok);
+  all_.push_back(use);
+  return use;
+}
+
+void NatBridges::depart() {
+  const std::lock_guard guard(mutex_);
+  for (const auto& use : std::exchange(all_, {})) use->depart();
+}
+
+// ---- of a container -----------------------------------------------------------------------------
+
+const Interface* BridgeShare::find(const std::string& name) const {
+  const auto found = std::ranges::find(interfaces, name, &Interface::name);
+  return found == interfaces.end() ? nullptr : &*found;
+}
+
+void BridgeShare::give_back() {
+  published.clear();
+  leases.clear();
+  interfaces.clear();
+  uses.clear();
+}
+
+void BridgeShare::leave() {
+  for (auto& p : published) p->leave();
+  for (auto& l : leases) l->leave();
+}
+
+Result<void> LaunchEngine::do_op(const op::LeaseAddress& o) {
+  auto use = zygote_->bridges().get(std::get<NatBridge>(o.interface.link), *zygote_);
+  if (!use) return fail(use);
+  Interface filled = o.interface;
+  auto lease = (*use)->lease(filled);
+  if (!lease) return fail(lease);
+  // What a container sees of it is a port of a bridge.
+  const auto& bridge = std::get<NatBridge>(o.interface.link);
+  filled.link = Veth{.bridge = bridge.name, .isolated = bridge.isolated};
+  BridgeShare& share = made_.host_ends.share;
+  share.leases.push_back(std::move(*lease));
+  share.interfaces.push_back(std::move(filled));
+  share.uses.push_back(std::move(*use));
+  return {};
+}
+
+Result<void> LaunchEngine::do_op(const op::PublishPorts& o) {
+  BridgeShare& share = made_.host_ends.share;
+  for (std::size_t i = 0; i < share.interfaces.size(); ++i) {
+    if (share.interfaces[i].name != o.interface) continue;
+    auto published = share.uses[i]->publish(o.ports, share.interfaces[i].addresses);
+    if (!published) return fail(published);
+    share.published.push_back(std::move(*published));
+    return {};
+  }
+  return fail(Errc::bad_spec, Step::publish_port,
+              formatted("no interface {} that was given an address", quoted(o.interface)));
+}
+
+}  // namespace condroid::inline v0::detail
+
+namespace condroid::inline v0 {
+
+std::vector<IpPrefix> Container::addresses() const {
+  std::vector<IpPrefix> all;
+  if (core_ != nullptr)
+    for (const Interface& i : core_->host_ends.share.interfaces)
+      all.insert(all.end(), i.addresses.begin(), i.addresses.end());
+  return all;
+}
+
+}  // namespace condroid::inline v0

@@ -1,0 +1,139 @@
+// Bridges of condroid's own: who takes part, which addresses are given, and what of the host leads
+// to them. Private.
+//
+// A file in the state directory stands for a bridge in one network namespace. What is held there is
+// locked, byte by byte, by one open file that host and zygote share (fcntl(2), F_OFD_SETLK): it is
+// free again when both are gone, however they went.
+//
+//   byte 0            shared by everybody who takes part; the last one removes the bridge
+//   byte 1            by who makes it, or finds it made
+//   byte 1024 + n     the address of number n
+//
+// Tables of nftables belong to a socket that both share, and go with it.
+#pragma once
+
+#include <sys/types.h>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "condroid/error.hpp"
+#include "condroid/spec/network.hpp"
+#include "condroid/sys/fd.hpp"
+
+namespace condroid::inline v0::detail {
+
+class Zygote;
+
+/// One bridge, as all containers of one zygote take part in it. Thread-safe.
+class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
+ public:
+  /// Addresses that nobody else has until it goes.
+  class Lease {
+   public:
+    Lease(std::shared_ptr<NatBridgeUse> of, std::vector<std::uint64_t> numbers);
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+    ~Lease();
+    /// The zygote keeps them from now on, until its end.
+    void leave() noexcept { numbers_.clear(); }
+
+   private:
+    std::shared_ptr<NatBridgeUse> of_;
+    std::vector<std::uint64_t> numbers_;
+  };
+  /// Ports of the host that lead somewhere until it goes.
+  class Published {
+   public:
+    Published(std::shared_ptr<NatBridgeUse> of, std::string table, std::vector<Fd> held);
+    Published(const Published&) = delete;
+    Published& operator=(const Published&) = delete;
+    ~Published();
+    void leave() noexcept { table_.clear(); }
+
+   private:
+    std::shared_ptr<NatBridgeUse> of_;
+    std::string table_;
+    std::vector<Fd> held_;  ///< Sockets at the ports, so that nobody else takes them.
+  };
+
+  NatBridgeUse(const NatBridgeUse&) = delete;
+  NatBridgeUse& operator=(const NatBridgeUse&) = delete;
+  ~NatBridgeUse();
+
+  /// Takes addresses for an interface and fills them, and the bridge as gateway, in.
+  [[nodiscard]] Result<std::unique_ptr<Lease>> lease(Interface& interface);
+  [[nodiscard]] Result<std::unique_ptr<Published>> publish(const std::vector<PublishedPort>& ports,
+                                                           const std::vector<IpPrefix>& addresses);
+
+ private:
+  friend class NatBridges;
+  NatBridgeUse(NatBridge bridge, Zygote& zygote, std::size_t number);
+
+  [[nodiscard]] Result<void> take_part();
+  [[nodiscard]] Result<void> open_file();
+  [[nodiscard]] Result<void> ensure_bridge();
+  [[nodiscard]] Result<void> create_bridge();
+  [[nodiscard]] Result<void> set_up_host();
+  [[nodiscard]] Result<void> create_table();
+  [[nodiscard]] int tell_zygote() const;
+  [[nodiscard]] bool is_taken(std::uint64_t& number) const;
+  [[nodiscard]] int lock_number(std::uint64_t number, bool wanted) const;
+  /// What the zygote does at its end; for when it is dead.
+  void depart();
+  [[nodiscard]] tl::unexpected<Error> wrong(int error, const std::string& what,
+                                            const std::string& kernel = {}) const;
+
+  pid_t owner_;
+  NatBridge bridge_;
+  Zygote& zygote_;
+  std::size_t number_;  ///< Of the zygote's bridges.
+  std::uint64_t namespace_ = 0;
+  std::string file_name_;
+  std::string table_;
+  Fd state_dir_;
+  Fd shared_;  ///< The locks; the zygote has it, too.
+  Fd look_;    ///< The same file, to see the locks of the other.
+  Fd route_;
+  Fd nft_;
+  std::uint32_t index_ = 0;
+  std::mutex mutex_;
+  std::uint64_t next_ = 0;
+  std::uint64_t last_table_ = 0;
+};
+
+/// Those that one zygote takes part in, by name and network namespace. Thread-safe.
+class NatBridges {
+ public:
+  /// Of the calling thread's network namespace; made at the first call.
+  [[nodiscard]] Result<std::shared_ptr<NatBridgeUse>> get(const NatBridge& bridge, Zygote& zygote);
+  /// The zygote is dead.
+  void depart();
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<NatBridgeUse>> all_;
+};
+
+/// Removes what is left in this thread's network namespace of one that nobody takes part in any
+/// more, since all who did were killed together with their zygotes.
+void sweep_bridge(int dir, const std::string& state_dir, const std::string& file_name);
+
+/// What a container has of them: given back in this order when it has ended.
+struct BridgeShare {
+  std::vector<std::unique_ptr<NatBridgeUse::Published>> published;
+  std::vector<std::unique_ptr<NatBridgeUse::Lease>> leases;
+  std::vector<Interface> interfaces;                ///< With the addresses that were leased.
+  std::vector<std::shared_ptr<NatBridgeUse>> uses;  ///< Of the interfaces.
+
+  /// With what was leased; nothing for an interface that is no matter of ours.
+  [[nodiscard]] const Interface* find(const std::string& name) const;
+  void give_back();
+  /// It lives on without us.
+  void leave();
+};
+
+}  // namespace condroid::inline v0::detail

@@ -1,0 +1,93 @@
+// Bridges that the host made for containers: each goes with the last who takes part in it.
+// launch/nat_bridges.hpp says what is locked.
+#include "zygote/zygote.hpp"
+
+namespace condroid::zygote {
+
+namespace {
+
+struct Bridge {
+  bool used;
+  int locks;
+  int route;
+  int table;  // nobody writes to it: the kernel removes what it made with the last copy of it
+  uint32_t index;
+  char file[sizeof Request::name];
+};
+Bridge bridges[max_bridges];
+
+/// struct flock of the kernel.
+struct Lock {
+  int16_t type;
+  int16_t whence;
+  int64_t start;
+  int64_t size;
+  int32_t pid;
+};
+constexpr int ofd_setlk = 37;  // F_OFD_SETLK
+constexpr int16_t write_lock = 1, no_lock = 2;
+
+long lock(int file, int16_t type, int64_t start, int64_t size) {
+  const Lock l{type, 0, start, size, 0};
+  long e = -e_intr;
+  while (e == -e_intr) e = call(__NR_fcntl, file, ofd_setlk, &l);
+  return e;
+}
+
+void remove_link(int socket, uint32_t index) {
+  struct {
+    NetlinkHead head;
+    uint8_t family, pad;
+    uint16_t type;
+    uint32_t index, flags, change;
+  } m{{sizeof m, 17 /* RTM_DELLINK */, 1 /* NLM_F_REQUEST */, 1, 0}, 0, 0, 0, index, 0, 0};
+  call(__NR_sendto, socket, &m, sizeof m, msg_dontwait, 0L, 0);
+}
+
+void let_go(Bridge& b) {
+  close(b.locks);
+  close(b.route);
+  close(b.table);
+  b.used = false;
+}
+
+}  // namespace
+
+void on_bridge(const Request& request, const int* fds, unsigned count) {
+  if (request.live >= max_bridges || count < 1 || count > 3) {
+    for (unsigned i = 0; i < count; ++i) close(fds[i]);
+    return;
+  }
+  Bridge& b = bridges[request.live];
+  if (b.used) let_go(b);
+  b.used = true;
+  // Alone it is the socket: the file may be there by the time that we go, or not.
+  b.locks = count > 1 ? fds[0] : -1;
+  b.route = fds[count > 1 ? 1 : 0];
+  b.table = count == 3 ? fds[2] : -1;
+  b.index = static_cast<uint32_t>(request.cgroups);
+  memcpy(b.file, request.name, sizeof b.file);
+  b.file[sizeof b.file - 1] = 0;
+}
+
+void leave_bridges() {
+  for (Bridge& b : bridges) {
+    if (!b.used) continue;
+    if (b.locks < 0)
+      b.locks =
+          static_cast<int>(call(__NR_openat, fd_state, b.file, o_rdwr | o_nofollow | o_cloexec));
+    // All of it: a fork of the host may have the same open file for longer than we live.
+    if (b.locks >= 0) lock(b.locks, no_lock, 0, 0);
+    if (b.locks >= 0 && lock(b.locks, write_lock, 0, 1) >= 0) {
+      if (b.index != 0) remove_link(b.route, b.index);
+      Statx st;
+      // Of a file that is gone already the name may be another one's.
+      const long e = call(__NR_statx, b.locks, "", at_empty_path, statx_basic, &st);
+      if (e >= 0 && st.nlink > 0) call(__NR_unlinkat, fd_state, b.file, 0);
+      lock(b.locks, no_lock, 0, 0);
+    }
+    let_go(b);
+  }
+}
+
+}  // namespace condroid::zygote

@@ -1,0 +1,399 @@
+// Bridges of condroid's own: what they lead to, and that nothing of them stays. The host is a
+// namespace of the test's own, and so is the world outside.
+#include <arpa/inet.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "containers.hpp"
+#include "forked.hpp"
+#include "launch/nftables.hpp"
+#include "networks.hpp"
+
+#if CONDROID_LIBNL
+
+namespace {
+
+using namespace condroid;
+using namespace condroid::literals;
+using namespace condroid::test;
+using namespace std::chrono_literals;
+
+/// The same in a forked child.
+const std::string& state_dir() {
+  static const std::string dir = fmt::format("/tmp/test-state-{}-nat", ::getpid());
+  return dir;
+}
+Runtime own_runtime() { return need(Runtime::open({.state_dir = HostPath(state_dir())})); }
+
+/// How many tables nftables has here, by a message that asks for all.
+int tables() {
+  int error = 0;
+  const Fd socket = detail::open_netlink(error, NETLINK_NETFILTER);
+  must(error == 0, "netfilter's socket");
+  struct {
+    nlmsghdr head;
+    nfgenmsg about;
+  } ask{{sizeof ask, NFNL_SUBSYS_NFTABLES << 8 | 1 /* NFT_MSG_GETTABLE */,
+         NLM_F_REQUEST | NLM_F_DUMP, 1, 0},
+        {0, 0, 0}};
+  must(::send(socket.get(), &ask, sizeof ask, 0) > 0, "ask");
+  for (int count = 0;;) {
+    alignas(8) char answer[16384];
+    auto n = static_cast<unsigned>(::recv(socket.get(), answer, sizeof answer, 0));
+    for (auto* h = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+      if (h->nlmsg_type == NLMSG_DONE) return count;
+      must(h->nlmsg_type != NLMSG_ERROR, "the list of tables");
+      ++count;
+    }
+  }
+}
+
+/// A host, a cable to the outside, and the outside, which knows no way back but to the host.
+struct World {
+  OwnNetwork host;
+  std::optional<OwnNetwork> outside;
+  std::set<std::string> before;
+
+  World() {
+    outside.emplace();
+    host.enter();
+    host.cable("up0", *outside, "wan0");
+    host.set_up("up0", {"198.51.100.1/24"_prefix, "2001:db8::1/64"_prefix});
+    outside->enter();
+    outside->set_up("wan0", {"198.51.100.2/24"_prefix, "2001:db8::2/64"_prefix});
+    host.enter();
+    before = OwnNetwork::links();
+  }
+  ~World() { outside.reset(), host.enter(); }
+  std::string call_from_outside(const Way& way, const char* address, const char* port) {
+    outside->enter();
+    OnHost caller({"call", way.protocol, address, port, "x", "2000"});
+    host.enter();
+    return caller.end();
+  }
+};
+
+Interface at_bridge(std::vector<IpPrefix> subnets = NatBridge{}.subnets) {
+  return {.link = NatBridge{.name = "nat0", .subnets = std::move(subnets)}};
+}
+
+Spec at_nat(const TempRoot& root, std::vector<std::string> args) {
+  return on_network(root, at_bridge(), std::move(args));
+}
+
+TEST_CASE("containers at a bridge of our own reach the world and each other", "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  {
+    const Runtime own = own_runtime();
+    for (const Way& way : ways) {
+      INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+      const std::size_t which = way.v6 ? 1 : 0;
+      // Outside it looks as if the host asked.
+      world.outside->enter();
+      const char* there = way.v6 ? "2001:db8::2" : "198.51.100.2";
+      OnHost server({"serve", way.protocol, there, "7", "1"});
+      server.wait_for("ready=1\n");
+      world.host.enter();
+      Container caller = need(own.launch(at_nat(root, {"call", way.protocol, there, "7", "out"})));
+      CHECK(wait(caller).out == answer(way.v6 ? "2001:db8::1"_ip : "198.51.100.1"_ip, "out"));
+      server.end();
+      // Another container is reached by the address that it was given.
+      const IpAddress all = way.v6 ? "::"_ip : "0.0.0.0"_ip;
+      Server other(at_nat(root, {}), way, all, 2, own);
+      REQUIRE(other.box.addresses().size() == 2);
+      const std::string of = to_string(other.box.addresses()[which].address);
+      Container box = need(own.launch(at_nat(root, {"call", way.protocol, of, "7", "in"})));
+      const IpAddress mine = box.addresses()[which].address;
+      CHECK(wait(box).out == answer(mine, "in"));
+      CHECK(OnHost({"call", way.protocol, of, "7", "host"}).end() ==
+            answer(way.v6 ? "fd63:6e64:726f::1"_ip : "10.209.0.1"_ip, "host"));
+      CHECK(wait(other.box).success());
+    }
+    CHECK(tables() == 1);
+    CHECK(world.host.has("nat0"));
+    // Nothing comes in that was not asked for, from somebody who knows the way.
+    Server server(at_nat(root, {}), ways[0], "0.0.0.0"_ip, 1, own);
+    const std::string of = to_string(server.box.addresses()[0].address);
+    world.outside->apply(
+        {.name = "wan0", .routes = {{.to = "10.209.0.0/20"_prefix, .via = "198.51.100.1"_ip}}});
+    world.outside->enter();
+    OnHost intruder({"call", "tcp", of, "7", "x", "300"});
+    world.host.enter();
+    CHECK(intruder.end() == "connect=ETIMEDOUT\n");
+    CHECK(OnHost({"call", "tcp", of, "7", "x"}).end() == answer("10.209.0.1"_ip, "x"));
+  }
+  CHECK(world.host.soon(world.before));
+  CHECK(tables() == 0);
+  CHECK(entries_of(state_dir()).empty());
+}
+
+TEST_CASE("published ports lead into the container, from outside and from the host",
+          "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  // Somebody else's table stays as it is.
+  detail::NftBatch other("somebodys");
+  other.new_table();
+  other.chain({"all", "filter", detail::NftChain::input, detail::NftChain::filter});
+  int error = 0;
+  const Fd socket = detail::open_netlink(error, NETLINK_NETFILTER);
+  REQUIRE(other.send(socket).error == 0);
+  {
+    const Runtime own = own_runtime();
+    for (const Way& way : ways) {
+      INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+      const auto protocol =
+          std::string(way.protocol) == "udp" ? PublishedPort::udp : PublishedPort::tcp;
+      Spec spec = at_nat(root, {});
+      spec.network.publish = {{.host_port = 8080, .port = 7, .protocol = protocol}};
+      if (!way.v6)
+        spec.network.publish.push_back(
+            {.host_address = "127.0.0.1"_ip, .host_port = 8081, .port = 7, .protocol = protocol});
+      Server server(spec, way, way.v6 ? "::"_ip : "0.0.0.0"_ip, way.v6 ? 3 : 5, own);
+      CHECK(tables() == 3);
+      const char* here = way.v6 ? "2001:db8::1" : "198.51.100.1";
+      CHECK(world.call_from_outside(way, here, "8080") ==
+            answer(way.v6 ? "2001:db8::2"_ip : "198.51.100.2"_ip, "x"));
+      CHECK(OnHost({"call", way.protocol, here, "8080", "self"}).end().ends_with(": self\n"));
+      if (!way.v6) {
+        CHECK(OnHost({"call", way.protocol, "127.0.0.1", "8080", "lo"}).end() ==
+              answer("10.209.0.1"_ip, "lo"));
+        CHECK(OnHost({"call", way.protocol, "127.0.0.1", "8081", "lo"}).end() ==
+              answer("10.209.0.1"_ip, "lo"));
+        CHECK(world.call_from_outside(way, here, "8081").find("answer") == std::string::npos);
+      }
+      // Another container by the host's address.
+      Container box = need(own.launch(at_nat(root, {"call", way.protocol, here, "8080", "hair"})));
+      CHECK(wait(box).out.ends_with(": hair\n"));
+      // The port is taken, for containers and everybody.
+      CHECK_THAT(failure_of(own.launch(spec)),
+                 FailsWith(EADDRINUSE, Step::publish_port, "port 8080 of every address"));
+      CHECK(wait(server.box).success());
+      CHECK(tables() == 2);
+      CHECK(world.call_from_outside(way, here, "8080").find("answer") == std::string::npos);
+    }
+  }
+  CHECK(tables() == 1);
+  CHECK(world.host.soon(world.before));
+}
+
+TEST_CASE("addresses are given once, and a subnet has an end", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  Spec spec = on_network(root, at_bridge({"10.209.0.0/29"_prefix}), {"pause"});
+  std::vector<Container> boxes;
+  std::set<IpPrefix> given;
+  for (int i = 0; i < 5; ++i) {
+    boxes.push_back(need(own.launch(spec)));
+    given.insert(boxes.back().addresses().at(0));
+  }
+  CHECK(given.size() == 5);
+  CHECK(*given.begin() == "10.209.0.2/29"_prefix);
+  CHECK(*given.rbegin() == "10.209.0.6/29"_prefix);
+  CHECK_THAT(failure_of(own.launch(spec)),
+             FailsWith(EADDRNOTAVAIL, Step::lease_address, "all 5 addresses"));
+  // One that ends makes room, and only one asks for a certain address.
+  const IpPrefix third = boxes[2].addresses().at(0);
+  boxes.erase(boxes.begin() + 2);
+  Spec certain = spec;
+  certain.network.interfaces[0].addresses = {third};
+  boxes.push_back(need(own.launch(certain)));
+  CHECK(boxes.back().addresses() == std::vector{third});
+  CHECK_THAT(failure_of(own.launch(certain)),
+             FailsWith(EADDRINUSE, Step::lease_address, to_string(third)));
+  // Not the same bridge with something else.
+  CHECK_THAT(
+      failure_of(own.launch(on_network(root, at_bridge({"10.210.0.0/24"_prefix}), {"exit"}))),
+      FailsWith(EBUSY, Step::create_bridge, "'nat0'"));
+  // Another program on the same state directory sees what is taken, and what is free.
+  const Runtime second = own_runtime();
+  CHECK_THAT(failure_of(second.launch(spec)),
+             FailsWith(EADDRNOTAVAIL, Step::lease_address, "all 5 addresses"));
+  boxes.pop_back();
+  Container late = need(second.launch(spec));
+  CHECK(late.addresses() == std::vector{third});
+}
+
+TEST_CASE("many containers at a bridge of our own at once", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  constexpr unsigned programs = 2, threads = 2, each = 50;
+  rlimit files{};
+  must(::getrlimit(RLIMIT_NOFILE, &files) == 0, "getrlimit");
+  const rlimit all_files{files.rlim_max, files.rlim_max};
+  must(::setrlimit(RLIMIT_NOFILE, &all_files) == 0, "setrlimit");
+  {
+    const std::array runtimes{own_runtime(), own_runtime()};
+    std::mutex mutex;
+    std::set<IpPrefix> given;
+    std::string why;
+    {
+      std::vector<std::jthread> all;
+      for (unsigned t = 0; t < programs * threads; ++t)
+        all.emplace_back([&, t] {
+          net.enter();
+          std::vector<Container> boxes;
+          for (unsigned n = 0; n < each; ++n) {
+            auto box = runtimes[t % programs].launch(at_nat(root, {"pause"}));
+            const std::lock_guard lock(mutex);
+            if (!box) {
+              why = to_string(box.error());
+              return;
+            }
+            for (const IpPrefix& p : box->addresses()) given.insert(p);
+            boxes.push_back(std::move(*box));
+          }
+          // Nobody's is given back before the last one has his.
+          for (;;) {
+            {
+              const std::lock_guard lock(mutex);
+              if (given.size() >= std::size_t{2} * programs * threads * each || !why.empty()) break;
+            }
+            std::this_thread::sleep_for(1ms);
+          }
+          for (Container& box : boxes) (void)box.kill();
+        });
+    }
+    INFO(why);
+    CHECK(given.size() == std::size_t{2} * programs * threads * each);
+  }
+  must(::setrlimit(RLIMIT_NOFILE, &files) == 0, "setrlimit");
+  CHECK(net.soon({"lo"}));
+  CHECK(tables() == 0);
+}
+
+TEST_CASE("whoever dies, nothing of a bridge of our own stays", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  (void)state_dir();
+  Spec spec = at_nat(root, {"pause"});
+  spec.network.publish = {{.host_port = 8080, .port = 7}};
+  // A host that is killed before each of its ops that have to do with it, and with all done.
+  const Plan plan = need(compile(spec, facts()));
+  std::vector<std::optional<std::size_t>> moments{std::nullopt};
+  for (std::size_t i = 0; i < plan.ops.size(); ++i)
+    if (std::holds_alternative<op::CreateInterface>(plan.ops[i]) ||
+        std::holds_alternative<op::PublishPorts>(plan.ops[i]) ||
+        std::holds_alternative<op::ConfigureInterface>(plan.ops[i]))
+      moments.emplace_back(i);
+  REQUIRE(moments.size() == 4);
+  for (const auto& moment : moments) {
+    INFO((moment ? describe(plan.ops[*moment]) : "all done"));
+    int ends[2];
+    must(::pipe2(ends, O_CLOEXEC) == 0, "pipe");
+    const Fd out(ends[0]);
+    Fd in(ends[1]);
+    Forked host([&] {
+      const Runtime own = own_runtime();
+      LaunchOptions options;
+      options.stop_before = moment;
+      auto launch = must(own.start(plan, options));
+      std::optional<Container> box;
+      while (!box && !launch.stopped()) {
+        box = must(launch.step());
+        pollfd p{launch.interest().fd.get(), launch.interest().events, 0};
+        if (!box && !launch.stopped()) (void)::poll(&p, 1, launch.timeout());
+      }
+      write_to(in, fmt::format("zygote {}\n", own.zygote_pid().value));
+      ::pause();
+      return 0;
+    });
+    in.reset();
+    read_until(out, "\n");
+    CHECK(net.has("nat0"));
+    ::kill(host.pid(), SIGKILL);
+    (void)host.wait();
+    CHECK(net.soon({"lo"}));
+    for (int i = 0; i < 1000 * slow() && !(tables() == 0 && entries_of(state_dir()).empty()); ++i)
+      std::this_thread::sleep_for(10ms);
+    CHECK(tables() == 0);
+    CHECK(entries_of(state_dir()).empty());
+  }
+  SECTION("the zygote is killed") {
+    const Runtime own = own_runtime();
+    Container box = need(own.launch(spec));
+    must(::kill(own.zygote_pid().value, SIGKILL) == 0, "kill");
+    (void)wait(box);
+    Container next = need(own.launch(spec));
+    CHECK(next.addresses() ==
+          std::vector<IpPrefix>{"10.209.0.2/20"_prefix, "fd63:6e64:726f::2/64"_prefix});
+    CHECK(tables() == 2);
+  }
+  CHECK(net.soon({"lo"}));
+}
+
+TEST_CASE("of who was killed together with his zygote the next one removes the bridge",
+          "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  (void)state_dir();
+  int ends[2];
+  must(::pipe2(ends, O_CLOEXEC) == 0, "pipe");
+  const Fd out(ends[0]);
+  Fd in(ends[1]);
+  Forked host([&] {
+    const Runtime own = own_runtime();
+    const Container box = must(own.launch(at_nat(root, {"pause"})));
+    write_to(in, fmt::format("{}\n", own.zygote_pid().value));
+    ::pause();
+    return 0;
+  });
+  in.reset();
+  const pid_t zygote = std::stoi(read_until(out, "\n"));
+  must(::kill(zygote, SIGSTOP) == 0, "stop");
+  must(::kill(host.pid(), SIGKILL) == 0, "kill");
+  (void)host.wait();
+  must(::kill(zygote, SIGKILL) == 0, "kill");
+  for (int i = 0; i < 1000 * slow() && tables() != 0; ++i) std::this_thread::sleep_for(10ms);
+  CHECK(tables() == 0);
+  CHECK(net.has("nat0"));
+  { const Runtime next = own_runtime(); }
+  CHECK(net.soon({"lo"}));
+  CHECK(entries_of(state_dir()).empty());
+  (void)::rmdir(state_dir().c_str());  // it was there before that one
+}
+
+TEST_CASE("a bridge of our own that cannot be had is one error", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("nat0", {"10.77.0.1/24"_prefix});
+  {
+    const Runtime own = own_runtime();
+    CHECK_THAT(failure_of(own.launch(at_nat(root, {"exit"}))),
+               FailsWith(EEXIST, Step::create_bridge, "'nat0'"));
+  }
+  CHECK(net.soon({"lo", "nat0"}));
+  CHECK(entries_of(state_dir()).empty());
+  net.remove("nat0");
+  // It stays that of whoever is left.
+  std::optional<Runtime> first(own_runtime()), second(own_runtime());
+  Container a = need(first->launch(at_nat(root, {"pause"})));
+  Container b = need(second->launch(at_nat(root, {"pause"})));
+  CHECK(a.addresses() != b.addresses());
+  need(a.kill());
+  (void)wait(a);
+  { const Container gone = std::move(a); }
+  first.reset();
+  CHECK(net.has("nat0"));
+  CHECK(tables() == 1);
+}
+
+}  // namespace
+
+#endif
