@@ -372,6 +372,12 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& publish(PublishedPort port) && { return std::move(publish(port)); }
+  /// One more server that names are asked of.
+  ContainerBuilder& name_server(IpAddress address) & {
+    spec_.network.name_servers.push_back(address);
+    return *this;
+  }
+  ContainerBuilder&& name_server(IpAddress address) && { return std::move(name_server(address)); }
 
   // ---- limits ----
 

@@ -69,6 +69,7 @@ struct Checks {
   void lifecycle() const;  // check_lifecycle.cpp
   void network() const;    // network.cpp
   void publish() const;    // network.cpp
+  void names() const;      // network.cpp
 
  private:
   void own_profile() const;

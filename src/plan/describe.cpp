@@ -398,7 +398,8 @@ std::string Describe::operator()(const op::MountOp& o) const {
       if (o.place == op::MountOp::on_root)
         what = o.what == "/" ? "the host's own '/'" : "root directory " + quoted(o.what);
       else
-        what = formatted("{} {}", o.recursive ? "rbind" : "bind", quoted(o.what));
+        what = formatted("{} {}", o.recursive ? "rbind" : "bind",
+                         o.cwd.valid() ? "its own " + quoted(o.what) : quoted(o.what));
       break;
     case op::MountOp::slot:
       what = o.what.empty() ? "prepared mount" : "prepared " + o.what;

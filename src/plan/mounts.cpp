@@ -1,4 +1,5 @@
 // The mounts of a container, the user's and the usual ones, in one order.
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <optional>
@@ -261,6 +262,27 @@ std::vector<Item> usual_mounts(const Draft& d) {
   return list;
 }
 
+/// A file on our own /dev, bound where the root's lies or would lie.
+void write_resolv_conf(Draft& d) {
+  const Network& network = d.spec.network;
+  if (network.name_servers.empty() && network.search.empty()) return;
+  std::string text;
+  for (const IpAddress& a : network.name_servers)
+    text += formatted("nameserver {}\n", to_string(a));
+  if (!network.search.empty()) text += formatted("search {}\n", fmt::join(network.search, " "));
+  d.add(op::MakeEntry{.base = d.dev, .path = ".condroid"});
+  d.add(op::MakeEntry{.kind = op::MakeEntry::file,
+                      .base = d.dev,
+                      .path = ".condroid/resolv.conf",
+                      .content = std::move(text),
+                      .mode = {0644}});
+  d.add(op::MountOp{.what = ".condroid/resolv.conf",
+                    .cwd = d.dev,
+                    .base = d.root,
+                    .target = "/etc/resolv.conf",
+                    .follow_links = true});
+}
+
 }  // namespace
 
 op::MountOp procfs(const Draft& d, Flags<MountFlag> flags) {
@@ -297,6 +319,7 @@ void make_mounts(Draft& d) {
     else
       emit(d, PopulateDev{});
   }
+  write_resolv_conf(d);
 }
 
 void hide_kernel(Draft& d) {

@@ -7,6 +7,7 @@
 #include "plan/checks.hpp"
 #include "plan/draft.hpp"
 #include "plan/lease_numbers.hpp"
+#include "plan/paths.hpp"
 #include "plan/words.hpp"
 
 namespace condroid::inline v0::detail {
@@ -306,8 +307,34 @@ void Checks::publish() const {
   }
 }
 
+void Checks::names() const {
+  const Network& n = spec.network;
+  if (n.name_servers.empty() && n.search.empty()) return;
+  const std::string_view field = n.name_servers.empty() ? "network.search" : "network.name_servers";
+  if (!shape.own_root() || !spec.devices.populate)
+    refusals.bad(field, "are written to a file on a /dev of the container's own",
+                 "leave devices.populate and its mount namespace as they are");
+  for (const Mount& m : spec.mounts)
+    if (normalized(std::visit([](const auto& x) { return x.target.str(); }, m)) ==
+        "/etc/resolv.conf")
+      refusals.bad(field, "are written where a mount of yours lies, '/etc/resolv.conf'",
+                   "leave one of the two out");
+  for (std::size_t i = 0; i < n.name_servers.size(); ++i)
+    if (n.name_servers[i].is_any() || n.name_servers[i].is_multicast())
+      refusals.bad(nth("network.name_servers", i),
+                   formatted("{} is no server's address", to_string(n.name_servers[i])),
+                   "use the address of a server");
+  for (std::size_t i = 0; i < n.search.size(); ++i)
+    if (n.search[i].empty() || std::ranges::any_of(n.search[i], [](char c) {
+          return static_cast<unsigned char>(c) <= ' ' || c == 0x7f;
+        }))
+      refusals.bad(nth("network.search", i), formatted("{} is no domain", quoted(n.search[i])),
+                   "use a name like example.org");
+}
+
 void Checks::network() const {
   publish();
+  names();
   const auto& interfaces = spec.network.interfaces;
   if (interfaces.empty()) return;
   if (!shape.own(Namespace::net))

@@ -832,7 +832,8 @@ class Interpreter {
     } else {
       if ((x.flags & mount_tree) != 0)
         fd = at(Part::open_source,
-                call(__NR_open_tree, at_fdcwd, str(x, 0),
+                call(__NR_open_tree, static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : at_fdcwd,
+                     str(x, 0),
                      open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_no_automount) |
                          (recursive ? static_cast<unsigned>(at_recursive) : 0U)));
       else

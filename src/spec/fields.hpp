@@ -408,10 +408,12 @@ void fields(V& v, Like<Devices> auto& devices) {
 
 template <class V>
 void fields(V& v, Like<Network> auto& network) {
-  auto& [loopback_up, interfaces, publish] = network;
+  auto& [loopback_up, interfaces, publish, name_servers, search] = network;
   v("loopback_up", loopback_up);
   v.records("interfaces", interfaces);
   v.words("publish", publish);
+  v.words("name_servers", name_servers);
+  v.words("search", search);
 }
 
 template <class V>

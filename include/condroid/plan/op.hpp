@@ -350,7 +350,8 @@ struct MountOp {
   static constexpr Step step = Step::mount;
   static constexpr Actor actor = Actor::child;
   enum Source : std::uint8_t {
-    tree,        ///< A detached copy of the mount at host path `what`.
+    /// A detached copy of the mount at host path `what`, or of what `what` names in `cwd`.
+    tree,
     slot,        ///< The detached mount in `from`.
     filesystem,  ///< A new instance of file system `what`.
   };
@@ -365,7 +366,7 @@ struct MountOp {
   std::string what = {};
   std::string fs_source = {};
   std::vector<std::string> options = {};  ///< "key" or "key=value".
-  Slot cwd = {};                          ///< filesystem: relative paths in options start here.
+  Slot cwd = {};  ///< filesystem: relative paths in options start here. tree: `what` does.
   Slot from = {};
   bool recursive = false;
   Flags<MountFlag> flags = {};

@@ -181,6 +181,10 @@ struct Network {
   std::vector<Interface> interfaces = {};
   /// Ports of the host that lead into the container.
   std::vector<PublishedPort> publish = {};
+  /// Written to the container's /etc/resolv.conf, a file of its own that lies on top of what is
+  /// there; resolv.conf(5). Empty, both: it has what its root has.
+  std::vector<IpAddress> name_servers = {};
+  std::vector<std::string> search = {};  ///< Domains that names without a dot may be in.
   bool operator==(const Network&) const = default;
 };
 

@@ -159,7 +159,7 @@ TEST_CASE("bridges of our own that make no sense are refused by name", "[network
           "a second default route for IPv4");
 }
 
-TEST_CASE("ports that make no sense are refused, each in its place", "[network]") {
+TEST_CASE("ports and names that make no sense are refused, each in its place", "[network]") {
   const auto says = [](const std::string& words, const std::function<void(Network&)>& change) {
     Spec spec = with(Interface{.link = NatBridge{.subnets = {"10.1.0.0/24"_prefix}}});
     change(spec.network);
@@ -171,6 +171,8 @@ TEST_CASE("ports that make no sense are refused, each in its place", "[network]"
   const PublishedPort good{.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80};
   Spec spec = with(Interface{.link = NatBridge{}});
   spec.network.publish = {good, {.host_port = 8080, .port = 80, .protocol = PublishedPort::udp}};
+  spec.network.name_servers = {"192.0.2.53"_ip};
+  spec.network.search = {"example.org"};
   CHECK(compile(spec, test::root_on_v2()));
   says("network.publish: ports lead into", [&](N& n) {
     n.publish = {good};
@@ -186,6 +188,8 @@ TEST_CASE("ports that make no sense are refused, each in its place", "[network]"
   });
   says("network.publish[0]: at 2001:db8::1, and",
        [](N& n) { n.publish = {{.host_address = "2001:db8::1"_ip, .host_port = 1, .port = 1}}; });
+  says("network.name_servers[0]: 0.0.0.0 is", [](N& n) { n.name_servers = {{}}; });
+  says("network.search[0]: 'a b' is no domain", [](N& n) { n.search = {"a b"}; });
 }
 
 TEST_CASE("two interfaces are not both the way to all others", "[network]") {

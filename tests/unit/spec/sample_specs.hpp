@@ -179,7 +179,9 @@ inline Spec full_spec() {
                         .host_port = 53,
                         .port = 5353,
                         .protocol = PublishedPort::udp},
-                       {.host_port = 443, .port = 443}}},
+                       {.host_port = 443, .port = 443}},
+           .name_servers = {"192.0.2.53"_ip, "2001:db8::53"_ip},
+           .search = {"example.org", "lan"}},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
@@ -533,8 +535,8 @@ class Random {
     some(kind, major, minor, access);
   }
   void fill(Network& n) {
-    auto& [loopback_up, interfaces, publish] = n;
-    some(loopback_up, interfaces, publish);
+    auto& [loopback_up, interfaces, publish, name_servers, search] = n;
+    some(loopback_up, interfaces, publish, name_servers, search);
   }
   void fill(PublishedPort& p) {
     auto& [host_address, host_port, port, protocol] = p;
