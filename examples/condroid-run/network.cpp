@@ -36,6 +36,7 @@ void join_container(Spec& spec, const std::string& name) {
 
 Interface::Link link(const std::string& kind, const std::string& rest) {
   if (kind == "veth") return Veth{.bridge = rest};
+  if (kind == "bridge") return rest.empty() ? NatBridge{} : NatBridge{.name = rest};
   if (kind == "macvlan") return Macvlan{.parent = rest};
   if (kind == "phys") return Phys{.parent = rest};
   if (kind == "ipvlan") return Ipvlan{.parent = rest};
@@ -47,9 +48,36 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
                 .id = number<std::uint16_t>("--net", rest.substr(colon + 1))};
   }
   throw Mistake(fmt::format(
-      "--net: '{}' is none of none, host, veth, veth:BRIDGE, macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, "
-      "phys:DEV, ns:PATH, container:NAME",
+      "--net: '{}' is none of none, host, bridge, bridge:NAME, veth, veth:BRIDGE, macvlan:DEV, "
+      "ipvlan:DEV, vlan:DEV:ID, phys:DEV, ns:PATH, container:NAME",
       kind));
+}
+
+/// [IP:]HOST:GUEST[/tcp|/udp], an IPv6 address in brackets.
+PublishedPort published(const std::string& text) {
+  PublishedPort p;
+  std::string ports = text;
+  if (const std::size_t slash = ports.rfind('/'); slash != std::string::npos) {
+    const std::string protocol = ports.substr(slash + 1);
+    if (protocol != "tcp" && protocol != "udp")
+      throw Mistake(fmt::format("--publish: '{}' is neither tcp nor udp", protocol));
+    p.protocol = protocol == "udp" ? PublishedPort::udp : PublishedPort::tcp;
+    ports.resize(slash);
+  }
+  const std::size_t guest = ports.rfind(':');
+  if (guest == std::string::npos || guest == 0)
+    throw Mistake(
+        fmt::format("--publish: '{}' is not like 8080:80 or 127.0.0.1:8080:80/udp", text));
+  p.port = number<std::uint16_t>("--publish", ports.substr(guest + 1));
+  ports.resize(guest);
+  if (const std::size_t host = ports.rfind(':'); host != std::string::npos) {
+    std::string at = ports.substr(0, host);
+    if (at.size() > 2 && at.front() == '[' && at.back() == ']') at = at.substr(1, at.size() - 2);
+    p.host_address = address<IpAddress>("--publish", at, "127.0.0.1 or [fd00::1]");
+    ports = ports.substr(host + 1);
+  }
+  p.host_port = number<std::uint16_t>("--publish", ports);
+  return p;
 }
 
 }  // namespace
@@ -73,6 +101,9 @@ void set_network(Spec& spec, const NetworkWishes& wishes) {
     own_network(spec);
     spec.network.interfaces.push_back({.link = link(kind, rest)});
   }
+  for (const auto& text : wishes.publish) spec.network.publish.push_back(published(text));
+  for (const auto& text : wishes.dns)
+    spec.network.name_servers.push_back(address<IpAddress>("--dns", text, "192.0.2.53"));
   const bool more = !(wishes.ip.empty() && wishes.gateway.empty() && wishes.host_ip.empty());
   if (!more) return;
   if (spec.network.interfaces.size() != 1)

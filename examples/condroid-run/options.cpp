@@ -93,8 +93,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("MAP");
   app.add_option(
          "--net", network.net,
-         "Network: none (default; loopback only), host, veth:BRIDGE, veth,\nmacvlan:DEV, "
-         "ipvlan:DEV, vlan:DEV:ID, phys:DEV, or one that is there: ns:PATH,\ncontainer:NAME")
+         "Network: none (default; loopback only), host, bridge[:NAME] (with NAT,\nmade for it), "
+         "veth:BRIDGE, veth, macvlan:DEV, ipvlan:DEV,\nvlan:DEV:ID, phys:DEV, or one that is "
+         "there: ns:PATH, container:NAME")
       ->type_name("KIND");
   app.add_option("--ip", network.ip, "Address of its interface, repeatable")->type_name("ADDR/LEN");
   app.add_option("--gateway", network.gateway,
@@ -102,6 +103,11 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
       ->type_name("ADDR");
   app.add_option("--host-ip", network.host_ip, "Address of the host's end of --net veth")
       ->type_name("ADDR/LEN");
+  app.add_option("--publish", network.publish,
+                 "Port of the host that leads into it, with --net bridge; repeatable")
+      ->type_name("[IP:]PORT:PORT[/udp]");
+  app.add_option("--dns", network.dns, "Name server in its /etc/resolv.conf, repeatable")
+      ->type_name("ADDR");
   app.add_option("--share", shares,
                  "Namespace that stays the host's: net, pid, ipc, uts, cgroup, mount,\nuser, time")
       ->type_name("NS");

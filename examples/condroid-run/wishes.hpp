@@ -55,10 +55,10 @@ void own_network(Spec& spec);
 
 struct NetworkWishes {
   std::string net;  ///< "" is what a stored spec said.
-  std::vector<std::string> ip, gateway, host_ip;
+  std::vector<std::string> ip, gateway, host_ip, publish, dns;
 };
-/// "none", "host", "veth[:BRIDGE]", "macvlan:DEV", "ipvlan:DEV", "vlan:DEV:ID", "phys:DEV",
-/// "ns:PATH", "container:NAME".
+/// "none", "host", "bridge[:NAME]", "veth[:BRIDGE]", "macvlan:DEV", "ipvlan:DEV", "vlan:DEV:ID",
+/// "phys:DEV", "ns:PATH", "container:NAME".
 void set_network(Spec& spec, const NetworkWishes& wishes);
 
 /// "auto", "host", or any number of "IN:OUT:COUNT".

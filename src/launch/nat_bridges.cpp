@@ -381,7 +381,7 @@ Result<void> NatBridgeUse::ensure_bridge() {
   const MacAddress mark = mark_of(file.substr(0, file.rfind('/')), bridge_.name);
   auto found = find_interface(route_, bridge_.name);
   if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
-  if (found.error == 0 && (found.kind != "bridge" || found.mac != mark.bytes))
+  if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark.bytes)))
     return wrong(EEXIST, "");
   if (found.error == 0 && alone) {
     // Of somebody who died together with his zygote.
@@ -512,7 +512,7 @@ void sweep_bridge(int dir, const std::string& state_dir, const std::string& file
   const Fd route = open_netlink(error);
   const std::string name = file_name.substr(begin, end - begin);
   const auto found = find_interface(route, name);
-  if (found.error == 0 && found.kind == "bridge" && found.mac == mark_of(state_dir, name).bytes)
+  if (found.error == 0 && found.kind == "bridge" && found.has_mac(mark_of(state_dir, name).bytes))
     (void)remove_link(route, found.index);
   (void)::unlinkat(dir, file_name.c_str(), 0);
 }

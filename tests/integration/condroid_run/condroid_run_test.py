@@ -195,7 +195,7 @@ class Statuses(Case):
             (["--tmpfs", "/mnt:size=x", "--", "true"], "--tmpfs"),
             (["--user", "nobody-of-that-name", "--", "true"], "nobody-of-that-name"),
             (["--userns", "1:2", "--", "true"], "--userns: '1:2'"),
-            (["--net", "bridge", "--", "true"], "--net: 'bridge'"),
+            (["--net", "bride", "--", "true"], "--net: 'bride'"),
             (["--share", "moon", "--", "true"], "--share: 'moon'"),
             (["--share", "mount", "--tmpfs", "/mnt", "--", "true"], "mounts"),
             (["--share", "mount", "--tty", "--", "true"], "mount namespace"),
@@ -334,10 +334,14 @@ class Options(Case):
         if ROOT:
             ours = sorted(os.listdir("/sys/class/net"))
             self.assertEqual(sorted(run("--net", "host", "--", "ls", "/sys/class/net")[1].split()), ours)
-        for words, what in ((["--net", "nothing"], "none of none, host, veth"), (["--net", "vlan:br0"], "vlan:DEV:ID"),
+        for words, what in ((["--net", "nothing"], "none of none, host, bridge"), (["--net", "vlan:br0"], "vlan:DEV:ID"),
                             (["--ip", "192.0.2.2"], "go with one interface"),
                             (["--net", "veth", "--ip", "192.0.2"], "no address like"),
                             (["--net", "macvlan:x", "--host-ip", "192.0.2.1"], "goes with --net veth"),
+                            (["--publish", "80"], "is not like 8080:80"),
+                            (["--publish", "1.2:80:80"], "no address like 127.0.0.1"),
+                            (["--publish", "80:80/sctp"], "neither tcp nor udp"),
+                            (["--dns", "localhost"], "no address like 192.0.2.53"),
                             (["--net", "ns:blue"], "no file like"),
                             (["--net", "container:no-such-one"], "no-such-one")):
             status, out, err = run(*words, "--", "true")
@@ -353,6 +357,20 @@ class Options(Case):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(done.stdout.split(), ["eth0", "lo", "Destination", "Gateway", "00000000", "090200C0",
                                                "000200C0", "00000000"])
+
+    @for_root
+    def test_a_network_with_a_bridge_made_for_it(self):
+        bridge = ["--net", "bridge:cr0", "--publish", "127.0.0.1:8080:80", "--dns", "192.0.2.53"]
+        done = subprocess.run(["unshare", "--net", "sh", "-c",
+                               'ip link set lo up; "$@"; ip -br link show type bridge; ls /proc/sys/net/ipv4/conf',
+                               "sh", RUN, *bridge, "--", "sh", "-c",
+                               "cat /etc/resolv.conf; cut -f 2,3 /proc/net/route"],
+                              capture_output=True, text=True, timeout=30)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        words = done.stdout.split()
+        self.assertEqual(words[:4], ["nameserver", "192.0.2.53", "Destination", "Gateway"])
+        self.assertEqual(words[4:6], ["00000000", "0100D10A"])
+        self.assertNotIn("cr0", words)
 
     def test_shared_namespaces(self):
         with tempfile.NamedTemporaryFile("w", suffix=".spec") as stored:
