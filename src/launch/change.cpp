@@ -1,8 +1,10 @@
 // Changing a container that runs: what has to be done inside is a launch without a command,
 // attached to it.
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -238,7 +240,9 @@ Result<void> move_between(const detail::ContainerCore* core, const std::string& 
   Flags<Namespace> joined = Namespace::net;
   if (!(*facts)->privileged() && core->inside.namespaces.has(Namespace::user))
     joined |= Namespace::user;
-  auto sent = detail::inside(*core, joined, {}, {op::OpenNetlink{}, op::SendPtys{.count = 1}});
+  auto sent = detail::inside(
+      *core, joined, {},
+      {op::OpenSockets{.domain = AF_NETLINK, .type = SOCK_RAW}, op::SendPtys{.count = 1}});
   if (!sent) return fail(sent);
   if (sent->size() != 1) return fail(Errc::protocol, Step::move_interface, what);
   const Fd& there = sent->front();

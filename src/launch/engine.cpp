@@ -805,6 +805,16 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
         if (const auto asked = setup_requests(c->interface); page.detail < asked.size())
           subject = formatted("'{}': {}", c->interface.name, asked[page.detail].what);
       break;
+    case Part::carrier:
+    case Part::address:
+      if (const auto* a = std::get_if<op::AwaitInterface>(&op)) {
+        const std::string_view of = page.part == Part::carrier           ? "carrier"
+                                    : page.detail >= a->addresses.size() ? "its own address"
+                                                                         : "address";
+        subject = formatted("'{}': {}", a->name, of);
+        if (of == "address") subject += " " + to_string(a->addresses[page.detail]);
+      }
+      break;
     case Part::bounding_set:
     case Part::capset:
     case Part::ambient:

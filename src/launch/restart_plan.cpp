@@ -33,7 +33,9 @@ bool stays(const Op& o) {
   if (const auto* create = std::get_if<op::CreateInterface>(&o)) return is_ours(create->interface);
   if (const auto* configure = std::get_if<op::ConfigureInterface>(&o))
     return is_ours(configure->interface);
-  return std::holds_alternative<op::LeaseAddress>(o) || std::holds_alternative<op::PublishPorts>(o);
+  return std::holds_alternative<op::LeaseAddress>(o) ||
+         std::holds_alternative<op::PublishPorts>(o) ||
+         std::holds_alternative<op::AwaitInterface>(o);
 }
 
 }  // namespace

@@ -170,7 +170,9 @@ struct Describe {
   std::string operator()(const op::RemoveEntry& o) const {
     return formatted("{}{}", o.node ? "node " : "mount at ", quoted(o.path));
   }
-  std::string operator()(const op::OpenNetlink& /*o*/) const { return "of its network"; }
+  std::string operator()(const op::OpenSockets& o) const {
+    return formatted("{} of its network", o.count);
+  }
   std::string operator()(const op::End& /*o*/) const { return "no command"; }
   std::string operator()(const op::OpenDescriptor& o) const {
     const std::string_view joins = o.before_clone ? ", joined before the clone" : "";
@@ -312,6 +314,13 @@ struct Describe {
     if (i.gateway_auto) words.emplace_back("default by what it hangs on");
     for (const IpAddress& g : i.gateways) words.push_back("default by " + to_string(g));
     return formatted("{}: {}", quoted(i.name), listed(words, ", "));
+  }
+  std::string operator()(const op::AwaitInterface& o) const {
+    std::vector<std::string> words;
+    if (o.carrier) words.emplace_back("a carrier");
+    for (const IpAddress& a : o.addresses) words.push_back(to_string(a));
+    if (o.link_local) words.emplace_back("a link-local address");
+    return formatted("{}: {}", quoted(o.name), listed(words, ", "));
   }
   std::string operator()(const op::WriteSetting& o) const {
     return formatted("/proc/{} = {}", o.path, quoted(o.value));

@@ -1,5 +1,6 @@
 // Interfaces of the container's own network namespace: what is refused, and the ops.
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <variant>
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr std::size_t longest_name = 15;  // IFNAMSIZ, without the NUL
 constexpr std::string_view list = "network.interfaces";
+constexpr std::chrono::seconds most_for_detection{5};
 
 /// As the kernel, dev_valid_name() in net/core/dev.c; and no pattern for it to fill in.
 bool is_name(std::string_view name) {
@@ -258,6 +260,15 @@ void Checks::interface(const std::string& field, const Interface& i) const {
   if (!i.up && !(i.gateways.empty() && i.routes.empty() && !i.gateway_auto))
     wrong.add("routes go over an interface that is up", "leave up as it is");
   wrong.broadcasts();
+  if (i.ready_within.count() < 0)
+    wrong.add("is to be ready before it is made", "give ready_within a span of time, or 0");
+  if (!i.up && (i.ready_within.count() != 0 || i.duplicate_address_detection))
+    wrong.add("is down, and would be waited for", "leave up as it is");
+  if (i.duplicate_address_detection && is_without_ipv6(i))
+    wrong.add("duplicate_address_detection, and no IPv6 address", "leave it out");
+  if (i.duplicate_address_detection && std::holds_alternative<NatBridge>(i.link))
+    wrong.add("duplicate_address_detection, and its addresses are leased: nobody else has them",
+              "leave it out");
   wrong.gateways();
   wrong.routes();
 }
@@ -426,6 +437,19 @@ void configure_interfaces(Draft& d) {
     if (i.up || !i.addresses.empty() || i.mtu || configure.proc.valid() ||
         std::holds_alternative<NatBridge>(i.link))
       d.add(std::move(configure));
+  }
+  // Behind all of them: what is asked about their addresses is asked at the same time.
+  for (const Interface& i : d.spec.network.interfaces) {
+    const bool ready = i.ready_within.count() > 0;
+    if (!i.duplicate_address_detection && !ready) continue;
+    op::AwaitInterface await{.name = i.name,
+                             .carrier = ready,
+                             .link_local = ready && !is_without_ipv6(i),
+                             .limit = ready ? i.ready_within : most_for_detection};
+    if (i.duplicate_address_detection)
+      for (const IpPrefix& p : i.addresses)
+        if (p.address.is_v6()) await.addresses.push_back(p.address);
+    d.add(std::move(await));
   }
 }
 

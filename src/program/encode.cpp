@@ -121,7 +121,13 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = x.mounted ? 1 : 0;
             r.n[1] = x.node ? 1 : 0;
           },
-          [&](const op::OpenNetlink&) { add(Code::open_netlink, index); },
+          [&](const op::OpenSockets& x) {
+            Rec& r = add(Code::open_sockets, index);
+            r.n[0] = static_cast<std::uint64_t>(x.domain);
+            r.n[1] = static_cast<std::uint64_t>(x.type);
+            r.n[2] = static_cast<std::uint64_t>(x.protocol);
+            r.n[3] = x.count;
+          },
           [&](const op::End&) { add(Code::end, index); },
           [&](const op::SetTimeOffsets& x) {
             const auto line = [](std::string_view clock, std::chrono::nanoseconds t) {
@@ -250,6 +256,19 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.r[0] = reg(x.proc);
             if (x.proc.valid())
               r.s[3] = text(formatted("sys/net/ipv6/conf/{}/disable_ipv6", x.interface.name));
+          },
+          [&](const op::AwaitInterface& x) {
+            std::string addresses;
+            for (const IpAddress& a : x.addresses)
+              addresses.append(reinterpret_cast<const char*>(a.bytes().data()), a.size());
+            Rec& r = add(Code::await_interface, index);
+            r.s[0] = text(x.name);
+            r.s[1] = bytes(addresses.data(), addresses.size(), 1);
+            const std::string room(program::netlink_room, '\0');
+            r.s[2] = bytes(room.data(), room.size(), 8);
+            r.n[0] = x.carrier ? 1 : 0;
+            r.n[1] = x.link_local ? 1 : 0;
+            r.n[2] = static_cast<std::uint64_t>(x.limit.count());
           },
           [&](const op::WriteSetting& x) {
             Rec& r = add(Code::write_setting, index);

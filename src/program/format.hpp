@@ -73,7 +73,7 @@ enum class Code : uint16_t {
   open_inside,   // r0 out, r1 base, s0 path, n0 the file system's magic number, or 0
   park,          // goes on with the program that comes
   remove_entry,  // r0 base, s0 path, n0 what is mounted there, n1 the entry itself
-  open_netlink,
+  open_sockets,  // n0 domain, n1 type, n2 protocol, n3 how many
   // s0 the filter, 8 bytes an instruction; n0 its flags, n1 exec is next, n2 what sends its
   // listener: 0 nothing, 1 sendmsg, 2 sendmmsg
   load_seccomp,
@@ -85,9 +85,23 @@ enum class Code : uint16_t {
   // s0 name, s1 messages of rtnetlink(7), s2 uint32 each: where in s1 the index goes; r0 proc,
   // s3 what of it is set to "1" first, where there is such a file
   configure_interface,
+  // s0 name, s1 IPv6 addresses, 16 bytes each, s2 room for what the kernel says; n0 carrier, n1
+  // link-local, n2 limit in nanoseconds
+  await_interface,
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::configure_interface) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::await_interface) + 1;
 inline constexpr unsigned interface_name_size = 16;  // IFNAMSIZ
+inline constexpr unsigned address_size = 16;         // of IPv6
+inline constexpr unsigned netlink_room = 8192;       // the largest piece of a dump
+/// As ioctls on interfaces take it: struct ifreq.
+struct InterfaceQuery {
+  char name[interface_name_size];
+  union {
+    int32_t index;
+    int16_t flags;
+  };
+  char pad[20];
+};
 
 // Rec::flags of Code::mount. r0 base, r1 from, r2 to, r3 user namespace of an idmapped copy; s0
 // what, s1 target, s2 options (NUL separated "k=v"), s3 source; n0 attr, n1 propagation, n2 cwd
@@ -173,6 +187,8 @@ enum class Part : uint16_t {
   descriptors,  ///< Closing what the process must not have; before the program was read.
   joining,      ///< Namespaces of another process; before the program was read.
   message,      ///< Number `detail`, from 0, of those to the kernel.
+  carrier,      ///< It is the carrier that was waited for.
+  address,      ///< Number `detail`, from 0, of the addresses.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };

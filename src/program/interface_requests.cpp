@@ -42,11 +42,11 @@ class Requests {
     m.put(IFLA_MTU, bytes);
     add(std::move(m), index_in_link, formatted("MTU {}", bytes));
   }
-  void address(const IpPrefix& p, const IpAddress* broadcast) {
+  void address(const IpPrefix& p, const IpAddress* broadcast, bool detect = false) {
     ifaddrmsg head{};
     head.ifa_family = family_of(p.address);
     head.ifa_prefixlen = p.length;
-    head.ifa_flags = p.address.is_v6() ? IFA_F_NODAD : 0;
+    head.ifa_flags = p.address.is_v6() && !detect ? IFA_F_NODAD : 0;
     head.ifa_scope = p.address.is_link_local() ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE;
     NetlinkMessage m(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, head);
     put(m, IFA_LOCAL, p.address);
@@ -220,7 +220,7 @@ std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   std::size_t v4 = 0;
   for (const IpPrefix& p : interface.addresses) {
     const bool own = !p.address.is_v6() && v4 < interface.broadcasts.size();
-    r.address(p, own ? &interface.broadcasts[v4] : nullptr);
+    r.address(p, own ? &interface.broadcasts[v4] : nullptr, interface.duplicate_address_detection);
     if (!p.address.is_v6()) ++v4;
   }
   for (const Route& route : interface.routes)

@@ -158,6 +158,10 @@ class Interpreter {
           if (places[i] % 4 != 0 || x.s[1].size < 4 || places[i] > x.s[1].size - 4) return false;
         return true;
       }
+      case Code::await_interface:
+        return x.s[0].size < interface_name_size && x.s[1].size % address_size == 0 &&
+               x.s[2].size == netlink_room && x.s[2].offset % 8 == 0 && apart(x.s[2], x.s[0]) &&
+               apart(x.s[2], x.s[1]);
       case Code::exec: {
         // Room for both arrays of pointers with their ends; as many strings as are counted.
         const uint64_t room = (x.n[0] + x.n[1] + 2) * sizeof(char*);
@@ -348,6 +352,8 @@ class Interpreter {
         return raise_loopback();
       case Code::configure_interface:
         return configure_interface(x);
+      case Code::await_interface:
+        return await_interface(x);
       case Code::write_setting:
         return write_setting(x);
       case Code::set_rlimit: {
@@ -391,8 +397,8 @@ class Interpreter {
         return open_inside(x);
       case Code::remove_entry:
         return remove_entry(x);
-      case Code::open_netlink:
-        return open_netlink();
+      case Code::open_sockets:
+        return open_sockets(x);
       case Code::load_seccomp:
         return load_seccomp(x);
       case Code::apply_landlock:
@@ -1224,11 +1230,13 @@ class Interpreter {
     return e;
   }
 
-  long open_netlink() {
-    if (pty_count_ >= max_ptys) return -e_proto;
-    const long s = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
-    if (s < 0) return s;
-    masters_[pty_count_++] = static_cast<int>(s);
+  long open_sockets(const Rec& x) {
+    for (uint64_t i = 0; i < x.n[3]; ++i) {
+      if (pty_count_ >= max_ptys) return -e_proto;
+      const long s = call(__NR_socket, x.n[0], x.n[1] | sock_cloexec, x.n[2]);
+      if (s < 0) return s;
+      masters_[pty_count_++] = static_cast<int>(s);
+    }
     return 0;
   }
 
@@ -1263,11 +1271,7 @@ class Interpreter {
     return e;
   }
   long send_about_interface(const Rec& x, int socket) {
-    struct {
-      char name[interface_name_size];
-      int32_t index;
-      char pad[20];
-    } request = {};
+    InterfaceQuery request = {};
     for (uint32_t i = 0; i < x.s[0].size; ++i) request.name[i] = str(x, 0)[i];
     if (const long e = call(__NR_ioctl, socket, siocgifindex, &request); e < 0) return e;
     const auto* places = reinterpret_cast<const uint32_t*>(str(x, 2));
@@ -1291,6 +1295,129 @@ class Interpreter {
       return at(Part::message, answer.error.error);
     }
     return 0;
+  }
+
+  /// How it is with an interface's addresses, as the kernel tells it.
+  struct Look {
+    InterfaceQuery request{};
+    bool changed = false;  ///< Something was told besides: it may be different by now.
+    bool wait = false;
+  };
+  long await_interface(const Rec& x) {
+    const long s = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
+    if (s < 0) return s;
+    const long e = await_on(x, static_cast<int>(s));
+    close(s);
+    return e;
+  }
+  long await_on(const Rec& x, int socket) {
+    Look look;
+    for (uint32_t i = 0; i < x.s[0].size; ++i) look.request.name[i] = str(x, 0)[i];
+    if (const long e = call(__NR_ioctl, socket, siocgifindex, &look.request); e < 0) return e;
+    const int32_t index = look.request.index;
+    // What happens from here on is told.
+    const NetlinkAddress all{af_netlink, 0, 0, rtmgrp_link | rtmgrp_ipv6_ifaddr};
+    if (const long e = call(__NR_bind, socket, &all, sizeof all); e < 0) return e;
+    Timespec left{static_cast<int64_t>(x.n[2] / 1000000000U),
+                  static_cast<int64_t>(x.n[2] % 1000000000U)};
+    for (;;) {
+      look.wait = look.changed = false;
+      if (const long e = look_at_addresses(x, socket, index, look); e < 0) return e;
+      if (!look.wait && x.n[0] != 0) {
+        if (const long e = call(__NR_ioctl, socket, siocgifflags, &look.request); e < 0) return e;
+        look.wait = (look.request.flags & iff_running) == 0;
+        part_ = Part::carrier;
+      }
+      if (!look.wait) return 0;
+      if (look.changed) continue;
+      // The kernel takes what has passed off the time that is left.
+      PollFd list[3] = {{socket, pollin, 0},
+                        {cx_.sync, static_cast<int16_t>(pollrdhup), 0},
+                        {cx_.zygote, pollin, 0}};
+      const long n = call(__NR_ppoll, list, cx_.zygote < 0 ? 2 : 3, &left, 0L, 8);
+      if (n == -e_intr) continue;
+      if (n < 0) return n;
+      if (n == 0) return -e_timedout;
+      if (list[1].revents != 0 || list[2].revents != 0) return at(Part::host_gone, -e_pipe);
+      if (const long e = read_netlink(x, socket, index, look, msg_dontwait); e < 0 && e != -e_again)
+        return e;
+    }
+  }
+  long look_at_addresses(const Rec& x, int socket, int32_t index, Look& look) {
+    struct {
+      NetlinkHead head;
+      NetlinkIfAddr address;
+    } dump{{sizeof dump, rtm_getaddr, nlm_f_request | nlm_f_dump, 1, 0}, {af_inet6, 0, 0, 0, 0}};
+    if (const long n = call(__NR_sendto, socket, &dump, sizeof dump, 0, 0, 0); n < 0) return n;
+    part_ = Part::whole;
+    for (;;) {
+      const long e = read_netlink(x, socket, index, look, 0);
+      if (e != 0) return e < 0 ? e : 0;
+    }
+  }
+  /// One piece of what the kernel says: an error, 1 at the end of the answer.
+  long read_netlink(const Rec& x, int socket, int32_t index, Look& look, int how) {
+    const char* const said = str(x, 2);
+    long n = 0;
+    do {
+      n = call(__NR_recvfrom, socket, said, netlink_room, how, 0, 0);
+    } while (n == -e_intr);
+    if (n == -e_nobufs) {  // more was told than there was room for
+      look.changed = true;
+      return 0;
+    }
+    if (n < 0) return n;
+    for (size_t at = 0, size = static_cast<size_t>(n); at + sizeof(NetlinkHead) <= size;) {
+      const auto* head = reinterpret_cast<const NetlinkHead*>(said + at);
+      if (head->size < sizeof *head || head->size > size - at) return -e_proto;
+      if (head->sequence != 1 || (head->flags & nlm_f_dump_intr) != 0) {
+        look.changed = true;
+      } else if (head->type == nlmsg_done) {
+        return 1;
+      } else if (head->type == nlmsg_error) {
+        const int error = head->size >= sizeof(NetlinkError)
+                              ? reinterpret_cast<const NetlinkError*>(head)->error
+                              : -static_cast<int>(e_proto);
+        return error < 0 ? error : 1;
+      } else if (head->type == rtm_newaddr && head->size >= sizeof *head + sizeof(NetlinkIfAddr)) {
+        if (const long e = judge_address(x, head, index, look); e < 0) return e;
+      }
+      at += (head->size + 3U) & ~size_t{3};
+    }
+    return 0;
+  }
+  long judge_address(const Rec& x, const NetlinkHead* head, int32_t index, Look& look) {
+    const auto* const address = reinterpret_cast<const NetlinkIfAddr*>(head + 1);
+    if (static_cast<int32_t>(address->index) != index) return 0;
+    uint32_t flags = address->flags;
+    const char* bytes = nullptr;
+    const auto* const begin = reinterpret_cast<const char*>(head);
+    for (size_t at = sizeof *head + sizeof *address; at + 4 <= head->size;) {
+      const auto* const attribute = reinterpret_cast<const uint16_t*>(begin + at);
+      const size_t size = attribute[0];
+      if (size < 4 || size > head->size - at) break;
+      if (attribute[1] == ifa_flags && size >= 8)
+        flags = *reinterpret_cast<const uint32_t*>(begin + at + 4);
+      if (attribute[1] == ifa_address && size >= 4 + address_size) bytes = begin + at + 4;
+      at += (size + 3) & ~size_t{3};
+    }
+    if (bytes == nullptr || (flags & (ifa_f_tentative | ifa_f_dadfailed)) == 0) return 0;
+    uint32_t number = 0;
+    const uint32_t count = x.s[1].size / address_size;
+    while (number < count && !same(str(x, 1) + size_t{number} * address_size, bytes)) ++number;
+    const bool link_local =
+        static_cast<uint8_t>(bytes[0]) == 0xfe && (static_cast<uint8_t>(bytes[1]) & 0xc0U) == 0x80;
+    if (number == count && link_local && x.n[1] == 0) return 0;
+    part_ = Part::address;
+    detail_ = static_cast<uint16_t>(number);
+    if ((flags & ifa_f_dadfailed) != 0) return -e_addrinuse;
+    look.wait = true;
+    return 0;
+  }
+  static bool same(const char* a, const char* b) {
+    for (size_t i = 0; i < address_size; ++i)
+      if (a[i] != b[i]) return false;
+    return true;
   }
 
   /// Writes through the private procfs: one file of procfs itself, reached through nothing mounted

@@ -169,15 +169,28 @@ struct NetlinkError {
   NetlinkHead head;
   int32_t error;  ///< Negative, or 0.
 };
-inline constexpr uint16_t nlmsg_error = 2, nlm_f_request = 1, nlm_f_ack = 4, rtm_newlink = 16,
-                          ifla_address = 1, ifla_ifname = 3, ifla_mtu = 4, ifla_net_ns_fd = 28,
-                          ifla_new_ifindex = 49;
-inline constexpr uint32_t iff_up = 1;
+inline constexpr uint16_t nlmsg_error = 2, nlmsg_done = 3, nlm_f_request = 1, nlm_f_ack = 4,
+                          nlm_f_dump = 0x300, nlm_f_dump_intr = 0x10, rtm_newlink = 16,
+                          rtm_newaddr = 20, rtm_getaddr = 22, ifla_address = 1, ifla_ifname = 3,
+                          ifla_mtu = 4, ifla_net_ns_fd = 28, ifla_new_ifindex = 49, ifa_address = 1,
+                          ifa_flags = 8;
+inline constexpr uint32_t iff_up = 1, rtmgrp_link = 1, rtmgrp_ipv6_ifaddr = 0x100,
+                          ifa_f_dadfailed = 0x08, ifa_f_tentative = 0x40;
+inline constexpr uint8_t af_inet6 = 10;
+inline constexpr int16_t iff_running = 0x40;
 /// rtnetlink(7): about an interface.
 struct LinkMessage {
   uint8_t family, pad;
   uint16_t type;
   uint32_t index, flags, change;
+};
+struct NetlinkAddress {  // struct sockaddr_nl
+  uint16_t family, pad;
+  uint32_t port, groups;
+};
+struct NetlinkIfAddr {  // struct ifaddrmsg
+  uint8_t family, length, flags, scope;
+  uint32_t index;
 };
 struct IoVec {
   void* base;
@@ -216,7 +229,7 @@ inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf 
                       e_inval = 22, e_nametoolong = 36, e_nosys = 38, e_loop = 40, e_nodata = 61,
                       e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_connreset = 104,
                       e_canceled = 125, e_srch = 3, e_mfile = 24, e_nodev = 19, e_notempty = 39,
-                      e_stale = 116;
+                      e_stale = 116, e_addrinuse = 98, e_nobufs = 105, e_timedout = 110;
 
 /// The processor's free-running counter: what the child stamps its ops with. The host knows its
 /// relation to CLOCK_MONOTONIC; a system call per op would cost more than many ops.

@@ -293,7 +293,7 @@ void fields(V& v, Like<NatBridge> auto& bridge) {
 template <class V>
 void fields(V& v, Like<Interface> auto& interface) {
   auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
-         routes, ipv6_autoconf] = interface;
+         routes, ipv6_autoconf, duplicate_address_detection, ready_within] = interface;
   v.first("name", name);
   std::visit([&](auto& l) { fields(v, l); }, link);
   v("mac", mac);
@@ -306,6 +306,8 @@ void fields(V& v, Like<Interface> auto& interface) {
   v("gateway_auto", gateway_auto);
   v.words("routes", routes);
   v("ipv6_autoconf", ipv6_autoconf);
+  v("duplicate_address_detection", duplicate_address_detection);
+  v("ready_within", ready_within);
 }
 
 // The parts of a Spec.

@@ -44,6 +44,7 @@ inline const Signature* signature_of(long nr) {
   static constexpr auto table = std::to_array<Signature>({
       {__NR_capget, "capget", ""},
       {__NR_capset, "capset", ""},
+      {__NR_bind, "bind", "f"},
       {__NR_chdir, "chdir", "s"},
       {__NR_chroot, "chroot", "s"},
       {__NR_clone, "clone", "x"},
@@ -400,6 +401,10 @@ class RecordingSystem {
           call.data = reinterpret_cast<const char*>(c);
           store(c + program::interface_name_size, std::int32_t{7});
         }
+        if (static_cast<unsigned long>(b) == kernel::siocgifflags)
+          store(c + program::interface_name_size, kernel::iff_running);
+        return 0;
+      case __NR_bind:
         return 0;
       case __NR_sendto:
         call.data = netlink_messages(reinterpret_cast<const char*>(b), static_cast<std::size_t>(c));

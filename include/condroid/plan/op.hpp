@@ -294,12 +294,16 @@ struct RemoveEntry {
   bool operator==(const RemoveEntry&) const = default;
 };
 
-/// Opens a socket of the network namespace that was joined, to be sent up with SendPtys: what is
-/// said on it is about that namespace, whoever says it. rtnetlink(7).
-struct OpenNetlink {
-  static constexpr Step step = Step::open_netlink;
+/// Opens sockets of the network namespace that was joined, to be sent up with SendPtys: what is
+/// said on them is said there, whoever says it. socket(2).
+struct OpenSockets {
+  static constexpr Step step = Step::open_sockets;
   static constexpr Actor actor = Actor::child;
-  bool operator==(const OpenNetlink&) const = default;
+  int domain = 0;  ///< AF_NETLINK, AF_INET, ...
+  int type = 0;    ///< With SOCK_NONBLOCK, if that is wanted. They are closed by execve(2).
+  int protocol = 0;
+  unsigned count = 1;
+  bool operator==(const OpenSockets&) const = default;
 };
 
 /// Makes and enters a time namespace with these offsets.
@@ -512,6 +516,18 @@ struct ConfigureInterface {
   bool operator==(const ConfigureInterface&) const = default;
 };
 
+/// Waits until no IPv6 address of an interface is tentative any more, RFC 4862; rtnetlink(7).
+struct AwaitInterface {
+  static constexpr Step step = Step::await_interface;
+  static constexpr Actor actor = Actor::child;
+  std::string name = {};
+  std::vector<IpAddress> addresses = {};  ///< IPv6: for the error's words.
+  bool carrier = false;                   ///< And until there is one.
+  bool link_local = false;                ///< That address is waited for, too.
+  std::chrono::nanoseconds limit{};
+  bool operator==(const AwaitInterface&) const = default;
+};
+
 /// Writes a file of the private procfs in `proc`: a sysctl, oom_score_adj.
 struct WriteSetting {
   static constexpr Step step = Step::write_setting;
@@ -705,11 +721,11 @@ using Op = std::variant<
     op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets,
     op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
     op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
-    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::WriteSetting, op::SetRlimit,
-    op::SetScheduling, op::SetPersonality, op::SetUmask, op::JoinKeyring, op::NewSession,
-    op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials, op::NoNewPrivs,
-    op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp, op::StartInit, op::Park,
-    op::RemoveEntry, op::OpenNetlink, op::End, op::Exec>;
+    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::AwaitInterface,
+    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
+    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
+    op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
+    op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

@@ -10,6 +10,7 @@
 // rtnetlink(7). They take CAP_NET_ADMIN in the host's network namespace.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -143,8 +144,8 @@ struct Interface {
   /// Bytes; 68 to 65535, of IPv6 at least 1280. Empty: of the bridge or the parent.
   std::optional<std::uint32_t> mtu = {};
   bool up = true;
-  /// With the length of the network's prefix: "10.0.3.2/24". No duplicate address detection
-  /// (RFC 4862) delays them: they can be used when the command starts.
+  /// With the length of the network's prefix: "10.0.3.2/24". They can be used when the command
+  /// starts.
   std::vector<IpPrefix> addresses = {};
   /// Of the IPv4 addresses, in their order. Those that have none here have their network's last
   /// address; 0.0.0.0: none.
@@ -160,6 +161,14 @@ struct Interface {
   /// A link-local address, and what routers announce, also where nothing above is IPv6. Without,
   /// IPv6 is switched off on such an interface.
   bool ipv6_autoconf = false;
+  /// Asks the network whether somebody has the IPv6 addresses already (RFC 4862) and waits for the
+  /// answer, a second or two, within `ready_within` or five seconds: EADDRINUSE then. Without, they
+  /// are taken as they are.
+  bool duplicate_address_detection = false;
+  /// Waits before the command starts until the interface has a carrier and no IPv6 address of it,
+  /// the link-local one neither, is still being asked about; ETIMEDOUT after that time. 0: it is
+  /// not waited for.
+  std::chrono::nanoseconds ready_within{0};
   bool operator==(const Interface&) const = default;
 };
 

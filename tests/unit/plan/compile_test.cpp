@@ -181,7 +181,7 @@ struct SlotsOf {
   Slots operator()(const op::EnterRoot& o) const { return {{o.root}, {}}; }
   Slots operator()(const op::OpenInside& o) const { return {some({o.base}), {o.to}}; }
   Slots operator()(const op::RemoveEntry& o) const { return {{o.base}, {}}; }
-  Slots operator()(const op::OpenNetlink&) const { return {}; }
+  Slots operator()(const op::OpenSockets&) const { return {}; }
   Slots operator()(const op::End&) const { return {}; }
   Slots operator()(const op::OpenDescriptor& o) const {
     return {{}, o.before_clone ? some({o.to}) : all({o.to})};
@@ -231,6 +231,7 @@ struct SlotsOf {
   Slots operator()(const op::LeaseAddress&) const { return {}; }
   Slots operator()(const op::PublishPorts&) const { return {}; }
   Slots operator()(const op::ConfigureInterface& o) const { return {some({o.proc}), {}}; }
+  Slots operator()(const op::AwaitInterface&) const { return {}; }
   Slots operator()(const op::WriteSetting& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::SetRlimit&) const { return {}; }
   Slots operator()(const op::SetScheduling&) const { return {}; }

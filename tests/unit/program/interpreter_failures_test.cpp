@@ -104,7 +104,7 @@ Case changed() {
       op::OpenInside{.base = root, .path = "/dev", .to = dir},
       op::MakeNode{.base = dir, .node = fuse, .host_path = "/dev/fuse"},
       op::RemoveEntry{.base = root, .path = "dev/fuse", .node = true},
-      op::OpenNetlink{},
+      op::OpenSockets{.domain = kernel::af_netlink, .type = kernel::sock_raw},
       op::SendPtys{.count = 1},
       op::End{}};
   return {.name = "changed", .plan = std::move(plan), .ends = true};

@@ -1064,7 +1064,7 @@ TEST_CASE("the plans of the tests have every instruction", "[program]") {
   using program::Code;
   for (const Code c :
        {Code::end, Code::set_owner, Code::send_slots, Code::make_file, Code::enter_root,
-        Code::open_inside, Code::park, Code::remove_entry, Code::open_netlink})
+        Code::open_inside, Code::park, Code::remove_entry, Code::open_sockets})
     seen.insert(static_cast<unsigned>(c));
   if (!CONDROID_LIBNL) seen.insert(static_cast<unsigned>(Code::configure_interface));
   for (unsigned c = 1; c < program::code_count; ++c) {

@@ -152,7 +152,9 @@ inline Spec full_spec() {
                  .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix},
                  .gateways = {"10.0.3.1"_ip, "fe80::1"_ip},
                  .routes = {{.to = "10.1.0.0/16"_prefix, .via = "10.0.3.9"_ip, .metric = 5},
-                            {.to = "192.168.7.0/24"_prefix}}},
+                            {.to = "192.168.7.0/24"_prefix}},
+                 .duplicate_address_detection = true,
+                 .ready_within = std::chrono::seconds{3}},
                 {.name = "p2p",
                  .link = Veth{.host_addresses = {"10.0.4.1/32"_prefix}},
                  .up = false,
@@ -588,9 +590,9 @@ class Random {
   }
   void fill(Interface& i) {
     auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
-           routes, ipv6_autoconf] = i;
+           routes, ipv6_autoconf, detection, ready] = i;
     some(name, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto, routes,
-         ipv6_autoconf);
+         ipv6_autoconf, detection, ready);
     switch (below(8)) {
       case 0:
         fill(link.emplace<Veth>());
