@@ -301,7 +301,8 @@ class Container {
   /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has
   /// all of them; ESRCH when it has ended: what it used is in the Exit.
   [[nodiscard]] Result<Stats> stats() const;
-  [[nodiscard]] Result<StatsReader> stats_reader() const;
+  /// @errors as stats(); with interfaces: Errc::unsupported where it shares this program's network.
+  [[nodiscard]] Result<StatsReader> stats_reader(const StatsOptions& options = {}) const;
   /// What happens to it. One that has ended, too, for what its Exit says.
   /// @errors Errc::unsupported without a cgroup; for a pressure trigger: where there is none of
   /// that resource, EINVAL for a window out of range.

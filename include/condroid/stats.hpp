@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,24 @@ struct MemoryUse {
   std::optional<Bytes> swap = {};  ///< Unset where swap is not counted.
   std::optional<std::uint64_t> oom_kills = {};
   bool operator==(const MemoryUse&) const = default;
+};
+
+/// What has gone through a network interface of the container's, as the kernel counts it from
+/// there; struct rtnl_link_stats64.
+struct InterfaceUse {
+  std::array<char, 16> name = {};  ///< Ends with a NUL.
+  std::uint64_t rx_bytes = 0, rx_packets = 0, rx_errors = 0, rx_dropped = 0;
+  std::uint64_t tx_bytes = 0, tx_packets = 0, tx_errors = 0, tx_dropped = 0;
+  [[nodiscard]] std::string_view name_view() const noexcept { return name.data(); }
+  auto operator<=>(const InterfaceUse&) const = default;
+};
+
+/// What a StatsReader reads besides the cgroups.
+struct StatsOptions {
+  /// The interfaces of a network namespace of the container's own: Stats::interfaces. A process of
+  /// the zygote's opens a socket there, a millisecond, once; a descriptor more. As long as that is
+  /// open the namespace, and what is in it, is not gone.
+  bool interfaces = false;
 };
 
 /// What was read, written and discarded on block devices.
@@ -111,10 +130,14 @@ struct Stats {
   std::optional<Pressure> cpu_pressure = {};
   std::optional<Pressure> memory_pressure = {};
   std::optional<Pressure> io_pressure = {};
+  /// The first so many of StatsOptions::interfaces, the loopback among them, in the kernel's order.
+  std::array<InterfaceUse, 16> interfaces = {};
+  std::uint8_t interface_count = 0;
 };
 
 /// Keeps the files that count open, one descriptor each: up to 13 on v2, 16 where v1 and v2 are
-/// mixed. Move-only; may outlive the container and be used by one thread at a time, whichever.
+/// mixed; and a socket for interfaces. Move-only; may outlive the container and be used by one
+/// thread at a time, whichever.
 class StatsReader {
  public:
   /// Reads nothing: read() says that it has ended.
@@ -138,6 +161,8 @@ class StatsReader {
   /// What counts in one cgroup, beside what was found before. errno, or 0.
   [[nodiscard]] int add(int dir, bool v2);
   std::vector<File> files_ = {};
+  Fd network_ = {};  ///< Of rtnetlink(7), in the container's namespace.
+  Fd process_ = {};  ///< With it: the container's first process.
 };
 
 }  // namespace v0

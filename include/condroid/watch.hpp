@@ -13,10 +13,12 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "condroid/spec/address.hpp"
 #include "condroid/sys/fd.hpp"
 
 namespace condroid {
@@ -47,6 +49,10 @@ struct WatchOptions {
   /// freezer, and kills that had another reason than the container's own limit. 0: only when there
   /// is something else, and at the end. Nothing is looked at in this way on v2.
   std::chrono::milliseconds look_every{1000};
+  /// The interfaces of a network namespace of the container's own. A process of the zygote's opens
+  /// a socket there, a millisecond. As long as the Watch lives and `ended` was not told, the
+  /// namespace is not gone. What is there at the beginning is told of, too.
+  bool interfaces = false;
 };
 
 struct WatchEvent {
@@ -59,12 +65,18 @@ struct WatchEvent {
     pressure,     ///< A trigger of WatchOptions::pressure.
     frozen,
     thawed,
-    ended,  ///< The last one. Its Exit is there: Container::step().
+    link_up,        ///< An interface that is up has its carrier.
+    link_down,      ///< It is down, or its carrier is lost.
+    link_removed,   ///< It was removed, or moved elsewhere.
+    address_added,  ///< And can be used: of IPv6, once nobody else was found to have it.
+    ended,          ///< The last one. Its Exit is there: Container::step().
   };
   Kind kind = ended;
-  std::uint64_t count = 1;  ///< How often since the last event of this kind.
-  std::uint64_t total = 1;  ///< How often since the container began; pressure: since the watch.
-  std::size_t trigger = 0;  ///< pressure: which one.
+  std::uint64_t count = 1;     ///< How often since the last event of this kind.
+  std::uint64_t total = 1;     ///< How often since the container began; pressure: since the watch.
+  std::size_t trigger = 0;     ///< pressure: which one.
+  std::string interface = {};  ///< link_*, address_added: its name in the container.
+  std::optional<IpPrefix> address = {};  ///< address_added.
   bool operator==(const WatchEvent&) const = default;
 };
 

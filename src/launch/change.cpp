@@ -1,7 +1,6 @@
 // Changing a container that runs: what has to be done inside is a launch without a command,
 // attached to it.
 #include <fcntl.h>
-#include <linux/netlink.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -20,8 +19,7 @@
 #include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/devices.hpp"
-#include "launch/engine.hpp"
-#include "plan/ops.hpp"
+#include "launch/inside.hpp"
 #include "plan/paths.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
@@ -40,47 +38,8 @@ Result<void> check_alive(const ContainerCore* core) {
 
 namespace {
 
-constexpr op::Slot root_slot{3};
 constexpr op::Slot passed_slot{4};
 constexpr op::Slot dir_slot{5};
-
-/// Such a process, and what it sent up.
-Result<std::vector<Fd>> inside(const ContainerCore& c, Flags<Namespace> joined,
-                               std::vector<Op> by_host, std::vector<Op> by_child) {
-  Plan plan{.name = c.name};
-  plan.ops = std::move(by_host);
-  if (joined.has(Namespace::mount))
-    add_op(plan.ops,
-           op::OpenDescriptor{
-               .kind = op::OpenDescriptor::root_of_pid, .number = c.pid.value, .to = root_slot});
-  add_op(plan.ops, op::EnterProcess{.pid = c.pid, .pidfd = {c.pidfd.get()}, .namespaces = joined});
-  add_op(plan.ops, op::Clone{});
-  add_op(plan.ops, op::ArmDeathSignal{});
-  if (joined.has(Namespace::user))
-    add_op(plan.ops,
-           op::BecomeRoot{
-               .uid = c.inside.root_uid, .gid = c.inside.root_gid, .groups_may_stay = true});
-  for (Op& o : by_child) plan.ops.push_back(std::move(o));
-  add_op(plan.ops, op::End{});
-  LaunchEngine engine(c.runtime, c.zygote, std::make_shared<const Plan>(std::move(plan)), {});
-  if (auto ok = engine.prepare(c.unique_name); !ok) return fail(ok);
-  for (;;) {
-    auto done = engine.step();
-    if (!done) return fail(done);
-    if (*done) {
-      auto fds = engine.take_sent(**done);
-      // It is done and ends by itself, unless somebody stops it at that.
-      constexpr std::chrono::seconds most{10};
-      auto exit = (*done)->wait_for(most);
-      if (!exit) return fail(exit);
-      if (!*exit) return fail(Errc::deadline, Step::wait, formatted("a change of '{}'", c.name));
-      return fds;
-    }
-    const auto [fd, events] = engine.interest();
-    if (const int e = wait_for_fd(fd.get(), events, engine.timeout()); e < 0)
-      return fail(-e, Step::wait, "poll");
-  }
-}
 
 /// Those that a change of files needs.
 Result<Flags<Namespace>> mounts_of(const ContainerCore& c) {
@@ -235,16 +194,10 @@ Result<void> move_between(const detail::ContainerCore* core, const std::string& 
   // A socket of the container's namespace, opened with our rights where we have any: the kernel
   // asks for them in both, as of who opened it. That this works proves that the path was its own,
   // too.
-  auto facts = core->runtime->get_facts();
-  if (!facts) return fail(facts);
-  Flags<Namespace> joined = Namespace::net;
-  if (!(*facts)->privileged() && core->inside.namespaces.has(Namespace::user))
-    joined |= Namespace::user;
-  auto sent = detail::inside(
-      *core, joined, {},
-      {op::OpenSockets{.domain = AF_NETLINK, .type = SOCK_RAW}, op::SendPtys{.count = 1}});
+  auto place = detail::Place::of(*core);
+  if (!place) return fail(place);
+  auto sent = detail::sockets_inside(*place, {.domain = AF_NETLINK, .type = SOCK_RAW});
   if (!sent) return fail(sent);
-  if (sent->size() != 1) return fail(Errc::protocol, Step::move_interface, what);
   const Fd& there = sent->front();
   if (const int e = detail::move_interface(in ? here : there, in ? there : here, to, name, as);
       e != 0)

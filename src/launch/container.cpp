@@ -434,9 +434,9 @@ std::vector<FdView> Container::ttys() const {
 std::string Container::console_output() const {
   return core_ ? core_->console.text : std::string{};
 }
-Result<StatsReader> Container::stats_reader() const {
+Result<StatsReader> Container::stats_reader(const StatsOptions& options) const {
   if (!core_) return moved_away(Step::measure);
-  return core_->stats_reader();
+  return core_->stats_reader(options);
 }
 Result<Stats> Container::stats() const {
   auto reader = stats_reader();

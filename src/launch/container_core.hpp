@@ -81,7 +81,7 @@ class ContainerCore {
   void take_figures(const program::Figures& figures, Exit& exit);
   /// The cgroups of a container whose zygote did not say what they count.
   void take_figures_ourselves(Exit& exit);
-  [[nodiscard]] Result<StatsReader> stats_reader() const;
+  [[nodiscard]] Result<StatsReader> stats_reader(const StatsOptions& options = {}) const;
   [[nodiscard]] Result<Watch> watch(const WatchOptions& options);
 
   // freeze.cpp: its cgroups

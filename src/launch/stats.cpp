@@ -2,13 +2,17 @@
 #include "condroid/stats.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <cerrno>
 
 #include "formatted.hpp"
 #include "launch/container_core.hpp"
+#include "launch/inside.hpp"
+#include "launch/links.hpp"
 #include "launch/stats_text.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -66,7 +70,7 @@ Result<StatsReader> StatsReader::open(std::span<const CgroupDir> cgroups) {
 }
 
 Result<bool> StatsReader::read(Stats& into) const {
-  if (files_.empty()) return false;
+  if (files_.empty() && !network_.valid()) return false;
   Stats now;
   now.taken = std::chrono::steady_clock::now();
   char text[16384];  // a line of io.stat has a hundred bytes
@@ -89,16 +93,25 @@ Result<bool> StatsReader::read(Stats& into) const {
     if (size == sizeof text) whole = whole.substr(0, whole.rfind('\n') + 1);
     detail::take_counter(static_cast<detail::Counter>(f.what), whole, now);
   }
+  if (network_.valid()) {
+    if (detail::wait_for_fd(process_.get(), POLLIN, 0) > 0) return false;
+    if (const int e = detail::read_interfaces(network_, now); e != 0)
+      return fail(e, Step::measure, "the container's interfaces");
+  }
   into = now;
   return true;
 }
 
 namespace detail {
 
-Result<StatsReader> ContainerCore::stats_reader() const {
+Result<StatsReader> ContainerCore::stats_reader(const StatsOptions& options) const {
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::string subject = formatted("container '{}'", name);
-  if (parents.empty()) return fail(nothing_counted(subject + " has no cgroup"));
+  if (options.interfaces && !inside.namespaces.has(Namespace::net))
+    return fail(Errc::unsupported, Step::measure, subject + " shares this program's network",
+                "interfaces are counted of a network of its own");
+  if (parents.empty() && !options.interfaces)
+    return fail(nothing_counted(subject + " has no cgroup"));
   if (exit) return fail(ESRCH, Step::measure, subject + " has ended");
   auto facts = runtime->get_facts();
   if (!facts) return fail(facts);
@@ -111,7 +124,16 @@ Result<StatsReader> ContainerCore::stats_reader() const {
       const int e = own ? reader.add(own.get(), v2) : errno;
       if (e != 0) return fail(e, Step::measure, subject);
     }
-  if (reader.files_.empty()) return fail(nothing_counted(subject + " is in no cgroup that counts"));
+  if (options.interfaces) {
+    auto place = Place::of(*this);
+    if (!place) return fail(place);
+    auto socket = network_socket(*place);
+    if (!socket) return fail(socket);
+    reader.network_ = std::move(*socket);
+    reader.process_ = std::move(place->pidfd);
+  } else if (reader.files_.empty()) {
+    return fail(nothing_counted(subject + " is in no cgroup that counts"));
+  }
   return reader;
 }
 

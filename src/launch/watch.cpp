@@ -19,6 +19,8 @@
 
 #include "formatted.hpp"
 #include "launch/container_core.hpp"
+#include "launch/inside.hpp"
+#include "launch/links.hpp"
 #include "launch/stats_text.hpp"
 #include "sys/wire.hpp"
 
@@ -115,6 +117,7 @@ class WatchCore {
   [[nodiscard]] int add_cgroup(int dir, bool v2);
   [[nodiscard]] Result<void> add_triggers(int dir, const std::vector<PressureTrigger>& list);
   [[nodiscard]] int watch_end(int exit_socket, int zygote);
+  [[nodiscard]] int watch_links(Fd socket);
   /// What there is by now.
   [[nodiscard]] int look_first(milliseconds look_every);
   [[nodiscard]] Result<std::optional<WatchEvent>> next();
@@ -126,7 +129,14 @@ class WatchCore {
   bool done = false;
 
  private:
-  enum Tag : std::uint32_t { tag_end = 1U << 16U, tag_more, tag_timer, tag_oom, tag_pressure };
+  enum Tag : std::uint32_t {
+    tag_end = 1U << 16U,
+    tag_more,
+    tag_timer,
+    tag_oom,
+    tag_pressure,
+    tag_links
+  };
 
   [[nodiscard]] int listen(int fd, std::uint32_t events, std::uint32_t tag);
   void unlisten(const Fd& fd);
@@ -155,6 +165,7 @@ class WatchCore {
   program::Figures seen_{};
   bool frozen_ = false;
   std::deque<WatchEvent> queue_;
+  LinkListener links_;
 };
 
 int WatchCore::listen(int fd, std::uint32_t events, std::uint32_t tag) {
@@ -184,6 +195,11 @@ int WatchCore::watch_end(int exit_socket, int zygote) {
   if (e == 0) e = listen(zygote_.get(), EPOLLIN, tag_end);
   if (e == 0) e = listen(note->told.get(), EPOLLIN, tag_end);
   return e;
+}
+
+int WatchCore::watch_links(Fd socket) {
+  if (const int e = links_.begin(std::move(socket), queue_); e != 0) return e;
+  return listen(links_.socket().get(), EPOLLIN, tag_links);
 }
 
 int WatchCore::add_cgroup(int dir, bool v2) {
@@ -280,7 +296,7 @@ int WatchCore::look_first(milliseconds look_every) {
 }
 
 void WatchCore::push(WatchEvent::Kind kind, std::uint64_t count, std::uint64_t total) {
-  queue_.push_back({kind, count, total, 0});
+  queue_.push_back({.kind = kind, .count = count, .total = total});
 }
 
 void WatchCore::counted(Figure figure, std::uint64_t value, WatchEvent::Kind kind) {
@@ -394,6 +410,7 @@ void WatchCore::look_for_end() {
   zygote_.reset();
   timer_.reset();
   oom_told_.reset();
+  links_.end();
 }
 
 /// Keeps poll_fd readable as long as there is something that was not fetched.
@@ -426,8 +443,15 @@ void WatchCore::gather() {
         break;
       case tag_pressure:
         pressure_->fetch([&](std::size_t trigger) {
-          queue_.push_back({WatchEvent::pressure, 1, ++fired_[trigger], trigger});
+          queue_.push_back(
+              {.kind = WatchEvent::pressure, .total = ++fired_[trigger], .trigger = trigger});
         });
+        break;
+      case tag_links:
+        if (links_.gather(queue_) != 0) {
+          unlisten(links_.socket());
+          links_.end();
+        }
         break;
       default:
         if (tag < sources_.size()) look(sources_[tag]);
@@ -444,7 +468,7 @@ Result<std::optional<WatchEvent>> WatchCore::next() {
   if (queue_.empty()) gather();
   std::optional<WatchEvent> event;
   if (!queue_.empty()) {
-    event = queue_.front();
+    event = std::move(queue_.front());
     queue_.pop_front();
     done = event->kind == WatchEvent::ended;
   }
@@ -455,7 +479,10 @@ Result<std::optional<WatchEvent>> WatchCore::next() {
 Result<Watch> ContainerCore::watch(const WatchOptions& options) {
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::string subject = formatted("container '{}'", name);
-  if (parents.empty())
+  if (options.interfaces && !inside.namespaces.has(Namespace::net))
+    return fail(Errc::unsupported, Step::watch, subject + " shares this program's network",
+                "interfaces are watched of a network of its own");
+  if (parents.empty() && !options.interfaces)
     return fail(Errc::unsupported, Step::watch, subject + " has no cgroup",
                 "resources.cgroup = always gives it one, everywhere one in every hierarchy");
   if (!exit && !exit_socket.valid())
@@ -500,6 +527,13 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
       if (auto ok = core->add_triggers(v2_dir.get(), options.pressure); !ok) return fail(ok);
     }
   }
+  if (e == 0 && options.interfaces && !exit) {
+    auto place = Place::of(*this);
+    if (!place) return fail(place);
+    auto socket = network_socket(*place);
+    if (!socket) return fail(socket);
+    e = core->watch_links(std::move(*socket));
+  }
   if (e == 0) e = core->look_first(options.look_every);
   if (e != 0) return fail(e, Step::watch, subject);
   return Watch(std::move(core));
@@ -511,7 +545,7 @@ namespace condroid {
 inline namespace v0 {
 
 std::string_view to_string(WatchEvent::Kind kind) noexcept {
-  static constexpr std::array<std::string_view, 9> words = {
+  static constexpr std::array<std::string_view, 13> words = {
       "out-of-memory kill",
       "pids limit hit",
       "memory below its protection reclaimed",
@@ -520,6 +554,10 @@ std::string_view to_string(WatchEvent::Kind kind) noexcept {
       "pressure",
       "frozen",
       "thawed",
+      "link up",
+      "link down",
+      "link removed",
+      "address added",
       "ended",
   };
   return kind < words.size() ? words[kind] : std::string_view("?");

@@ -103,6 +103,12 @@ class OwnNetwork {
     NetlinkMessage m(RTM_DELLINK, NLM_F_ACK, head);
     send(m);
   }
+  void take_down(const std::string& name) {
+    detail::InterfaceRequest down = detail::down_request();
+    const std::uint32_t index = detail::find_interface(socket_, name).index;
+    std::memcpy(down.bytes.data() + down.index_at, &index, sizeof index);
+    must(detail::ask_netlink(socket_, down.bytes, 1).error == 0, name);
+  }
   [[nodiscard]] bool has(const std::string& name) const {
     return detail::find_interface(socket_, name).error == 0;
   }

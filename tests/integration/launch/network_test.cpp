@@ -266,6 +266,105 @@ TEST_CASE("an interface that cannot be made is one error, and nothing stays", "[
   CHECK(net.soon(before));
 }
 
+TEST_CASE("an address that is asked about can be used at once, or is somebody's",
+          "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0");
+  Interface mine = bridged("cbr0", 2);
+  mine.duplicate_address_detection = true;
+  // An address that is asked about yet cannot be bound to.
+  Server server(on_network(root, mine, {}), {"udp", true}, "fd77::2"_ip, 1);
+  CHECK_THAT(attempt(on_network(root, mine, {"exit"})),
+             FailsWith(EADDRINUSE, Step::await_interface, "'eth0': address fd77::2"));
+  need(server.box.kill());
+  (void)wait(server.box);
+}
+
+TEST_CASE("an interface is waited for until it is ready", "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0");
+  Interface ready = bridged("cbr0", 2);
+  ready.ready_within = 10s * slow();
+  const Report seen = run(on_network(root, ready, {"interfaces"}));
+  // The link-local one is made by the kernel once there is a carrier.
+  CHECK(std::ranges::any_of(seen.all("address.eth0"),
+                            [](const std::string& a) { return a.starts_with("fe80::"); }));
+  net.pair("up0", "up1");
+  net.take_down("up1");
+  Interface idle = bridged("", 3);
+  idle.link = Macvlan{.parent = "up0"};
+  idle.ready_within = 200ms;
+  CHECK_THAT(attempt(on_network(root, idle, {"exit"})),
+             FailsWith(ETIMEDOUT, Step::await_interface, "'eth0': carrier"));
+}
+
+TEST_CASE("what becomes of a container's interfaces is told", "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0");
+  Spec spec = on_network(root, bridged("cbr0", 2), {"pause"});
+  spec.network.interfaces[0].link = Veth{.bridge = "cbr0", .host_name = "itsend"};
+  Container box = launch(spec);
+  Watch watch = need(box.watch({.interfaces = true}));
+  std::vector<std::string> told;
+  const auto until = [&](const std::string& text) {
+    for (;;) {
+      const auto event = need(watch.next());
+      if (!event) {
+        pollfd p{watch.poll_fd().get(), POLLIN, 0};
+        if (::poll(&p, 1, 5000 * slow()) != 1) return false;
+        continue;
+      }
+      told.push_back(fmt::format("{} {}{}", to_string(event->kind), event->interface,
+                                 event->address ? " " + to_string(*event->address) : ""));
+      if (told.back() == text) return true;
+    }
+  };
+  CHECK(until("address added eth0 fd77::2/64"));
+  for (const char* text : {"link up lo", "link up eth0", "address added lo 127.0.0.1/8",
+                           "address added eth0 10.77.0.2/24"})
+    CHECK(std::ranges::find(told, text) != told.end());
+  net.take_down("itsend");
+  CHECK(until("link down eth0"));
+  net.set_up("itsend", {});
+  CHECK(until("link up eth0"));
+  need(box.move_interface_out("eth0", "back"));
+  CHECK(until("link removed eth0"));
+  need(box.kill());
+  CHECK(until("ended "));
+  CHECK(watch.done());
+  CHECK(std::ranges::count(told, "link up eth0") == 2);
+}
+
+TEST_CASE("the stats have what went through a container's interfaces", "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0", {"10.77.0.1/24"_prefix});
+  constexpr int times = 20;
+  Server server(on_network(root, bridged("cbr0", 2), {}), {"udp", false}, "10.77.0.2"_ip,
+                times + 1);
+  const StatsReader reader = need(server.box.stats_reader({.interfaces = true}));
+  Stats before, after;
+  CHECK(need(reader.read(before)));
+  REQUIRE(before.interface_count == 2);
+  CHECK(before.interfaces[0].name_view() == "lo");
+  REQUIRE(before.interfaces[1].name_view() == "eth0");
+  for (int i = 0; i < times; ++i)
+    (void)OnHost({"call", "udp", "10.77.0.2", "7", "0123456789"}).end();
+  CHECK(need(reader.read(after)));
+  const auto& a = before.interfaces[1];
+  const auto& b = after.interfaces[1];
+  CHECK(b.rx_packets - a.rx_packets >= times);
+  CHECK(b.tx_packets - a.tx_packets >= times);
+  CHECK(b.rx_bytes - a.rx_bytes >= times * (10 + 28));
+  CHECK(b.tx_errors == 0);
+  need(server.box.kill());
+  (void)wait(server.box);
+  CHECK_FALSE(need(reader.read(after)));
+}
+
 TEST_CASE("an interface that goes away while the container is made", "[network][.root]") {
   const TempRoot root;
   OwnNetwork net;
