@@ -99,6 +99,7 @@ std::string_view to_string(Step step) noexcept {
       "return interface",
       "resize terminal",
       "answer syscall",
+      "relay port",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

@@ -16,6 +16,7 @@
 #include "condroid/plan.hpp"
 #include "condroid/pool.hpp"
 #include "condroid/registry.hpp"
+#include "condroid/relay.hpp"
 #include "condroid/run.hpp"
 #include "condroid/runtime.hpp"
 #include "condroid/spec.hpp"

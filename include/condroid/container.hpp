@@ -38,10 +38,13 @@ struct RuntimeCore;
 
 class ContainerBuilder;
 class Attaching;
+class PortRelay;
 class SyscallListener;
 class Task;
 struct Attach;
 struct LaunchOptions;
+struct PublishedPort;
+struct RelayOptions;
 
 /// When each op of the plan began, counted from the start of the launch.
 struct Timeline {
@@ -296,6 +299,16 @@ class Container {
   /// The way back.
   [[nodiscard]] Result<void> move_interface_out(const std::string& name,
                                                 const std::string& as = {}) const;
+
+  /// Has ports of the host lead into it, by this program's own work; needs relay.hpp. Listens from
+  /// here on. About a millisecond for sockets of the container's, which a process of the zygote's
+  /// opens there.
+  /// @errors Step::relay_port with the port: EADDRINUSE, EACCES below 1024 for who may not,
+  /// EADDRNOTAVAIL; Errc::unsupported where it shares this program's network; ESRCH when it has
+  /// ended; those of a launch.
+  [[nodiscard]] Result<PortRelay> relay(const std::vector<PublishedPort>& ports) const;
+  [[nodiscard]] Result<PortRelay> relay(const std::vector<PublishedPort>& ports,
+                                        const RelayOptions& options) const;
 
   /// What it uses now. For more than one look stats_reader() is cheaper.
   /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has

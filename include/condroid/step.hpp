@@ -102,6 +102,7 @@ enum class Step : std::uint8_t {
   return_interface,
   resize_terminal,
   answer_syscall,
+  relay_port,
   exec,
   count_,  ///< Not a step: how many there are.
 };

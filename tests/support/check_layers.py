@@ -46,6 +46,7 @@ TOP = {
     "learn": "launch",
     "notify": "launch",
     "registry": "launch",
+    "relay": "launch",
     "launch": "launch",
     "container": "container",
     "stats": "container",

@@ -7,3 +7,4 @@ int do_device(int argc, char** argv);
 int do_interfaces(int argc, char** argv);
 int do_reach(int argc, char** argv);
 int do_serve(int argc, char** argv);
+int do_echo(int argc, char** argv);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -89,6 +90,49 @@ int do_serve(int argc, char** argv) {
     if (tcp) close(c);
   }
   return 0;
+}
+
+/// echo ADDRESS PORT: says "ready", and gives everybody back what he sends, by TCP until he has no
+/// more to say, and by UDP.
+int do_echo(int argc, char** argv) {
+  Address here;
+  if (argc < 4 || !read_address(argv[2], argv[3], here)) return 2;
+  signal(SIGCHLD, SIG_IGN);
+  int sockets[2];
+  for (int i = 0; i < 2; ++i) {
+    const bool tcp = i == 0;
+    const int s = socket(here.bytes.ss_family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
+    if (s < 0) return failed("socket");
+    if (bind(s, reinterpret_cast<sockaddr*>(&here.bytes), here.size) < 0) return failed("bind");
+    if (tcp && listen(s, 128) < 0) return failed("listen");
+    sockets[i] = s;
+  }
+  std::printf("ready=1\n");
+  std::fflush(stdout);
+  static char text[65536];
+  pollfd both[] = {{sockets[0], POLLIN, 0}, {sockets[1], POLLIN, 0}};
+  while (poll(both, 2, -1) > 0) {
+    sockaddr_storage from{};
+    socklen_t size = sizeof from;
+    auto* const name = reinterpret_cast<sockaddr*>(&from);
+    if (both[1].revents != 0)
+      if (const ssize_t n = recvfrom(sockets[1], text, sizeof text, 0, name, &size); n >= 0)
+        (void)sendto(sockets[1], text, static_cast<std::size_t>(n), 0, name, size);
+    if (both[0].revents == 0) continue;
+    const int c = accept(sockets[0], nullptr, nullptr);
+    if (c < 0) return failed("accept");
+    if (fork() == 0) {
+      for (ssize_t n = 0; (n = read(c, text, sizeof text)) > 0;)
+        for (ssize_t done = 0; done < n;) {
+          const ssize_t w = send(c, text + done, static_cast<std::size_t>(n - done), MSG_NOSIGNAL);
+          if (w < 0) _exit(1);
+          done += w;
+        }
+      _exit(0);
+    }
+    close(c);
+  }
+  return failed("poll");
 }
 
 /// call tcp|udp ADDRESS PORT TEXT [MILLISECONDS]: prints the answer, if there is one in time.
