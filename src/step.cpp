@@ -31,6 +31,7 @@ std::string_view to_string(Step step) noexcept {
       "create bridge",
       "lease address",
       "publish port",
+      "start pasta",
       "callback",
       "wait",
       "kill",
@@ -98,8 +99,8 @@ std::string_view to_string(Step step) noexcept {
       "move interface",
       "return interface",
       "resize terminal",
-      "answer syscall",
       "relay port",
+      "answer syscall",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

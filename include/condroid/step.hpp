@@ -33,6 +33,7 @@ enum class Step : std::uint8_t {
   create_bridge,
   lease_address,
   publish_port,
+  start_pasta,
   callback,
   wait,
   kill,
@@ -101,8 +102,8 @@ enum class Step : std::uint8_t {
   move_interface,
   return_interface,
   resize_terminal,
-  answer_syscall,
   relay_port,
+  answer_syscall,
   exec,
   count_,  ///< Not a step: how many there are.
 };

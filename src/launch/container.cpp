@@ -19,6 +19,7 @@
 #include "formatted.hpp"
 #include "launch/container_core.hpp"
 #include "launch/engine.hpp"
+#include "launch/helper.hpp"
 #include "launch/kept.hpp"
 #include "launch/profiles.hpp"
 #include "program/kernel.hpp"
@@ -290,6 +291,7 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
 ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
+  if (companion && !ours()) companion->release();  // it is the program's that forked
   if (!ours() || detached || exit) return;
   stay_down = true;
   if (next) {
@@ -395,6 +397,7 @@ Result<void> Container::detach() {
     return fail(e, Step::detach, formatted("container '{}'", core_->name));
   core_->host_ends.share.leave();
   core_->detached = true;
+  if (core_->companion) core_->companion->release();
   return {};
 }
 

@@ -52,6 +52,7 @@ struct Kept;
 }
 
 class ContainerCore;
+class Helper;
 /// ESRCH when there is no container any more that something could be done in.
 [[nodiscard]] Result<void> check_alive(const ContainerCore* core);
 
@@ -129,6 +130,7 @@ class ContainerCore {
   std::vector<LeftOut> left_out;                     ///< Optional limits that are not in force.
   Fd pin;
   HostEnds host_ends;
+  std::shared_ptr<Helper> companion;  ///< A program that ends with it.
   Fd stdin_write, stdout_read, stderr_read;
   Gather out, err, console;
   std::vector<Fd> ttys;

@@ -920,6 +920,7 @@ void LaunchEngine::finish() {
   core->left_out.insert(core->left_out.end(), left_out_.begin(), left_out_.end());
   core->pin = std::move(made_.pin);
   core->host_ends = std::move(made_.host_ends);
+  core->companion = std::move(made_.companion);
   core->stdin_write = std::move(made_.stdin_write);
   const auto limit = static_cast<std::size_t>(plan().capture_limit.value);
   if (made_.capture_out) {

@@ -22,6 +22,9 @@ namespace condroid::inline v0::detail {
 
 using Clock = std::chrono::steady_clock;
 
+/// A program run by the zygote on the host's behalf: newuidmap, or the building of mounts.
+class Helper;
+
 /// What the host's ops have made so far, to be handed to the Container or undone.
 struct Made {
   std::vector<Fd> owned;          // child's ends and sources: closed once the child has them
@@ -50,12 +53,10 @@ struct Made {
   bool profile = false;  // of AppArmor, the container's own
   Fd pin;
   HostEnds host_ends;
+  std::shared_ptr<Helper> companion;  // ends with the container
   Fd stdin_write, stdout_read, stderr_read;
   bool capture_out = false, capture_err = false;
 };
-
-/// A program run by the zygote on the host's behalf: newuidmap, or the building of mounts.
-class Helper;
 
 class LaunchEngine {
  public:
@@ -167,6 +168,7 @@ class LaunchEngine {
   [[nodiscard]] Result<void> find_gateways();
   [[nodiscard]] Result<void> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
   [[nodiscard]] Result<void> do_op(const op::PublishPorts& o);  // nat_bridges.cpp
+  [[nodiscard]] Result<bool> do_op(const op::StartPasta& o);    // pasta.cpp
   /// Whether the zygote has told which process the child is. If not, and the launch has not ended
   /// meanwhile, it is to be asked again.
   [[nodiscard]] Result<bool> know_child(Step step);
@@ -238,6 +240,7 @@ class LaunchEngine {
   Fd userns_;
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
+  std::string helper_said_;
   std::optional<Clock::time_point> name_until_;  // the name of an interface is waited for
   std::optional<Reaching> reaching_;  // what the zygote was asked to do in the child's network
   std::optional<LentOut> lending_;

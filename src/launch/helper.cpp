@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "formatted.hpp"
 
@@ -21,7 +22,8 @@ std::string one_line(std::string_view text) {
 }
 
 Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, Encoder& encoder,
-                                              std::vector<int> passed, std::string what) {
+                                              std::vector<int> passed, std::string what,
+                                              std::uint32_t lives_with) {
   auto program = encoder.finish(program::no_op);
   if (!program) return fail(program);
   std::unique_ptr<Helper> h(new Helper);
@@ -51,6 +53,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   request.kind = program::RequestKind::clone;
   request.live = h->live_;
   request.page = h->page_;
+  request.lives_with = lives_with;
   request.program_size = static_cast<std::uint32_t>(program->size);
   std::vector<int> fds = {exit_zygote.get(), sync_child.get()};
   fds.insert(fds.end(), passed.begin(), passed.end());
@@ -126,6 +129,46 @@ Helper::~Helper() {
     (void)wait_for_fd(exit_.get(), POLLIN, 25);
   }
   if (!ended_) zygote_->keep_until_end(std::move(exit_), live_, page_);
+}
+
+Result<std::unique_ptr<Helper>> Helper::serve(std::shared_ptr<Zygote> zygote,
+                                              const std::vector<std::string>& argv,
+                                              std::array<int, 2> descriptors, std::uint32_t place) {
+  const std::string& tool = argv[0];
+  int pair[2];
+  // It is not to wait for somebody who does not read.
+  if (::pipe2(pair, O_CLOEXEC | O_NONBLOCK) < 0) return fail(errno, Step::run_helper, tool);
+  Fd read_end(pair[0]);
+  const Fd write_end(pair[1]);
+  const op::Slot in{0}, out{1}, said{2};
+  Encoder encoder;
+  for (const op::Slot slot : {in, out, said}) encoder.pass(slot);
+  encoder.add(op::ArmDeathSignal{}, 0);
+  encoder.add(op::PlaceDescriptors{.entries = {{in, 0}, {out, 1}, {said, 2}}}, 1);
+  encoder.add(
+      op::Exec{.paths = {tool}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
+  auto helper = start(std::move(zygote), encoder, {descriptors[0], descriptors[1], write_end.get()},
+                      formatted("'{}'", tool), place + 1);
+  if (!helper) return helper;
+  (*helper)->output_ = std::move(read_end);
+  (*helper)->hears_ = true;
+  return helper;
+}
+
+std::string Helper::heard(bool& end) {
+  std::string all;
+  char text[1024];
+  ssize_t n = 0;
+  while ((n = ::read(output_.get(), text, sizeof text)) > 0)
+    all.append(text, static_cast<std::size_t>(n));
+  end = n == 0 || !output_.valid();
+  if (end) hears_ = false;
+  return all;
+}
+
+void Helper::release() {
+  if (std::exchange(ended_, true)) return;
+  zygote_->keep_until_end(std::move(exit_), live_, page_);
 }
 
 Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,

@@ -2,6 +2,8 @@
 // host. Private.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -25,7 +27,8 @@ class Helper {
   [[nodiscard]] static Result<std::unique_ptr<Helper>> start(std::shared_ptr<Zygote> zygote,
                                                              Encoder& encoder,
                                                              std::vector<int> passed,
-                                                             std::string what);
+                                                             std::string what,
+                                                             std::uint32_t lives_with = 0);
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
   ~Helper();
@@ -35,6 +38,18 @@ class Helper {
   [[nodiscard]] static Result<std::unique_ptr<Helper>> run(std::shared_ptr<Zygote> zygote,
                                                            const std::vector<std::string>& argv,
                                                            int input = -1);
+
+  /// The same for one that stays until the container at `place` of the zygote's table ends:
+  /// `descriptors` are its standard input and output. Its standard error is read by heard().
+  [[nodiscard]] static Result<std::unique_ptr<Helper>> serve(std::shared_ptr<Zygote> zygote,
+                                                             const std::vector<std::string>& argv,
+                                                             std::array<int, 2> descriptors,
+                                                             std::uint32_t place);
+  /// What it has said since the last call; poll_fd() tells of that, too, until `end`: it says
+  /// nothing any more.
+  [[nodiscard]] std::string heard(bool& end);
+  /// It lives on without this.
+  void release();
 
   struct Outcome {
     int code = 0;  ///< CLD_EXITED ...
@@ -48,7 +63,7 @@ class Helper {
   };
   /// Its outcome once it has ended; nothing before. Does not block.
   [[nodiscard]] Result<std::optional<Outcome>> step();
-  [[nodiscard]] int poll_fd() const noexcept { return exit_.get(); }
+  [[nodiscard]] int poll_fd() const noexcept { return hears_ ? output_.get() : exit_.get(); }
 
  private:
   Helper() = default;
@@ -57,6 +72,7 @@ class Helper {
   Fd sync_, exit_, pidfd_, output_;
   std::uint32_t live_ = 0, page_ = 0;
   bool ended_ = false;
+  bool hears_ = false;
 };
 
 }  // namespace condroid::inline v0::detail

@@ -40,19 +40,6 @@ constexpr std::chrono::milliseconds most_for_a_name{500};
 // linux/pidfd.h, Linux 6.11
 constexpr unsigned long pidfd_get_net_namespace = _IO(0xFF, 4);
 
-/// The network namespace of a process, whatever becomes of its number.
-Fd network_of(FdView pidfd, Pid pid, int& error) {
-  if (const int ns = ::ioctl(pidfd.get(), pidfd_get_net_namespace, 0); ns >= 0) {
-    (void)::fcntl(ns, F_SETFD, FD_CLOEXEC);
-    return Fd(ns);
-  }
-  Fd ns(::open(formatted("/proc/{}/ns/net", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
-  error = ns.valid() ? 0 : errno;
-  // While it is alive the number is its own.
-  if (error == 0 && wait_for_fd(pidfd.get(), POLLIN, 0) > 0) error = ESRCH;
-  return ns;
-}
-
 std::uint64_t random_number() {
   std::uint64_t n = 0;
   if (::getrandom(&n, sizeof n, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof n))
@@ -130,6 +117,7 @@ const std::string* above(const Interface::Link& link) {
     const std::string* operator()(const Tap& /*l*/) const { return nullptr; }
     const std::string* operator()(const Tun& /*l*/) const { return nullptr; }
     const std::string* operator()(const NatBridge& l) const { return &l.name; }
+    const std::string* operator()(const Pasta& /*l*/) const { return nullptr; }
   };
   return std::visit(Name{}, link);
 }
@@ -215,6 +203,18 @@ void put_name(char (&to)[N], const std::string& name) {
 }
 
 }  // namespace
+
+Fd network_of(FdView pidfd, Pid pid, int& error) {
+  if (const int ns = ::ioctl(pidfd.get(), pidfd_get_net_namespace, 0); ns >= 0) {
+    (void)::fcntl(ns, F_SETFD, FD_CLOEXEC);
+    return Fd(ns);
+  }
+  Fd ns(::open(formatted("/proc/{}/ns/net", pid.value).c_str(), O_RDONLY | O_CLOEXEC));
+  error = ns.valid() ? 0 : errno;
+  // While it is alive the number is its own.
+  if (error == 0 && wait_for_fd(pidfd.get(), POLLIN, 0) > 0) error = ESRCH;
+  return ns;
+}
 
 Error HostEnds::not_home(const program::Record& record) const {
   const std::uint32_t number = record.undo_hierarchy - program::undo_interface;

@@ -7,10 +7,14 @@
 
 #include "condroid/error.hpp"
 #include "condroid/sys/fd.hpp"
+#include "condroid/units.hpp"
 #include "launch/nat_bridges.hpp"
 #include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
+
+/// The network namespace of a process, whatever becomes of its number. errno in `error`, or 0.
+[[nodiscard]] Fd network_of(FdView pidfd, Pid pid, int& error);
 
 /// An interface of the host that is in the container.
 struct LentOut {
@@ -40,7 +44,7 @@ struct HostEnds {
   std::vector<std::uint32_t> indexes;
   std::vector<LentOut> lent;
   std::vector<HeldTap> taps;  ///< Until they are taken.
-  BridgeShare share;  ///< Given back once nobody answers for the addresses any more.
+  BridgeShare share;          ///< Given back once nobody answers for the addresses any more.
 
   /// What the zygote does at each end, when that is gone.
   void bring_home(std::vector<std::string>& errors);

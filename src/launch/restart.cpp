@@ -355,6 +355,7 @@ void ContainerCore::take_over(ContainerCore& made) {
   inside.apparmor = std::move(made.inside.apparmor);  // a profile of its own has that life's name
   pid = made.pid;
   pidfd = std::move(made.pidfd);
+  companion = std::move(made.companion);
   // Not in the set of poll_fd() with what the launch waited for.
   if (poll.valid()) (void)::epoll_ctl(poll.get(), EPOLL_CTL_DEL, made.exit_socket.get(), nullptr);
   exit_socket = std::move(made.exit_socket);

@@ -38,6 +38,12 @@ bool stays(const Op& o) {
          std::holds_alternative<op::AwaitInterface>(o);
 }
 
+bool is_of_pasta(const Op& o) {
+  const auto* c = std::get_if<op::ConfigureInterface>(&o);
+  return std::holds_alternative<op::StartPasta>(o) ||
+         (c != nullptr && std::holds_alternative<Pasta>(c->interface.link));
+}
+
 }  // namespace
 
 Plan next_life(const Plan& plan, const Carried& carried) {
@@ -64,6 +70,8 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       if (!copy.namespaces.empty()) add_op(next.ops, copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
+    } else if (is_of_pasta(o)) {
+      next.ops.push_back(o);  // it went with the last life's
     } else if (carried.network >= 0 && stays(o)) {
       continue;  // it is there, as the last life left it
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {

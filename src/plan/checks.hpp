@@ -94,6 +94,7 @@ struct Checks {
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
   void interface(const std::string& field, const Interface& i) const;
+  void pasta() const;
   void sysctls() const;
   void capabilities() const;
   /// Whether the kernel files that are hidden below `usual` by default are hidden below `target`,

@@ -1,6 +1,7 @@
 // Interfaces of the container's own network namespace: what is refused, and the ops.
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <variant>
 
@@ -50,6 +51,11 @@ bool is_mac_template(std::string_view text) {
 }
 
 const char* kind_of(const IpAddress& a) { return a.is_v6() ? "IPv6" : "IPv4"; }
+
+/// They are its parent's: pasta sets them.
+bool has_addresses_of_pasta(const Interface& i) {
+  return std::holds_alternative<Pasta>(i.link) && i.addresses.empty();
+}
 
 /// What is wrong with an interface, with its name in front.
 struct Complaints {
@@ -230,12 +236,18 @@ struct Complaints {
       }
     }
   }
+  void operator()(const Pasta& l) const {
+    if (!l.parent.empty()) name(l.parent, "the parent");
+    if (!i.up) add("pasta brings its interface up", "leave up as it is");
+  }
 };
 
 /// The interface by which published ports lead into the container.
 const Interface* published_by(const Spec& spec) {
   for (const Interface& i : spec.network.interfaces)
     if (std::holds_alternative<NatBridge>(i.link)) return &i;
+  for (const Interface& i : spec.network.interfaces)
+    if (std::holds_alternative<Pasta>(i.link)) return &i;
   return nullptr;
 }
 
@@ -278,9 +290,11 @@ void Checks::publish() const {
   if (ports.empty()) return;
   constexpr std::string_view field = "network.publish";
   const Interface* by = published_by(spec);
-  if (by == nullptr || !std::get<NatBridge>(by->link).nat) {
-    refusals.unsupported(field, "ports lead into a container at a bridge of our own with NAT",
-                         "give it an interface of that kind: NatBridge, --net bridge");
+  const auto* bridge = by == nullptr ? nullptr : std::get_if<NatBridge>(&by->link);
+  if (by == nullptr || (bridge != nullptr && !bridge->nat)) {
+    refusals.unsupported(
+        field, "ports lead into a container at a bridge of our own with NAT, or by pasta",
+        "give it such an interface, NatBridge or Pasta; or see Container::relay()");
     return;
   }
   for (std::size_t n = 0; n < ports.size(); ++n) {
@@ -290,13 +304,15 @@ void Checks::publish() const {
     if (p.host_address && p.host_address->is_multicast())
       refusals.bad(at, formatted("{} is no host's address", to_string(*p.host_address)),
                    "use an address of this host, or none for all");
-    if (p.host_address && p.host_address->is_v6() && p.host_address->is_loopback())
+    if (bridge != nullptr && p.host_address && p.host_address->is_v6() &&
+        p.host_address->is_loopback())
       refusals.unsupported(at, "the kernel lets nothing from ::1 leave the loopback",
                            "publish at 127.0.0.1, or at another address of this host");
     const auto has = [&](bool v6) {
       if (by->addresses.empty())
-        return std::ranges::any_of(std::get<NatBridge>(by->link).subnets,
-                                   [&](const IpPrefix& s) { return s.address.is_v6() == v6; });
+        return bridge == nullptr || std::ranges::any_of(bridge->subnets, [&](const IpPrefix& s) {
+                 return s.address.is_v6() == v6;
+               });
       return std::ranges::any_of(by->addresses,
                                  [&](const IpPrefix& a) { return a.address.is_v6() == v6; });
     };
@@ -343,7 +359,19 @@ void Checks::names() const {
                    "use a name like example.org");
 }
 
+/// One connects the container to all that its user reaches.
+void Checks::pasta() const {
+  const auto is_pasta = [](const Interface& i) { return std::holds_alternative<Pasta>(i.link); };
+  const auto count = std::ranges::count_if(spec.network.interfaces, is_pasta);
+  if (count == 0) return;
+  if (count > 1)
+    refusals.bad(list, "there are two of pasta", "use one: it reaches what this user reaches");
+  if (facts.pasta.empty())
+    refusals.unsupported(list, "pasta is not installed", "Debian: package passt");
+}
+
 void Checks::network() const {
+  pasta();
   publish();
   names();
   const auto& interfaces = spec.network.interfaces;
@@ -355,8 +383,11 @@ void Checks::network() const {
   refusals.unsupported(list, "cannot be made by this build of condroid, which has no libnl",
                        "build it with libnl-3-dev, -Dnetwork=enabled");
 #endif
-  if (!facts.has_cap(static_cast<unsigned>(Capability::net_admin)))
-    refusals.unsupported(list, "need CAP_NET_ADMIN where the host's interfaces are", "run as root");
+  const bool ours = std::ranges::any_of(
+      interfaces, [](const Interface& i) { return !std::holds_alternative<Pasta>(i.link); });
+  if (ours && !facts.has_cap(static_cast<unsigned>(Capability::net_admin)))
+    refusals.unsupported(list, "need CAP_NET_ADMIN where the host's interfaces are",
+                         "run as root, or use pasta");
   const auto needs_zygote = [](const Interface& i) {
     return std::holds_alternative<Phys>(i.link) || std::holds_alternative<Tap>(i.link) ||
            std::holds_alternative<Tun>(i.link);
@@ -411,10 +442,21 @@ void lease_addresses(Draft& d) {
 }
 
 void create_interfaces(const Draft& d, std::vector<Op>& host) {
-  for (const Interface& i : d.spec.network.interfaces)
-    add_op(host, op::CreateInterface{.interface = i});
-  if (const Interface* by = published_by(d.spec); by != nullptr && !d.spec.network.publish.empty())
-    add_op(host, op::PublishPorts{.interface = by->name, .ports = d.spec.network.publish});
+  std::optional<op::PublishPorts> ports;  // behind all of them
+  for (const Interface& i : d.spec.network.interfaces) {
+    const auto* const by = d.spec.network.publish.empty() ? nullptr : published_by(d.spec);
+    if (std::holds_alternative<Pasta>(i.link))
+      add_op(host, op::StartPasta{
+                       .program = d.facts.pasta,
+                       .interface = i,
+                       .publish = by == &i ? d.spec.network.publish : std::vector<PublishedPort>{},
+                       .own_users = !d.facts.privileged()});
+    else
+      add_op(host, op::CreateInterface{.interface = i});
+    if (by == &i && std::holds_alternative<NatBridge>(i.link))
+      ports = op::PublishPorts{.interface = i.name, .ports = d.spec.network.publish};
+  }
+  if (ports) add_op(host, std::move(*ports));
 }
 
 bool is_without_ipv6(const Interface& i) {
@@ -425,6 +467,7 @@ bool is_without_ipv6(const Interface& i) {
   if (bridge != nullptr && i.addresses.empty() &&
       !v4(bridge->subnets, [](const IpPrefix& p) { return p.address; }))
     return false;
+  if (has_addresses_of_pasta(i)) return false;
   return !i.ipv6_autoconf && v4(i.addresses, [](const IpPrefix& p) { return p.address; }) &&
          v4(i.gateways, [](const IpAddress& g) { return g; }) &&
          v4(i.routes, [](const Route& r) { return r.to.address; });
@@ -433,8 +476,10 @@ bool is_without_ipv6(const Interface& i) {
 void configure_interfaces(Draft& d) {
   for (const Interface& i : d.spec.network.interfaces) {
     op::ConfigureInterface configure{.interface = i};
+    if (has_addresses_of_pasta(i)) configure.interface.up = !i.routes.empty();
     if (is_without_ipv6(i)) configure.proc = d.proc;
-    if (i.up || !i.addresses.empty() || i.mtu || configure.proc.valid() ||
+    if (configure.interface.up || !i.addresses.empty() ||
+        (i.mtu && !std::holds_alternative<Pasta>(i.link)) || configure.proc.valid() ||
         std::holds_alternative<NatBridge>(i.link))
       d.add(std::move(configure));
   }

@@ -335,6 +335,9 @@ struct Request {
   /// CLONE_NEW* bits: the one descriptor of `joins` is a pidfd, whose namespaces of these kinds are
   /// joined.
   uint64_t join_flags;
+  /// 1 + the place of a container that it is to end with; it ends before that is told. 0: none.
+  uint32_t lives_with;
+  uint32_t reserved;
   /// lend: a LentInterface; tap: a WantedTap.
   char name[96];
 };

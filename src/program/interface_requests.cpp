@@ -32,10 +32,12 @@ void put(NetlinkMessage& m, int attribute, const IpAddress& a) {
 /// Messages in the order of their numbers.
 class Requests {
  public:
-  void up() {
+  void up(std::uint32_t mtu = 0) {
     ifinfomsg head{};
     head.ifi_flags = head.ifi_change = IFF_UP;
-    add(NetlinkMessage(RTM_NEWLINK, 0, head), index_in_link, "up");
+    NetlinkMessage m(RTM_NEWLINK, 0, head);
+    if (mtu != 0) m.put(IFLA_MTU, mtu);
+    add(std::move(m), index_in_link, "up");
   }
   void mtu(std::uint32_t bytes) {
     NetlinkMessage m(RTM_NEWLINK, 0, ifinfomsg{});
@@ -208,6 +210,9 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
 // Made by their descriptor.
 void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tap&) {}
 void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tun&) {}
+/// Its program makes it.
+void put_link(NetlinkMessage& /*m*/, const Interface& /*i*/, const InterfaceSite& /*site*/,
+              const Pasta& /*l*/) {}
 
 }  // namespace
 
@@ -216,7 +221,9 @@ std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   const bool by_descriptor =
       std::holds_alternative<Tap>(interface.link) || std::holds_alternative<Tun>(interface.link);
   if (by_descriptor && interface.mtu) r.mtu(*interface.mtu);
-  if (interface.up) r.up();
+  // One that pasta made has its own.
+  const bool ours = !std::holds_alternative<Pasta>(interface.link);
+  if (interface.up) r.up(ours ? 0 : interface.mtu.value_or(0));
   std::size_t v4 = 0;
   for (const IpPrefix& p : interface.addresses) {
     const bool own = !p.address.is_v6() && v4 < interface.broadcasts.size();

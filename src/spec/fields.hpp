@@ -291,6 +291,13 @@ void fields(V& v, Like<NatBridge> auto& bridge) {
 }
 
 template <class V>
+void fields(V& v, Like<Pasta> auto& pasta) {
+  auto& [parent, reach_host] = pasta;
+  v("parent", parent);
+  v("reach_host", reach_host);
+}
+
+template <class V>
 void fields(V& v, Like<Interface> auto& interface) {
   auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
          routes, ipv6_autoconf, duplicate_address_detection, ready_within] = interface;

@@ -471,6 +471,8 @@ template <>
 inline constexpr std::string_view link_kind<Tun> = "tun";
 template <>
 inline constexpr std::string_view link_kind<NatBridge> = "bridge";
+template <>
+inline constexpr std::string_view link_kind<Pasta> = "pasta";
 
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.
 template <class M>

@@ -224,6 +224,8 @@ void probe_user(HostFacts& f, Reader& reader) {
       detail::parse_subids(reader.read_all("/etc/subuid"), f.user_name, f.uid.value), uid_map);
   f.subgids = existing(
       detail::parse_subids(reader.read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
+  for (const char* path : {"/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"})
+    if (f.pasta.empty() && ::access(path, X_OK) == 0) f.pasta = path;
   f.newuidmap = find_helper("newuidmap");
   f.newgidmap = find_helper("newgidmap");
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;

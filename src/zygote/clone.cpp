@@ -327,6 +327,7 @@ void take_up(const Request& request, long pid, int pidfd, int exit_socket) {
   c.pids = request.pids;
   c.cpu = request.cpu;
   ++live_count;
+  const bool orphan = !join_owner(request.live, request.lives_with);
 
   Record record{};
   record.magic = magic;
@@ -348,7 +349,9 @@ void take_up(const Request& request, long pid, int pidfd, int exit_socket) {
     close(pidfd);
     c.pidfd = -1;
     finish(request.live, record);
+    return;
   }
+  if (orphan) kill_container(request.live);
 }
 
 long wipe_rooms_on_fork() { return call(__NR_madvise, &rooms, sizeof rooms, madv_wipeonfork); }

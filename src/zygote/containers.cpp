@@ -31,6 +31,8 @@ namespace {
 
 void forget(uint32_t i) {
   Container& c = containers[i];
+  if (c.owner != 0) containers[c.owner - 1].companion = 0;
+  if (c.companion != 0) containers[c.companion - 1].owner = 0;
   for (int tries = 0; tries < 64 && c.console >= 0 && on_console(i);) ++tries;  // its last words
   if (c.console >= 0) call(__NR_epoll_ctl, fd_epoll, epoll_del, c.console, 0L);
   close(c.console);
@@ -67,7 +69,12 @@ void finish(uint32_t i, Record& record) {
   Container& c = containers[i];
   // At the first try: it has nothing left the next time.
   if (const long away = bring_home(i, &c.which); away < 0) c.away = static_cast<int32_t>(-away);
-  const long e = undo_cgroups(i, &where);
+  long e = undo_cgroups(i, &where);
+  // What lived with it is gone, too, when the end is told: its ports are free again.
+  if (c.companion != 0) {
+    kill_container(c.companion - 1);
+    if (e == 0) e = -e_busy;
+  }
   if (e != 0 && c.retries < 250) {
     // Processes that share the pid namespace with the host die in their own time; their last one
     // empties the cgroup.
@@ -84,6 +91,7 @@ void finish(uint32_t i, Record& record) {
       return;
     }
   }
+  if (c.companion != 0 && e == -e_busy) e = 0;  // a second has passed
   record.undo_error = static_cast<int32_t>(-e);
   record.undo_hierarchy = where;
   // Where something may live yet it stays, until we depart.
@@ -176,6 +184,17 @@ void kill_container(uint32_t i) {
   thaw_cgroups(i);
 }
 
+bool join_owner(uint32_t i, uint32_t owner) {
+  if (owner == 0) return true;
+  if (owner > max_live || owner - 1 == i) return false;
+  Container& c = containers[owner - 1];
+  if (c.state == Container::unused || c.state == Container::draining || c.companion != 0)
+    return false;
+  c.companion = i + 1;
+  containers[i].owner = owner;
+  return true;
+}
+
 void kill_all() {
   for (uint32_t i = 0; i < max_live && live_count > 0; ++i) {
     Container& c = containers[i];
@@ -198,9 +217,13 @@ void on_detach(const Request& request, int* fds, unsigned count) {
     for (unsigned i = 0; i < count; ++i) close(fds[i]);
     return;
   }
-  if (!c->detached) ++detached_count;
-  c->detached = true;
-  live(request.live).detached = 1;
+  const auto let_go = [](uint32_t i) {
+    if (!containers[i].detached) ++detached_count;
+    containers[i].detached = true;
+    live(i).detached = 1;
+  };
+  let_go(request.live);
+  if (c->companion != 0) let_go(c->companion - 1);
   // Nothing that came may make us wait for it.
   if (count >= 1 && c->console < 0 &&
       call(__NR_fcntl, fds[0], 4 /* F_SETFL */, o_rdwr | o_nonblock) >= 0) {

@@ -85,6 +85,8 @@ struct Container {
   bool profile;  // one of AppArmor's was loaded for it
   int32_t away;  // errno and number of an interface that is not at home
   uint32_t which;
+  uint32_t owner;      // 1 + the container that it lives with; 0: it is none's
+  uint32_t companion;  // 1 + what lives with it
   uint64_t cgroups;
   uint64_t v2;
   uint64_t memory;
@@ -160,6 +162,8 @@ void reap(uint32_t i);
 void retry_draining();
 void retry_stuck();
 void kill_container(uint32_t i);
+/// Has the container at `i` end with the one at `owner` - 1. False when that is not there any more.
+bool join_owner(uint32_t i, uint32_t owner);
 void kill_all();
 /// The terminal of a detached container must be read, or its writers stop; what it says goes to the
 /// log. Whether there was something.

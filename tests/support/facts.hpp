@@ -175,6 +175,7 @@ inline HostFacts root_on_v2() {
   HostFacts f = root_on(v2_only(true));
   f.apparmor = f.apparmor_loads = true;
   f.apparmor_parser = "/usr/sbin/apparmor_parser";
+  f.pasta = "/usr/bin/pasta";
   return f;
 }
 inline HostFacts root_on_hybrid() { return root_on(hybrid(true)); }

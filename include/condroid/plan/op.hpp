@@ -189,6 +189,18 @@ struct OverlayTrees {
   bool operator==(const OverlayTrees&) const = default;
 };
 
+/// Has pasta(1) make an interface in the child's network namespace and carry what goes over it,
+/// until the container ends.
+struct StartPasta {
+  static constexpr Step step = Step::start_pasta;
+  static constexpr Actor actor = Actor::host;
+  std::string program = {};
+  Interface interface = {};
+  std::vector<PublishedPort> publish = {};
+  bool own_users = false;  ///< The namespace belongs to the child's user namespace, to be joined.
+  bool operator==(const StartPasta&) const = default;
+};
+
 /// Makes an interface in the child's network namespace; rtnetlink(7). It goes with the namespace.
 struct CreateInterface {
   static constexpr Step step = Step::create_interface;
@@ -717,15 +729,15 @@ struct Exec {
 using Op = std::variant<
     op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup, op::EnterProcess,
     op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-    op::OverlayTrees, op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::Clone,
-    op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets,
-    op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
-    op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
-    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::AwaitInterface,
-    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
-    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-    op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
-    op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
+    op::OverlayTrees, op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::StartPasta,
+    op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
+    op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
+    op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath,
+    op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::ConfigureInterface,
+    op::AwaitInterface, op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality,
+    op::SetUmask, op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory,
+    op::SetCredentials, op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel,
+    op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

@@ -123,6 +123,17 @@ struct Tun {
   bool operator==(const Tun&) const = default;
 };
 
+/// What programs in the container send goes out as connections of this user's, by a process of
+/// pasta(1), package passt: no rights on the host are needed. It ends with the container.
+struct Pasta {
+  /// An interface of the host, whose addresses and gateways the container has unless it is given
+  /// some. Empty: that of the host's default route.
+  std::string parent = {};
+  /// The gateway's address leads to the loopback of the host.
+  bool reach_host = false;
+  bool operator==(const Pasta&) const = default;
+};
+
 /// Where packets for a network go.
 struct Route {
   IpPrefix to = {};                          ///< "0.0.0.0/0" and "::/0" are all others.
@@ -133,7 +144,7 @@ struct Route {
 
 /// An interface in the container.
 struct Interface {
-  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun, NatBridge>;
+  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun, NatBridge, Pasta>;
 
   std::string name = "eth0";  ///< There; 1 to 15 bytes.
   Link link = {};

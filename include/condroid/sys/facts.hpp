@@ -98,6 +98,7 @@ struct HostFacts {
   /// Path of the program with its set-id bit or capability; empty: none.
   std::string newuidmap = {};
   std::string newgidmap = {};
+  std::string pasta = {};     ///< Path of pasta(1); empty: none.
   bool no_new_privs = false;  ///< Set on this thread: newuidmap would gain nothing.
   /// soft, hard; indexed by Rlimit.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> rlimits = {};

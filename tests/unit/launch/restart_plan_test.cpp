@@ -82,6 +82,11 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
   const Plan lends = plan_of(spec);
   CHECK(counts(lends) == std::vector<std::size_t>{2, 2, 0});
   CHECK(counts(detail::next_life(lends, {.network = 30})) == std::vector<std::size_t>{1, 1, 0});
+  // What a program of that life's made is gone.
+  spec.network.interfaces = {{.link = Pasta{}, .addresses = {"10.0.3.2/24"_prefix}}};
+  const Plan next = detail::next_life(plan_of(spec), {.network = 30});
+  CHECK(all<op::StartPasta>(next).size() == 1);
+  CHECK(all<op::ConfigureInterface>(next).size() == 1);
 }
 #endif
 

@@ -192,6 +192,43 @@ TEST_CASE("ports and names that make no sense are refused, each in its place", "
   says("network.search[0]: 'a b' is no domain", [](N& n) { n.search = {"a b"}; });
 }
 
+TEST_CASE("what is waited for can come", "[network]") {
+  using I = Interface;
+  refused("is to be ready before", [](I& i) { i.ready_within = std::chrono::seconds{-1}; });
+  refused("is down, and would be waited for",
+          [](I& i) { i = {.up = false, .ready_within = std::chrono::seconds{1}}; });
+  refused("duplicate_address_detection, and no IPv6 address",
+          [](I& i) { i.duplicate_address_detection = true; });
+  Interface i = bridged();
+  i.addresses.push_back("fd00::2/64"_prefix);
+  i.duplicate_address_detection = true;
+  const Plan plan = compile(with(i), test::root_on_v2()).value();
+  const auto await = std::ranges::find_if(
+      plan.ops, [](const Op& o) { return std::holds_alternative<op::AwaitInterface>(o); });
+  REQUIRE(await != plan.ops.end());
+  CHECK(describe(*await) == "'eth0': fd00::2");
+}
+
+TEST_CASE("pasta needs no rights, and publishes ports", "[network]") {
+  const Interface i{.link = Pasta{}, .addresses = {"10.0.3.2/24"_prefix}};
+  Spec spec = with(i);
+  spec.network.publish = {{.host_port = 8080, .port = 80}};
+  HostFacts without = test::root_on_v2();
+  without.effective_caps &= ~(std::uint64_t{1} << static_cast<unsigned>(Capability::net_admin));
+  CHECK(compile(spec, without));
+  HostFacts missing = test::root_on_v2();
+  missing.pasta.clear();
+  refused(spec, "pasta is not installed", missing);
+  refused(with({i, {.name = "eth1", .link = Pasta{}}}), "two of pasta");
+  refused("pasta brings its interface up",
+          [](Interface& one) { one = {.link = Pasta{}, .up = false}; });
+  spec.network.publish.push_back(spec.network.publish.front());
+  CHECK(refusals(compile(spec, without))[0].find("port 8080 is published twice") !=
+        std::string::npos);
+  spec.network.publish = {{.host_port = 8080}};
+  CHECK(refusals(compile(spec, without))[0].find("there is no port 0") != std::string::npos);
+}
+
 TEST_CASE("two interfaces are not both the way to all others", "[network]") {
   Interface other{.name = "eth1", .addresses = {"10.9.0.2/24"_prefix}, .gateways = {"10.9.0.1"_ip}};
   refused(with({bridged(), other}), "a second default route for IPv4");

@@ -137,53 +137,54 @@ inline Spec full_spec() {
                   .filter = DeviceFilter::always,
                   .permitted = {{.major = 10, .access = DeviceAccess::read | DeviceAccess::write},
                                 {.kind = DeviceNode::block, .minor = 3}}},
-      .network =
-          {.loopback_up = false,
-           .interfaces =
-               {{.link = Veth{.bridge = "br0",
-                              .host_name = "vethbox",
-                              .isolated = true,
-                              .vlan_id = 5,
-                              .tagged = {6, 7},
-                              .rx_queues = 2,
-                              .tx_queues = 2},
-                 .mac = "02:00:00:00:00:01"_mac,
-                 .mtu = 1400,
-                 .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix},
-                 .gateways = {"10.0.3.1"_ip, "fe80::1"_ip},
-                 .routes = {{.to = "10.1.0.0/16"_prefix, .via = "10.0.3.9"_ip, .metric = 5},
-                            {.to = "192.168.7.0/24"_prefix}},
-                 .duplicate_address_detection = true,
-                 .ready_within = std::chrono::seconds{3}},
-                {.name = "p2p",
-                 .link = Veth{.host_addresses = {"10.0.4.1/32"_prefix}},
-                 .up = false,
-                 .ipv6_autoconf = true},
-                {.name = "wan", .link = Macvlan{.parent = "eth0", .mode = Macvlan::passthru}},
-                {.name = "ip0",
-                 .link =
-                     Ipvlan{.parent = "eth0", .mode = Ipvlan::l2, .isolation = Ipvlan::private_}},
-                {.name = "v7", .link = Vlan{.parent = "eth0", .id = 7}},
-                {.name = "nic", .link = Phys{.parent = "enp1s0"}},
-                {.name = "tap0",
-                 .link = Tap{.vnet_header = true},
-                 .mac_template = "02:00:00:xx:xx:xx",
-                 .addresses = {"10.9.0.2/24"_prefix},
-                 .broadcasts = {"10.9.0.254"_ip},
-                 .gateway_auto = true},
-                {.name = "tun0", .link = Tun{}},
-                {.link = NatBridge{.name = "lab0",
-                                   .subnets = {"10.50.0.0/16"_prefix},
-                                   .nat = false,
-                                   .isolated = true}}},
-           .publish = {{.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80},
-                       {.host_address = "::"_ip,
-                        .host_port = 53,
-                        .port = 5353,
-                        .protocol = PublishedPort::udp},
-                       {.host_port = 443, .port = 443}},
-           .name_servers = {"192.0.2.53"_ip, "2001:db8::53"_ip},
-           .search = {"example.org", "lan"}},
+      .network = {.loopback_up = false,
+                  .interfaces =
+                      {{.link = Veth{.bridge = "br0",
+                                     .host_name = "vethbox",
+                                     .isolated = true,
+                                     .vlan_id = 5,
+                                     .tagged = {6, 7},
+                                     .rx_queues = 2,
+                                     .tx_queues = 2},
+                        .mac = "02:00:00:00:00:01"_mac,
+                        .mtu = 1400,
+                        .addresses = {"10.0.3.2/24"_prefix, "fd00::2/64"_prefix},
+                        .gateways = {"10.0.3.1"_ip, "fe80::1"_ip},
+                        .routes = {{.to = "10.1.0.0/16"_prefix, .via = "10.0.3.9"_ip, .metric = 5},
+                                   {.to = "192.168.7.0/24"_prefix}},
+                        .duplicate_address_detection = true,
+                        .ready_within = std::chrono::seconds{3}},
+                       {.name = "p2p",
+                        .link = Veth{.host_addresses = {"10.0.4.1/32"_prefix}},
+                        .up = false,
+                        .ipv6_autoconf = true},
+                       {.name = "wan",
+                        .link = Macvlan{.parent = "eth0", .mode = Macvlan::passthru}},
+                       {.name = "ip0",
+                        .link = Ipvlan{.parent = "eth0",
+                                       .mode = Ipvlan::l2,
+                                       .isolation = Ipvlan::private_}},
+                       {.name = "v7", .link = Vlan{.parent = "eth0", .id = 7}},
+                       {.name = "nic", .link = Phys{.parent = "enp1s0"}},
+                       {.name = "tap0",
+                        .link = Tap{.vnet_header = true},
+                        .mac_template = "02:00:00:xx:xx:xx",
+                        .addresses = {"10.9.0.2/24"_prefix},
+                        .broadcasts = {"10.9.0.254"_ip},
+                        .gateway_auto = true},
+                       {.name = "tun0", .link = Tun{}},
+                       {.link = NatBridge{.name = "lab0",
+                                          .subnets = {"10.50.0.0/16"_prefix},
+                                          .nat = false,
+                                          .isolated = true}}},
+                  .publish = {{.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80},
+                              {.host_address = "::"_ip,
+                               .host_port = 53,
+                               .port = 5353,
+                               .protocol = PublishedPort::udp},
+                              {.host_port = 443, .port = 443}},
+                  .name_servers = {"192.0.2.53"_ip, "2001:db8::53"_ip},
+                  .search = {"example.org", "lan"}},
       .resources = {.cgroup = CgroupMode::always,
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
@@ -588,12 +589,16 @@ class Random {
     some(name, subnets, nat, isolated);
     if (subnets.empty()) subnets.emplace_back();  // which is refused, and has no text
   }
+  void fill(Pasta& l) {
+    auto& [parent, reach_host] = l;
+    some(parent, reach_host);
+  }
   void fill(Interface& i) {
     auto& [name, link, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto,
            routes, ipv6_autoconf, detection, ready] = i;
     some(name, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto, routes,
          ipv6_autoconf, detection, ready);
-    switch (below(8)) {
+    switch (below(9)) {
       case 0:
         fill(link.emplace<Veth>());
         break;
@@ -614,6 +619,9 @@ class Random {
         break;
       case 6:
         fill(link.emplace<NatBridge>());
+        break;
+      case 7:
+        fill(link.emplace<Pasta>());
         break;
       default:
         link.emplace<Tun>();
