@@ -17,7 +17,12 @@ if args[0] == "--as":
         sys.exit(1 if must else 77)
     args = args[2:]
 if args[0] == "--own-network":
-    before = ["unshare", "--net"] + before
+    raise_loopback = (
+        "import fcntl, os, socket, struct, sys\n"
+        "fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sh22x', b'lo', 1))\n"
+        "os.execvp(sys.argv[1], sys.argv[1:])"
+    )
+    before = ["unshare", "--net", sys.executable, "-c", raise_loopback] + before
     args = args[1:]
 expected, command = args[0].encode().decode("unicode_escape"), args[1:]
 ran = subprocess.run(before + command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
