@@ -39,6 +39,7 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
   if (kind == "bridge") return rest.empty() ? NatBridge{} : NatBridge{.name = rest};
   if (kind == "macvlan") return Macvlan{.parent = rest};
   if (kind == "phys") return Phys{.parent = rest};
+  if (kind == "pasta") return Pasta{.parent = rest};
   if (kind == "ipvlan") return Ipvlan{.parent = rest};
   if (kind == "vlan") {
     const std::size_t colon = rest.rfind(':');
@@ -48,8 +49,8 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
                 .id = number<std::uint16_t>("--net", rest.substr(colon + 1))};
   }
   throw Mistake(fmt::format(
-      "--net: '{}' is none of none, host, bridge, bridge:NAME, veth, veth:BRIDGE, macvlan:DEV, "
-      "ipvlan:DEV, vlan:DEV:ID, phys:DEV, ns:PATH, container:NAME",
+      "--net: '{}' is none of none, host, bridge, bridge:NAME, pasta, veth, veth:BRIDGE, "
+      "macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, phys:DEV, ns:PATH, container:NAME",
       kind));
 }
 
