@@ -104,7 +104,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option("--host-ip", network.host_ip, "Address of the host's end of --net veth")
       ->type_name("ADDR/LEN");
   app.add_option("--publish", network.publish,
-                 "Port of the host that leads into it, with --net bridge; repeatable")
+                 "Port of the host that leads into it, with --net bridge or pasta;\nrepeatable")
       ->type_name("[IP:]PORT:PORT[/udp]");
   app.add_option("--dns", network.dns, "Name server in its /etc/resolv.conf, repeatable")
       ->type_name("ADDR");

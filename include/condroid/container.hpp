@@ -314,11 +314,13 @@ class Container {
   /// @errors Errc::unsupported without a cgroup that counts anything: CgroupMode::everywhere has
   /// all of them; ESRCH when it has ended: what it used is in the Exit.
   [[nodiscard]] Result<Stats> stats() const;
-  /// @errors as stats(); with interfaces: Errc::unsupported where it shares this program's network.
+  /// @errors as stats(), but with interfaces a cgroup is not needed: Errc::unsupported where it
+  /// shares this program's network, ESRCH when it has ended, those of a launch.
   [[nodiscard]] Result<StatsReader> stats_reader(const StatsOptions& options = {}) const;
   /// What happens to it. One that has ended, too, for what its Exit says.
-  /// @errors Errc::unsupported without a cgroup; for a pressure trigger: where there is none of
-  /// that resource, EINVAL for a window out of range.
+  /// @errors Errc::unsupported with neither a cgroup nor interfaces to look at, and for these where
+  /// it shares this program's network; for a pressure trigger: where there is none of that
+  /// resource, EINVAL for a window out of range; ESRCH, and with interfaces those of a launch.
   [[nodiscard]] Result<Watch> watch(const WatchOptions& options = {}) const;
 
   /// How the launch went, step by step; empty without LaunchOptions::trace.

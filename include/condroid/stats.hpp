@@ -56,7 +56,8 @@ struct MemoryUse {
 /// What has gone through a network interface of the container's, as the kernel counts it from
 /// there; struct rtnl_link_stats64.
 struct InterfaceUse {
-  std::array<char, 16> name = {};  ///< Ends with a NUL.
+  /// Ends with a NUL; any bytes that its root may choose.
+  std::array<char, 16> name = {};
   std::uint64_t rx_bytes = 0, rx_packets = 0, rx_errors = 0, rx_dropped = 0;
   std::uint64_t tx_bytes = 0, tx_packets = 0, tx_errors = 0, tx_dropped = 0;
   [[nodiscard]] std::string_view name_view() const noexcept { return name.data(); }

@@ -72,10 +72,11 @@ struct WatchEvent {
     ended,          ///< The last one. Its Exit is there: Container::step().
   };
   Kind kind = ended;
-  std::uint64_t count = 1;     ///< How often since the last event of this kind.
-  std::uint64_t total = 1;     ///< How often since the container began; pressure: since the watch.
-  std::size_t trigger = 0;     ///< pressure: which one.
-  std::string interface = {};  ///< link_*, address_added: its name in the container.
+  std::uint64_t count = 1;  ///< How often since the last event of this kind.
+  std::uint64_t total = 1;  ///< How often since the container began; pressure: since the watch.
+  std::size_t trigger = 0;  ///< pressure: which one.
+  std::string interface =
+      {};  ///< link_*, address_added: its name in the container, whose root may choose any bytes.
   std::optional<IpPrefix> address = {};  ///< address_added.
   bool operator==(const WatchEvent&) const = default;
 };

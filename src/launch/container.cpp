@@ -291,7 +291,6 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
 ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
-  if (companion && !ours()) companion->release();  // it is the program's that forked
   if (!ours() || detached || exit) return;
   stay_down = true;
   if (next) {

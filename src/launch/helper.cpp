@@ -119,7 +119,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
 }
 
 Helper::~Helper() {
-  if (ended_) return;
+  if (ended_ || owner_ != ::getpid()) return;
   sync_.reset();
   // Its end gives the places back; it is killed as soon as its pidfd is known, within milliseconds.
   // Of a zygote that does not say so, nobody waits here.
@@ -167,8 +167,8 @@ std::string Helper::heard(bool& end) {
 }
 
 void Helper::release() {
-  if (std::exchange(ended_, true)) return;
-  zygote_->keep_until_end(std::move(exit_), live_, page_);
+  if (owner_ != ::getpid() || std::exchange(ended_, true)) return;
+  zygote_->keep_until_end(std::move(exit_), live_, page_, true);
 }
 
 Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,

@@ -2,6 +2,8 @@
 // host. Private.
 #pragma once
 
+#include <unistd.h>
+
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -73,6 +75,7 @@ class Helper {
   std::uint32_t live_ = 0, page_ = 0;
   bool ended_ = false;
   bool hears_ = false;
+  int owner_ = ::getpid();  ///< In a fork of the host it is nobody's.
 };
 
 }  // namespace condroid::inline v0::detail

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <optional>
@@ -57,16 +58,29 @@ std::optional<Body> body_of(std::string_view message) {
 
 std::string_view text_of(std::string_view bytes) { return bytes.substr(0, bytes.find('\0')); }
 
-/// One piece of what the kernel says. errno, or 0; EAGAIN: there is nothing.
+/// One piece of what the kernel says, or nothing where somebody else spoke: who has CAP_NET_ADMIN
+/// in that network namespace may. errno, or 0; EAGAIN: there is nothing.
 template <std::size_t N>
 int receive(FdView socket, std::array<char, N>& bytes, std::string_view& said) {
   ssize_t n = 0;
+  sockaddr_nl from{};
   do {
-    n = ::recv(socket.get(), bytes.data(), bytes.size(), 0);
+    socklen_t size = sizeof from;
+    n = ::recvfrom(socket.get(), bytes.data(), bytes.size(), 0, reinterpret_cast<sockaddr*>(&from),
+                   &size);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return errno;
-  said = {bytes.data(), static_cast<std::size_t>(n)};
+  said = {bytes.data(), from.nl_pid == 0 ? static_cast<std::size_t>(n) : 0};
   return 0;
+}
+
+/// Only the kernel may send to it, but for what all hear: then nobody fills it. errno, or 0.
+int hear_the_kernel(FdView socket) {
+  sockaddr_nl kernel{};
+  kernel.nl_family = AF_NETLINK;
+  const bool done =
+      ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) == 0;
+  return done ? 0 : errno;
 }
 
 int ask_for_all(FdView socket, std::uint16_t type, std::uint32_t sequence) {
@@ -114,19 +128,32 @@ void take_use(std::string_view message, Stats& into) {
   if (counted) ++into.interface_count;
 }
 
-constexpr std::uint32_t sequence_of_dump = 1;
+/// Of a question: what is left of the answer to an earlier one has another.
+std::uint32_t next_sequence() {
+  static std::atomic<std::uint32_t> last{0};
+  return ++last;
+}
+
+/// Of what is said, at once: a container that has its interfaces come and go is not to hold up who
+/// listens.
+constexpr int most_pieces = 64;
+/// How often all is asked for again where something changed meanwhile.
+constexpr int most_looks = 4;
 
 }  // namespace
 
 Result<Fd> network_socket(const Place& place) {
   auto sent = sockets_inside(place, {.domain = AF_NETLINK, .type = SOCK_RAW | SOCK_NONBLOCK});
   if (!sent) return fail(sent);
+  if (const int e = hear_the_kernel(sent->front()); e != 0)
+    return fail(e, Step::open_sockets, "connecting a netlink socket");
   return std::move(sent->front());
 }
 
 int read_interfaces(FdView socket, Stats& into) {
   into.interface_count = 0;
-  if (const int e = ask_for_all(socket, RTM_GETLINK, sequence_of_dump); e != 0) return e;
+  const std::uint32_t sequence = next_sequence();
+  if (const int e = ask_for_all(socket, RTM_GETLINK, sequence); e != 0) return e;
   for (bool done = false; !done;) {
     alignas(nlmsghdr) std::array<char, 16384> bytes;
     std::string_view said;
@@ -134,6 +161,7 @@ int read_interfaces(FdView socket, Stats& into) {
     if (const int e = receive(socket, bytes, said); e != 0) return e;
     int error = 0;
     each_message(said, [&](const nlmsghdr& head, std::string_view message) {
+      if (head.nlmsg_seq != sequence) return;
       if (head.nlmsg_type == RTM_NEWLINK) take_use(message, into);
       if (head.nlmsg_type == NLMSG_DONE) done = true;
       if (head.nlmsg_type == NLMSG_ERROR) {
@@ -149,14 +177,20 @@ int read_interfaces(FdView socket, Stats& into) {
 
 int LinkListener::begin(Fd socket, std::deque<WatchEvent>& events) {
   socket_ = std::move(socket);
-  sockaddr_nl all{};
-  all.nl_family = AF_NETLINK;
-  all.nl_groups = RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR;
-  if (::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&all), sizeof all) < 0) return errno;
-  return look(events);
+  for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR})
+    if (::setsockopt(socket_.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0)
+      return errno;
+  const int e = look(events);
+  return e == EAGAIN ? 0 : e;
 }
 
 int LinkListener::look(std::deque<WatchEvent>& events) {
+  int e = EAGAIN;
+  for (int tries = 0; tries < most_looks && e == EAGAIN; ++tries) e = look_once(events);
+  return e;
+}
+
+int LinkListener::look_once(std::deque<WatchEvent>& events) {
   for (auto& [index, known] : links_) known.seen = false;
   if (const int e = dump(RTM_GETLINK, events); e != 0) return e;
   for (auto it = links_.begin(); it != links_.end();) {
@@ -171,37 +205,43 @@ int LinkListener::look(std::deque<WatchEvent>& events) {
 }
 
 int LinkListener::dump(std::uint16_t type, std::deque<WatchEvent>& events) {
-  if (const int e = ask_for_all(socket_, type, sequence_of_dump); e != 0) return e;
+  const std::uint32_t sequence = next_sequence();
+  if (const int e = ask_for_all(socket_, type, sequence); e != 0) return e;
+  int error = 0;
+  bool changed = false;
   for (bool done = false; !done;) {
     alignas(nlmsghdr) std::array<char, 16384> bytes;
     std::string_view said;
     const int e = receive(socket_, bytes, said);
-    if (e == ENOBUFS) continue;  // what was not told is being asked for
+    changed = changed || e == ENOBUFS;  // something was not told
+    if (e == ENOBUFS) continue;
     if (e != 0) return e;
     each_message(said, [&](const nlmsghdr& head, std::string_view message) {
-      if (head.nlmsg_seq == sequence_of_dump &&
-          (head.nlmsg_type == NLMSG_DONE || head.nlmsg_type == NLMSG_ERROR))
-        done = true;
-      else
-        take(message, events);
+      if (head.nlmsg_seq != sequence) return take(message, events);
+      changed = changed || (head.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+      done = done || head.nlmsg_type == NLMSG_DONE || head.nlmsg_type == NLMSG_ERROR;
+      if (head.nlmsg_type != NLMSG_ERROR) return take(message, events);
+      const auto wrong = body_of<nlmsgerr>(message);
+      error = wrong && wrong->error < 0 ? -wrong->error : EPROTO;
     });
   }
-  return 0;
+  return error != 0 ? error : changed ? EAGAIN : 0;
 }
 
 int LinkListener::gather(std::deque<WatchEvent>& events) {
-  for (;;) {
+  for (int piece = 0; piece < most_pieces; ++piece) {
     alignas(nlmsghdr) std::array<char, 16384> bytes;
     std::string_view said;
     const int e = receive(socket_, bytes, said);
     if (e == EAGAIN) return 0;
     if (e == ENOBUFS) {  // some were not told
-      if (const int again = look(events); again != 0) return again;
+      if (const int again = look(events); again != 0 && again != EAGAIN) return again;
       continue;
     }
     if (e != 0) return e;
     each_message(said, [&](const nlmsghdr& /*head*/, std::string_view m) { take(m, events); });
   }
+  return 0;  // the rest at the next call: the socket is readable
 }
 
 void LinkListener::take(std::string_view message, std::deque<WatchEvent>& events) {

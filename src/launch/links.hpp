@@ -43,7 +43,9 @@ class LinkListener {
   void take(std::string_view message, std::deque<WatchEvent>& events);
   void take_link(std::string_view message, bool removed, std::deque<WatchEvent>& events);
   void take_address(std::string_view message, bool removed, std::deque<WatchEvent>& events);
+  /// Asks for all. EAGAIN: things changed all the while, and something may have been missed.
   [[nodiscard]] int look(std::deque<WatchEvent>& events);
+  [[nodiscard]] int look_once(std::deque<WatchEvent>& events);
   [[nodiscard]] int dump(std::uint16_t type, std::deque<WatchEvent>& events);
 
   Fd socket_;

@@ -404,6 +404,7 @@ void WatchCore::look_for_end() {
   for (const Fd* fd : {&exit_, &zygote_, &timer_, &oom_told_, &note->told}) unlisten(*fd);
   if (pressure_) (void)::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, pressure_->told().get(), nullptr);
   for (Source& s : sources_) unlisten(s.fd);
+  unlisten(links_.socket());
   sources_.clear();
   pressure_.reset();
   exit_.reset();

@@ -341,7 +341,7 @@ void Zygote::look_for_ends() {
       const bool told = r.error == 0 && !r.end && r.size == sizeof record;
       if (told && record.kind == program::RecordKind::cloned) {
         // Born after it was given up.
-        if (fd[0].valid()) (void)pidfd_signal(fd[0].get(), SIGKILL);
+        if (!l.lives_on && fd[0].valid()) (void)pidfd_signal(fd[0].get(), SIGKILL);
         continue;
       }
       if (l.live) free_live_.push_back(*l.live);
@@ -352,9 +352,9 @@ void Zygote::look_for_ends() {
 }
 
 void Zygote::keep_until_end(Fd exit, std::optional<std::uint32_t> live,
-                            std::optional<std::uint32_t> page) {
+                            std::optional<std::uint32_t> page, bool lives_on) {
   const std::lock_guard lock(mutex_);
-  lasting_.push_back({std::move(exit), live, page});
+  lasting_.push_back({std::move(exit), live, page, lives_on});
 }
 
 void Zygote::give_back_page(std::uint32_t page) {

@@ -68,9 +68,10 @@ class Zygote {
   void give_back_page(std::uint32_t page);
   void give_back_live(std::uint32_t live);
   /// Of a child whose end nobody waits for any more: its places are free again when it has ended,
-  /// which the zygote tells on `exit`.
-  void keep_until_end(Fd exit, std::optional<std::uint32_t> live,
-                      std::optional<std::uint32_t> page);
+  /// which the zygote tells on `exit`. One that was not born yet is killed when it is, unless it
+  /// is to live on.
+  void keep_until_end(Fd exit, std::optional<std::uint32_t> live, std::optional<std::uint32_t> page,
+                      bool lives_on = false);
   [[nodiscard]] std::uint64_t next_id() noexcept { return ++last_id_; }
   [[nodiscard]] NatBridges& bridges() noexcept { return bridges_; }
 
@@ -126,6 +127,7 @@ class Zygote {
   struct Lasting {
     Fd exit;
     std::optional<std::uint32_t> live, page;
+    bool lives_on;
   };
   std::vector<Lasting> lasting_;
   struct Group {
