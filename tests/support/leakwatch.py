@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a command and says what it left behind.
 
-    leakwatch.py [--repeat N] [--expect STATUS] [--as KIND] -- COMMAND...
+    leakwatch.py [--repeat N] [--expect STATUS] [--as KIND] [--forwards] -- COMMAND...
 
 Looked for, once everything had a second to vanish: processes that the command started (also those
 that double-forked or changed their session), mounts that are new, lost or changed, cgroups,
@@ -11,7 +11,7 @@ settings that have another value, and files in /run, /tmp, /dev/shm and $XDG_RUN
 
 As root all of it happens in namespaces of its own of every kind but user and time, with an empty
 /run, /tmp, /dev/shm and /dev/pts, so that what others do on the machine meanwhile is not blamed on
-the command. Called by somebody else only what has condroid's name is looked for where others make
+the command. --forwards: as on a host that forwards packets already. Called by somebody else only what has condroid's name is looked for where others make
 things, too. KIND is a kind of user of as_user.sh. Exit status: 0 nothing is left, 1 something is
 (one line each), 2 the command itself did not end as expected.
 
@@ -531,12 +531,16 @@ def main():
     parser.add_argument("--timeout", type=float, default=60, help="seconds for one run")
     parser.add_argument("--settle", type=float, default=5, help="seconds that leftovers may take")
     parser.add_argument("--as", dest="kind", help="a kind of user of as_user.sh")
+    parser.add_argument("--forwards", action="store_true", help="the host is a router already")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
     if options.kind not in (None, "root"):
         helper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "as_user.sh")
         options.command = [helper, options.kind] + options.command
     isolate()
+    if options.forwards:
+        for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+            pathlib.Path("/proc/sys/net", setting).write_text("1")
     watch = Watch()
     status = 0
     for _ in range(options.repeat):
