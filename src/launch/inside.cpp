@@ -71,8 +71,21 @@ Result<std::optional<std::vector<Fd>>> Errand::step() {
   return std::optional(LaunchEngine::take_sent(*process_));
 }
 
-Interest Errand::interest() const { return engine_->interest(); }
-int Errand::timeout() const { return engine_->timeout(); }
+bool Errand::ended() {
+  const auto exit = process_->step();
+  return !exit || exit->has_value();
+}
+
+Interest Errand::interest() const {
+  if (process_) return {process_->poll_fd(), POLLIN};
+  return engine_->interest();
+}
+
+int Errand::timeout() const {
+  // Of a zygote that died while somebody else has the other end open nothing is heard.
+  constexpr int look_again = 1000;
+  return process_ ? look_again : engine_->timeout();
+}
 
 Result<std::vector<Fd>> Errand::wait() {
   for (;;) {

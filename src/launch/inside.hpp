@@ -42,6 +42,10 @@ class Errand {
   ~Errand();
   /// What it sent up, once it has done all; nothing before. Does not block.
   [[nodiscard]] Result<std::optional<std::vector<Fd>>> step();
+  /// Once step() had something: whether its process is gone. Before that the destructor waits for
+  /// it. Does not block.
+  [[nodiscard]] bool ended();
+  /// Of step(), then of ended().
   [[nodiscard]] Interest interest() const;
   [[nodiscard]] int timeout() const;
   /// Until it has ended, ten seconds at most.
