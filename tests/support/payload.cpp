@@ -1125,31 +1125,23 @@ int do_ask(int argc, char** argv) {
 constexpr struct {
   const char* name;
   int (*run)(int, char**);
-} verbs[] = {{"probe", probe},          {"late", late},
-             {"exit", do_exit},         {"crash", do_crash},
-             {"raise", do_raise},       {"pause", do_pause},
-             {"term", do_term},         {"signals", do_signals},
-             {"stubborn", do_stubborn}, {"eat", do_eat},
-             {"feed", do_feed},         {"spin", do_spin},
-             {"say", do_say},           {"daemon", do_daemon},
-             {"cat", do_cat},           {"orphans", do_orphans},
-             {"touch", do_touch},       {"ravage", do_ravage},
-             {"forks", do_forks},       {"reopen", do_reopen},
-             {"pty", do_pty},           {"peek", do_peek},
-             {"owner", do_owner},       {"fill", do_fill},
-             {"remount", do_remount},   {"clock", do_clock},
-             {"list", do_list},         {"read", do_read},
-             {"write", do_write},       {"escalate", do_escalate},
-             {"window", do_window},     {"use", do_use},
-             {"burn", do_burn},         {"obey", do_obey},
-             {"tick", do_tick},         {"reboot", do_reboot},
-             {"lives", do_lives},       {"beast", do_beast},
-             {"siege", do_siege},       {"nest", do_nest},
-             {"crowd", do_crowd},       {"calls", do_calls},
-             {"device", do_device},     {"ask", do_ask},
-             {"attack", do_attack},     {"reach", do_reach},
-             {"serve", do_serve},       {"echo", do_echo},
-             {"call", do_call},         {"interfaces", do_interfaces}};
+} verbs[] = {{"probe", probe},        {"late", late},          {"exit", do_exit},
+             {"crash", do_crash},     {"raise", do_raise},     {"pause", do_pause},
+             {"term", do_term},       {"signals", do_signals}, {"stubborn", do_stubborn},
+             {"eat", do_eat},         {"feed", do_feed},       {"spin", do_spin},
+             {"say", do_say},         {"daemon", do_daemon},   {"cat", do_cat},
+             {"orphans", do_orphans}, {"touch", do_touch},     {"ravage", do_ravage},
+             {"forks", do_forks},     {"reopen", do_reopen},   {"pty", do_pty},
+             {"peek", do_peek},       {"owner", do_owner},     {"fill", do_fill},
+             {"remount", do_remount}, {"clock", do_clock},     {"list", do_list},
+             {"read", do_read},       {"write", do_write},     {"escalate", do_escalate},
+             {"window", do_window},   {"use", do_use},         {"burn", do_burn},
+             {"obey", do_obey},       {"tick", do_tick},       {"reboot", do_reboot},
+             {"lives", do_lives},     {"beast", do_beast},     {"siege", do_siege},
+             {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls},
+             {"device", do_device},   {"ask", do_ask},         {"attack", do_attack},
+             {"reach", do_reach},     {"serve", do_serve},     {"echo", do_echo},
+             {"give", do_give},       {"call", do_call},       {"interfaces", do_interfaces}};
 
 }  // namespace
 

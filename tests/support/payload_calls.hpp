@@ -8,3 +8,4 @@ int do_interfaces(int argc, char** argv);
 int do_reach(int argc, char** argv);
 int do_serve(int argc, char** argv);
 int do_echo(int argc, char** argv);
+int do_give(int argc, char** argv);

@@ -135,6 +135,26 @@ int do_echo(int argc, char** argv) {
   return failed("poll");
 }
 
+/// give ADDRESS PORT BYTES: says "ready", sends the first one who comes so many, and ends.
+int do_give(int argc, char** argv) {
+  Address here;
+  if (argc < 5 || !read_address(argv[2], argv[3], here)) return 2;
+  const int s = socket(here.bytes.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (s < 0) return failed("socket");
+  if (bind(s, reinterpret_cast<sockaddr*>(&here.bytes), here.size) < 0) return failed("bind");
+  if (listen(s, 5) < 0) return failed("listen");
+  std::printf("ready=1\n");
+  std::fflush(stdout);
+  const int c = accept(s, nullptr, nullptr);
+  if (c < 0) return failed("accept");
+  char part[1000];
+  for (long left = std::atol(argv[4]); left > 0; left -= static_cast<long>(sizeof part)) {
+    std::memset(part, 'a' + static_cast<int>(left / 1000 % 26), sizeof part);
+    if (send(c, part, sizeof part, MSG_NOSIGNAL) != sizeof part) return failed("write");
+  }
+  return 0;
+}
+
 /// call tcp|udp ADDRESS PORT TEXT [MILLISECONDS]: prints the answer, if there is one in time.
 int do_call(int argc, char** argv) {
   --argc, ++argv;

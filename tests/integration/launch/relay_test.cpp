@@ -10,18 +10,22 @@
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "condroid/relay.hpp"
@@ -62,8 +66,8 @@ class OwnNetwork {
   Fd before_;
 };
 
-Spec echoing(Spec spec) {
-  spec.process.argv = {"/bin/payload", "echo", "::", "7"};
+Spec echoing(Spec spec, const std::string& at) {
+  spec.process.argv = {"/bin/payload", "echo", at, "7"};
   spec.process.stdio.out = Stream::pipe;
   return spec;
 }
@@ -72,8 +76,8 @@ Spec echoing(Spec spec) {
 struct Echo {
   Container box;
   Fd out;
-  explicit Echo(const Runtime& by, const Spec& spec)
-      : box(must(by.launch(echoing(spec)))), out(box.take_stdout()) {
+  explicit Echo(const Runtime& by, const Spec& spec, const std::string& at = "::")
+      : box(must(by.launch(echoing(spec, at)))), out(box.take_stdout()) {
     must(read_until(out, "ready=1\n").ends_with("ready=1\n"), "the container's service");
   }
 };
@@ -84,9 +88,10 @@ class Relaying {
   explicit Relaying(PortRelay relay)
       : relay_(std::move(relay)), thread_([this] {
           while (!stop_) {
-            (void)detail::wait_for_fd(relay_.poll_fd().get(), POLLIN, 20);
+            if (detail::wait_for_fd(relay_.poll_fd().get(), POLLIN, 20) > 0) ++wakes;
             const auto more = relay_.step();
             clients = relay_.clients();
+            most = std::max(most.load(), clients.load());
             if (!more) error_ = to_string(more.error());
             if (!more || !*more) break;
           }
@@ -101,6 +106,8 @@ class Relaying {
     return error_;
   }
   std::atomic<std::size_t> clients{0};
+  std::atomic<std::size_t> most{0};  ///< Of them.
+  std::atomic<unsigned> wakes{0};
   std::atomic<bool> ended{false};
 
  private:
@@ -213,6 +220,18 @@ TEST_CASE("a relay needs no rights", "[relay][.userns]") {
         }) == "");
 }
 
+TEST_CASE("a relay finds the loopback that is served", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  const Echo echo(runtime(), payload(root, {}), GENERATE("127.0.0.1", "::1"));
+  talk(echo.box);
+}
+
+void reset_when_closed(const Fd& s) {
+  const linger now{1, 0};
+  must(::setsockopt(s.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0, "SO_LINGER");
+}
+
 TEST_CASE("many clients go through a relay at once", "[relay][.root]") {
   const TempRoot root;
   const OwnNetwork net;
@@ -250,8 +269,7 @@ TEST_CASE("each side of a relay learns when the other is gone", "[relay][.root]"
     const Fd s = client("127.0.0.1"_ip, outside);
     const std::string much = pattern(200000, 3);
     CHECK(::send(s.get(), much.data(), much.size(), MSG_DONTWAIT) > 0);
-    const linger now{1, 0};
-    CHECK(::setsockopt(s.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now) == 0);
+    reset_when_closed(s);
   }
   CHECK(soon([&] { return relay.clients == 0; }));
   // The container ends while somebody waits.
@@ -266,19 +284,182 @@ TEST_CASE("each side of a relay learns when the other is gone", "[relay][.root]"
   CHECK(detail::try_port({.host_address = "127.0.0.1"_ip, .host_port = outside}) == 0);
 }
 
+/// One that takes nobody but the first, and five wait for it.
+struct Deaf {
+  Container box;
+  Fd out;
+  explicit Deaf(Spec spec, std::vector<std::string> args) : box(begin(spec, std::move(args))) {
+    out = box.take_stdout();
+    must(read_until(out, "ready=1\n").ends_with("ready=1\n"), "the container's service");
+  }
+  static Container begin(Spec& spec, std::vector<std::string> args) {
+    spec.process.argv = {"/bin/payload"};
+    spec.process.argv.insert(spec.process.argv.end(), args.begin(), args.end());
+    spec.process.stdio.out = Stream::pipe;
+    return launch(spec);
+  }
+};
+
+TEST_CASE("a client that is gone is noticed whatever the service does", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  const Deaf deaf(payload(root, {}), {"serve", "tcp", "127.0.0.1", "7", "1"});
+  Relaying relay(
+      need(deaf.box.relay({{.host_address = "127.0.0.1"_ip, .host_port = outside, .port = 7}})));
+  std::vector<Fd> all;
+  for (int i = 0; i < 12; ++i) {
+    all.push_back(client("127.0.0.1"_ip, outside));
+    reset_when_closed(all.back());
+  }
+  CHECK(soon([&] { return relay.clients == 12; }));
+  // Of the first one the service waits for a word. Of the others until nothing more is taken: five
+  // are connected and not read, and the rest is not connected yet.
+  const Fd first = std::move(all.front());
+  all.erase(all.begin());
+  const std::string much = pattern(100000, 1);
+  for (const Fd& s : all)
+    for (pollfd p{s.get(), POLLOUT, 0}; ::poll(&p, 1, 30) > 0;)
+      CHECK(::send(s.get(), much.data(), much.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0);
+  all.clear();
+  CHECK(soon([&] { return relay.clients == 1; }));
+  CHECK_FALSE(relay.ended);
+  CHECK(relay.stop().empty());
+}
+
+TEST_CASE("a relay carries what was said before the container's end", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  constexpr std::size_t size = 1000000;
+  Deaf once(payload(root, {}), {"give", "127.0.0.1", "7", std::to_string(size)});
+  const bool patient = GENERATE(true, false);
+  Relaying relay(
+      need(once.box.relay({{.host_address = "127.0.0.1"_ip, .host_port = outside, .port = 7}},
+                          {.drain = patient ? 20s : 50ms})));
+  const Fd s = client("127.0.0.1"_ip, outside);
+  const pollfd end{once.box.pidfd().get(), POLLIN, 0};
+  std::string got(2 * size, '\0');
+  std::size_t have = 0;
+  const auto some = [&] {
+    const ssize_t n = ::recv(s.get(), got.data() + have, 10000, 0);
+    if (n > 0) have += static_cast<std::size_t>(n);
+    return n;
+  };
+  if (!patient) {
+    CHECK(some() > 0);
+    need(once.box.kill());
+    CHECK(soon([&] { return relay.ended.load(); }));
+    while (some() > 0) {
+    }
+    CHECK(have < size);
+    return;
+  }
+  // Slower than the service, so that much is on its way when that ends.
+  for (pollfd p = end; ::poll(&p, 1, 3) == 0;) REQUIRE(some() > 0);
+  CHECK(have < size);
+  (void)wait(once.box);
+  CHECK_FALSE(relay.ended);
+  while (some() > 0) {
+  }
+  CHECK(have == size);
+  bool same = true;
+  for (std::size_t i = 0; i < have; ++i)
+    same = same && got[i] == static_cast<char>('a' + (size - i / 1000 * 1000) / 1000 % 26);
+  CHECK(same);
+  CHECK(soon([&] { return relay.ended.load(); }));
+  CHECK(relay.stop().empty());
+}
+
+TEST_CASE("a fork of the program does not keep a relay awake", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  Echo echo(runtime(), payload(root, {}));
+  std::optional<Relaying> relay(
+      std::in_place,
+      need(echo.box.relay({{.host_port = outside, .port = 7},
+                           {.host_port = outside, .port = 7, .protocol = PublishedPort::udp}},
+                          {.udp_idle = 300ms})));
+  std::vector<Fd> some;
+  for (int i = 0; i < 3; ++i) some.push_back(client("127.0.0.1"_ip, outside));
+  const Fd stays = client("127.0.0.1"_ip, outside);
+  some.push_back(client("::1"_ip, outside, SOCK_DGRAM));
+  for (const Fd& s : some) CHECK(datagram(s, "x") == "x");
+  CHECK(datagram(stays, "x") == "x");
+  const Forked other([] { ::pause(); });
+  // It has these, too: one is reset by this, and the others are at their end.
+  const sockaddr none{.sa_family = AF_UNSPEC, .sa_data = {}};
+  CHECK(::connect(some[0].get(), &none, sizeof none) == 0);
+  for (const Fd& s : some) (void)::shutdown(s.get(), SHUT_RDWR);
+  CHECK(soon([&] { return relay->clients == 1; }));
+  const unsigned before = relay->wakes;
+  std::this_thread::sleep_for(100ms);
+  CHECK(relay->wakes - before < 10);
+  relay.reset();
+  CHECK(datagram(stays, "x") == "ECONNRESET");
+}
+
+TEST_CASE("a relay goes on when there were no descriptors", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  const Echo echo(runtime(), payload(root, {}));
+  PortRelay relay =
+      need(echo.box.relay({{.host_address = "127.0.0.1"_ip, .host_port = outside, .port = 7}}));
+  const auto until = [&](const auto& what) {
+    const auto end = std::chrono::steady_clock::now() + 5s * slow();
+    while (!what() && std::chrono::steady_clock::now() < end) {
+      (void)detail::wait_for_fd(relay.poll_fd().get(), POLLIN, 1000);
+      CHECK(need(relay.step()));
+    }
+    return what();
+  };
+  std::vector<Fd> all;
+  const auto one_more = [&] {
+    all.push_back(client("127.0.0.1"_ip, outside));
+    return until([&] { return relay.clients() == all.size(); });
+  };
+  // 32 are kept ready, and are refilled when there are less than eight.
+  while (all.size() < 23) REQUIRE(one_more());
+  std::vector<Fd> late;
+  for (int i = 0; i < 4; ++i) late.push_back(client("127.0.0.1"_ip, outside));
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  {
+    // Enough for these, and not for a process of the zygote's as well.
+    const int next = ::fcntl(0, F_DUPFD_CLOEXEC, 0);
+    (void)::close(next);
+    const rlimit few{static_cast<rlim_t>(next) + 2, before.rlim_max};
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+    const bool told = until([&] { return relay.trouble().has_value(); });
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    REQUIRE(told);
+    CHECK(relay.trouble()->is_errno(EMFILE));
+  }
+  CHECK(until([&] { return relay.clients() == all.size() + late.size() && !relay.trouble(); }));
+  for (int i = 0; i < 30; ++i) late.push_back(client("127.0.0.1"_ip, outside));
+  CHECK(until([&] { return relay.clients() == all.size() + late.size(); }));
+}
+
 TEST_CASE("a client of UDP that says nothing is forgotten", "[relay][.root]") {
   const TempRoot root;
   const OwnNetwork net;
   const Echo echo(runtime(), payload(root, {}));
-  Relaying relay(need(echo.box.relay(
-      {{.host_address = "::1"_ip, .host_port = outside, .port = 7, .protocol = PublishedPort::udp}},
-      {.udp_idle = 200ms})));
+  const PublishedPort udp{
+      .host_address = "::1"_ip, .host_port = outside, .port = 7, .protocol = PublishedPort::udp};
+  PublishedPort tcp = udp;
+  tcp.protocol = PublishedPort::tcp;
+  for (const auto idle : {0ms, std::chrono::milliseconds::max()})
+    CHECK_THAT(failure_of(echo.box.relay({udp}, {.udp_idle = idle})),
+               FailsWith(Errc::bad_spec, Step::relay_port, "their time"));
+  Relaying relay(need(echo.box.relay({udp, tcp}, {.most_clients = 1, .udp_idle = 200ms})));
   const Fd s = client("::1"_ip, outside, SOCK_DGRAM);
   for (int i = 0; i < 3; ++i) {
+    relay.most = 0;
     CHECK(datagram(s, "hello") == "hello");
-    CHECK(relay.clients == 1);
     CHECK(soon([&] { return relay.clients == 0; }));
+    CHECK(relay.most == 1);
   }
+  // Those of TCP have places of their own.
+  CHECK(datagram(s, "hello") == "hello");
+  CHECK(echoed("::1"_ip, outside, "as well") == "as well");
 }
 
 TEST_CASE("a relay says which port it cannot have", "[relay][.root]") {
