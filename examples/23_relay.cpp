@@ -51,8 +51,14 @@ int main() {
     return 1;
   }
   pollfd waiters[] = {{relay->poll_fd().get(), POLLIN, 0}, {client.get(), POLLIN, 0}};
-  while (::poll(waiters, 2, -1) > 0 && waiters[1].revents == 0)
-    if (!relay->step().value_or(false)) return 1;
+  while (::poll(waiters, 2, -1) > 0 && waiters[1].revents == 0) {
+    const auto goes_on = relay->step();
+    if (!goes_on) {
+      fmt::print("{}\n", goes_on.error());
+      return 1;
+    }
+    if (!*goes_on) break;  // the container has ended, and what it said has been sent
+  }
   const auto n = ::recv(client.get(), text, sizeof text - 1, 0);
   if (n > 0) fmt::print("{}", std::string_view(text, static_cast<std::size_t>(n)));
   return 0;
