@@ -27,21 +27,22 @@ const op::MountOp* devpts_of(const Plan& plan) {
 }
 
 /// What concerns an interface that is there in the next life. One of the host's comes home with
-/// each end.
-bool stays(const Op& o) {
-  const auto is_ours = [](const Interface& i) { return !std::holds_alternative<Phys>(i.link); };
+/// each end, and one of pasta's goes with its program.
+bool stays(const Plan& plan, const Op& o) {
+  const auto is_ours = [](const Interface& i) {
+    return !std::holds_alternative<Phys>(i.link) && !std::holds_alternative<Pasta>(i.link);
+  };
+  if (const auto* await = std::get_if<op::AwaitInterface>(&o))
+    return std::ranges::none_of(plan.ops, [&](const Op& other) {
+      const auto* c = std::get_if<op::CreateInterface>(&other);
+      const auto* pasta = std::get_if<op::StartPasta>(&other);
+      return (c != nullptr && c->interface.name == await->name && !is_ours(c->interface)) ||
+             (pasta != nullptr && pasta->interface.name == await->name);
+    });
   if (const auto* create = std::get_if<op::CreateInterface>(&o)) return is_ours(create->interface);
   if (const auto* configure = std::get_if<op::ConfigureInterface>(&o))
     return is_ours(configure->interface);
-  return std::holds_alternative<op::LeaseAddress>(o) ||
-         std::holds_alternative<op::PublishPorts>(o) ||
-         std::holds_alternative<op::AwaitInterface>(o);
-}
-
-bool is_of_pasta(const Op& o) {
-  const auto* c = std::get_if<op::ConfigureInterface>(&o);
-  return std::holds_alternative<op::StartPasta>(o) ||
-         (c != nullptr && std::holds_alternative<Pasta>(c->interface.link));
+  return std::holds_alternative<op::LeaseAddress>(o) || std::holds_alternative<op::PublishPorts>(o);
 }
 
 }  // namespace
@@ -70,9 +71,7 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       if (!copy.namespaces.empty()) add_op(next.ops, copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
-    } else if (is_of_pasta(o)) {
-      next.ops.push_back(o);  // it went with the last life's
-    } else if (carried.network >= 0 && stays(o)) {
+    } else if (carried.network >= 0 && stays(plan, o)) {
       continue;  // it is there, as the last life left it
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
       op::MountOp copy = *m;

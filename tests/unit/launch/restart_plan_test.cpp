@@ -1,7 +1,9 @@
 #include "launch/kept.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -73,19 +75,34 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
                        all<op::ConfigureInterface>(plan).size(),
                        all<op::WriteSetting>(plan).size()};
   };
+  const auto awaited = [](const Plan& plan) {
+    std::vector<std::string> names;
+    for (const auto& o : all<op::AwaitInterface>(plan)) names.push_back(o.name);
+    return names;
+  };
   const Plan first = plan_of(spec);
   CHECK(counts(first) == std::vector<std::size_t>{1, 1, 0});
   CHECK(counts(detail::next_life(first, {})) == counts(first));
   CHECK(counts(detail::next_life(first, {.network = 30})) == std::vector<std::size_t>{0, 0, 0});
   // What is lent came home with the last life.
-  spec.network.interfaces.push_back({.name = "nic", .link = Phys{.parent = "enp1s0"}});
+  spec.network.interfaces[0].ready_within = std::chrono::seconds(1);
+  spec.network.interfaces.push_back({.name = "nic",
+                                     .link = Phys{.parent = "enp1s0"},
+                                     .addresses = {"10.0.4.2/24"_prefix},
+                                     .ready_within = std::chrono::seconds(1)});
   const Plan lends = plan_of(spec);
   CHECK(counts(lends) == std::vector<std::size_t>{2, 2, 0});
-  CHECK(counts(detail::next_life(lends, {.network = 30})) == std::vector<std::size_t>{1, 1, 0});
+  const Plan again = detail::next_life(lends, {.network = 30});
+  CHECK(counts(again) == std::vector<std::size_t>{1, 1, 0});
+  CHECK(awaited(lends) == std::vector<std::string>{"eth0", "nic"});
+  CHECK(awaited(again) == std::vector<std::string>{"nic"});
   // What a program of that life's made is gone.
-  spec.network.interfaces = {{.link = Pasta{}, .addresses = {"10.0.3.2/24"_prefix}}};
+  spec.network.interfaces = {{.link = Pasta{},
+                              .addresses = {"10.0.3.2/24"_prefix},
+                              .ready_within = std::chrono::seconds(1)}};
   const Plan next = detail::next_life(plan_of(spec), {.network = 30});
   CHECK(all<op::StartPasta>(next).size() == 1);
+  CHECK(awaited(next) == std::vector<std::string>{"eth0"});
   CHECK(all<op::ConfigureInterface>(next).size() == 1);
 }
 #endif
