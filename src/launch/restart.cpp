@@ -289,6 +289,12 @@ void ContainerCore::conclude() {
 Result<void> ContainerCore::begin_again() {
   auto alive = runtime->get_zygote();
   if (!alive) return fail(alive);
+  // What the container had of a bridge of ours went with that zygote: addresses that may be
+  // somebody else's by now, and ports.
+  if (*alive != zygote && !host_ends.share.uses.empty()) {
+    host_ends.take_down();
+    kept->network.reset();
+  }
   Carried carried{.network = kept->network.get(),
                   .users = kept->users.get(),
                   .devpts = kept->devpts.get(),
@@ -386,7 +392,10 @@ void ContainerCore::take_over(ContainerCore& made) {
   timeline = std::move(made.timeline);
   late.insert(late.end(), made.late.begin(), made.late.end());
   on_event = std::move(made.on_event);
-  host_ends.lent = std::move(made.host_ends.lent);
+  if (made.host_ends.share.uses.empty())
+    host_ends.lent = std::move(made.host_ends.lent);
+  else
+    host_ends = std::move(made.host_ends);  // of a network that was made anew
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
   made.exit.emplace();  // nothing is left for its end to do
 }
