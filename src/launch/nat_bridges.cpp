@@ -65,6 +65,12 @@ int lock_soon(FdView file, off_t at, short type) {
   }
 }
 
+/// Of a file that is gone the name may be another one's, and the bridge as well.
+bool has_its_name(FdView file) {
+  struct stat st {};
+  return ::fstat(file.get(), &st) == 0 && st.st_nlink > 0;
+}
+
 /// An Ethernet address that tells our bridges from others: of the state directory and the name.
 MacAddress mark_of(const std::string& state_dir, const std::string& name) {
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
@@ -327,9 +333,7 @@ Result<void> NatBridgeUse::open_file() {
     int e = lock_soon(shared_, byte_of_maker, F_WRLCK);
     if (e == 0) e = lock_soon(shared_, byte_of_users, F_RDLCK);
     if (e != 0) return wrong(e, formatted("a lock of '{}/{}'", dir, file_name_));
-    struct stat st {};
-    if (::fstat(shared_.get(), &st) < 0) return wrong(errno, file_name_);
-    if (st.st_nlink > 0) break;
+    if (has_its_name(shared_)) break;
     // Whoever was the last has removed it in between.
     if (Clock::now() >= until) return wrong(EBUSY, formatted("'{}/{}'", dir, file_name_));
   }
@@ -484,6 +488,7 @@ Result<void> NatBridgeUse::create_table() {
 }
 
 void NatBridgeUse::depart() {
+  const std::lock_guard guard(mutex_);
   // The table first: it is ours alone. Not by closing, of which a fork of this program has a copy.
   if (nft_.valid()) {
     NftBatch batch(table_);
@@ -495,8 +500,11 @@ void NatBridgeUse::depart() {
   all.l_whence = SEEK_SET;
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
   if (lock(shared_, byte_of_users, F_WRLCK) != 0) return;
-  if (index_ != 0) (void)remove_link(route_, index_);
-  (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
+  // The zygote may have been the last one, and removed it.
+  if (has_its_name(shared_)) {
+    if (index_ != 0) (void)remove_link(route_, index_);
+    (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
+  }
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
 }
 
@@ -506,7 +514,7 @@ void sweep_bridge(int dir, const std::string& state_dir, const std::string& file
   if (end < begin || file_name.substr(end + 1) != here) return;
   const Fd file(::openat(dir, file_name.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid() || lock(file, byte_of_maker, F_WRLCK) != 0 ||
-      lock(file, byte_of_users, F_WRLCK) != 0)
+      lock(file, byte_of_users, F_WRLCK) != 0 || !has_its_name(file))
     return;
   int error = 0;
   const Fd route = open_netlink(error);

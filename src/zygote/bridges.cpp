@@ -79,11 +79,13 @@ void leave_bridges() {
     // All of it: a fork of the host may have the same open file for longer than we live.
     if (b.locks >= 0) lock(b.locks, no_lock, 0, 0);
     if (b.locks >= 0 && lock(b.locks, write_lock, 0, 1) >= 0) {
-      if (b.index != 0) remove_link(b.route, b.index);
       Statx st;
-      // Of a file that is gone already the name may be another one's.
+      // Of a file that is gone already the name may be another one's, and the bridge as well.
       const long e = call(__NR_statx, b.locks, "", at_empty_path, statx_basic, &st);
-      if (e >= 0 && st.nlink > 0) call(__NR_unlinkat, fd_state, b.file, 0);
+      if (e >= 0 && st.nlink > 0) {
+        if (b.index != 0) remove_link(b.route, b.index);
+        call(__NR_unlinkat, fd_state, b.file, 0);
+      }
       lock(b.locks, no_lock, 0, 0);
     }
     let_go(b);
