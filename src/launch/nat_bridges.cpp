@@ -153,6 +153,13 @@ Fd hold_port(const PublishedPort& p, int& error) {
   return s;
 }
 
+/// Also of what may have come about although we were told nothing of it.
+void remove_table(FdView socket, const std::string& name) {
+  NftBatch batch(name);
+  batch.remove_table();
+  (void)batch.send(socket);
+}
+
 const std::string& shown_host(const PublishedPort& p, std::string& room) {
   room = p.host_address ? to_string(*p.host_address) : "every address";
   return room;
@@ -246,9 +253,7 @@ NatBridgeUse::Published::Published(std::shared_ptr<NatBridgeUse> of, std::string
 NatBridgeUse::Published::~Published() {
   if (table_.empty() || of_->owner_ != ::getpid()) return;
   const std::lock_guard guard(of_->mutex_);
-  NftBatch batch(table_);
-  batch.remove_table();
-  (void)batch.send(of_->nft_);
+  remove_table(of_->nft_, table_);
 }
 
 Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
@@ -296,10 +301,12 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
       add("from_here", here);
     }
   }
-  if (const auto made = batch.send(nft_); made.error != 0)
+  if (const auto made = batch.send(nft_); made.error != 0) {
+    remove_table(nft_, table);
     return fail(
         made.error, Step::publish_port,
         formatted("table '{}'{}", table, made.text.empty() ? "" : " (kernel: " + made.text + ")"));
+  }
   return std::make_unique<Published>(shared_from_this(), table, std::move(held));
 }
 
@@ -490,11 +497,7 @@ Result<void> NatBridgeUse::create_table() {
 void NatBridgeUse::depart() {
   const std::lock_guard guard(mutex_);
   // The table first: it is ours alone. Not by closing, of which a fork of this program has a copy.
-  if (nft_.valid()) {
-    NftBatch batch(table_);
-    batch.remove_table();
-    (void)batch.send(nft_);
-  }
+  if (nft_.valid()) remove_table(nft_, table_);
   struct flock all {};
   all.l_type = F_UNLCK;
   all.l_whence = SEEK_SET;

@@ -1,6 +1,7 @@
 #include "launch/nftables.hpp"
 
 #include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -171,12 +172,13 @@ NetlinkMessage about_tables(int type, int flags) {
                  0);
 }
 
-void append(std::string& bytes, NetlinkMessage& m, std::uint32_t number) {
-  m.set_sequence(number);
-  bytes += m.bytes();
-}
-
 }  // namespace
+
+void NftBatch::add(NetlinkMessage& message) {
+  message.set_sequence(++count_);
+  last_ = bytes_.size();
+  bytes_ += message.bytes();
+}
 
 NftBatch::NftBatch(std::string table) : table_(std::move(table)) {
   auto begin = message(NFNL_MSG_BATCH_BEGIN, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
@@ -184,20 +186,20 @@ NftBatch::NftBatch(std::string table) : table_(std::move(table)) {
 }
 
 void NftBatch::new_table() {
-  auto m = about_tables(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
+  auto m = about_tables(NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL);
   m.put(NFTA_TABLE_NAME, table_);
   number(m, NFTA_TABLE_FLAGS, table_with_owner);
-  append(bytes_, m, ++count_);
+  add(m);
 }
 
 void NftBatch::remove_table() {
-  auto m = about_tables(NFT_MSG_DELTABLE, NLM_F_ACK);
+  auto m = about_tables(NFT_MSG_DELTABLE, 0);
   m.put(NFTA_TABLE_NAME, table_);
-  append(bytes_, m, ++count_);
+  add(m);
 }
 
 void NftBatch::chain(const NftChain& chain) {
-  auto m = about_tables(NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK);
+  auto m = about_tables(NFT_MSG_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL);
   m.put(NFTA_CHAIN_TABLE, table_);
   m.put(NFTA_CHAIN_NAME, chain.name);
   m.put(NFTA_CHAIN_TYPE, chain.type);
@@ -206,11 +208,11 @@ void NftBatch::chain(const NftChain& chain) {
     number(m, NFTA_HOOK_HOOKNUM, chain.hook);
     number(m, NFTA_HOOK_PRIORITY, static_cast<std::uint32_t>(std::int32_t{chain.priority}));
   }
-  append(bytes_, m, ++count_);
+  add(m);
 }
 
 void NftBatch::rule(const std::string& chain, const NftRule& rule) {
-  auto m = about_tables(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND | NLM_F_ACK);
+  auto m = about_tables(NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
   m.put(NFTA_RULE_TABLE, table_);
   m.put(NFTA_RULE_CHAIN, chain);
   {
@@ -276,16 +278,28 @@ void NftBatch::rule(const std::string& chain, const NftRule& rule) {
       }
     }
   }
-  append(bytes_, m, ++count_);
+  add(m);
 }
 
 NetlinkAnswer NftBatch::send(FdView socket) {
+  // Errors come unasked. Hundreds of answers to a batch would not fit into the socket.
+  if (count_ > 0) {
+    nlmsghdr head;
+    std::memcpy(&head, bytes_.data() + last_, sizeof head);
+    head.nlmsg_flags |= NLM_F_ACK;
+    std::memcpy(bytes_.data() + last_, &head, sizeof head);
+  }
   auto end = message(NFNL_MSG_BATCH_END, 0, AF_UNSPEC, NFNL_SUBSYS_NFTABLES);
   // What an earlier one that failed was told besides.
   char rest[4096];
   while (::recv(socket.get(), rest, sizeof rest, MSG_DONTWAIT) > 0) {
   }
-  return ask_netlink(socket, bytes_ + std::string(end.bytes()), count_);
+  const std::string all = bytes_ + std::string(end.bytes());
+  // It takes a batch as one message, or not at all. Half of what is asked for is for its own use.
+  if (const int size = static_cast<int>(all.size() + 4096); size > 64 * 1024)
+    if (::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) < 0)
+      (void)::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  return ask_netlink(socket, all, count_);
 }
 
 #else

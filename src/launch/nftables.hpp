@@ -84,9 +84,12 @@ class NftBatch {
   [[nodiscard]] NetlinkAnswer send(FdView socket);
 
  private:
+  void add(class NetlinkMessage& message);
+
   std::string table_;
   std::string bytes_;
   std::uint32_t count_ = 0;
+  std::size_t last_ = 0;  ///< Where the last message begins.
 };
 
 }  // namespace condroid::inline v0::detail
