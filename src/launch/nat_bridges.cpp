@@ -474,13 +474,22 @@ Result<void> NatBridgeUse::create_table() {
   batch.chain({"loopback", "filter", NftChain::prerouting, NftChain::raw});
   batch.chain({"forward", "filter", NftChain::forward, NftChain::filter});
   batch.chain({"out", "nat", NftChain::postrouting, NftChain::sources});
+  batch.rule("forward", NftRule().output_is(br).input_is_not(br).stray().drop());
   batch.rule("forward",
              NftRule().output_is(br).input_is_not(br).unknown().redirected(false).drop());
+  for (const IpAddress& like : {"0.0.0.0"_ip, "::"_ip}) {
+    NftRule foreign = NftRule().input_is(br).output_is_not(br).is_of(like);
+    for (const IpPrefix& p : bridge_.subnets)
+      if (p.address.is_v6() == like.is_v6()) foreign.not_from(p);
+    batch.rule("forward", foreign.drop());
+  }
   for (const IpPrefix& p : bridge_.subnets) {
     const bool v6 = p.address.is_v6();
-    if (!v6)
-      batch.rule("loopback",
-                 NftRule().input_is(br).is_of(p.address).to("127.0.0.0/8"_prefix).drop());
+    if (!v6) {
+      const auto from_bridge = NftRule().input_is(br).is_of(p.address);
+      batch.rule("loopback", NftRule(from_bridge).to("127.0.0.0/8"_prefix).drop());
+      batch.rule("loopback", NftRule(from_bridge).from("127.0.0.0/8"_prefix).drop());
+    }
     batch.rule("out", NftRule().output_is_not(br).is_of(p.address).from(p).masquerade());
     // Both ends on the bridge, and one of them takes the host for the other.
     batch.rule("out",

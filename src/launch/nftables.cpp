@@ -95,6 +95,10 @@ NftRule& NftRule::from(const IpPrefix& network) {
   address(network, true, NFT_CMP_EQ);
   return *this;
 }
+NftRule& NftRule::not_from(const IpPrefix& network) {
+  address(network, true, NFT_CMP_NEQ);
+  return *this;
+}
 NftRule& NftRule::to(const IpPrefix& network) {
   address(network, false, NFT_CMP_EQ);
   return *this;
@@ -121,6 +125,11 @@ NftRule& NftRule::to_port(std::uint16_t port) {
 NftRule& NftRule::unknown() {
   // NF_CT_STATE_BIT of IP_CT_ESTABLISHED and IP_CT_RELATED
   bits(NFT_CT_STATE, 1U << 1U | 1U << 2U, NFT_CMP_EQ);
+  return *this;
+}
+NftRule& NftRule::stray() {
+  // NF_CT_STATE_INVALID_BIT and NF_CT_STATE_UNTRACKED_BIT
+  bits(NFT_CT_STATE, 1U << 0U | 1U << 6U, NFT_CMP_NEQ);
   return *this;
 }
 NftRule& NftRule::redirected(bool is) {

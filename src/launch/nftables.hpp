@@ -33,6 +33,7 @@ class NftRule {
   /// IPv4 or IPv6, as `like` is.
   NftRule& is_of(const IpAddress& like);
   NftRule& from(const IpPrefix& network);
+  NftRule& not_from(const IpPrefix& network);
   NftRule& to(const IpPrefix& network);
   NftRule& not_to(const IpPrefix& network);
   /// To one of the host's own addresses.
@@ -41,6 +42,8 @@ class NftRule {
   NftRule& to_port(std::uint16_t port);
   /// Begins a connection that belongs to none that is there.
   NftRule& unknown();
+  /// Of no connection at all, as raw packets may be: nothing else that is asked of one is true.
+  NftRule& stray();
   /// Of a connection whose destination was rewritten, or not.
   NftRule& redirected(bool is);
   NftRule& drop();
