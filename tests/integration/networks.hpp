@@ -72,11 +72,15 @@ class OwnNetwork {
     set_up(name, {});
     set_up(other, {});
   }
-  /// A cable to another one, in which this thread is not: `name` here and `other` there.
-  void cable(const std::string& name, const OwnNetwork& there, const std::string& other) {
+  /// A cable to another one, in which this thread is not: `name` here, at `bridge`, and `other`
+  /// there.
+  void cable(const std::string& name, const OwnNetwork& there, const std::string& other,
+             const std::string& bridge = {}) {
     Interface peer{.name = other, .link = Veth{}};
-    const detail::InterfaceSite site{
-        .netns = there.inside_.get(), .host_name = name, .host_mac = "fe:00:00:00:00:01"_mac};
+    const detail::InterfaceSite site{.netns = there.inside_.get(),
+                                     .above = bridge.empty() ? 0 : look(bridge).index,
+                                     .host_name = name,
+                                     .host_mac = "fe:00:00:00:00:01"_mac};
     const auto made = detail::ask_netlink(socket_, detail::create_request(peer, site), 1);
     must(made.error == 0, made.text);
   }

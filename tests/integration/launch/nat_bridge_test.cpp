@@ -12,6 +12,7 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <fstream>
 #include <optional>
 #include <set>
 #include <string>
@@ -392,6 +393,82 @@ TEST_CASE("a bridge of our own that cannot be had is one error", "[nat][.root]")
   first.reset();
   CHECK(net.has("nat0"));
   CHECK(tables() == 1);
+}
+
+TEST_CASE("who goes takes nobody else's bridge along", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  (void)state_dir();
+  const Spec spec = at_nat(root, {"pause"});
+  const auto come_and_go = [&] {
+    Forked program([&] {
+      for (;;) {
+        const Runtime own = own_runtime();
+        const Container box = must(own.launch(spec));
+      }
+    });
+    return program;
+  };
+  const Forked first = come_and_go(), second = come_and_go();
+  for (int i = 0; i < 60; ++i) {
+    const Runtime own = own_runtime();
+    const Container box = need(own.launch(spec));
+    const std::uint32_t index = net.look("nat0").index;
+    REQUIRE(index != 0);
+    for (int n = 0; n < 10; ++n) {
+      std::this_thread::sleep_for(2ms);
+      REQUIRE(net.look("nat0").index == index);
+    }
+  }
+}
+
+TEST_CASE("many ports of one container are published at once", "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  {
+    const Runtime own = own_runtime();
+    Spec spec = at_nat(root, {});
+    for (std::uint16_t n = 0; n < 200; ++n)
+      spec.network.publish.push_back(
+          {.host_port = static_cast<std::uint16_t>(8000 + n), .port = 7});
+    Server server(spec, ways[0], "0.0.0.0"_ip, 2, own);
+    CHECK(tables() == 2);
+    for (const char* port : {"8000", "8199"})
+      CHECK(world.call_from_outside(ways[0], "198.51.100.1", port) ==
+            answer("198.51.100.2"_ip, "x"));
+  }
+  CHECK(tables() == 0);
+}
+
+TEST_CASE("the host's loopback is nobody else's", "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  const Runtime own = own_runtime();
+  Spec spec = at_nat(root, {"pause"});
+  spec.network.publish = {{.host_port = 8080, .port = 7}};
+  const Container box = need(own.launch(spec));
+  OnHost service({"serve", "tcp", "127.0.0.1", "7777", "1"});
+  service.wait_for("ready=1\n");
+  // Another port of the bridge, and the world outside, where 127.0.0.0/8 is a network like others.
+  OwnNetwork at_port;
+  world.host.enter();
+  world.host.cable("port0", at_port, "eth0", "nat0");
+  world.host.set_up("port0", {});
+  const auto is_deaf = [&](OwnNetwork& from, const std::string& name,
+                           std::vector<IpPrefix> addresses, IpAddress gateway) {
+    from.enter();
+    from.take_down("lo");
+    from.apply({.name = name,
+                .addresses = std::move(addresses),
+                .routes = {{.to = "127.0.0.0/8"_prefix, .via = gateway}}});
+    std::ofstream("/proc/sys/net/ipv4/conf/" + name + "/route_localnet") << "1";
+    OnHost caller({"call", "tcp", "127.0.0.1", "7777", "x", "500"});
+    world.host.enter();
+    CHECK(caller.end() == "connect=ETIMEDOUT\n");
+  };
+  is_deaf(at_port, "eth0", {"10.209.0.99/20"_prefix}, "10.209.0.1"_ip);
+  is_deaf(*world.outside, "wan0", {}, "198.51.100.1"_ip);
+  CHECK(OnHost({"call", "tcp", "127.0.0.1", "7777", "x"}).end() == answer("127.0.0.1"_ip, "x"));
 }
 
 }  // namespace
