@@ -7,7 +7,7 @@
 // Interfaces are made by the host behind the barrier "configure", straight in the container's
 // namespace and under their names there, and are set up by the child before anything else of the
 // container runs. They go with the namespace: with the last process and descriptor in it.
-// rtnetlink(7). They take CAP_NET_ADMIN in the host's network namespace.
+// rtnetlink(7). They take CAP_NET_ADMIN in the host's network namespace, but for Pasta.
 #pragma once
 
 #include <chrono>
@@ -59,7 +59,8 @@ struct NatBridge {
   /// container, and is for no published port, does not enter. Forwarding is switched on. Without,
   /// routes and filters are the caller's.
   bool nat = true;
-  bool isolated = false;  ///< As Veth::isolated.
+  /// As Veth::isolated, between ports: by way of the host's address packets may still be passed on.
+  bool isolated = false;
   bool operator==(const NatBridge&) const = default;
 };
 
