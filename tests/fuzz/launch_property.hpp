@@ -104,7 +104,7 @@ void Zygote::give_back_live(std::uint32_t live) {
   launch_property::peer->give_back(launch_property::peer->lives, live);
 }
 void Zygote::keep_until_end(Fd /*exit*/, std::optional<std::uint32_t> live,
-                            std::optional<std::uint32_t> page) {
+                            std::optional<std::uint32_t> page, bool /*lives_on*/) {
   if (live) give_back_live(*live);
   if (page) give_back_page(*page);
 }

@@ -484,7 +484,36 @@ TEST_CASE("a relay says which port it cannot have", "[relay][.root]") {
 
 #if CONDROID_LIBNL
 
-/// A user without rights, in a network that has a way out: a cable with 198.51.100.2 at one end.
+/// A way out of this network namespace: a cable with 198.51.100.2 at one end.
+void lay_cable() {
+  int error = 0;
+  const Fd socket = detail::open_netlink(error);
+  const Fd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
+  const Interface peer{.name = "up1", .link = Veth{}};
+  must(detail::ask_netlink(socket,
+                           detail::create_request(peer, {.netns = here.get(),
+                                                         .host_name = "up0",
+                                                         .host_mac = "fe:00:00:00:00:01"_mac}),
+                           1)
+               .error == 0,
+       "a cable");
+  for (const Interface& i : {Interface{.name = "up1"},
+                             Interface{.name = "up0",
+                             .addresses = {"198.51.100.2/24"_prefix, "2001:db8:5::2/64"_prefix},
+                             .gateways = {"198.51.100.1"_ip, "2001:db8:5::1"_ip}}}) {
+    const std::uint32_t index = detail::find_interface(socket, i.name).index;
+    auto requests = detail::setup_requests(i);
+    std::string all;
+    for (auto& r : requests) {
+      std::memcpy(r.bytes.data() + r.index_at, &index, sizeof index);
+      all += r.bytes;
+    }
+    const auto done = detail::ask_netlink(socket, all, static_cast<std::uint32_t>(requests.size()));
+    must(done.error == 0, i.name + ": " + done.text);
+  }
+}
+
+/// A user without rights, in a network that has a way out.
 template <class Body>
 std::string as_user(Body body, uid_t somebody = 61234) {
   return in_child([&] {
@@ -497,32 +526,7 @@ std::string as_user(Body body, uid_t somebody = 61234) {
              ::mknod("/dev/net/tun", S_IFCHR | 0666, ::makedev(10, 200)) == 0 &&
              ::chmod("/dev/net/tun", 0666) == 0,
          "/dev/net/tun");
-    int error = 0;
-    const Fd socket = detail::open_netlink(error);
-    const Fd here(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
-    const Interface peer{.name = "up1", .link = Veth{}};
-    must(detail::ask_netlink(socket,
-                             detail::create_request(peer, {.netns = here.get(),
-                                                           .host_name = "up0",
-                                                           .host_mac = "fe:00:00:00:00:01"_mac}),
-                             1)
-                 .error == 0,
-         "a cable");
-    for (const Interface& i : {Interface{.name = "up1"},
-                               Interface{.name = "up0",
-                               .addresses = {"198.51.100.2/24"_prefix, "2001:db8:5::2/64"_prefix},
-                               .gateways = {"198.51.100.1"_ip, "2001:db8:5::1"_ip}}}) {
-      const std::uint32_t index = detail::find_interface(socket, i.name).index;
-      auto requests = detail::setup_requests(i);
-      std::string all;
-      for (auto& r : requests) {
-        std::memcpy(r.bytes.data() + r.index_at, &index, sizeof index);
-        all += r.bytes;
-      }
-      const auto done =
-          detail::ask_netlink(socket, all, static_cast<std::uint32_t>(requests.size()));
-      must(done.error == 0, i.name + ": " + done.text);
-    }
+    lay_cable();
     must(::setgroups(0, nullptr) == 0 && ::setresgid(somebody, somebody, somebody) == 0 &&
              ::setresuid(somebody, somebody, somebody) == 0,
          "ids");
