@@ -1066,7 +1066,9 @@ TEST_CASE("the plans of the tests have every instruction", "[program]") {
        {Code::end, Code::set_owner, Code::send_slots, Code::make_file, Code::enter_root,
         Code::open_inside, Code::park, Code::remove_entry, Code::open_sockets})
     seen.insert(static_cast<unsigned>(c));
-  if (!CONDROID_LIBNL) seen.insert(static_cast<unsigned>(Code::configure_interface));
+  if (!CONDROID_LIBNL)
+    for (const Code c : {Code::configure_interface, Code::await_interface})
+      seen.insert(static_cast<unsigned>(c));
   for (unsigned c = 1; c < program::code_count; ++c) {
     INFO("code " << c);
     CHECK(seen.contains(c));
