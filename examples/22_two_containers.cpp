@@ -1,5 +1,6 @@
 // Two containers that talk over a bridge which is made for them, and what they say in the end. Each
-// gets an address, the world by NAT, and the host's port 8080 leads to the first one.
+// gets an address and the world by NAT; port 8080 of the host, for programs there, leads to the
+// first.
 #include <condroid/builder.hpp>
 #include <condroid/runtime.hpp>
 #include <cstdio>
@@ -17,13 +18,13 @@ int main() {
 
   auto server = ContainerBuilder{"server"}
                     .interface(at_bridge)
-                    .publish({.host_port = 8080, .port = 80})
+                    .publish({.host_address = "127.0.0.1"_ip, .host_port = 8080, .port = 80})
                     .exec({"/usr/bin/perl", "-MIO::Socket::INET", "-e",
                            "$s = IO::Socket::INET->new(LocalPort => 80, Listen => 1) or die $@;"
                            "$c = $s->accept; print $c 'good evening, '.$c->peerhost.qq{\\n}"})
                     .launch(*runtime);
   if (!server) {
-    fmt::print("{}\n", server.error());
+    fmt::print(stderr, "{}\n", server.error());
     return 1;
   }
   const std::string there = to_string(server->addresses().front().address);
@@ -38,15 +39,21 @@ int main() {
                     .stdio(Stdio::capture)
                     .launch(*runtime);
   if (!client) {
-    fmt::print("{}\n", client.error());
+    fmt::print(stderr, "{}\n", client.error());
     return 1;
   }
   fmt::print("server {}, client {}\n", there, to_string(client->addresses().front().address));
   const auto said = client->wait();
-  if (!said) return 1;
+  if (!said) {
+    fmt::print(stderr, "{}\n", said.error());
+    return 1;
+  }
   fmt::print("{}", said->out);
   const auto end = server->wait();
-  if (!end) return 1;
+  if (!end) {
+    fmt::print(stderr, "{}\n", end.error());
+    return 1;
+  }
   fmt::print("{}\n", *end);
   return 0;
 }

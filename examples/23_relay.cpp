@@ -29,14 +29,17 @@ int main() {
                  .stdio({Stream::null, Stream::pipe, Stream::null})
                  .launch(*runtime);
   if (!box) {
-    fmt::print("{}\n", box.error());
+    fmt::print(stderr, "{}\n", box.error());
     return 1;
   }
   char text[64] = {};
-  if (::read(box->take_stdout().get(), text, sizeof text) <= 0) return 1;
+  if (::read(box->take_stdout().get(), text, sizeof text) <= 0) {
+    fmt::print(stderr, "the service did not start\n");
+    return 1;
+  }
   auto relay = box->relay({{.host_address = "127.0.0.1"_ip, .host_port = 7080, .port = 7}});
   if (!relay) {
-    fmt::print("{}\n", relay.error());
+    fmt::print(stderr, "{}\n", relay.error());
     return 1;
   }
 
@@ -54,12 +57,16 @@ int main() {
   while (::poll(waiters, 2, -1) > 0 && waiters[1].revents == 0) {
     const auto goes_on = relay->step();
     if (!goes_on) {
-      fmt::print("{}\n", goes_on.error());
+      fmt::print(stderr, "{}\n", goes_on.error());
       return 1;
     }
     if (!*goes_on) break;  // the container has ended, and what it said has been sent
   }
   const auto n = ::recv(client.get(), text, sizeof text - 1, 0);
-  if (n > 0) fmt::print("{}", std::string_view(text, static_cast<std::size_t>(n)));
+  if (n <= 0) {
+    fmt::print(stderr, "nothing was answered\n");
+    return 1;
+  }
+  fmt::print("{}", std::string_view(text, static_cast<std::size_t>(n)));
   return 0;
 }
