@@ -22,6 +22,7 @@
 #include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "launch/nftables.hpp"
+#include "launch/ports.hpp"
 #include "launch/zygote.hpp"
 #include "plan/lease_numbers.hpp"
 #include "plan/words.hpp"
@@ -122,47 +123,11 @@ void go_on_listening() {
   ::closedir(d);
 }
 
-/// Bound and nothing else: whoever else wants the port is told so.
-Fd hold_port(const PublishedPort& p, int& error) {
-  const bool v6 = !p.host_address || p.host_address->is_v6();
-  const int type = p.protocol == PublishedPort::udp ? SOCK_DGRAM : SOCK_STREAM;
-  const auto attempt = [&](bool six) {
-    Fd s(::socket(six ? AF_INET6 : AF_INET, type | SOCK_CLOEXEC, 0));
-    error = s.valid() ? 0 : errno;
-    if (!s.valid()) return s;
-    if (six) {
-      const int only = p.host_address ? 1 : 0;
-      (void)::setsockopt(s.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only);
-      sockaddr_in6 a{};
-      a.sin6_family = AF_INET6;
-      a.sin6_port = htons(p.host_port);
-      if (p.host_address) std::memcpy(&a.sin6_addr, p.host_address->bytes().data(), 16);
-      if (::bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) < 0) error = errno;
-    } else {
-      sockaddr_in a{};
-      a.sin_family = AF_INET;
-      a.sin_port = htons(p.host_port);
-      if (p.host_address) std::memcpy(&a.sin_addr, p.host_address->bytes().data(), 4);
-      if (::bind(s.get(), reinterpret_cast<sockaddr*>(&a), sizeof a) < 0) error = errno;
-    }
-    return s;
-  };
-  Fd s = attempt(v6);
-  // A host without IPv6.
-  if (!p.host_address && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) s = attempt(false);
-  return s;
-}
-
 /// Also of what may have come about although we were told nothing of it.
 void remove_table(FdView socket, const std::string& name) {
   NftBatch batch(name);
   batch.remove_table();
   (void)batch.send(socket);
-}
-
-const std::string& shown_host(const PublishedPort& p, std::string& room) {
-  room = p.host_address ? to_string(*p.host_address) : "every address";
-  return room;
 }
 
 }  // namespace
@@ -267,12 +232,8 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
   batch.chain({"from_here", "nat", NftChain::output, NftChain::destinations});
   for (const PublishedPort& p : ports) {
     int error = 0;
-    std::string room;
-    Fd s = hold_port(p, error);
-    if (error != 0)
-      return fail(error, Step::publish_port,
-                  formatted("{} port {} of {}", p.protocol == PublishedPort::udp ? "udp" : "tcp",
-                            p.host_port, shown_host(p, room)));
+    Fd s = open_port(p, error, PortUse::hold);
+    if (error != 0) return fail(error, Step::publish_port, formatted("port {}", port_text(p)));
     held.push_back(std::move(s));
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();

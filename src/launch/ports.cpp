@@ -45,8 +45,10 @@ std::string port_text(const PublishedPort& p) {
   return formatted("{}:{}/{}", host, p.host_port, p.protocol == PublishedPort::tcp ? "tcp" : "udp");
 }
 
-Fd open_port(const PublishedPort& p, int& error) {
+Fd open_port(const PublishedPort& p, int& error, PortUse use) {
   const bool tcp = p.protocol == PublishedPort::tcp;
+  // One with SO_REUSEADDR that does not listen would keep nobody off.
+  const bool serves = tcp && use == PortUse::serve;
   const auto open = [&](const IpAddress& address, bool both) {
     const SocketAddress at = socket_address(address, p.host_port);
     Fd fd(::socket(at.bytes.ss_family,
@@ -54,10 +56,10 @@ Fd open_port(const PublishedPort& p, int& error) {
     const int yes = 1, only = both ? 0 : 1;
     error = 0;
     if (!fd.valid() ||
-        (tcp && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0) ||
+        (serves && ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0) ||
         (address.is_v6() &&
          ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &only, sizeof only) < 0) ||
-        ::bind(fd.get(), at.get(), at.size) < 0 || (tcp && ::listen(fd.get(), 128) < 0)) {
+        ::bind(fd.get(), at.get(), at.size) < 0 || (serves && ::listen(fd.get(), 128) < 0)) {
       error = errno;
       return Fd{};
     }

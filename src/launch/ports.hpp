@@ -26,9 +26,13 @@ struct SocketAddress {
 /// "127.0.0.1:8080/tcp"
 [[nodiscard]] std::string port_text(const PublishedPort& p);
 
-/// A socket that is bound to it, of TCP also listening; not blocking. Without an address one of
-/// IPv6 that takes both, or where there is none, of IPv4. errno in `error`.
-[[nodiscard]] Fd open_port(const PublishedPort& p, int& error);
+enum class PortUse {
+  serve,  ///< Of TCP it listens.
+  hold,   ///< Bound and nothing else: whoever else wants the port is told so.
+};
+/// A socket that is bound to it; not blocking. Without an address one of IPv6 that takes both, or
+/// where there is none, of IPv4. errno in `error`.
+[[nodiscard]] Fd open_port(const PublishedPort& p, int& error, PortUse use = PortUse::serve);
 
 /// Whether it can be had: 0, or an errno.
 [[nodiscard]] int try_port(const PublishedPort& p);
