@@ -3,7 +3,7 @@
 # suite. Ends with "N passed, N failed"; the status is 0 when nothing failed.
 #
 #   sh tests/run.sh                 everything, about 50 minutes on 2 cores
-#   sh tests/run.sh main            one stage, or several: main sanitize tsan aarch64 benchmark extras
+#   sh tests/run.sh main            one stage, or several: main sanitize tsan aarch64 extras benchmark
 #   sh tests/run.sh faults          only when asked for: faults (long), tidy, and vm
 #   CONDROID_VM='COMMAND --' sh tests/run.sh vm
 #                                   on a machine with nothing but cgroup v2: COMMAND runs its arguments as root of one
@@ -15,12 +15,13 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 export LC_ALL=C.UTF-8
 
-stages=${*:-main sanitize tsan aarch64 benchmark extras${CONDROID_VM:+ vm}}
+# While one stage tests, the next ones are built. The benchmark is last: it wants the machine for itself.
+stages=${*:-main sanitize tsan aarch64 extras${CONDROID_VM:+ vm} benchmark}
 for stage in $stages; do
   case $stage in
-    main | sanitize | tsan | aarch64 | benchmark | extras | faults | tidy | vm) ;;
+    main | sanitize | tsan | aarch64 | extras | benchmark | faults | tidy | vm) ;;
     *)
-      echo "run.sh: no stage '$stage'; there are main, sanitize, tsan, aarch64, benchmark, extras, faults, tidy, vm" >&2
+      echo "run.sh: no stage '$stage'; there are main, sanitize, tsan, aarch64, extras, benchmark, faults, tidy, vm" >&2
       exit 2
       ;;
   esac
@@ -116,17 +117,28 @@ if ! reachable "$root"; then
   chmod 755 "$scratch"
   root=$scratch
 fi
-trap '[ -z "$scratch" ] || $sudo rm -rf "$scratch"' EXIT
-trap 'exit 1' HUP INT TERM
+# Of each stage that is built ahead a file with what it said, and one with its status; the logs; see build_ahead().
+ahead=${CONDROID_AHEAD:-}
+builder=
+if [ -z "$ahead" ]; then
+  ahead=$(mktemp -d)
+  leave() {
+    [ -z "$builder" ] || kill -- "-$builder" 2> /dev/null
+    rm -rf "$ahead"
+    [ -z "$scratch" ] || $sudo rm -rf "$scratch"
+  }
+  trap leave EXIT
+  trap 'exit 1' HUP INT TERM
+fi
 
 # ---- how it is run ----
 
 source=.
 passed=0
 failed=0
-log=$(mktemp)
+log=$ahead/log
 # What failed, said again at the end: the reader of a long log begins there.
-failures=$(mktemp)
+failures=$ahead/failures
 
 note() { printf '\n== %s\n' "$*"; }
 # bad WHAT: counts one failure, after $log was shown.
@@ -142,15 +154,41 @@ setup() {
   shift
   if [ ! -f "$build/build.ninja" ] && ! meson setup "$build" "$source" -Dwerror=true "$@" > "$log" 2>&1; then
     tail -20 "$log"
-    bad "configuring $build"
+    echo "configuring $build" > "$trouble"
     return 1
   fi
   # shellcheck disable=SC2086
   if ! ninja -C "$build" -k 0 $targets > "$log" 2>&1; then
     grep -A12 -E 'FAILED:|error:' "$log" | head -60
-    bad "building $build"
+    echo "building $build" > "$trouble"
     return 1
   fi
+}
+
+# ---- building ahead ----
+
+# This program once more, in a session of its own that gives way to that of the tests, builds one stage after the other.
+build_ahead() {
+  log=$ahead/log.ahead
+  [ ! -w /proc/self/autogroup ] || echo 15 > "/proc/$$/autogroup"
+  for stage in $stages; do
+    targets='' source=. trouble=$ahead/$stage.trouble
+    "build_$stage" > "$ahead/$stage.said" 2>&1
+    echo $? > "$ahead/$stage.status.new"
+    mv "$ahead/$stage.status.new" "$ahead/$stage.status"
+  done
+}
+# built NAME: waits until the stage is built, of whose directory NAME is. False, and counted, when it was not.
+built() {
+  build=$root/$1
+  while [ ! -e "$ahead/$stage.status" ]; do
+    kill -0 "$builder" 2> /dev/null || [ -e "$ahead/$stage.status" ] || { bad 'building: it ended' && return 1; }
+    sleep 0.2
+  done
+  [ "$(cat "$ahead/$stage.status")" = 0 ] && return
+  tee "$log" < "$ahead/$stage.said"
+  bad "$(cat "$ahead/$stage.trouble" 2> /dev/null || echo building)"
+  return 1
 }
 
 # Without what a debugger reads, which is a fifth of the time and most of the bytes.
@@ -202,9 +240,10 @@ ok() {
   fi
 }
 
+# shellcheck disable=SC2086
+build_main() { setup main -Dbuildtype=plain $lean -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled; }
 stage_main() {
-  # shellcheck disable=SC2086
-  setup main -Dbuildtype=plain $lean -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled || return
+  built main || return
   run '' --suite unit
   # Where a bound is tight it is so for a machine that is ours alone, and this one need not be.
   run "$sudo env CONDROID_SLOW=3" --suite userns
@@ -213,10 +252,13 @@ stage_main() {
 }
 
 # Another compiler, with its address and undefined behaviour sanitizers, and the fuzzers.
-stage_sanitize() {
+build_sanitize() {
   CXX=$clang14 setup sanitize -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-gline-tables-only \
     -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
-    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled || return
+    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled
+}
+stage_sanitize() {
+  built sanitize || return
   run '' --suite unit
   # Ten times the time where a bound is tight: the sanitizers' is no user's.
   run "$sudo env CONDROID_SLOW=10" --suite root integration-root
@@ -224,34 +266,43 @@ stage_sanitize() {
 }
 
 # Threads that launch at once, under the thread sanitizer.
-stage_tsan() {
+build_tsan() {
   targets='tests/integration/integration tests/support/payload tests/unit/unit-launch'
   setup tsan -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false -Dbenchmarks=disabled \
-    -Dexamples=disabled || return
+    -Dexamples=disabled
+}
+stage_tsan() {
+  built tsan || return
   run '' launch
   run "$sudo" --suite threads
 }
 
 # The library and the zygote for aarch64; the child's program is run there by qemu.
-stage_aarch64() {
+build_aarch64() {
   targets='src/libcondroid.a tests/unit/unit-program tests/unit/unit-launch'
-  setup aarch64 --cross-file tests/support/aarch64.ini -Dbuildtype=plain -Dbenchmarks=disabled -Dexamples=disabled || return
+  setup aarch64 --cross-file tests/support/aarch64.ini -Dbuildtype=plain -Dbenchmarks=disabled -Dexamples=disabled
+}
+stage_aarch64() {
+  built aarch64 || return
   run '' launch
   # All of them there, but for the one that fails every call: a tenth of a second natively is minutes there.
   run '' program --test-args='~[exhaustive]'
 }
 
 # Every system call of a launch fails once: a quarter of an hour, so only when it is asked for. Suite root has a sample.
+build_faults() { build_main; }
 stage_faults() {
-  # shellcheck disable=SC2086
-  setup main -Dbuildtype=plain $lean -Dbenchmarks=disabled || return
+  built main || return
   run "$sudo" --suite faults
 }
 
 # A release build: the unit tests as the optimizer leaves them, then the benchmark.
-stage_benchmark() {
+build_benchmark() {
   targets='meson-benchmark-prereq examples/condroid-run tests/unit/unit-base tests/unit/unit-program tests/unit/unit-sys'
-  setup benchmark -Dbuildtype=release || return
+  setup benchmark -Dbuildtype=release
+}
+stage_benchmark() {
+  built benchmark || return
   run '' base program sys
   if $sudo meson test -C "$build" --no-rebuild --benchmark --verbose --test-args=--quick; then
     passed=$((passed + 1))
@@ -262,45 +313,51 @@ stage_benchmark() {
 
 # What users build in other ways than we do: a release tarball, static, without a single option, with what it needs as
 # subprojects; and a compiler of today.
-stage_extras() {
-  ok 'clang-format' python3 tests/support/check_format.py .
+build_extras() {
   rm -rf "$root/tarball" "$root/minimal"
   mkdir "$root/tarball"
   if [ -e .git ]; then
     # Whoever owns this checkout: it is ours to pack.
-    ok 'meson dist' pack || return
+    pack || { echo 'meson dist' > "$trouble" && return 1; }
   else
     echo 'no git checkout: its files as they are in place of a tarball of meson dist'
     mkdir "$root/tarball/condroid"
-    cp -R .clang-format .clang-tidy ./*.md ./*.build meson_options.txt cmake docs examples include src subprojects tests       "$root/tarball/condroid"
+    cp -R .clang-format .clang-tidy ./*.md ./*.build meson_options.txt cmake docs examples include src subprojects tests \
+      "$root/tarball/condroid"
   fi
   source=$(echo "$root"/tarball/condroid*/)
-  if ok 'sources of subprojects' sh tests/support/fallback_sources.sh "$source"; then
-    if setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
-      -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled --force-fallback-for=fmt,tl-expected; then
-      ok 'a release tarball, static, without options, with subprojects' test -s "$build/src/libcondroid.a"
-    fi
-  fi
+  sh tests/support/fallback_sources.sh "$source" || { echo 'sources of subprojects' > "$trouble" && return 1; }
+  setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
+    -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled --force-fallback-for=fmt,tl-expected || return
   source=.
   targets='src/libcondroid.so.0.1.0 tests/unit/libself-contained.a tests/unit/unit-base examples/01_hello examples/condroid-run'
   # shellcheck disable=SC2086
-  CXX=$(first clang++-19,clang++) setup clang -Dbuildtype=plain $lean -Dbenchmarks=disabled || return
+  CXX=$(first clang++-19,clang++) setup clang -Dbuildtype=plain $lean -Dbenchmarks=disabled
+}
+stage_extras() {
+  ok 'clang-format' python3 tests/support/check_format.py .
+  built clang || return
+  ok 'a release tarball, static, without options, with subprojects' test -s "$root/minimal/src/libcondroid.a"
   run '' base handles path_kinds result_dropped spec_values
 }
 pack() {
   rm -rf "$root/pack"
   meson setup "$root/pack" -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled &&
-    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*'       meson dist -C "$root/pack" --no-tests --allow-dirty --formats gztar &&
+    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory GIT_CONFIG_VALUE_0='*' \
+      meson dist -C "$root/pack" --no-tests --allow-dirty --formats gztar &&
     tar -xf "$root"/pack/meson-dist/condroid-*.tar.gz -C "$root/tarball"
 }
 
 # cppcheck and clang-tidy over the sources of the library and its programs, with the checks of .clang-tidy: minutes.
+build_tidy() {
+  targets=build.ninja
+  CXX=$clang14 setup tidy -Dbuildtype=debug -Dbenchmarks=disabled
+}
 stage_tidy() {
   ok cppcheck cppcheck -j "$(nproc)" --quiet --error-exitcode=1 --std=c++20 --language=c++ \
     --enable=warning,performance,portability --suppressions-list=tests/support/cppcheck.txt \
     -Iinclude -Isrc -D__x86_64__=1 -DCONDROID_LIBSECCOMP=1 -DCONDROID_OCI=1 src examples
-  targets=build.ninja
-  CXX=$clang14 setup tidy -Dbuildtype=debug -Dbenchmarks=disabled || return
+  built tidy || return
   tidy=$(first clang-tidy-14,clang-tidy)
   find src examples -name '*.cpp' |
     xargs -P "$(nproc)" -n 1 "$tidy" -p "$build" --quiet > "$root/tidy.log" 2> /dev/null
@@ -310,11 +367,13 @@ stage_tidy() {
 
 # What only a machine with nothing but cgroup v2 shows, with every controller. It may be an emulated one, so its clocks are
 # given time.
-stage_vm() {
+build_vm() {
   targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host
     tests/integration/scope/scope-host examples/condroid-probe'
-  # shellcheck disable=SC2086
-  setup main -Dbuildtype=plain $lean -Dbenchmarks=disabled || return
+  build_main
+}
+stage_vm() {
+  built main || return
   python=$(first /usr/bin/python3,python3)
   integration=$build/tests/integration/integration
   condroid_run=$build/examples/condroid-run
@@ -350,11 +409,17 @@ stage_vm() {
 # shellcheck disable=SC2086 # a command and its options
 in_vm() { $CONDROID_VM env CONDROID_MUST_RUN=root,userns CONDROID_SUITE=root "$@"; }
 
-targets=
+if [ -n "${CONDROID_AHEAD:-}" ]; then
+  build_ahead
+  exit
+fi
+# shellcheck disable=SC2086
+CONDROID_AHEAD=$ahead CONDROID_BUILD_ROOT=$root setsid sh tests/run.sh $stages &
+builder=$!
+: > "$failures"
 for stage in $stages; do
   note "$stage"
   began=$(date +%s)
-  targets=
   "stage_$stage"
   echo "($stage took $(($(date +%s) - began)) s)"
 done
@@ -362,7 +427,6 @@ if [ "$failed" != 0 ]; then
   note 'what failed, again'
   cat "$failures"
 fi
-rm -f "$log" "$failures"
 echo
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]
