@@ -58,8 +58,8 @@ class Pool {
   /// @errors Step::compile with the field of `what` named, then the pool is as it was; ESRCH after
   /// a move; those of a launch.
   [[nodiscard]] Result<Container> take(const Take& what = {}, LaunchOptions options = {});
-  /// The same for an event loop. Never blocks. Of LaunchOptions, stop_before is refused, and
-  /// LaunchEvent::configured is not told: that was before.
+  /// The same for an event loop. Never blocks. Of LaunchOptions, stop_before is an op of plan()
+  /// that is left to do for a take, and LaunchEvent::configured is not told: that was before.
   [[nodiscard]] Result<Launch> start_take(const Take& what = {}, LaunchOptions options = {});
 
   /// Replaces what was taken or has died, as far as that goes without waiting.
@@ -74,6 +74,9 @@ class Pool {
   /// step() until so many are parked, or all; blocks.
   [[nodiscard]] Result<void> fill(std::size_t count = ~std::size_t{0});
 
+  /// All that is done for such a container, in order: up to op::Park ahead, behind it by the take.
+  /// @errors Step::compile with the field of `what` named.
+  [[nodiscard]] Result<Plan> plan(const Take& what = {}) const;
   [[nodiscard]] const Spec& spec() const noexcept;   ///< What its containers are made of.
   [[nodiscard]] std::size_t size() const noexcept;   ///< How many there are to be.
   [[nodiscard]] std::size_t ready() const noexcept;  ///< How many are parked.

@@ -54,27 +54,40 @@ void LaunchEngine::take(std::shared_ptr<const Plan> plan, LaunchOptions options)
   taking_ = Taking{std::move(plan), std::move(options)};
 }
 
+/// The host's part of a take, before the child hears of it.
+bool LaunchEngine::pump_take() {
+  if (parks_) {
+    part_ = host_next_ = plan().ops.size();
+    plan_ = std::move(taking_->plan);
+    options_ = std::move(taking_->options);
+    parks_ = false;
+    made_.passed.clear();
+    made_.slots.clear();
+    made_.owned.clear();
+    made_.null = -1;
+  }
+  for (; host_next_ < plan().ops.size() && actor_of(plan().ops[host_next_]) == op::Actor::host;
+       ++host_next_) {
+    last_op_ = host_next_;
+    if (options_.stop_before == host_next_) return stop_here();
+    if (options_.trace) host_stamps_.emplace_back(host_next_, Clock::now().time_since_epoch());
+    if (auto done = run_host_op(host_next_); !done) {
+      feed_error(Event::op_failed, std::move(done).error());
+      return true;
+    }
+  }
+  feed(Event::resume);
+  return true;
+}
+
 /// Hands a parked child the rest of its plan.
 Result<void> LaunchEngine::go_on() {
-  part_ = plan().ops.size();
-  plan_ = std::move(taking_->plan);
-  options_ = std::move(taking_->options);
   taking_.reset();
-  parks_ = false;
-  made_.passed.clear();
-  made_.slots.clear();
-  made_.owned.clear();
-  made_.null = -1;
   Encoder encoder;
-  std::size_t i = part_;
-  for (; i < plan().ops.size() && actor_of(plan().ops[i]) == op::Actor::host; ++i) {
-    last_op_ = i;
-    if (options_.trace) host_stamps_.emplace_back(i, Clock::now().time_since_epoch());
-    if (auto done = run_host_op(i); !done) return fail(done);
-  }
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
-  encode_child_ops(encoder, i);
-  auto program = encoder.finish(program::no_op);
+  encode_child_ops(encoder, host_next_);
+  auto program = encoder.finish(
+      options_.stop_before ? static_cast<std::uint32_t>(*options_.stop_before) : program::no_op);
   if (!program) return fail(program);
   program_ = std::move(*program);
   // One message wakes it up, with all that most programs are.
@@ -218,7 +231,10 @@ void LaunchEngine::resume() {
 }
 
 std::size_t LaunchEngine::current_op() const {
-  if (request_sent_ && state_ != State::configuring && state_ != State::limiting) {
+  // Where the host is at work it is the host's: of a take it has the whole plan then.
+  const bool of_host =
+      state_ == State::configuring || state_ == State::limiting || (taking_.has_value() && !parks_);
+  if (request_sent_ && !of_host) {
     const std::uint32_t at = zygote_->page(page_).op;
     if (at < plan().ops.size()) return at;
   }
@@ -378,9 +394,8 @@ bool LaunchEngine::pump() {
       return pump_send() ||
              (early_map_ && program_sent_ == program_.size ? pump_early_map() : pump_sync());
     case State::stopped:
-      if (!taking_) return parks_ && !pidfd_.valid() ? pump_exit() || look_again() : pump_sync();
-      feed(Event::resume);
-      return true;
+      if (taking_) return pump_take();
+      return parks_ && !pidfd_.valid() ? pump_exit() || look_again() : pump_sync();
     case State::executing:
       if (!pidfd_.valid()) return pump_exit() || look_again();
       finish();

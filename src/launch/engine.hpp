@@ -110,6 +110,7 @@ class LaunchEngine {
   using Event = protocol::Event;
 
   [[nodiscard]] const Plan& plan() const noexcept { return *plan_; }
+  bool pump_take();
   [[nodiscard]] Result<void> go_on();
   void start_clock();
   void feed(Event event);

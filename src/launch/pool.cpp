@@ -65,9 +65,6 @@ class PoolCore {
   /// The next in line, told what to run; nothing of the pool any more.
   Result<std::unique_ptr<LaunchEngine>> take(const Take& what, LaunchOptions options) {
     if (auto ok = runtime_->check_owner(); !ok) return fail(ok);
-    if (options.stop_before)
-      return fail(Errc::bad_spec, Step::park, "stop_before of a take",
-                  "a launch that is not of a pool can be stopped");
     std::shared_ptr<const Plan> plan;
     if (ahead_ && last_ == what) {
       plan = std::move(ahead_);
@@ -78,6 +75,11 @@ class PoolCore {
       last_ = what;
     }
     ahead_.reset();
+    const std::size_t first = parked_.plan.ops.size();
+    if (const auto at = options.stop_before; at && (*at < first || *at >= plan->ops.size()))
+      return fail(Errc::bad_spec, Step::park,
+                  formatted("stop_before {}: a take does the ops {} to {} of its plan", *at, first,
+                            plan->ops.size() - 1));
     auto at = std::ranges::find_if(places_, may_be_taken);
     if (at == places_.end()) {
       // What has died is not given away, and one that is further than we knew is.
@@ -109,6 +111,9 @@ class PoolCore {
     return done;
   }
 
+  [[nodiscard]] Result<Plan> plan_of(const Take& what) const {
+    return compile_take(settled_, what, parked_, *facts_);
+  }
   [[nodiscard]] const Spec& spec() const noexcept { return spec_; }
   [[nodiscard]] FdView poll_fd() const noexcept { return epoll_; }
   [[nodiscard]] int timeout() const {
@@ -267,6 +272,11 @@ Result<Launch> Pool::start_take(const Take& what, LaunchOptions options) {
   auto engine = core_->take(what, std::move(options));
   if (!engine) return fail(engine);
   return Launch(std::move(*engine));
+}
+
+Result<Plan> Pool::plan(const Take& what) const {
+  if (!core_) return moved_away();
+  return core_->plan_of(what);
 }
 
 Result<Container> Pool::take(const Take& what, LaunchOptions options) {

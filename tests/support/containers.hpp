@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <initializer_list>
@@ -304,6 +305,21 @@ inline std::string read_until(FdView fd, std::string_view text) {
 inline std::string read_all(FdView fd) { return read_until(fd, {}); }
 inline void write_to(FdView fd, std::string_view text) {
   must(::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()), "write");
+}
+
+/// Steps until the launch is over, or stopped before the op that was asked for, unless that is no
+/// end.
+inline Result<std::optional<Container>> drive(Launch& launch, bool to_the_end = false) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  for (;;) {
+    auto done = launch.step();
+    if (!done || *done || (launch.stopped() && !to_the_end)) return done;
+    if (std::chrono::steady_clock::now() > until) throw std::runtime_error("the launch hangs");
+    const auto [fd, events] = launch.interest();
+    pollfd waiter{fd.get(), events, 0};
+    const int most = launch.timeout();
+    (void)::poll(&waiter, 1, most < 0 ? 1000 : std::min(most, 1000));
+  }
 }
 
 // ---- failures ----------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Kills hosts, zygotes, both at once, and containers, before every step of a launch and of an
-attach, and after it; and at any time those that take from pools or launch themselves again.
+"""Kills hosts, zygotes, both at once, and containers, before every step of a launch, of an attach and
+of a take from a pool, and after it; and at any time those that launch themselves again.
 
     deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--slow FACTOR]
 
@@ -278,11 +278,11 @@ class Tests:
                                       " and ".join(words),
                                       lambda: self.beside(prefix, spec, op, actor, who, words))
 
-    # ---- before every step of an attach ----
+    # ---- before every step of an attach, and of a take ----
 
-    def attaching(self, op, who):
-        """Of the child: who attaches is killed."""
-        victim = Victim([self.host, "attaching", str(op)])
+    def stepping(self, verb, op, who):
+        """Of the child: who attaches is killed, or is taken."""
+        victim = Victim([self.host, verb, str(op)])
         try:
             told = victim.until(rb"^ready (\d+) (\d+) \d+ \d+$")
             server, child = int(told[1]), int(told[2])
@@ -321,7 +321,14 @@ class Tests:
         asked = subprocess.run([self.host, "attaching", "1000"], check=False, capture_output=True)
         for op in range(int(re.search(rb"the plan has (\d+) ops", asked.stdout)[1])):
             for who in KILLED:
-                self.case(f"attach: {who} before op {op}", lambda: self.attaching(op, who))
+                self.case(f"attach: {who} before op {op}", lambda: self.stepping("attaching", op, who))
+
+    def every_op_of_a_take(self):
+        asked = subprocess.run([self.host, "taking", "1000"], check=False, capture_output=True)
+        first, last = re.search(rb"the ops (\d+) to (\d+)", asked.stdout).groups()
+        for op in range(int(first), int(last) + 1):
+            for who in KILLED:
+                self.case(f"take: {who} before op {op}", lambda: self.stepping("taking", op, who))
 
     # ---- of a running container ----
 
@@ -451,7 +458,8 @@ def main():
     parser.add_argument("condroid_run")
     parser.add_argument("host")
     groups = {"ops": Tests.every_op, "beside": Tests.every_op_beside,
-              "attach": Tests.every_op_of_an_attach, "running": Tests.every_running, "others": Tests.others}
+              "attach": Tests.every_op_of_an_attach, "take": Tests.every_op_of_a_take,
+              "running": Tests.every_running, "others": Tests.others}
     parser.add_argument("--only", choices=groups)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
     parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")

@@ -244,9 +244,24 @@ int drive(L& launch, const Fd& signals, const auto& when_stopped) {
   }
 }
 
-int attaching(std::string_view op) {
-  std::size_t at = 0;
-  (void)std::from_chars(op.data(), op.data() + op.size(), at);
+/// Of the whole plan, of which the parked one has done the first part.
+int taking(std::size_t at) {
+  const Fd signals = continued();
+  const Runtime runtime = need(Runtime::open());
+  Spec spec = command({"/bin/sleep", "1000"});
+  spec.resources.pids_max = 20;
+  Pool pool = need(Pool::open(runtime, spec, {.size = 1}));
+  (void)need(pool.fill().map([] { return 0; }));
+  auto launch =
+      pool.start_take({.argv = {"/bin/sleep", "999"}}, {.deadline = {}, .stop_before = at});
+  if (!launch) {
+    fmt::print("host: {}\n", launch.error());
+    return 1;
+  }
+  return drive(*launch, signals, [&] { ready(runtime, launch->pid(), 0, 0); });
+}
+
+int attaching(std::size_t at) {
   const Fd signals = continued();
   const Runtime runtime = need(Runtime::open());
   Spec spec = command({"/bin/sleep", "1000"});
@@ -405,7 +420,11 @@ int main(int argc, char** argv) {
   if (verb == "forked") return forked();
   if (verb == "detach") return detach(more == "wait");
   if (verb == "busy") return busy(more);
-  if (verb == "attaching") return attaching(more);
+  if (verb == "attaching" || verb == "taking") {
+    std::size_t at = 0;
+    (void)std::from_chars(more.data(), more.data() + more.size(), at);
+    return verb == "taking" ? taking(at) : attaching(at);
+  }
   const std::span<char*> rest(argv + std::min(argc, 4), argv + argc);
   if (verb == "plan") return plan(spec_of(argv[2]));
   if (verb == "stopped" && argc > 3) return stopped(argv[2], argv[3], rest);

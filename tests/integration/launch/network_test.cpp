@@ -411,18 +411,6 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
 std::shared_ptr<const Plan> plan_of(const Spec& spec) {
   return std::make_shared<const Plan>(need(condroid::compile(spec, facts())));
 }
-/// To where it stops, or to its end.
-Result<std::optional<Container>> drive(Launch& launch, bool to_the_end = false) {
-  for (;;) {
-    auto done = launch.step();
-    if (!done || *done || (launch.stopped() && !to_the_end)) return done;
-    const auto [fd, events] = launch.interest();
-    pollfd waiter{fd.get(), events, 0};
-    const int most = launch.timeout();
-    (void)::poll(&waiter, 1, most < 0 ? 1000 : std::min(most, 1000));
-  }
-}
-
 /// In the network namespace of a container, by this thread.
 template <class F>
 auto inside(const Container& box, F look) {

@@ -22,20 +22,25 @@
 using condroid::Bytes;
 using condroid::CgroupMode;
 using condroid::Container;
+using condroid::describe;
 using condroid::Errc;
 using condroid::Exit;
 using condroid::Fd;
 using condroid::IdMap;
+using condroid::Launch;
 using condroid::LaunchEvent;
 using condroid::Overlay;
+using condroid::Plan;
 using condroid::Pool;
 using condroid::Result;
 using condroid::Runtime;
 using condroid::Spec;
 using condroid::Stdio;
 using condroid::Step;
+using condroid::step_of;
 using condroid::Take;
 using condroid::test::children_of;
+using condroid::test::drive;
 using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::failure_of;
@@ -401,5 +406,68 @@ TEST_CASE("what cannot be parked or taken is refused", "[pool][.root]") {
   CHECK_THAT(refused, FailsWith(Errc::bad_spec, Step::compile, "mounts[0]"));
   CHECK_THAT(failure_of(pool.take({}, {.stop_before = 3})),
              FailsWith(Errc::bad_spec, Step::park, "stop_before"));
+  CHECK_THAT(failure_of(pool.take({}, {.stop_before = need(pool.plan()).ops.size()})),
+             FailsWith(Errc::bad_spec, Step::park, "stop_before"));
+  CHECK_THAT(failure_of(pool.plan(what)), FailsWith(Errc::bad_spec, Step::compile, "mounts[0]"));
   CHECK(ended(pool.take()).success());
+}
+
+TEST_CASE("a take can be given up before every op that is left", "[pool][.root][.userns]") {
+  const TempRoot root;
+  enum class How { cancel, destroy, kill, resume, deadline };
+  const How how = GENERATE(How::cancel, How::destroy, How::kill, How::resume, How::deadline);
+  CAPTURE(static_cast<int>(how));
+  const auto open = [&] {
+    return need(Pool::open(runtime(), payload(root, {"exit", "3"}), {.size = 1}));
+  };
+  const Take what{.argv = {"/bin/payload", "exit", "3"}};
+  const Plan plan = need(open().plan(what));
+  const std::size_t first = need(plan.find("park")) + 1;
+  REQUIRE(first < plan.ops.size());
+  const Surroundings before = Surroundings::quiet();
+  for (std::size_t i = first; i < plan.ops.size(); ++i) {
+    INFO("op " << i << " of " << plan.ops.size() << ": " << describe(plan.ops[i]));
+    {
+      Pool pool = open();
+      REQUIRE(pool.fill());
+      const auto limit = how == How::deadline ? 300ms : 10000ms;
+      Launch launch = need(pool.start_take(what, {.deadline = limit, .stop_before = i}));
+      const auto stopped = drive(launch);
+      if (!stopped) FAIL(to_string(stopped.error()));
+      REQUIRE(launch.stopped());
+      const int pid = launch.pid().value;
+      REQUIRE(pid > 0);
+      switch (how) {
+        case How::destroy: {
+          const Launch gone = std::move(launch);
+          break;
+        }
+        case How::cancel:
+          launch.cancel();
+          CHECK_THAT(failure_of(drive(launch, true)),
+                     FailsWith(Errc::cancelled, step_of(plan.ops[i])));
+          break;
+        case How::deadline:
+          CHECK_THAT(failure_of(drive(launch, true)),
+                     FailsWith(Errc::deadline, step_of(plan.ops[i]), describe(plan.ops[i])));
+          break;
+        case How::kill:
+          REQUIRE(::kill(pid, SIGKILL) == 0);
+          CHECK_THAT(failure_of(drive(launch, true)),
+                     FailsWith(Errc::child_vanished, step_of(plan.ops[i]), "signal 9"));
+          break;
+        case How::resume: {
+          launch.resume();
+          auto done = drive(launch);
+          if (!done) FAIL(to_string(done.error()));
+          REQUIRE(done->has_value());
+          CHECK(wait(**done).code == 3);
+          break;
+        }
+      }
+      // Whatever became of that one, there is another.
+      CHECK(ended(pool.take(what)).code == 3);
+    }
+    CHECK(Surroundings::settled(before) == before);
+  }
 }

@@ -46,6 +46,7 @@ using condroid::Stream;
 using condroid::Tmpfs;
 using condroid::test::attempt;
 using condroid::test::children_of;
+using condroid::test::drive;
 using condroid::test::facts;
 using condroid::test::fails_with;
 using condroid::test::FailsWith;
@@ -87,21 +88,6 @@ bool eventually(Check check) {
     std::this_thread::sleep_for(10ms);
   }
   return check();
-}
-
-/// Steps until the launch is over, or stopped before the op that was asked for, unless that is no
-/// end.
-Result<std::optional<Container>> drive(Launch& launch, bool to_the_end = false) {
-  const auto until = std::chrono::steady_clock::now() + 20s;
-  for (;;) {
-    auto done = launch.step();
-    if (!done || *done || (launch.stopped() && !to_the_end)) return done;
-    if (std::chrono::steady_clock::now() > until) throw std::runtime_error("the launch hangs");
-    const auto [fd, events] = launch.interest();
-    pollfd waiter{fd.get(), events, 0};
-    const int most = launch.timeout();
-    ::poll(&waiter, 1, most < 0 ? 1000 : std::min(most, 1000));
-  }
 }
 
 /// A container that takes as many kinds of op as this user can have.
