@@ -214,11 +214,27 @@ inline void ran(Try& t, long status, const char* said) {
   t("run it", status);
   if (status != 0) t.fail("run it", 0, said[0] != 0 ? said : "it failed and said nothing");
 }
-inline void net_pasta(Try& t, const Facts&) {
+inline void net_pasta(Try& t, const Facts& f) {
   const char* const paths[] = {"/usr/bin/pasta", "/usr/local/bin/pasta", nullptr};
   const char* const argv[] = {"pasta", "--config-net", "--quiet", "--", "/bin/true", nullptr};
-  char said[160];
-  ran(t, run_program(paths, argv, said), said);
+  const auto run = [&] {
+    char said[160];
+    ran(t, run_program(paths, argv, said), said);
+  };
+  // Killed while it begins it leaves a process that runs for ever, and dropping its rights takes
+  // the death signal from it. What ends it is the end of a pid namespace; only root's is one it
+  // works in.
+  if (f.uid == 0 && call(__NR_unshare, clone_newns | clone_newpid) == 0) {
+    t("make mounts private", call(__NR_mount, 0, "/", 0, ms_rec | ms_private, 0));
+    t("mount proc", in_child([&] {
+        if (const long e = call(__NR_mount, "proc", "/proc", "proc", 0, 0); e < 0) return e;
+        run();
+        return 0L;
+      }));
+    if (t.failed()) leave(0);  // the child has said why
+    return;
+  }
+  run();
 }
 inline void net_slirp(Try& t, const Facts& f) {
   const Waiting child(t, "unshare", [&] { own(t, f, clone_newnet); });
