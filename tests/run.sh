@@ -255,7 +255,7 @@ stage_main() {
 build_sanitize() {
   CXX=$clang14 setup sanitize -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-gline-tables-only \
     -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
-    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled
+    -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled -Dexamples=disabled
 }
 stage_sanitize() {
   built sanitize || return
