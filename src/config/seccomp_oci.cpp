@@ -358,7 +358,7 @@ class Reader {
     return {};
   }
 
-  bool wrong(std::string place, std::string_view what) {
+  bool wrong(const std::string& place, std::string_view what) {
     mistakes_.add(place, "{}", what);
     return false;
   }

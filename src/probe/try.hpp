@@ -198,7 +198,7 @@ long in_child(Body body) {
 struct Pipe {
   int out = -1, in = -1;  ///< Where it is read, where it is written.
   long open() {
-    int pair[2];
+    int pair[2] = {};
     const long e = call(__NR_pipe2, pair, o_cloexec);
     if (e == 0) out = pair[0], in = pair[1];
     return e;

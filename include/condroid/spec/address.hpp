@@ -172,8 +172,8 @@ constexpr std::optional<IpAddress> IpAddress::parse(std::string_view text) noexc
   if (left < 0) return {};
   const int right = detail::read_groups(text.substr(gap + 2), tail.data(), 14 - left, true);
   if (right < 0) return {};
-  for (int i = 0; i < right; ++i)
-    a.bytes_[static_cast<std::size_t>(16 - right + i)] = tail[static_cast<std::size_t>(i)];
+  const auto last = static_cast<std::size_t>(right);
+  for (std::size_t i = 0; i < last; ++i) a.bytes_[16 - last + i] = tail[i];
   return a;
 }
 
