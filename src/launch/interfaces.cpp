@@ -231,6 +231,17 @@ void HostEnds::bring_home(std::vector<std::string>& errors) {
   }
 }
 
+void HostEnds::ask_for_patience(const Zygote& zygote, FdView netns) {
+  if (patience.valid()) return;
+  Fd theirs;
+  program::Request request{};
+  request.magic = program::magic;
+  request.kind = program::RequestKind::patience;
+  if (socket_pair(patience, theirs) != 0 ||
+      zygote.request(request, std::array{netns.get(), theirs.get()}) != 0)
+    patience.reset();
+}
+
 void HostEnds::take_down() {
   std::vector<std::string> errors;
   bring_home(errors);
@@ -239,6 +250,13 @@ void HostEnds::take_down() {
     InterfaceRequest down = down_request();
     std::memcpy(down.bytes.data() + down.index_at, &index, sizeof index);
     (void)ask_netlink(socket, down.bytes, 1);  // ENODEV: the kernel was faster
+  }
+  if (patience.valid()) {
+    program::Record record{};
+    std::array<Fd, 1> file;
+    const Received r = receive_message(patience.get(), &record, sizeof record, file);
+    if (r.error == 0 && file[0].valid()) (void)::write(file[0].get(), "1", 1);
+    patience.reset();
   }
   socket.reset();
   share.give_back();
@@ -385,6 +403,7 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
   const Interface interface = with_mac(o.interface);
   InterfaceSite site{.netns = netns.get(), .host_mac = high_mac()};
   if (auto ok = maker.find_above(site); !ok) return fail(ok);
+  made_.host_ends.ask_for_patience(*zygote_, netns);
   const auto* veth = std::get_if<Veth>(&o.interface.link);
   // Fifteen bytes are all that a name has: the kernel says when two draw the same.
   for (int tries = 0;; ++tries) {

@@ -38,16 +38,21 @@ struct HeldTap {
 /// The host's ends of veths. The kernel removes them with the container's network namespace, in a
 /// thread of its own and a while after the end; up to then the namespace would still answer for its
 /// addresses. Taking the ends down costs a tenth of a millisecond, removing them a hundred times
-/// that.
+/// that. What a connection of TCP was still to say has no way out then: the kernel would repeat it
+/// for two minutes, and keep the namespace as long, if it were not told to give up sooner.
 struct HostEnds {
   Fd socket;  ///< Of the network namespace that they are in; only if there are any.
   std::vector<std::uint32_t> indexes;
   std::vector<LentOut> lent;
   std::vector<HeldTap> taps;  ///< Until they are taken.
+  Fd patience;                ///< On which the zygote sends the file of program::patience_file.
   BridgeShare share;          ///< Given back once nobody answers for the addresses any more.
 
   /// What the zygote does at each end, when that is gone.
   void bring_home(std::vector<std::string>& errors);
+  /// Asks the zygote for what ends a container's connections with it. What fails is no failure:
+  /// the kernel is done with them some time later.
+  void ask_for_patience(const Zygote& zygote, FdView netns);
   void take_down();
   /// Of what the zygote said.
   [[nodiscard]] Error not_home(const program::Record& record) const;

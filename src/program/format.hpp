@@ -285,7 +285,17 @@ struct SyncMessage {
 /// bridge: of the host's that is removed with the last who takes part; `live` is its number here,
 /// `cgroups` its index, `name` its file; with the locks, once there are any, a socket of
 /// rtnetlink(7) and, if it has a table, that table's.
-enum class RequestKind : uint32_t { clone = 1, adopt, detach, release, helper, lend, tap, bridge };
+enum class RequestKind : uint32_t {
+  clone = 1,
+  adopt,
+  detach,
+  release,
+  helper,
+  lend,
+  tap,
+  bridge,
+  patience
+};
 inline constexpr unsigned max_bridges = 16;
 
 /// request_share_memory: the child may run in the zygote's own memory until it executes its
@@ -362,8 +372,13 @@ struct WantedTap {
 static_assert(sizeof(LentInterface) <= sizeof Request::name);
 inline constexpr unsigned max_lent = 256;
 
-/// reached: the answer to lend and tap, with a netlink socket of the container's network namespace,
-/// or the descriptor of the tap; or with an errno.
+/// A network namespace lives as long as connections of TCP in it that nobody has open any more.
+/// This file of it says how often their last words are repeated, and does not keep the namespace.
+/// Descriptors of a request for patience: the namespace, and the socket that gets the file.
+inline constexpr char patience_file[] = "/proc/sys/net/ipv4/tcp_orphan_retries";
+
+/// reached: the answer to lend, tap and patience, with a netlink socket of the container's network
+/// namespace, the descriptor of the tap, or the file; or with an errno.
 enum class RecordKind : uint32_t { ready = 1, cloned, failed, exited, staying, reached };
 
 /// Where the zygote's own start failed: Record::code of a `failed` on the control socket.

@@ -151,6 +151,7 @@ Control on_control() {
       return Control::message;
     case RequestKind::lend:
     case RequestKind::tap:
+    case RequestKind::patience:
       on_reach(request, fds, count);
       return Control::message;
     case RequestKind::bridge:

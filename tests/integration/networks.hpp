@@ -129,10 +129,11 @@ class OwnNetwork {
     ::if_freenameindex(list);
     return names;
   }
-  /// What went with a network namespace does so a little after it; the kernel keeps one whose
-  /// connections were just being closed for two minutes at most.
+  /// What went with a network namespace does so a little after it, or a few seconds, where
+  /// connections of TCP were just being closed.
   static bool soon(const std::set<std::string>& expected) {
-    for (int i = 0; i < 13000 && links() != expected; ++i) std::this_thread::sleep_for(10ms);
+    for (int i = 0; i < 1000 * slow() && links() != expected; ++i)
+      std::this_thread::sleep_for(10ms);
     return links() == expected;
   }
 

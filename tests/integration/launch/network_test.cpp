@@ -30,6 +30,7 @@
 #include <vector>
 
 #include "containers.hpp"
+#include "launch/ports.hpp"
 #include "networks.hpp"
 #include "program/interface_requests.hpp"
 #include "sys/netlink.hpp"
@@ -227,6 +228,23 @@ TEST_CASE("the next life has the network of the last", "[network][.root]") {
     (void)wait(box);
     CHECK(box.restarts() == 2);
   }
+  CHECK(net.soon({"lo", "cbr0"}));
+}
+
+TEST_CASE("a connection that nobody answers for any more keeps no network", "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0", {"10.77.0.1/24"_prefix});
+  Spec spec = on_network(root, bridged("cbr0", 2), {});
+  spec.network.interfaces[0].link = Veth{.bridge = "cbr0", .host_name = "itsend"};
+  Server server(spec, ways[0], "10.77.0.2"_ip, 2);
+  const Fd caller(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto to = detail::socket_address("10.77.0.2"_ip, 7);
+  REQUIRE(::connect(caller.get(), to.get(), to.size) == 0);
+  // What the kernel says for the container when it ends gets to nobody.
+  net.take_down("itsend");
+  need(server.box.kill());
+  (void)wait(server.box);
   CHECK(net.soon({"lo", "cbr0"}));
 }
 
