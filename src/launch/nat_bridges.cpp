@@ -233,7 +233,7 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
   for (const PublishedPort& p : ports) {
     int error = 0;
     Fd s = open_port(p, error, PortUse::hold);
-    if (error != 0) return fail(error, Step::publish_port, formatted("port {}", port_text(p)));
+    if (error != 0) return no_port(p, error);
     held.push_back(std::move(s));
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();

@@ -108,8 +108,7 @@ Result<bool> LaunchEngine::do_op(const op::StartPasta& o) {
   if (!helper_) {
     // What it says of a port that it cannot have is little, and in some versions nothing.
     for (const PublishedPort& p : o.publish)
-      if (const int e = try_port(p); e != 0)
-        return fail(e, Step::start_pasta, formatted("{}: port {}", what, port_text(p)));
+      if (const int e = try_port(p); e != 0) return no_port(p, e);
     int error = 0;
     const Fd network = network_of(pidfd_, pid_, error);
     if (error != 0) return fail(error, Step::start_pasta, what + ": the child's network namespace");

@@ -45,6 +45,10 @@ std::string port_text(const PublishedPort& p) {
   return formatted("{}:{}/{}", host, p.host_port, p.protocol == PublishedPort::tcp ? "tcp" : "udp");
 }
 
+tl::unexpected<Error> no_port(const PublishedPort& p, int error) {
+  return fail(error, Step::publish_port, formatted("port {}", port_text(p)));
+}
+
 Fd open_port(const PublishedPort& p, int& error, PortUse use) {
   const bool tcp = p.protocol == PublishedPort::tcp;
   // One with SO_REUSEADDR that does not listen would keep nobody off.

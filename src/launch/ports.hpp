@@ -7,6 +7,7 @@
 #include <cstring>
 #include <string>
 
+#include "condroid/error.hpp"
 #include "condroid/spec/network.hpp"
 #include "condroid/sys/fd.hpp"
 
@@ -25,6 +26,9 @@ struct SocketAddress {
 
 /// "127.0.0.1:8080/tcp"
 [[nodiscard]] std::string port_text(const PublishedPort& p);
+
+/// That it cannot be had, whoever is to lead from there: "publish port: port *:80/tcp: ...".
+[[nodiscard]] tl::unexpected<Error> no_port(const PublishedPort& p, int error);
 
 enum class PortUse {
   serve,  ///< Of TCP it listens.

@@ -283,7 +283,7 @@ Result<void> RelayCore::begin(const std::vector<PublishedPort>& ports) {
       else
         (void)::setsockopt(l.fd.get(), IPPROTO_IP, IP_PKTINFO, &yes, sizeof yes);
     }
-    if (e != 0) return fail(e, Step::relay_port, what);
+    if (e != 0) return no_port(p, e);
     stocks_[p.protocol == PublishedPort::tcp ? tcp : udp].wanted = true;
     listeners_.push_back(std::move(l));
   }

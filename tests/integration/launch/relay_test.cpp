@@ -471,9 +471,9 @@ TEST_CASE("a relay says which port it cannot have", "[relay][.root]") {
   const Fd taken = detail::open_port({.host_address = "127.0.0.1"_ip, .host_port = outside}, error);
   CHECK(error == 0);
   CHECK_THAT(refused({.host_address = "127.0.0.1"_ip, .host_port = outside, .port = 7}),
-             FailsWith(EADDRINUSE, Step::relay_port, "port 127.0.0.1:8080/tcp"));
+             FailsWith(EADDRINUSE, Step::publish_port, "port 127.0.0.1:8080/tcp"));
   CHECK_THAT(refused({.host_address = "192.0.2.1"_ip, .host_port = outside, .port = 7}),
-             FailsWith(EADDRNOTAVAIL, Step::relay_port, "port 192.0.2.1:8080/tcp"));
+             FailsWith(EADDRNOTAVAIL, Step::publish_port, "port 192.0.2.1:8080/tcp"));
   CHECK_THAT(refused({.host_port = 8082}), FailsWith(Errc::bad_spec, Step::relay_port, "8082"));
   CHECK_THAT(failure_of(echo.box.relay({})), FailsWith(Errc::bad_spec, Step::relay_port, "test"));
   need(echo.box.kill());
