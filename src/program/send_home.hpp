@@ -11,6 +11,26 @@
 
 namespace condroid::program {
 
+// linux/rtnetlink.h, linux/if_link.h; other names of an interface: Linux 5.5
+inline constexpr uint16_t rtm_getlink = 18, rtm_dellinkprop = 109, ifla_ext_mask = 29,
+                          ifla_prop_list = 52, attribute_type = 0x3fff;
+inline constexpr uint32_t rtext_filter_skip_stats = 8;
+
+/// What the kernel says next on a socket of rtnetlink(7), to which others can send, too; -errno.
+template <class System>
+long hear_kernel(System& system, int socket, void* to, size_t size) {
+  using namespace kernel;
+  for (;;) {
+    NetlinkAddress from = {};
+    int from_size = sizeof from;
+    const long n =
+        system(__NR_recvfrom, socket, reinterpret_cast<long>(to), static_cast<long>(size),
+               msg_dontwait, reinterpret_cast<long>(&from), reinterpret_cast<long>(&from_size));
+    if (n == -e_intr || (n >= 0 && from.port != 0)) continue;
+    return n;
+  }
+}
+
 /// A message of rtnetlink(7) about one interface, and its answer. `System` as of the Interpreter.
 template <class System>
 class AboutLink {
@@ -58,9 +78,7 @@ class AboutLink {
       char rest[256];
     } answer;
     for (;;) {
-      n = call(__NR_recvfrom, socket_, reinterpret_cast<long>(&answer), sizeof answer,
-               msg_dontwait);
-      if (n == -e_intr) continue;
+      n = hear_kernel(system_, socket_, &answer, sizeof answer);
       if (n < 0) return n;
       if (n < static_cast<long>(sizeof answer.error) || answer.error.head.type != nlmsg_error)
         return -e_proto;
@@ -81,6 +99,77 @@ class AboutLink {
   uint32_t size_ = 0;
   char rest_[96] = {};
 };
+
+/// Takes other names from an interface, a message full of them at a time. 0: it had none; -errno.
+template <class System>
+long drop_other_names(System& system, int socket, uint32_t index) {
+  using namespace kernel;
+  struct Attribute {
+    uint16_t size, type;
+  };
+  struct {
+    NetlinkHead head;
+    LinkMessage link;
+    Attribute mask_head;
+    uint32_t mask;
+  } find = {};
+  find.head = {sizeof find, rtm_getlink, nlm_f_request, 1, 0};
+  find.link.index = index;
+  find.mask_head = {sizeof find.mask_head + sizeof find.mask, ifla_ext_mask};
+  find.mask = rtext_filter_skip_stats;
+  const auto send = [&](const void* message, size_t size) {
+    return system(__NR_sendto, socket, reinterpret_cast<long>(message), static_cast<long>(size),
+                  msg_dontwait, 0, 0);
+  };
+  if (const long n = send(&find, sizeof find); n < 0) return n;
+  alignas(4) char found[4096];
+  const long got = hear_kernel(system, socket, found, sizeof found);
+  if (got < 0) return got;
+  const auto end = static_cast<size_t>(got);
+  if (end < sizeof(NetlinkHead) + sizeof(LinkMessage)) return -e_proto;
+  const uint16_t kind = reinterpret_cast<const NetlinkHead*>(found)->type;
+  if (kind == nlmsg_error) return reinterpret_cast<const NetlinkError*>(found)->error;
+  const auto read = [&](size_t at) {
+    Attribute a;
+    for (size_t i = 0; i < sizeof a; ++i) reinterpret_cast<volatile char*>(&a)[i] = found[at + i];
+    return a;
+  };
+  const auto whole = [](size_t size) { return (size + 3U) & ~size_t{3}; };
+  for (size_t at = sizeof(NetlinkHead) + sizeof(LinkMessage); at + sizeof(Attribute) <= end;) {
+    Attribute a = read(at);
+    if (a.size < sizeof a) return -e_proto;
+    if ((a.type & attribute_type) != ifla_prop_list) {
+      at += whole(a.size);
+      continue;
+    }
+    // As many as are there in one piece. The list goes back as it came, behind a head of its own.
+    size_t last = at + sizeof a;
+    const size_t list_end = at + a.size < end ? at + a.size : end;
+    while (last + sizeof a <= list_end) {
+      const size_t next = whole(read(last).size);
+      if (next < sizeof a || last + next > end) break;
+      last += next;
+    }
+    if (last == at + sizeof a) return 0;
+    const size_t begin = at - sizeof(NetlinkHead) - sizeof(LinkMessage);
+    const auto put = [&](size_t where, const void* what, size_t size) {
+      for (size_t i = 0; i < size; ++i)
+        static_cast<volatile char*>(found)[where + i] = static_cast<const char*>(what)[i];
+    };
+    const NetlinkHead head = {static_cast<uint32_t>(last - begin), rtm_dellinkprop,
+                              nlm_f_request | nlm_f_ack, 2, 0};
+    a.size = static_cast<uint16_t>(last - at);
+    put(begin, &head, sizeof head);
+    put(begin + sizeof head, &find.link, sizeof find.link);
+    put(at, &a, sizeof a);
+    if (const long n = send(found + begin, last - begin); n < 0) return n;
+    NetlinkError answer;
+    const long n = hear_kernel(system, socket, &answer, sizeof answer);
+    if (n < 0) return n;
+    return n < static_cast<long>(sizeof answer) || answer.error != 0 ? -e_proto : 1;
+  }
+  return 0;
+}
 
 /// `away` is a netlink socket of the namespace in which it is, `home` the namespace in which it
 /// was. 0, also when it is not there any more; -errno: -EEXIST, when it is at home under `spare`.
@@ -104,6 +193,15 @@ long send_home(System& system, int away, int home, const LentInterface& lent) {
   };
   long moved = move(lent.home_index);
   if (moved == -e_busy) moved = move(0);  // another has that index now
+  // Somebody at home is called as one of its other names: it would not be let in for that.
+  // Or it is at home already, and only its own name was taken.
+  if (moved == -e_exist) {
+    long had = 0;
+    for (int tries = 0; tries < 64; ++tries)
+      if (had = drop_other_names(system, away, lent.index); had <= 0) break;
+    if (had >= 0) moved = move(lent.home_index);
+    if (moved == -e_busy) moved = move(0);
+  }
   return moved != 0 ? moved : e;
 }
 

@@ -47,11 +47,15 @@ int send_all(FdView socket, std::string_view messages) {
   }
 }
 
-/// The answer is there when the send returns: whoever sends does the work.
+/// The answer is there when the send returns: whoever sends does the work. Others may send to the
+/// socket, too: what is not the kernel's is none.
 int receive(FdView socket, Buffer& to) {
+  sockaddr_nl from{};
   do {
-    to.size = ::recv(socket.get(), to.bytes, sizeof to.bytes, 0);
-  } while (to.size < 0 && errno == EINTR);
+    socklen_t size = sizeof from;
+    to.size = ::recvfrom(socket.get(), to.bytes, sizeof to.bytes, 0,
+                         reinterpret_cast<sockaddr*>(&from), &size);
+  } while (to.size < 0 ? errno == EINTR : from.nl_pid != 0);
   return to.size < 0 ? errno : 0;
 }
 

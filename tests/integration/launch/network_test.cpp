@@ -29,6 +29,7 @@
 #include <thread>
 #include <vector>
 
+#include "condroid/sys/namespace.hpp"
 #include "containers.hpp"
 #include "launch/ports.hpp"
 #include "networks.hpp"
@@ -525,6 +526,32 @@ TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.r
           std::string::npos);
     CHECK(net.links().size() == 4);
     return;
+  }
+  SECTION("somebody at home is called as its other names are") {
+    Container box = launch(on_network(root, lent(), {"pause"}));
+    net.bridge("taken0");
+    const auto inside = need(NamespaceFd::open(box.pid(), Namespace::net));
+    std::thread([&] {
+      must(::setns(inside.fd().get(), CLONE_NEWNET) == 0, "setns");
+      int error = 0;
+      const Fd socket = detail::open_netlink(error);
+      ifinfomsg head{};
+      head.ifi_index = static_cast<int>(detail::find_interface(socket, "eth0").index);
+      // More than fits into one message.
+      for (int n = 0; n < 100; ++n) {
+        NetlinkMessage m(108 /* RTM_NEWLINKPROP */, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
+        {
+          const auto list = m.nest(52 /* IFLA_PROP_LIST */);
+          m.put(53 /* IFLA_ALT_IFNAME */,
+                n == 50 ? std::string("taken0") : std::string(100, 'x') + fmt::format("{}", n));
+        }
+        m.set_sequence(1);
+        must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "another name");
+      }
+    }).join();
+    need(box.kill());
+    CHECK(wait(box).cleanup_errors.empty());
+    net.remove("taken0");
   }
   SECTION("the launch fails, or is given up at any op") {
     Spec spec = on_network(root, lent(), {"exit"});
