@@ -250,6 +250,15 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
                                                  record.undo_hierarchy != program::undo_profile
                                              ? host_ends.not_home(record)
                                              : left_behind(record, unique_name)));
+  // The zygote has ended it after the container; what went before that left it without a network.
+  if (companion)
+    if (const auto gone = companion->step(); gone && *gone && (*gone)->ended < record.ended) {
+      const auto& c = **gone;
+      e.cleanup_errors.push_back(formatted(
+          "start pasta: it ended before the container did, and with it the network: {} {}{}",
+          c.code == CLD_EXITED ? "it exited with status" : "signal", c.status,
+          c.text.empty() ? "" : ": " + c.text));
+    }
   end(std::move(e));
   return exit;
 }

@@ -92,6 +92,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
     }
     out.code = record.code;
     out.status = record.status;
+    out.ended = record.ended;
     out.failed = page.state == program::ChildState::failed;
     out.op = page.op;
     out.error = page.error;

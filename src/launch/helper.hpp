@@ -62,6 +62,7 @@ class Helper {
     program::Part part{};
     std::string text;  ///< What it printed, or what the kernel said.
     std::vector<Fd> received;
+    std::uint64_t ended = 0;  ///< When, in nanoseconds of CLOCK_MONOTONIC.
   };
   /// Its outcome once it has ended; nothing before. Does not block.
   [[nodiscard]] Result<std::optional<Outcome>> step();

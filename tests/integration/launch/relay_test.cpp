@@ -535,13 +535,15 @@ std::string as_user(Body body, uid_t somebody = 61234) {
 }
 
 /// Processes of pasta's that are this user's. Of their namespaces nobody but root is told.
-std::size_t pastas() {
+std::size_t pastas(pid_t* one = nullptr) {
   std::size_t count = 0;
   const std::string mine = fmt::format("\nUid:\t{}\t", ::getuid());
   for (const std::string& pid : entries_of("/proc")) {
     if (pid.front() < '0' || pid.front() > '9') continue;
     const std::string status = read_file("/proc/" + pid + "/status");
-    if (status.starts_with("Name:\tpas") && status.find(mine) != status.npos) ++count;
+    if (!status.starts_with("Name:\tpas") || status.find(mine) == status.npos) continue;
+    ++count;
+    if (one != nullptr) *one = std::stoi(pid);
   }
   return count;
 }
@@ -633,7 +635,7 @@ TEST_CASE("pasta's failure is told in its own words, and nothing stays", "[pasta
           spec.network.interfaces = {by_pasta()};
           spec.network.publish = {{.host_address = "127.0.0.1"_ip, .host_port = 80, .port = 7}};
           const std::string low = why(spec);
-          must(low.find("'eth0': port 127.0.0.1:80/tcp: ") != low.npos, low);
+          must(low.find("publish port: port 127.0.0.1:80/tcp: ") != low.npos, low);
           spec.network.publish.front().host_port = outside;
           int error = 0;
           const Fd taken = detail::open_port(spec.network.publish.front(), error);
@@ -660,7 +662,15 @@ TEST_CASE("pasta ends when its container does, whoever is killed", "[pasta][.roo
           must(::kill(echo.box.pid().value, SIGKILL) == 0, "kill");
           // Without anybody who takes its end.
           must(soon([] { return pastas() == 0; }), "the container was killed");
-          (void)must(echo.box.wait());
+          must(must(echo.box.wait()).cleanup_errors.empty(), "nothing to be told");
+          // One that loses it is told of that.
+          Echo alone(mine, spec);
+          pid_t it = 0;
+          must(pastas(&it) == 1 && ::kill(it, SIGTERM) == 0, "pasta is killed");
+          must(soon([] { return pastas() == 0; }), "it has ended");
+          must(alone.box.kill());
+          const auto told = must(alone.box.wait()).cleanup_errors;
+          must(told.size() == 1 && told[0].find("start pasta: it ended before") == 0, "it is told");
           // One that was let go keeps it.
           int ends[2];
           must(::pipe2(ends, O_CLOEXEC) == 0, "pipe");
