@@ -249,8 +249,7 @@ Result<void> sweep_state(const std::string& state_dir) {
   (void)dir.release();
   while (const dirent* e = ::readdir(d)) {
     if (is_state_file(e->d_name)) sweep_one(::dirfd(d), e->d_name);
-    if (std::string_view(e->d_name).starts_with("bridge."))
-      sweep_bridge(::dirfd(d), state_dir, e->d_name);
+    if (std::string_view(e->d_name).starts_with("bridge.")) sweep_bridge(::dirfd(d), e->d_name);
   }
   ::closedir(d);
   return {};

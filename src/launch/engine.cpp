@@ -144,7 +144,9 @@ Pid LaunchEngine::pid() const {
 
 int LaunchEngine::timeout() const {
   auto until = state_ == State::ending ? give_up_at_ : until_;
-  if (request_sent_ && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
+  // Before that somebody else may be waited for, of whom no descriptor tells.
+  const bool looks = request_sent_ || (state_ == State::planned && look_at_ != Clock::time_point{});
+  if (looks && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
   if (until == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));

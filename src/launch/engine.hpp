@@ -167,7 +167,7 @@ class LaunchEngine {
                                    std::span<const int> fds, const std::string& subject);
   /// For those that are to have the address of their bridge.
   [[nodiscard]] Result<void> find_gateways();
-  [[nodiscard]] Result<void> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
+  [[nodiscard]] Result<bool> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
   [[nodiscard]] Result<void> do_op(const op::PublishPorts& o);  // nat_bridges.cpp
   [[nodiscard]] Result<bool> do_op(const op::StartPasta& o);    // pasta.cpp
   /// Whether the zygote has told which process the child is. If not, and the launch has not ended

@@ -96,7 +96,8 @@ bool LaunchEngine::pump_host_ops() {
                   : reaching_      ? Interest{exit_, POLLIN}
                   : pidfd_.valid() ? Interest{pidfd_, 0}
                                    : Interest{exit_, POLLIN};
-      look_at_ = Clock::now() + std::chrono::milliseconds(helper_ || !pidfd_.valid() ? 25 : 5);
+      look_at_ = Clock::now() +
+                 std::chrono::milliseconds(request_sent_ && (helper_ || !pidfd_.valid()) ? 25 : 5);
       return false;
     }
   }

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "formatted.hpp"
+#include "launch/conntrack.hpp"
 #include "launch/engine.hpp"
 #include "launch/nftables.hpp"
 #include "launch/ports.hpp"
@@ -57,25 +58,19 @@ int lock(FdView file, off_t at, short type) {
   return 0;
 }
 
-int lock_soon(FdView file, off_t at, short type) {
-  const auto until = Clock::now() + most_for_others;
-  for (;;) {
-    const int e = lock(file, at, type);
-    if (e != EAGAIN || Clock::now() >= until) return e;
-    (void)::poll(nullptr, 0, 1);
-  }
-}
-
 /// Of a file that is gone the name may be another one's, and the bridge as well.
 bool has_its_name(FdView file) {
   struct stat st {};
   return ::fstat(file.get(), &st) == 0 && st.st_nlink > 0;
 }
 
-/// An Ethernet address that tells our bridges from others: of the state directory and the name.
-MacAddress mark_of(const std::string& state_dir, const std::string& name) {
+/// An Ethernet address that tells our bridges from others: of the state directory, however it is
+/// spelt, and the name.
+MacAddress mark_of(FdView state_dir, const std::string& name) {
+  struct stat st {};
+  (void)::fstat(state_dir.get(), &st);
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (const char c : state_dir + "/" + name)
+  for (const char c : formatted("{}/{}/{}", st.st_dev, st.st_ino, name))
     hash = (hash ^ static_cast<unsigned char>(c)) * std::uint64_t{0x100000001b3U};
   MacAddress mac;
   std::memcpy(mac.bytes.data(), &hash, mac.bytes.size());
@@ -143,6 +138,12 @@ NatBridgeUse::Lease::~Lease() {
   for (const std::uint64_t n : numbers_) (void)of_->lock_number(n, false);
 }
 
+void NatBridgeUse::Lease::leave() noexcept {
+  const std::lock_guard guard(of_->mutex_);
+  of_->left_ = true;
+  numbers_.clear();
+}
+
 int NatBridgeUse::lock_number(std::uint64_t number, bool wanted) const {
   return lock(shared_, bytes_of_leases + static_cast<off_t>(number), wanted ? F_WRLCK : F_UNLCK);
 }
@@ -206,24 +207,33 @@ Result<std::unique_ptr<NatBridgeUse::Lease>> NatBridgeUse::lease(Interface& inte
       if (std::ranges::any_of(interface.addresses,
                               [&](const IpPrefix& a) { return p.contains(a.address); }))
         interface.gateways.push_back(leased_address(p, bridge_number));
-  return std::make_unique<Lease>(shared_from_this(), std::move(numbers));
+  auto lease = std::make_unique<Lease>(shared_from_this(), std::move(numbers));
+  if (std::get<NatBridge>(interface.link).isolated && bridge_.nat && !apart_)
+    if (auto ok = keep_apart(); !ok) return fail(ok);
+  return lease;
 }
 
 // ---- ports --------------------------------------------------------------------------------------
 
 NatBridgeUse::Published::Published(std::shared_ptr<NatBridgeUse> of, std::string table,
-                                   std::vector<Fd> held)
-    : of_(std::move(of)), table_(std::move(table)), held_(std::move(held)) {}
+                                   std::vector<Fd> held, std::vector<std::uint16_t> datagrams)
+    : of_(std::move(of)),
+      table_(std::move(table)),
+      held_(std::move(held)),
+      datagrams_(std::move(datagrams)) {}
 
 NatBridgeUse::Published::~Published() {
   if (table_.empty() || of_->owner_ != ::getpid()) return;
   const std::lock_guard guard(of_->mutex_);
   remove_table(of_->nft_, table_);
+  for (const std::uint16_t port : datagrams_) forget_datagrams(of_->nft_, port);
 }
 
 Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     const std::vector<PublishedPort>& ports, const std::vector<IpPrefix>& addresses) {
   std::vector<Fd> held;
+  std::vector<std::uint16_t> datagrams;
+  bool from_loopback = false;
   const std::lock_guard guard(mutex_);
   const std::string table = formatted("{}_{}", table_, ++last_table_);
   NftBatch batch(table);
@@ -235,9 +245,11 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     Fd s = open_port(p, error, PortUse::hold);
     if (error != 0) return no_port(p, error);
     held.push_back(std::move(s));
+    if (p.protocol == PublishedPort::udp) datagrams.push_back(p.host_port);
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();
       if (p.host_address && p.host_address->is_v6() != v6) continue;
+      from_loopback = from_loopback || !v6;
       const bool any = !p.host_address || p.host_address->is_any();
       const auto begun = [&] {
         NftRule r;
@@ -262,13 +274,22 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
       add("from_here", here);
     }
   }
+  // For what comes from 127.0.0.1; our table drops what containers send there. Only where it is
+  // wanted: when host and zygote are killed at once the table goes before the bridge does.
+  if (from_loopback) {
+    const std::string path = "ipv4/conf/" + bridge_.name + "/route_localnet";
+    if (const int e = set(path, "1"); e != 0) return fail(e, Step::publish_port, "net/" + path);
+  }
   if (const auto made = batch.send(nft_); made.error != 0) {
     remove_table(nft_, table);
     return fail(
         made.error, Step::publish_port,
         formatted("table '{}'{}", table, made.text.empty() ? "" : " (kernel: " + made.text + ")"));
   }
-  return std::make_unique<Published>(shared_from_this(), table, std::move(held));
+  // Also what was sent before somebody was there.
+  for (const std::uint16_t port : datagrams) forget_datagrams(nft_, port);
+  return std::make_unique<Published>(shared_from_this(), table, std::move(held),
+                                     std::move(datagrams));
 }
 
 // ---- taking part --------------------------------------------------------------------------------
@@ -288,26 +309,28 @@ tl::unexpected<Error> NatBridgeUse::wrong(int error, const std::string& what,
                         kernel.empty() ? "" : " (kernel: " + kernel + ")"));
 }
 
-Result<void> NatBridgeUse::open_file() {
+Result<bool> NatBridgeUse::open_file() {
   const std::string path = zygote_.state_file();
   const std::string dir = path.substr(0, path.rfind('/'));
+  const std::string file = formatted("'{}/{}'", dir, file_name_);
   state_dir_ = Fd(::open(dir.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!state_dir_.valid()) return wrong(errno, formatted("state directory '{}'", dir));
-  const auto until = Clock::now() + most_for_others;
   for (;;) {
     shared_ = Fd(::openat(state_dir_.get(), file_name_.c_str(),
                           O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!shared_.valid()) return wrong(errno, formatted("'{}/{}'", dir, file_name_));
-    int e = lock_soon(shared_, byte_of_maker, F_WRLCK);
-    if (e == 0) e = lock_soon(shared_, byte_of_users, F_RDLCK);
-    if (e != 0) return wrong(e, formatted("a lock of '{}/{}'", dir, file_name_));
-    if (has_its_name(shared_)) break;
-    // Whoever was the last has removed it in between.
-    if (Clock::now() >= until) return wrong(EBUSY, formatted("'{}/{}'", dir, file_name_));
+    if (!shared_.valid()) return wrong(errno, file);
+    int e = lock(shared_, byte_of_maker, F_WRLCK);
+    if (e == 0) e = lock(shared_, byte_of_users, F_RDLCK);
+    if (e == 0 && has_its_name(shared_)) break;
+    // Whoever was the last has removed it in between, or is about to. Nothing is held meanwhile.
+    shared_.reset();
+    if (e != 0 && e != EAGAIN) return wrong(e, "a lock of " + file);
+    if (Clock::now() >= until_) return wrong(EBUSY, "a lock of " + file);
+    if (e == EAGAIN) return false;
   }
   look_ = Fd(::openat(state_dir_.get(), file_name_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
-  if (!look_.valid()) return wrong(errno, formatted("'{}/{}'", dir, file_name_));
-  return {};
+  if (!look_.valid()) return wrong(errno, file);
+  return true;
 }
 
 int NatBridgeUse::tell_zygote() const {
@@ -323,20 +346,31 @@ int NatBridgeUse::tell_zygote() const {
   return zygote_.request_surely(request, fds);
 }
 
-Result<void> NatBridgeUse::take_part() {
-  int error = 0;
-  route_ = open_netlink(error);
-  if (error != 0) return wrong(error, "a netlink socket");
-  if (bridge_.nat) nft_ = open_netlink(error, NETLINK_NETFILTER);
-  if (error != 0) return wrong(error, "a netlink socket of netfilter");
-  // Before there is a file, so that it goes whatever happens to us.
-  if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
-  if (auto ok = open_file(); !ok) return ok;
+Result<bool> NatBridgeUse::take_part() {
+  if (!until_) {
+    int error = 0;
+    route_ = open_netlink(error);
+    if (error != 0) return wrong(error, "a netlink socket");
+    if (bridge_.nat) nft_ = open_netlink(error, NETLINK_NETFILTER);
+    if (error != 0) return wrong(error, "a netlink socket of netfilter");
+    // Before there is a file, so that it goes whatever happens to us.
+    if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
+    until_ = Clock::now() + most_for_others;
+  }
+  if (auto open = open_file(); !open || !*open) return open;
   auto done = ensure_bridge();
   if (done) done = create_table();
   (void)lock(shared_, byte_of_maker, F_UNLCK);
-  if (!done) depart();
-  return done;
+  if (!done) {
+    depart();
+    return fail(done);
+  }
+  return ready_ = true;
+}
+
+bool NatBridgeUse::is_gone() const {
+  const auto found = find_interface(route_, bridge_.name);
+  return found.error == ENODEV || (found.error == 0 && found.index != index_);
 }
 
 Result<void> NatBridgeUse::ensure_bridge() {
@@ -349,8 +383,7 @@ Result<void> NatBridgeUse::ensure_bridge() {
   const std::string wanted = described(bridge_);
   if (!alone && text != wanted)
     return wrong(EBUSY, formatted("it is in use with {}, and this wants {}", text, wanted));
-  const std::string file = zygote_.state_file();
-  const MacAddress mark = mark_of(file.substr(0, file.rfind('/')), bridge_.name);
+  const MacAddress mark = mark_of(state_dir_, bridge_.name);
   auto found = find_interface(route_, bridge_.name);
   if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
   if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark.bytes)))
@@ -415,11 +448,8 @@ Result<void> NatBridgeUse::set_up_host() {
     return wrong(answer.error, known ? requests[answer.at - 1].what : "", answer.text);
   }
   if (!bridge_.nat) return {};
-  if (v4) {
+  if (v4)
     if (auto ok = need("ipv4/ip_forward", "1"); !ok) return ok;
-    // For what is published at 127.0.0.1; our table drops what containers send there.
-    if (auto ok = need("ipv4" + conf + "route_localnet", "1"); !ok) return ok;
-  }
   if (v6 && value_of("ipv6/conf/all/forwarding") != "1") {
     go_on_listening();
     if (auto ok = need("ipv6/conf/all/forwarding", "1"); !ok) return ok;
@@ -464,6 +494,24 @@ Result<void> NatBridgeUse::create_table() {
   return {};
 }
 
+Result<void> NatBridgeUse::keep_apart() {
+  // What is sent to the bridge's own Ethernet address is to be passed on; what is only bridged may
+  // come by here, too (br_netfilter). A published port leads to whomever it leads.
+  const std::string& br = bridge_.name;
+  const auto mac = mark_of(state_dir_, br).bytes;
+  NftBatch batch(table_);
+  batch.rule("forward", NftRule()
+                            .input_is(br)
+                            .output_is(br)
+                            .to_mac({reinterpret_cast<const char*>(mac.data()), mac.size()})
+                            .redirected(false)
+                            .drop());
+  if (const auto made = batch.send(nft_); made.error != 0)
+    return wrong(made.error, formatted("table '{}' of nftables", table_), made.text);
+  apart_ = true;
+  return {};
+}
+
 void NatBridgeUse::depart() {
   const std::lock_guard guard(mutex_);
   // The table first: it is ours alone. Not by closing, of which a fork of this program has a copy.
@@ -481,7 +529,7 @@ void NatBridgeUse::depart() {
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
 }
 
-void sweep_bridge(int dir, const std::string& state_dir, const std::string& file_name) {
+void sweep_bridge(int dir, const std::string& file_name) {
   const std::size_t begin = file_name.find('.') + 1, end = file_name.rfind('.');
   const std::string here = formatted("{}", inode_of("/proc/thread-self/ns/net"));
   if (end < begin || file_name.substr(end + 1) != here) return;
@@ -493,36 +541,67 @@ void sweep_bridge(int dir, const std::string& state_dir, const std::string& file
   const Fd route = open_netlink(error);
   const std::string name = file_name.substr(begin, end - begin);
   const auto found = find_interface(route, name);
-  if (found.error == 0 && found.kind == "bridge" && found.has_mac(mark_of(state_dir, name).bytes))
+  if (found.error == 0 && found.kind == "bridge" && found.has_mac(mark_of(FdView(dir), name).bytes))
     (void)remove_link(route, found.index);
   (void)::unlinkat(dir, file_name.c_str(), 0);
+}
+
+/// The number of one that there is not, or that no container has anything of.
+std::optional<std::size_t> NatBridges::free_place() {
+  const auto is_left = [](NatBridgeUse& use) {
+    const std::lock_guard guard(use.mutex_);
+    return use.left_;
+  };
+  for (const bool used : {false, true})
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+      if (!used && all_[i] == nullptr) return i;
+      if (!used || all_[i].use_count() > 1 || is_left(*all_[i])) continue;
+      if (all_[i]->ready_) all_[i]->depart();
+      all_[i].reset();
+      return i;
+    }
+  return {};
 }
 
 Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Zygote& zygote) {
   const std::uint64_t here = inode_of("/proc/thread-self/ns/net");
   const std::lock_guard guard(mutex_);
-  for (const auto& use : all_) {
-    if (use->namespace_ != here || use->bridge_.name != bridge.name) continue;
-    if (described(use->bridge_) != described(bridge))
-      return use->wrong(EBUSY, formatted("it is in use with {}, and this wants {}",
-                                         described(use->bridge_), described(bridge)));
-    return use;
+  all_.resize(program::max_bridges);
+  const auto there = std::ranges::find_if(all_, [&](const auto& use) {
+    return use != nullptr && use->namespace_ == here && use->bridge_.name == bridge.name;
+  });
+  std::shared_ptr<NatBridgeUse> use = there == all_.end() ? nullptr : *there;
+  if (use != nullptr && use->ready_ && use->is_gone()) {
+    // Containers that were at it have nothing of the next one.
+    use->depart();
+    use.reset();
+    there->reset();
   }
-  if (all_.size() >= program::max_bridges)
-    return fail(EAGAIN, Step::create_bridge,
-                formatted("{}: at most {} bridges of one Runtime", quoted(bridge.name),
-                          program::max_bridges));
-  std::shared_ptr<NatBridgeUse> use(new NatBridgeUse(bridge, zygote, all_.size()));
-  use->namespace_ = here;
-  use->file_name_ = formatted("bridge.{}.{}", bridge.name, here);
-  if (auto ok = use->take_part(); !ok) return fail(ok);
-  all_.push_back(use);
-  return use;
+  if (use == nullptr) {
+    const auto place = free_place();
+    if (!place)
+      return fail(EAGAIN, Step::create_bridge,
+                  formatted("{}: at most {} bridges of one Runtime", quoted(bridge.name),
+                            program::max_bridges));
+    use.reset(new NatBridgeUse(bridge, zygote, *place));
+    use->namespace_ = here;
+    use->file_name_ = formatted("bridge.{}.{}", bridge.name, here);
+    all_[*place] = use;
+  }
+  if (described(use->bridge_) != described(bridge))
+    return use->wrong(EBUSY, formatted("it is in use with {}, and this wants {}",
+                                       described(use->bridge_), described(bridge)));
+  if (use->ready_) return use;
+  auto ready = use->take_part();
+  if (!ready) all_[use->number_].reset();
+  if (!ready) return fail(ready);
+  return *ready ? use : nullptr;
 }
 
 void NatBridges::depart() {
   const std::lock_guard guard(mutex_);
-  for (const auto& use : std::exchange(all_, {})) use->depart();
+  for (const auto& use : std::exchange(all_, {}))
+    if (use != nullptr && use->ready_) use->depart();
 }
 
 // ---- of a container -----------------------------------------------------------------------------
@@ -544,9 +623,10 @@ void BridgeShare::leave() {
   for (auto& l : leases) l->leave();
 }
 
-Result<void> LaunchEngine::do_op(const op::LeaseAddress& o) {
+Result<bool> LaunchEngine::do_op(const op::LeaseAddress& o) {
   auto use = zygote_->bridges().get(std::get<NatBridge>(o.interface.link), *zygote_);
   if (!use) return fail(use);
+  if (*use == nullptr) return false;
   Interface filled = o.interface;
   auto lease = (*use)->lease(filled);
   if (!lease) return fail(lease);
@@ -557,7 +637,7 @@ Result<void> LaunchEngine::do_op(const op::LeaseAddress& o) {
   share.leases.push_back(std::move(*lease));
   share.interfaces.push_back(std::move(filled));
   share.uses.push_back(std::move(*use));
-  return {};
+  return true;
 }
 
 Result<void> LaunchEngine::do_op(const op::PublishPorts& o) {

@@ -13,6 +13,7 @@
 #pragma once
 
 #include <sys/types.h>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -39,7 +40,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
     Lease& operator=(const Lease&) = delete;
     ~Lease();
     /// The zygote keeps them from now on, until its end.
-    void leave() noexcept { numbers_.clear(); }
+    void leave() noexcept;
 
    private:
     std::shared_ptr<NatBridgeUse> of_;
@@ -48,7 +49,8 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   /// Ports of the host that lead somewhere until it goes.
   class Published {
    public:
-    Published(std::shared_ptr<NatBridgeUse> of, std::string table, std::vector<Fd> held);
+    Published(std::shared_ptr<NatBridgeUse> of, std::string table, std::vector<Fd> held,
+              std::vector<std::uint16_t> datagrams);
     Published(const Published&) = delete;
     Published& operator=(const Published&) = delete;
     ~Published();
@@ -58,6 +60,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
     std::shared_ptr<NatBridgeUse> of_;
     std::string table_;
     std::vector<Fd> held_;  ///< Sockets at the ports, so that nobody else takes them.
+    std::vector<std::uint16_t> datagrams_;  ///< Ports of UDP.
   };
 
   NatBridgeUse(const NatBridgeUse&) = delete;
@@ -73,12 +76,17 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   friend class NatBridges;
   NatBridgeUse(NatBridge bridge, Zygote& zygote, std::size_t number);
 
-  [[nodiscard]] Result<void> take_part();
-  [[nodiscard]] Result<void> open_file();
+  /// False: others are at it, for milliseconds; to be called again.
+  [[nodiscard]] Result<bool> take_part();
+  [[nodiscard]] Result<bool> open_file();
+  /// Somebody else has removed it.
+  [[nodiscard]] bool is_gone() const;
   [[nodiscard]] Result<void> ensure_bridge();
   [[nodiscard]] Result<void> create_bridge();
   [[nodiscard]] Result<void> set_up_host();
   [[nodiscard]] Result<void> create_table();
+  /// From now on the host passes nothing on between those at the bridge.
+  [[nodiscard]] Result<void> keep_apart();
   [[nodiscard]] int tell_zygote() const;
   [[nodiscard]] bool is_taken(std::uint64_t& number) const;
   [[nodiscard]] int lock_number(std::uint64_t number, bool wanted) const;
@@ -100,7 +108,11 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   Fd route_;
   Fd nft_;
   std::uint32_t index_ = 0;
+  std::optional<std::chrono::steady_clock::time_point> until_;  ///< Others are waited for.
+  bool ready_ = false;
   std::mutex mutex_;
+  bool left_ = false;   ///< Some of it is a detached container's.
+  bool apart_ = false;  ///< The table says so.
   std::uint64_t next_ = 0;
   std::uint64_t last_table_ = 0;
 };
@@ -108,19 +120,22 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
 /// Those that one zygote takes part in, by name and network namespace. Thread-safe.
 class NatBridges {
  public:
-  /// Of the calling thread's network namespace; made at the first call.
+  /// Of the calling thread's network namespace; made at the first call. Nothing: others are at it,
+  /// to be called again.
   [[nodiscard]] Result<std::shared_ptr<NatBridgeUse>> get(const NatBridge& bridge, Zygote& zygote);
   /// The zygote is dead.
   void depart();
 
  private:
   std::mutex mutex_;
-  std::vector<std::shared_ptr<NatBridgeUse>> all_;
+  [[nodiscard]] std::optional<std::size_t> free_place();
+
+  std::vector<std::shared_ptr<NatBridgeUse>> all_;  ///< By the zygote's number.
 };
 
 /// Removes what is left in this thread's network namespace of one that nobody takes part in any
 /// more, since all who did were killed together with their zygotes.
-void sweep_bridge(int dir, const std::string& state_dir, const std::string& file_name);
+void sweep_bridge(int dir, const std::string& file_name);
 
 /// What a container has of them: given back in this order when it has ended.
 struct BridgeShare {

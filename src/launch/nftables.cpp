@@ -107,6 +107,12 @@ NftRule& NftRule::not_to(const IpPrefix& network) {
   address(network, false, NFT_CMP_NEQ);
   return *this;
 }
+NftRule& NftRule::to_mac(std::string bytes) {
+  const auto size = static_cast<std::uint32_t>(bytes.size());
+  steps_.push_back({.kind = payload, .a = NFT_PAYLOAD_LL_HEADER, .b = 0, .c = size});
+  steps_.push_back({.kind = cmp, .a = NFT_CMP_EQ, .bytes = std::move(bytes)});
+  return *this;
+}
 NftRule& NftRule::to_this_host() {
   steps_.push_back({.kind = fib, .a = NFT_FIB_RESULT_ADDRTYPE, .b = NFTA_FIB_F_DADDR});
   steps_.push_back({.kind = cmp, .a = NFT_CMP_EQ, .bytes = raw(std::uint32_t{RTN_LOCAL})});

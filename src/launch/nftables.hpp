@@ -36,6 +36,8 @@ class NftRule {
   NftRule& not_from(const IpPrefix& network);
   NftRule& to(const IpPrefix& network);
   NftRule& not_to(const IpPrefix& network);
+  /// In a frame to this Ethernet address, six bytes; where frames come in.
+  NftRule& to_mac(std::string bytes);
   /// To one of the host's own addresses.
   NftRule& to_this_host();
   NftRule& protocol(std::uint8_t number);

@@ -1,17 +1,20 @@
 // Bridges of condroid's own: what they lead to, and that nothing of them stays. The host is a
 // namespace of the test's own, and so is the world outside.
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstring>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -22,6 +25,7 @@
 #include "containers.hpp"
 #include "forked.hpp"
 #include "launch/nftables.hpp"
+#include "launch/ports.hpp"
 #include "networks.hpp"
 
 #if CONDROID_LIBNL
@@ -230,6 +234,131 @@ TEST_CASE("addresses are given once, and a subnet has an end", "[nat][.root]") {
   boxes.pop_back();
   Container late = need(second.launch(spec));
   CHECK(late.addresses() == std::vector{third});
+}
+
+TEST_CASE("datagrams go to whoever has the port now", "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  const Runtime own = own_runtime();
+  Spec spec = at_nat(root, {});
+  spec.network.publish = {{.host_port = 8080, .port = 7, .protocol = PublishedPort::udp}};
+  const Fd client(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const auto to = detail::socket_address("198.51.100.1"_ip, 8080);
+  const timeval patience{2, 0};
+  ::setsockopt(client.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  for (const char* word : {"first", "second"}) {
+    // Also what came when nobody was there is remembered.
+    (void)::sendto(client.get(), "?", 1, 0, to.get(), to.size);
+    Server server(spec, ways[1], "0.0.0.0"_ip, 1, own);
+    must(::sendto(client.get(), word, ::strlen(word), 0, to.get(), to.size) > 0, "send");
+    char text[64];
+    const ssize_t n = ::recv(client.get(), text, sizeof text, 0);
+    CHECK(std::string(text, n > 0 ? static_cast<std::size_t>(n) : 0).ends_with(word));
+    (void)server.box.kill();
+    (void)wait(server.box);
+  }
+}
+
+TEST_CASE("isolated containers do not reach each other by the host either", "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  const Runtime own = own_runtime();
+  // Who has a route by the host to what is at the same bridge.
+  const auto called = [&](bool isolated, IpAddress to, const char* port) {
+    Spec spec = at_nat(root, {"call", "tcp", to_string(to), port, "x", "300"});
+    auto& i = spec.network.interfaces[0];
+    std::get<NatBridge>(i.link).isolated = isolated;
+    i.routes = {{.to = "10.209.0.50/32"_prefix, .via = "10.209.0.1"_ip}};
+    Container box = need(own.launch(spec));
+    return wait(box).out;
+  };
+  Spec spec = at_nat(root, {});
+  auto& i = spec.network.interfaces[0];
+  std::get<NatBridge>(i.link).isolated = true;
+  i.addresses = {"10.209.0.50/20"_prefix};
+  spec.network.publish = {{.host_port = 8080, .port = 7}};
+  Server server(spec, ways[0], "0.0.0.0"_ip, 2, own);
+  CHECK(called(true, "10.209.0.50"_ip, "7") == "connect=ETIMEDOUT\n");
+  CHECK(called(false, "198.51.100.1"_ip, "8080") == answer("10.209.0.1"_ip, "x"));
+  CHECK(OnHost({"call", "tcp", "10.209.0.50", "7", "host"}).end().ends_with(": host\n"));
+  CHECK(wait(server.box).success());
+}
+
+TEST_CASE("a bridge of our own that somebody else removed is made again", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  {
+    const Runtime own = own_runtime();
+    Container lost = need(own.launch(at_nat(root, {"pause"})));
+    net.remove("nat0");
+    Container next = need(own.launch(at_nat(root, {"pause"})));
+    CHECK(net.has("nat0"));
+    // Its state directory may be named otherwise.
+    const Runtime second =
+        need(Runtime::open({.state_dir = HostPath("/proc/self/root" + state_dir())}));
+    Container other = need(second.launch(at_nat(root, {"pause"})));
+    CHECK(other.addresses() != next.addresses());
+    // The places of those that nobody is at any more are given to others.
+    for (int n = 1; n < 20; ++n) {
+      Interface i = at_bridge({"10.210.0.0/24"_prefix});
+      std::get<NatBridge>(i.link).name = fmt::format("nat{}", n);
+      Container box = need(own.launch(on_network(root, i, {"exit"})));
+      (void)wait(box);
+      net.remove(fmt::format("nat{}", n));
+    }
+    CHECK(net.has("nat0"));
+  }
+  CHECK(net.soon({"lo"}));
+  CHECK(tables() == 0);
+  CHECK(entries_of(state_dir()).empty());
+}
+
+TEST_CASE("a launch waits for who makes or removes the bridge, and blocks nobody", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  { Container first = need(own.launch(payload(root, {"exit"}))); }
+  struct stat here {};
+  must(::stat("/proc/thread-self/ns/net", &here) == 0, "stat");
+  Fd held(::open(fmt::format("{}/bridge.nat0.{}", state_dir(), here.st_ino).c_str(),
+                 O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct flock maker {};
+  maker.l_type = F_WRLCK;
+  maker.l_start = maker.l_len = 1;
+  must(::fcntl(held.get(), F_OFD_SETLK, &maker) == 0, "lock");
+  Launch launch = need(own.start(need(compile(at_nat(root, {"exit"}), facts())), {}));
+  for (int n = 0; n < 10; ++n) {
+    CHECK_FALSE(need(launch.step()).has_value());
+    CHECK((launch.timeout() >= 0 && launch.timeout() < 100));
+    (void)::poll(nullptr, 0, launch.timeout());
+  }
+  CHECK_FALSE(net.has("nat0"));
+  held.reset();
+  std::optional<Container> box;
+  while (!(box = need(launch.step()))) {
+    pollfd p{launch.interest().fd.get(), launch.interest().events, 0};
+    (void)::poll(&p, 1, launch.timeout());
+  }
+  CHECK(wait(*box).success());
+}
+
+TEST_CASE("the next life has a bridge of our own, too, when the zygote was killed",
+          "[nat][.root]") {
+  const TempRoot root;
+  World world;
+  const Runtime own = own_runtime();
+  Spec spec = at_nat(root, {});
+  spec.network.publish = {{.host_port = 8080, .port = 7, .protocol = PublishedPort::udp}};
+  spec.lifecycle = {.restart = Restart::always, .restart_limit = 1};
+  Server server(spec, ways[1], "0.0.0.0"_ip, 99, own);
+  must(::kill(own.zygote_pid().value, SIGKILL) == 0, "kill");
+  for (int i = 0; i < 500 * slow() && server.box.restarts() == 0; ++i)
+    CHECK_FALSE(need(server.box.wait_for(10ms)).has_value());
+  REQUIRE(server.box.restarts() == 1);
+  std::string said;
+  for (int i = 0; i < 20 * slow() && !said.ends_with(": x\n"); ++i)
+    said = OnHost({"call", "udp", "198.51.100.1", "8080", "x", "200"}).end();
+  CHECK(said.ends_with(": x\n"));
 }
 
 TEST_CASE("many containers at a bridge of our own at once", "[nat][.root]") {
