@@ -303,8 +303,8 @@ class Container {
   /// Has ports of the host lead into it, by this program's own work; needs relay.hpp. Listens from
   /// here on. About a millisecond for sockets of the container's, which a process of the zygote's
   /// opens there.
-  /// @errors Step::relay_port with the port: EADDRINUSE, EACCES below 1024 for who may not,
-  /// EADDRNOTAVAIL; Errc::unsupported where it shares this program's network; ESRCH when it has
+  /// @errors Step::publish_port with the port: EADDRINUSE, EACCES below 1024 for who may not,
+  /// EADDRNOTAVAIL; relay_port: Errc::unsupported where it shares our network; ESRCH when it has
   /// ended; those of a launch.
   [[nodiscard]] Result<PortRelay> relay(const std::vector<PublishedPort>& ports) const;
   [[nodiscard]] Result<PortRelay> relay(const std::vector<PublishedPort>& ports,
