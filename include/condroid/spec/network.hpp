@@ -59,7 +59,7 @@ struct NatBridge {
   /// container, and is for no published port, does not enter. Forwarding is switched on. Without,
   /// routes and filters are the caller's.
   bool nat = true;
-  /// As Veth::isolated, between ports: by way of the host's address packets may still be passed on.
+  /// As Veth::isolated; with `nat` the host passes nothing on between those at the bridge either.
   bool isolated = false;
   bool operator==(const NatBridge&) const = default;
 };
