@@ -236,6 +236,12 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& lifecycle(Lifecycle wanted) && { return std::move(lifecycle(wanted)); }
+  /// One more program of the caller's, to be run at a point of the container's life.
+  ContainerBuilder& hook(Hook wanted) & {
+    spec_.hooks.run.push_back(std::move(wanted));
+    return *this;
+  }
+  ContainerBuilder&& hook(Hook wanted) && { return std::move(hook(std::move(wanted))); }
   ContainerBuilder& new_session(bool on) & {
     spec_.process.new_session = on;
     return *this;

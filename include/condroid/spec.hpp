@@ -14,6 +14,7 @@
 
 #include "condroid/error.hpp"
 #include "condroid/spec/devices.hpp"
+#include "condroid/spec/hooks.hpp"
 #include "condroid/spec/idmap.hpp"
 #include "condroid/spec/lifecycle.hpp"
 #include "condroid/spec/mount.hpp"
@@ -51,6 +52,7 @@ struct Spec {
   Resources resources = {};
   Security security = {};
   Lifecycle lifecycle = {};
+  Hooks hooks = {};
 
   static constexpr Flags<Namespace> default_namespaces = Namespace::mount | Namespace::pid |
                                                          Namespace::uts | Namespace::ipc |

@@ -518,9 +518,28 @@ void fields(V& v, Like<Lifecycle> auto& lifecycle) {
 }
 
 template <class V>
+void fields(V& v, Like<Hook> auto& hook) {
+  auto& [point, program, argv, env, input, interface, timeout] = hook;
+  v.first("point", point);
+  v.first("program", program);
+  v.words("argv", argv);
+  v.words("env", env);
+  v("input", input);
+  v("interface", interface);
+  v("timeout", timeout);
+}
+
+template <class V>
+void fields(V& v, Like<Hooks> auto& hooks) {
+  auto& [run, root_at] = hooks;
+  v.records("run", run);
+  v("root_at", root_at);
+}
+
+template <class V>
 void fields(V& v, Like<Spec> auto& spec) {
   auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
-         default_mounts, devices, network, resources, security, lifecycle] = spec;
+         default_mounts, devices, network, resources, security, lifecycle, hooks] = spec;
   v("name", name);
   v.group("root", root);
   v.group("process", process);
@@ -538,6 +557,7 @@ void fields(V& v, Like<Spec> auto& spec) {
   v.group("resources", resources);
   v.group("security", security);
   v.group("lifecycle", lifecycle);
+  v.group("hooks", hooks);
 }
 
 }  // namespace spec_text

@@ -57,6 +57,8 @@ constexpr bool whole() {
 static_assert(whole<Namespace>());
 static_assert(whole<IdMap::Kind>());
 static_assert(whole<Restart>());
+static_assert(whole<HookPoint>());
+static_assert(whole<HookValue>());
 static_assert(whole<MountFlag>());
 static_assert(whole<Propagation>());
 static_assert(whole<DeviceNode::Kind>());

@@ -25,6 +25,7 @@
 
 #include "condroid/flags.hpp"
 #include "condroid/spec/devices.hpp"
+#include "condroid/spec/hooks.hpp"
 #include "condroid/spec/idmap.hpp"
 #include "condroid/spec/lifecycle.hpp"
 #include "condroid/spec/mount.hpp"
@@ -87,6 +88,50 @@ struct EnumNames<Restart> {
       {on_reboot, "on_reboot"},
       {on_failure, "on_failure"},
       {always, "always"},
+  });
+};
+
+template <>
+struct EnumNames<HookPoint> {
+  using enum HookPoint;
+  static constexpr std::string_view what = "point of a hook";
+  static constexpr auto table = std::to_array<EnumName<HookPoint>>({
+      {pre_start, "pre_start"},
+      {up, "up"},
+      {configured, "configured"},
+      {pre_mount, "pre_mount"},
+      {mount, "mount"},
+      {autodev, "autodev"},
+      {start, "start"},
+      {start_host, "start_host"},
+      {started, "started"},
+      {down, "down"},
+      {stop, "stop"},
+      {post_stop, "post_stop"},
+  });
+};
+
+template <>
+struct EnumNames<HookValue> {
+  using enum HookValue;
+  static constexpr std::string_view what = "value for a hook";
+  static constexpr auto table = std::to_array<EnumName<HookValue>>({
+      {name, "name"},
+      {pid, "pid"},
+      {target, "target"},
+      {root, "root"},
+      {interface, "interface"},
+      {interface_type, "interface_type"},
+      {interface_parent, "interface_parent"},
+      {interface_host, "interface_host"},
+      {ns_user, "ns_user"},
+      {ns_mount, "ns_mount"},
+      {ns_pid, "ns_pid"},
+      {ns_uts, "ns_uts"},
+      {ns_ipc, "ns_ipc"},
+      {ns_net, "ns_net"},
+      {ns_cgroup, "ns_cgroup"},
+      {ns_time, "ns_time"},
   });
 };
 

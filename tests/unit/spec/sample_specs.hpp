@@ -256,6 +256,15 @@ inline Spec full_spec() {
                     .restart = Restart::on_failure,
                     .restart_limit = 0,
                     .restart_window = 2h},
+      .hooks = {.run = {{.point = HookPoint::up,
+                         .program = "/usr/lib/hooks/up",
+                         .argv = {"up", "%{interface}", "%%{no value}", ""},
+                         .env = {"PID=%{pid}", "EMPTY="},
+                         .input = "{\"pid\":%{pid}}\n",
+                         .interface = "eth0",
+                         .timeout = 1500ms},
+                        {.point = HookPoint::post_stop, .program = "/bin/true"}},
+                .root_at = "/run/condroid/root"_host},
   };
 }
 
@@ -673,11 +682,20 @@ class Random {
     some(stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
          restart_window);
   }
+  void fill(Hook& h) {
+    auto& [point, program, argv, env, input, interface, timeout] = h;
+    some(program, argv, env, input, interface, timeout);
+    point = static_cast<HookPoint>(below(12));
+  }
+  void fill(Hooks& h) {
+    auto& [run, root_at] = h;
+    some(run, root_at);
+  }
   void fill(Spec& s) {
     auto& [name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname,
-           mounts, default_mounts, devices, network, resources, security, lifecycle] = s;
+           mounts, default_mounts, devices, network, resources, security, lifecycle, hooks] = s;
     some(name, root, process, terminal, namespaces, join, idmap, time, hostname, domainname, mounts,
-         default_mounts, devices, network, resources, security, lifecycle);
+         default_mounts, devices, network, resources, security, lifecycle, hooks);
   }
 
   std::mt19937_64 engine_;
