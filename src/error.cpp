@@ -33,6 +33,8 @@ class Category final : public std::error_category {
         return "stopped";
       case Errc::in_forked_child:
         return "used in a forked child";
+      case Errc::hook_failed:
+        return "the hook failed";
       case Errc::bad_text:
         return "bad text";
     }
@@ -84,8 +86,9 @@ std::string to_string(const Error& error) {
     const char* words = ::strerrordesc_np(e);
     text += words != nullptr ? formatted(": {} ({})", words, errno_name(e))
                              : formatted(": unknown error {}", e);
-  } else if (!error.is(Errc::bad_spec) && !error.is(Errc::bad_text)) {
-    // What is wrong with a spec or a text is said by the subject.
+  } else if (!error.is(Errc::bad_spec) && !error.is(Errc::bad_text) &&
+             !error.is(Errc::hook_failed)) {
+    // What is wrong with a spec, a text or a hook is said by the subject.
     text += formatted(": {}", error.code.message());
   }
   if (!error.hint.empty()) text += formatted("; hint: {}", error.hint);

@@ -25,6 +25,7 @@ std::string_view to_string(Step step) noexcept {
       "sync",
       "write id map",
       "run helper",
+      "run hook",
       "open rootfs",
       "pin rootfs",
       "create interface",

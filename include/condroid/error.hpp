@@ -32,6 +32,7 @@ enum class Errc : std::uint8_t {
   /// Runtime::launch met LaunchOptions::stop_before where only Launch::resume goes on.
   stopped,
   in_forked_child,  ///< The handle belongs to another process: this one is a fork of it.
+  hook_failed,      ///< A program of the caller's ended badly, or not in its time.
   bad_text,         ///< Text of a Spec, or the name of a step, that does not parse.
 };
 

@@ -65,6 +65,9 @@ struct LaunchOptions {
   /// Called on the thread that steps the launch or the container, in order. A returned error ends
   /// the launch (`configured`, `set_up`) or is attached to the exit (`started`, `stopped`).
   std::function<Result<void>(const LaunchEvent&)> on_event = {};
+  /// Told of each hook that has ended, well or not, on the same thread; of those inside the
+  /// container when the launch is done. It must not call the launch or the container.
+  std::function<void(const HookReport&)> on_hook = {};
 };
 
 /// Movable, not thread-safe (several Launches may be driven by several threads). One that was moved

@@ -63,6 +63,9 @@ struct Plan {
   bool init = false;
   Inside inside = {};
   Lifecycle lifecycle = {};
+  /// Hooks at `started`, `down`, `stop` and `post_stop`, in this order.
+  std::vector<op::RunHook> later = {};
+  HostPath hooks_root = {};  ///< Hooks::root_at.
   bool operator==(const Plan&) const = default;
 
   /// The index of the first op that `what` names: a number ("12"), or a step ("pivot root",

@@ -27,6 +27,7 @@ enum class Step : std::uint8_t {
   sync,
   write_id_map,
   run_helper,
+  run_hook,
   open_rootfs,
   pin_rootfs,
   create_interface,

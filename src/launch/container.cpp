@@ -80,7 +80,9 @@ FdView ContainerCore::poll_fd() {
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
   if (!console_deaf) watch(console.fd);
+  if (end_hooks) watch_hooks();
   set_timer();
+  if (exit && !end_hooks && !exit_socket.valid()) wake_always();
   return poll.valid() ? FdView(poll) : FdView(exit_socket);
 }
 
@@ -147,7 +149,8 @@ void ContainerCore::end(Exit e) {
   e.cleanup_errors.insert(e.cleanup_errors.end(), late.begin(), late.end());
   pin.reset();
   host_ends.bring_home(e.cleanup_errors);
-  if (!wants_again(e)) host_ends.take_down();
+  // Hooks at `down` come before that.
+  if (!wants_again(e) && later.empty()) host_ends.take_down();
   if (zygote->alive()) zygote->give_back_live(live);
   e.launch_time = executed - began;
   e.timeline = timeline;
@@ -279,11 +282,17 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
     if (kill_at != Clock::time_point::max())
       at_most(static_cast<int>(std::max<long long>(
           0, std::chrono::ceil<std::chrono::milliseconds>(kill_at - Clock::now()).count())));
-    const Interest launching = next ? next->interest() : Interest{};
+    Interest launching = next ? next->interest() : Interest{};
     if (const int soon = next ? next->timeout() : -1; soon >= 0) at_most(soon);
+    if (end_hooks) {
+      launching = {end_hooks->poll_fd(), POLLIN};
+      at_most(static_cast<int>(std::clamp<long long>(
+          std::chrono::ceil<std::chrono::milliseconds>(end_hooks->until() - Clock::now()).count(),
+          0, 1 << 30)));
+    }
     // poll(2) passes over what is negative.
     std::array<pollfd, 7> waiting{{{exit_socket.get(), POLLIN, 0},
-                                   {zygote->pidfd(), POLLIN, 0},
+                                   {end_hooks ? -1 : zygote->pidfd(), POLLIN, 0},
                                    {status_socket.get(), POLLIN, 0},
                                    {out.fd.get(), POLLIN, 0},
                                    {err.fd.get(), POLLIN, 0},
@@ -300,7 +309,7 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
 ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
-  if (!ours() || detached || exit) return;
+  if (!ours() || detached || (exit && !end_hooks)) return;
   stay_down = true;
   if (next) {
     host_ends.take_down();
@@ -310,7 +319,13 @@ ContainerCore::~ContainerCore() {
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
   // this time is stuck. One that could not be killed is not waited for: the zygote's end is its
   // end.
-  if (told) (void)wait_until(in_vain ? 0 : 30000);
+  // Its hooks have their own.
+  auto most = std::chrono::milliseconds(in_vain ? 0 : 30000);
+  for (const op::RunHook& h : later)
+    most += std::chrono::ceil<std::chrono::milliseconds>(h.hook.timeout) +
+            std::chrono::milliseconds(1000);
+  constexpr std::chrono::milliseconds longest = std::chrono::hours(24 * 20);
+  if (told) (void)wait_until(static_cast<int>(std::min(most, longest).count()));
   if (!exit && zygote->alive()) zygote->keep_until_end(std::move(exit_socket), live, {});
 }
 
@@ -392,6 +407,10 @@ Result<void> Container::detach() {
                 formatted("container '{}' is being launched again", core_->name));
   if (core_->exit)
     return fail(ESRCH, Step::detach, formatted("container '{}' has ended", core_->name));
+  if (!core_->later.empty())
+    return fail(Errc::unsupported, Step::detach,
+                formatted("container '{}' has hooks for its end", core_->name),
+                "this program runs them, and has to wait for the end");
   program::Request request{};
   request.magic = program::magic;
   request.kind = program::RequestKind::detach;

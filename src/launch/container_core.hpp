@@ -18,6 +18,7 @@
 #include "condroid/spec.hpp"
 #include "condroid/sys/cgroup.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/hooks.hpp"
 #include "launch/interfaces.hpp"
 #include "launch/zygote.hpp"
 #include "program/format.hpp"
@@ -107,6 +108,12 @@ class ContainerCore {
   void hold_terminals();
   /// After a life: whether it was the last, and why.
   void conclude();
+  /// After a life: its hooks. False while one runs.
+  [[nodiscard]] bool step_end_hooks();
+  void begin_end_hooks();
+  /// Of restarts within some time.
+  [[nodiscard]] bool is_within_limit();
+  void watch_hooks();
   [[nodiscard]] Result<void> begin_again();
   /// False while the next life is on its way.
   [[nodiscard]] bool step_next();
@@ -155,6 +162,11 @@ class ContainerCore {
   Inside inside;  ///< For what is attached later.
   Timeline timeline;
   std::function<Result<void>(const LaunchEvent&)> on_event;
+  std::function<void(const HookReport&)> on_hook;
+  std::vector<op::RunHook> later;  ///< Hooks of its end.
+  std::vector<std::pair<Namespace, Fd>> namespaces;
+  std::unique_ptr<EndHooks> end_hooks;  ///< They are being run.
+  std::string not_again;                ///< What a hook says against a next life.
 
   Lifecycle lifecycle;
   bool has_console = false;

@@ -123,9 +123,12 @@ LaunchEngine::~LaunchEngine() {
   if (runtime_->owner != ::getpid()) return;
   // What is being ended answers within milliseconds; a zygote that does not is dead, and step()
   // says so, as it does of a child that cannot die.
-  for (cancel(); state_ != State::running && state_ != State::failed;) {
+  const auto settled = [this] {
+    return state_ == State::running || (state_ == State::failed && end_begun_ && !end_hooks_);
+  };
+  for (cancel(); !settled();) {
     (void)step();
-    if (state_ == State::running || state_ == State::failed) break;
+    if (settled()) break;
     (void)wait_for_fd(interest_.fd.get(), interest_.events, timeout());
   }
   release_places();
@@ -144,6 +147,9 @@ Pid LaunchEngine::pid() const {
 
 int LaunchEngine::timeout() const {
   auto until = state_ == State::ending ? give_up_at_ : until_;
+  if (state_ == State::failed) until = Clock::time_point::max();
+  if (hook_) until = std::min(until, hook_->until());
+  if (end_hooks_) until = std::min(until, end_hooks_->until());
   // Before that somebody else may be waited for, of whom no descriptor tells.
   const bool looks = request_sent_ || (state_ == State::planned && look_at_ != Clock::time_point{});
   if (looks && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
@@ -166,6 +172,10 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
   if (places != 0)
     return give_up(sys_error(places, Step::open_runtime, formatted("'{}'", zygote_->state_file())));
   has_live_ = has_page_ = true;
+  if (auto ok = look_for_hooks(); !ok) {
+    end_begun_ = true;
+    return give_up(std::move(ok).error());
+  }
   if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
     console_log_ = Fd(::open(
         t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
@@ -192,6 +202,7 @@ Result<std::optional<Container>> LaunchEngine::step() {
       return out;
     }
     if (state_ == State::failed) {
+      if (!run_end_hooks()) return std::optional<Container>{};
       Error e =
           error_ ? *error_
                  : make_error(Errc::protocol, Step::sync, formatted("launch of '{}'", plan().name));
@@ -211,10 +222,13 @@ Result<std::optional<Container>> LaunchEngine::step() {
     }
     if (!timed_out_ && state_ != State::ending && Clock::now() >= until_) {
       timed_out_ = true;
-      const Op& at = plan().ops[current_op()];
-      feed_error(Event::deadline, make_error(Errc::deadline, step_of(at),
-                                             formatted("launch of '{}' at op {}: {}", plan().name,
-                                                       current_op(), describe(at))));
+      // A hook at `started` is behind all ops.
+      const bool behind = state_ == State::executing && hook_ != nullptr;
+      const Op at = behind ? Op(plan().later[next_started_]) : plan().ops[current_op()];
+      feed_error(Event::deadline,
+                 make_error(Errc::deadline, step_of(at),
+                            formatted("launch of '{}' at op {}: {}", plan().name,
+                                      behind ? plan().ops.size() : current_op(), describe(at))));
       continue;
     }
     return std::optional<Container>{};
@@ -291,6 +305,7 @@ void LaunchEngine::kill_child() {
   sync_child_.reset();
   sync_closed_ = true;
   helper_.reset();
+  hook_.reset();
   if (!request_sent_) {
     feed(Event::refused);
     return;
@@ -354,6 +369,7 @@ void LaunchEngine::leave_child() {
 
 void LaunchEngine::undo() {
   helper_.reset();  // what it is making is undone
+  hook_.reset();
   if (request_sent_) {
     find_pidfd();  // the zygote is dead
     if (pidfd_.valid()) {
@@ -400,7 +416,14 @@ bool LaunchEngine::pump() {
       return parks_ && !pidfd_.valid() ? pump_exit() || look_again() : pump_sync();
     case State::executing:
       if (!pidfd_.valid()) return pump_exit() || look_again();
-      finish();
+      if (auto done = run_started_hooks(); !done) {
+        feed_error(Event::op_failed, std::move(done).error());
+      } else if (!*done) {
+        interest_ = {hook_->poll_fd(), POLLIN};
+        return false;
+      } else {
+        finish();
+      }
       return true;
     case State::ending:
       return pump_exit() || look_again();
@@ -455,7 +478,7 @@ bool LaunchEngine::pump_send() {
       }
       return true;
     }
-    request_sent_ = true;
+    request_sent_ = was_asked_ = true;
     sync_child_.reset();
     exit_zygote_.reset();
     made_.owned.clear();
@@ -767,7 +790,7 @@ Error LaunchEngine::vanished_error() const {
                     std::move(hint));
 }
 
-Error LaunchEngine::child_error(const program::ResultPage& page) const {
+Error LaunchEngine::child_error(const program::ResultPage& page) {
   using program::Part;
   // No child opens anything before its first op: the zygote could not take what came with the
   // request.
@@ -786,6 +809,8 @@ Error LaunchEngine::child_error(const program::ResultPage& page) const {
                                              "the program did not arrive in one piece")
                                 : sys_error(page.error, Step::read_program, "the child's program");
   const Op& op = plan().ops[page.op];
+  if (const auto* run = std::get_if<op::RunHookInside>(&op); run != nullptr)
+    if (page.part != Part::host_gone) return inside_error(page, *run);
   Step step = step_of(op);
   std::string subject = describe(op);
   const bool mount = std::holds_alternative<op::MountOp>(op) && step != Step::mount_root;
@@ -976,6 +1001,12 @@ void LaunchEngine::finish() {
   zygote_->give_back_page(page_);
   has_page_ = has_live_ = false;
   if (program::may_have_helper(request_.join_flags) && !by_helper_) zygote_->offer_helper();
+  report_inside();
+  core->later.assign(plan().later.begin() + static_cast<std::ptrdiff_t>(next_started_),
+                     plan().later.end());
+  core->namespaces = std::move(namespaces_);
+  core->on_hook = std::move(options_.on_hook);
+  if (kept_ && !core->host_ends.names.empty()) kept_->host_names = core->host_ends.names;
   if (options_.on_event) {
     const LaunchEvent event{LaunchEvent::started, plan().name, pid_};
     if (auto ok = options_.on_event(event); !ok) late_errors_.push_back(std::move(ok).error());

@@ -14,6 +14,7 @@
 #include "condroid/runtime.hpp"
 #include "launch/container_core.hpp"
 #include "launch/dev_tree.hpp"
+#include "launch/hooks.hpp"
 #include "launch/zygote.hpp"
 #include "program/encode.hpp"
 #include "program/format.hpp"
@@ -143,7 +144,7 @@ class LaunchEngine {
   void leave_child();
   void undo();
   void release_places();
-  [[nodiscard]] Error child_error(const program::ResultPage& page) const;
+  [[nodiscard]] Error child_error(const program::ResultPage& page);
   [[nodiscard]] Error vanished_error() const;
   [[nodiscard]] std::size_t current_op() const;
   [[nodiscard]] Timeline make_timeline(std::chrono::nanoseconds done) const;
@@ -170,6 +171,18 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
   [[nodiscard]] Result<void> do_op(const op::PublishPorts& o);  // nat_bridges.cpp
   [[nodiscard]] Result<bool> do_op(const op::StartPasta& o);    // pasta.cpp
+  // hooks.cpp
+  [[nodiscard]] Result<bool> do_op(const op::RunHook& o);
+  [[nodiscard]] Result<void> do_op(const op::OpenHookOutput& o);
+  [[nodiscard]] Result<bool> do_op(const op::KeepNamespaces& o);
+  [[nodiscard]] HookScene hook_scene() const;
+  [[nodiscard]] Result<void> look_for_hooks() const;
+  [[nodiscard]] Result<bool> run_hook(const op::RunHook& o);
+  [[nodiscard]] Result<bool> run_started_hooks();
+  [[nodiscard]] bool run_end_hooks();
+  void report_inside();
+  [[nodiscard]] HookReport inside_report(const op::RunHookInside& run) const;
+  [[nodiscard]] Error inside_error(const program::ResultPage& page, const op::RunHookInside& run);
   /// Whether the zygote has told which process the child is. If not, and the launch has not ended
   /// meanwhile, it is to be asked again.
   [[nodiscard]] Result<bool> know_child(Step step);
@@ -253,6 +266,17 @@ class LaunchEngine {
   std::vector<LeftOut> left_out_;  // optional limits that are not in force
   std::shared_ptr<Kept> kept_;
   std::optional<Container> done_;
+
+  std::unique_ptr<HookRun> hook_;
+  std::unique_ptr<EndHooks> end_hooks_;
+  Fd hook_output_;  ///< Of those in the container.
+  std::size_t failed_hook_ = 0;
+  std::size_t next_started_ = 0;
+  std::vector<std::string> ups_;  ///< Interfaces whose hooks at `up` were run.
+  std::vector<std::pair<Namespace, Fd>> namespaces_;
+  bool hooks_owed_ = false;  ///< One at pre_start was run.
+  bool was_asked_ = false;   ///< The zygote was asked for a child.
+  bool end_begun_ = false;
 };
 
 }  // namespace condroid::inline v0::detail

@@ -23,7 +23,7 @@ std::string one_line(std::string_view text) {
 
 Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, Encoder& encoder,
                                               std::vector<int> passed, std::string what,
-                                              std::uint32_t lives_with) {
+                                              std::uint32_t lives_with, std::uint32_t marks) {
   auto program = encoder.finish(program::no_op);
   if (!program) return fail(program);
   std::unique_ptr<Helper> h(new Helper);
@@ -54,6 +54,7 @@ Result<std::unique_ptr<Helper>> Helper::start(std::shared_ptr<Zygote> zygote, En
   request.live = h->live_;
   request.page = h->page_;
   request.lives_with = lives_with;
+  request.marks = marks;
   request.program_size = static_cast<std::uint32_t>(program->size);
   std::vector<int> fds = {exit_zygote.get(), sync_child.get()};
   fds.insert(fds.end(), passed.begin(), passed.end());
@@ -80,6 +81,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
     }
     if (record.kind == program::RecordKind::cloned) {
       pidfd_ = std::move(fd[0]);
+      pid_ = record.pid;
       continue;
     }
     ended_ = true;
@@ -165,6 +167,18 @@ std::string Helper::heard(bool& end) {
   end = n == 0 || !output_.valid();
   if (end) hears_ = false;
   return all;
+}
+
+void Helper::kill() {
+  if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+}
+
+void Helper::kill_group() const {
+  if (pid_ <= 1) return;
+  if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+  // Somebody else reaps it. As long as others are in the group its number is given to nobody.
+  for (int tries = 0; tries < 100 && ::kill(pid_, 0) == 0; ++tries) (void)wait_for_fd(-1, 0, 1);
+  if (::kill(pid_, 0) < 0 && errno == ESRCH) (void)::kill(-pid_, SIGKILL);
 }
 
 void Helper::release() {

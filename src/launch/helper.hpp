@@ -26,11 +26,9 @@ namespace condroid::inline v0::detail {
 class Helper {
  public:
   /// Starts it. `passed` become the program's registers, in order; they are borrowed.
-  [[nodiscard]] static Result<std::unique_ptr<Helper>> start(std::shared_ptr<Zygote> zygote,
-                                                             Encoder& encoder,
-                                                             std::vector<int> passed,
-                                                             std::string what,
-                                                             std::uint32_t lives_with = 0);
+  [[nodiscard]] static Result<std::unique_ptr<Helper>> start(
+      std::shared_ptr<Zygote> zygote, Encoder& encoder, std::vector<int> passed, std::string what,
+      std::uint32_t lives_with = 0, std::uint32_t marks = 0);
   Helper(const Helper&) = delete;
   Helper& operator=(const Helper&) = delete;
   ~Helper();
@@ -50,6 +48,10 @@ class Helper {
   /// What it has said since the last call; poll_fd() tells of that, too, until `end`: it says
   /// nothing any more.
   [[nodiscard]] std::string heard(bool& end);
+  /// SIGKILL, once it is known who it is.
+  void kill();
+  /// The same for the process group that it led, when the zygote cannot do that any more.
+  void kill_group() const;
   /// It lives on without this.
   void release();
 
@@ -75,6 +77,7 @@ class Helper {
   Fd sync_, exit_, pidfd_, output_;
   std::uint32_t live_ = 0, page_ = 0;
   bool ended_ = false;
+  int pid_ = 0;
   bool hears_ = false;
   int owner_ = ::getpid();  ///< In a fork of the host it is nobody's.
 };

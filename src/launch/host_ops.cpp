@@ -92,7 +92,8 @@ bool LaunchEngine::pump_host_ops() {
     if (state_ != before) return true;
     if (!*done) {
       // Of a helper, of the child's pid, or of nobody: then it is tried again.
-      interest_ = helper_          ? Interest{FdView(helper_->poll_fd()), POLLIN}
+      interest_ = hook_            ? Interest{hook_->poll_fd(), POLLIN}
+                  : helper_        ? Interest{FdView(helper_->poll_fd()), POLLIN}
                   : reaching_      ? Interest{exit_, POLLIN}
                   : pidfd_.valid() ? Interest{pidfd_, 0}
                                    : Interest{exit_, POLLIN};
@@ -422,10 +423,11 @@ Result<void> LaunchEngine::do_op(const op::PinRootfs& o) {
 Result<bool> LaunchEngine::know_child(Step step) {
   // The zygote sends it as soon as it has cloned; the child may have been faster.
   const bool hopeless = !pidfd_.valid() && !zygote_->alive();
-  while (!pidfd_.valid() && state_ == State::configuring && pump_exit()) {
+  const auto waits = [this] { return state_ == State::configuring || state_ == State::limiting; };
+  while (!pidfd_.valid() && waits() && pump_exit()) {
   }
   if (pidfd_.valid()) return true;
-  if (state_ != State::configuring) return false;
+  if (!waits()) return false;
   if (hopeless) return fail(Errc::zygote_lost, step, "the child's pid is not known");
   return false;
 }

@@ -427,6 +427,7 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
   const std::uint32_t end = index_of(maker.socket, site.host_name);
   if (end == 0) return maker.wrong(errno, formatted("'{}'", site.host_name));
   made_.host_ends.indexes.push_back(end);
+  made_.host_ends.names.emplace_back(o.interface.name, site.host_name);
   auto ok = maker.believe_nobody(site.host_name);
   if (ok) ok = maker.set_up_host_end(end);
   if (!made_.host_ends.socket.valid()) made_.host_ends.socket = std::move(maker.socket);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "condroid/error.hpp"
@@ -44,6 +45,8 @@ struct HostEnds {
   Fd socket;  ///< Of the network namespace that they are in; only if there are any.
   std::vector<std::uint32_t> indexes;
   std::vector<LentOut> lent;
+  /// Names by names in the container.
+  std::vector<std::pair<std::string, std::string>> names;
   std::vector<HeldTap> taps;  ///< Until they are taken.
   Fd patience;                ///< On which the zygote sends the file of program::patience_file.
   BridgeShare share;          ///< Given back once nobody answers for the addresses any more.

@@ -3,6 +3,8 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "condroid/error.hpp"
@@ -25,6 +27,7 @@ struct Kept {
   Fd devpts;   ///< A detached mount, from which the terminals are opened again.
   /// The terminals by their numbers in there, console first; -1: none.
   std::vector<int> terminals;
+  std::vector<std::pair<std::string, std::string>> host_names;  ///< As of HostEnds.
 
   /// Of a container that runs: takes what was sent up with its terminals out of `ptys`. Those that
   /// are still there from before have none in the list afterwards.

@@ -213,6 +213,14 @@ Result<std::optional<Exit>> ContainerCore::step() {
       set_timer();
       return std::optional<Exit>{};
     }
+    if (end_hooks) {
+      if (!step_end_hooks()) {
+        set_timer();
+        return std::optional<Exit>{};
+      }
+      conclude();
+      continue;
+    }
     if (exit) return exit;
     if (kill_again || Clock::now() >= kill_at)
       if (auto ok = kill_everything(); !ok) return fail(ok);
@@ -222,7 +230,8 @@ Result<std::optional<Exit>> ContainerCore::step() {
       if (timer.valid()) set_timer();
       return done;
     }
-    conclude();
+    begin_end_hooks();
+    if (!end_hooks) conclude();
   }
 }
 
@@ -253,11 +262,57 @@ void ContainerCore::hold_terminals() {
   tty_slaves = std::move(others);
 }
 
+bool ContainerCore::is_within_limit() {
+  const auto now = Clock::now();
+  while (!restarted_at.empty() && now - restarted_at.front() > lifecycle.restart_window)
+    restarted_at.pop_front();
+  return lifecycle.restart_limit == 0 || restarted_at.size() < lifecycle.restart_limit;
+}
+
+void ContainerCore::begin_end_hooks() {
+  if (later.empty()) return;
+  // It is at its end, and would wake whoever waits for the hooks.
+  unwatch(exit_socket);
+  unwatch(status_socket);
+  exit_socket.reset();
+  status_socket.reset();
+  kill_at = Clock::time_point::max();
+  kill_again = false;
+  HookScene scene{.name = name,
+                  .pid = pid,
+                  .host_names = host_ends.names,
+                  .namespaces = std::move(namespaces),
+                  .target = wants_again(*exit) && is_within_limit() ? "reboot" : "stop"};
+  end_hooks = std::make_unique<EndHooks>(runtime, std::move(scene), std::move(later), on_hook);
+  later.clear();
+}
+
+void ContainerCore::watch_hooks() {
+  const int fd = end_hooks->poll_fd().get();
+  if (!poll.valid() || fd < 0) return;
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.fd = fd;
+  if (::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno != EEXIST) wake_always();
+}
+
+bool ContainerCore::step_end_hooks() {
+  if (!end_hooks->step()) {
+    watch_hooks();
+    return false;
+  }
+  auto& all = exit->cleanup_errors;
+  all.insert(all.end(), end_hooks->errors().begin(), end_hooks->errors().end());
+  not_again = end_hooks->refusal();
+  end_hooks.reset();
+  return true;
+}
+
 void ContainerCore::conclude() {
   const bool again = wants_again(*exit);
-  if (!again) {
+  if (!again || !not_again.empty()) {
     ended = std::move(exit);
-    return give_up({});
+    return give_up(again ? std::move(not_again) : std::string());
   }
   hold_terminals();  // again: the end of a session may have hung them up
   put_back(console_slave);
@@ -273,13 +328,10 @@ void ContainerCore::conclude() {
   out.text = std::move(ended->out);
   err.text = std::move(ended->err);
 
-  const auto now = Clock::now();
-  while (!restarted_at.empty() && now - restarted_at.front() > lifecycle.restart_window)
-    restarted_at.pop_front();
-  if (lifecycle.restart_limit > 0 && restarted_at.size() >= lifecycle.restart_limit)
+  if (!is_within_limit())
     return give_up(formatted("{} times within {} s is the limit", lifecycle.restart_limit,
                              std::chrono::duration<double>(lifecycle.restart_window).count()));
-  restarted_at.push_back(now);
+  restarted_at.push_back(Clock::now());
   if (auto ok = begin_again(); !ok) {
     next.reset();
     give_up(to_string(ok.error()));
@@ -309,6 +361,7 @@ Result<void> ContainerCore::begin_again() {
   auto plan_again = std::make_shared<const Plan>(next_life(*kept->plan, carried));
   LaunchOptions options{.deadline = kept->deadline, .trace = kept->trace};
   options.on_event = std::move(on_event);
+  options.on_hook = on_hook;
   next = std::make_unique<LaunchEngine>(runtime, std::move(*alive), std::move(plan_again),
                                         std::move(options));
   // The same cgroup, unless something of the old one is left.
@@ -392,6 +445,8 @@ void ContainerCore::take_over(ContainerCore& made) {
   timeline = std::move(made.timeline);
   late.insert(late.end(), made.late.begin(), made.late.end());
   on_event = std::move(made.on_event);
+  later = std::move(made.later);
+  namespaces = std::move(made.namespaces);
   if (made.host_ends.share.uses.empty())
     host_ends.lent = std::move(made.host_ends.lent);
   else

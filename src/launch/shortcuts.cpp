@@ -16,6 +16,7 @@ bool may_share_memory(const Plan& plan, bool memory_cgroup, bool callbacks) {
     if (const auto* d = std::get_if<op::OpenDescriptor>(&o)) return d->before_clone;
     return std::holds_alternative<op::EnterProcess>(o) || std::holds_alternative<op::Park>(o) ||
            std::holds_alternative<op::Sync>(o) || std::holds_alternative<op::StartInit>(o) ||
+           std::holds_alternative<op::RunHookInside>(o) ||
            std::holds_alternative<op::JoinNamespace>(o) ||
            std::holds_alternative<op::SetTimeOffsets>(o);
   });
@@ -50,6 +51,8 @@ bool hangs_on_host_mounts(const Op& o) {
           return x.namespaces.has(Namespace::user);
         else if constexpr (std::is_same_v<T, op::OpenDescriptor>)
           return x.before_clone;
+        else if constexpr (std::is_same_v<T, op::RunHookInside>)
+          return x.hook.point != HookPoint::start;  // the program is the host's
         else
           return false;
       },

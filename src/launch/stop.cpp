@@ -64,13 +64,18 @@ Result<Exit> ContainerCore::stop(const StopOptions& options) {
                      std::chrono::ceil<std::chrono::milliseconds>(kill_at - Clock::now()).count(),
                      0, 1 << 30));
   };
-  auto done = wait_until(left());
+  // Of hooks each has a limit of its own.
+  const auto wait = [&](int most) {
+    auto done = wait_until(most);
+    return done && !*done && end_hooks ? wait_until(-1) : done;
+  };
+  auto done = wait(left());
   if (!done) return fail(done);
   if (*done) return std::move(**done);
   if (!killed)
     if (auto ok = kill_everything(); !ok) return fail(ok);
   constexpr int most = 10000;
-  done = wait_until(most);
+  done = wait(most);
   if (!done) return fail(done);
   if (*done) return std::move(**done);
   in_vain = true;
@@ -90,6 +95,7 @@ void ContainerCore::set_timer() {
   if (next)
     if (const int ms = next->timeout(); ms >= 0)
       at = std::min(at, Clock::now() + std::chrono::milliseconds(ms));
+  if (end_hooks) at = std::min(at, end_hooks->until());
   if (kill_again) at = std::min(at, Clock::now() + std::chrono::milliseconds(100));
   const bool wanted = at != Clock::time_point::max();
   if (!poll.valid() || (!wanted && !timer.valid())) return;

@@ -68,8 +68,10 @@ struct Checks {
   void masks() const;      // check_security.cpp: hidden and read-only kernel files
   void lifecycle() const;  // check_lifecycle.cpp
   void network() const;    // network.cpp
-  void publish() const;    // network.cpp
-  void names() const;      // network.cpp
+  void hooks() const;      // hooks.cpp
+  void no_hooks(std::string_view who) const;  // hooks.cpp
+  void publish() const;                       // network.cpp
+  void names() const;                         // network.cpp
 
  private:
   void own_profile() const;

@@ -114,6 +114,8 @@ void set_up_container(Draft& d, bool parked) {
   if (!d.shape.ids.note.empty()) d.note(d.shape.ids.note);
   for (const LeftOut& l : d.shape.left_out) d.note(formatted("{} is left out: {}", l.field, l.why));
   d.plan.left_out = d.shape.left_out;
+  d.plan.hooks_root = d.spec.hooks.root_at;
+  begin_hooks(d);
   const auto joins = open_host_side(d, parked);
   clone(d);
   d.add(op::ArmDeathSignal{.dumpable = d.shape.ids.own && !d.facts.privileged()});
@@ -125,8 +127,11 @@ void set_up_container(Draft& d, bool parked) {
   if (d.shape.own_root()) d.add(op::ContainPropagation{.slave = wants_slaves(d.spec)});
   apply_settings(d);
   if (d.shape.own_root()) {
+    run_hooks_inside(d, HookPoint::pre_mount);
     make_root(d);
     make_mounts(d);
+    run_hooks_inside(d, HookPoint::mount);
+    run_hooks_inside(d, HookPoint::autodev);
     open_terminals(d);
     hide_kernel(d);
     finish_root(d);
@@ -159,6 +164,7 @@ Result<Plan> compile(const Spec& spec, const HostFacts& facts) {
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};
   set_up_container(d, false);
   settle_process(d);
+  note_later_hooks(d);
   check_room(d);
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);

@@ -234,7 +234,8 @@ struct Describe {
                      o.offsets.boottime.count());
   }
   std::string operator()(const op::Sync& o) const {
-    std::string_view what = o.ask == op::Sync::configure ? "host, configure" : "host, set limits";
+    std::string_view what =
+        o.ask == op::Sync::configure ? "host, configure" : "host, before the command";
     return o.receives.empty() ? std::string(what)
                               : formatted("{} and send {} mounts", what, o.receives.size());
   }
@@ -377,6 +378,18 @@ struct Describe {
     if (!l.scope.empty()) words.push_back("scope: " + flag_names(l.scope, " "));
     return listed(words, ", ");
   }
+  static std::string hook(const Hook& h) {
+    return formatted("{}{}{} {}", name_of(h.point), h.interface.empty() ? "" : " of ",
+                     h.interface.empty() ? std::string() : quoted(h.interface), quoted(h.program));
+  }
+  std::string operator()(const op::RunHook& o) const { return hook(o.hook); }
+  std::string operator()(const op::RunHookInside& o) const { return hook(o.hook); }
+  std::string operator()(const op::OpenHookOutput& o) const {
+    return formatted("output of {} hook{} inside", o.hooks, o.hooks == 1 ? "" : "s");
+  }
+  std::string operator()(const op::KeepNamespaces& o) const {
+    return "namespaces for the hooks of its end: " + flag_names(o.namespaces, " ");
+  }
   std::string operator()(const op::LoadProfile& o) const {
     return formatted("AppArmor profile of its own, {} rules, by {}",
                      std::ranges::count(o.rules, '\n') - 2, quoted(o.parser));
@@ -436,7 +449,10 @@ std::string Describe::operator()(const op::MountOp& o) const {
       what += ", attached to nothing";
       break;
     case op::MountOp::on_root:
-      if (o.source != op::MountOp::tree) what += ", hidden";
+      if (!o.target.empty())
+        what += " at host " + quoted(o.target);
+      else if (o.source != op::MountOp::tree)
+        what += ", hidden";
       break;
     case op::MountOp::at_target:
       what += " -> guest " + quoted(o.target);

@@ -38,6 +38,8 @@ struct Draft {
   std::vector<std::pair<op::Slot, std::string>> tasks =
       {};  ///< Of v1 cgroups, with their mount points.
   std::vector<op::PlaceDescriptors::Entry> placed = {};
+  op::Slot hook_output = {};
+  unsigned hook_places = 0;
 
   template <class O>
   void add(O o) {
@@ -67,6 +69,16 @@ void write_values(Draft& draft, const Group& group);  // host.cpp
 void open_streams(Draft& draft);
 void take_descriptors(Draft& draft);
 void configure_from_host(Draft& draft);  // host.cpp: the barrier and what the host does behind it
+/// Hooks, in the order of a launch: hooks.cpp.
+void begin_hooks(Draft& draft);
+/// `interface`: the one that they are for, or none.
+void run_hooks_here(const Draft& draft, HookPoint point, std::vector<Op>& ops,
+                    const Interface* interface);
+void run_hooks_inside(Draft& draft, HookPoint point);
+void settle_hooks(Draft& draft);  // start, and the barrier of start_host
+void note_later_hooks(Draft& draft);
+/// Whether the root is needed at a path before it is the root.
+[[nodiscard]] bool roots_before_pivot(const Draft& draft);
 /// Of the child's own network namespace. Gives nothing to do where there are none.
 void lease_addresses(Draft& draft);                                 // network.cpp
 void create_interfaces(const Draft& draft, std::vector<Op>& host);  // network.cpp

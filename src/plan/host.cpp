@@ -207,6 +207,7 @@ void configure_from_host(Draft& d) {
     make_root_for_ids(d, receive, ask);
   }
   create_interfaces(d, host.plan.ops);
+  run_hooks_here(d, HookPoint::configured, host.plan.ops, nullptr);
   if (host.plan.ops.empty()) return;  // an empty barrier costs and gives nothing
   d.add(std::move(sync));
   for (Op& o : host.plan.ops) d.plan.ops.push_back(std::move(o));

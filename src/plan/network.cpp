@@ -453,6 +453,7 @@ void create_interfaces(const Draft& d, std::vector<Op>& host) {
                        .own_users = !d.facts.privileged()});
     else
       add_op(host, op::CreateInterface{.interface = i});
+    run_hooks_here(d, HookPoint::up, host, &i);
     if (by == &i && std::holds_alternative<NatBridge>(i.link))
       ports = op::PublishPorts{.interface = i.name, .ports = d.spec.network.publish};
   }

@@ -153,6 +153,8 @@ Result<ParkedPlan> compile_parked(const Spec& spec, const HostFacts& facts) {
   refuse_shared_uppers(spec, refusals);
   refuse_next_lives(spec, refusals);
   refuse_interfaces(spec, refusals);
+  Checks{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals}.no_hooks(
+      "a pool has several containers at once, made before anybody wants them");
   if (!refusals.empty()) return fail(refusals.take());
 
   Draft d{.spec = spec, .facts = facts, .shape = shape, .refusals = refusals};

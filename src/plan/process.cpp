@@ -50,6 +50,7 @@ void place_descriptors(Draft& d) {
         {.from = streams[number]->kind == Stream::pty ? d.console : op::Slot{number},
          .number = number});
   std::ranges::sort(place.entries, {}, &op::PlaceDescriptors::Entry::number);
+  place.keep = d.hook_output;
   d.add(std::move(place));
 }
 
@@ -205,6 +206,7 @@ void settle_process(Draft& d) {
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
   restrict_once();
+  settle_hooks(d);
   load(true);
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});
 }

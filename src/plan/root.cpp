@@ -229,9 +229,18 @@ void overlay_options(Draft& d, op::MountOp& m, std::string_view field,
   if (d.shape.confined && d.facts.kernel_at_least(5, 11)) m.options.emplace_back("userxattr");
 }
 
+/// Where hooks find it by a path: until then it lies on the host's "/", where no path leads.
+void place_root(Draft& d, std::size_t first) {
+  for (std::size_t i = first; i < d.plan.ops.size(); ++i)
+    if (auto* m = std::get_if<op::MountOp>(&d.plan.ops[i]);
+        m != nullptr && m->place == op::MountOp::on_root && m->to == d.root)
+      m->target = d.spec.hooks.root_at.str();
+}
+
 void make_root(Draft& d) {
   const Root& root = d.spec.root;
   const bool host = is_host_root(root);
+  const std::size_t first = d.plan.ops.size();
   // Upper layers lie below the root in the stack on the host's "/", so that they go away with it.
   if (root.ephemeral && root.upper.empty() && !d.root_source.valid() && d.root_trees.empty()) {
     d.root_upper = d.slot();
@@ -249,6 +258,7 @@ void make_root(Draft& d) {
     root.ephemeral ? ephemeral_host_root(d) : host_root(d);
   else
     root.ephemeral ? ephemeral_directory(d) : directory(d);
+  if (roots_before_pivot(d)) place_root(d, first);
 }
 
 void finish_root(Draft& d) {

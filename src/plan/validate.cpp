@@ -314,6 +314,7 @@ void validate(const Spec& spec, const HostFacts& facts, const Shape& shape, Refu
   checks.masks();
   checks.lifecycle();
   checks.network();
+  checks.hooks();
 }
 
 }  // namespace condroid::inline v0::detail

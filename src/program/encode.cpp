@@ -307,6 +307,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
               list.push_back({reg(e.from), static_cast<std::int16_t>(e.number)});
             Rec& r = add(Code::place_descriptors, index);
             r.s[0] = bytes(list.data(), list.size() * sizeof list[0], 4);
+            r.r[0] = reg(x.keep);
           },
           [&](const op::ChangeDirectory& x) {
             Rec& r = add(Code::change_directory, index);
@@ -369,6 +370,21 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.s[0] = text(x.apparmor ? "self/attr/apparmor/exec" : "self/attr/exec");
             r.s[1] = text(x.apparmor ? "exec " + x.label : x.label);
             r.s[2] = text(x.label);
+          },
+          [&](const op::RunHookInside& x) {
+            std::vector<std::string> argv = {x.hook.program};
+            argv.insert(argv.end(), x.hook.argv.begin(), x.hook.argv.end());
+            Rec& r = add(Code::run_hook, index);
+            r.flags = x.filtered ? program::hook_filtered : 0;
+            r.r[0] = reg(x.output);
+            r.s[0] = strings(argv);
+            r.s[1] = strings(x.hook.env);
+            r.s[2] = bytes(x.hook.input.data(), x.hook.input.size(), 1);
+            r.s[3] = bytes(nullptr, (argv.size() + x.hook.env.size() + 2) * sizeof(char*), 8);
+            r.n[0] = argv.size();
+            r.n[1] = x.hook.env.size();
+            r.n[2] = static_cast<std::uint64_t>(x.hook.timeout.count());
+            r.n[3] = x.place;
           },
           [&](const op::Park&) { add(Code::park, index); },
           [&](const op::StartInit&) { add(Code::start_init, index); },

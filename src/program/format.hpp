@@ -57,7 +57,7 @@ enum class Code : uint16_t {
   set_umask,        // n0
   join_keyring,
   new_session,        // r0 terminal
-  place_descriptors,  // s0 list of Placement
+  place_descriptors,  // s0 list of Placement, r0 what stays open besides
   change_directory,   // s0, n0 create
   // n0 uid | gid << 32, n1 securebits, n2 last capability, n3 death signal, s0 groups (uint32), s1
   // CapabilityMasks, flags
@@ -88,8 +88,11 @@ enum class Code : uint16_t {
   // s0 name, s1 IPv6 addresses, 16 bytes each, s2 room for what the kernel says; n0 carrier, n1
   // link-local, n2 limit in nanoseconds
   await_interface,
+  // s0 program and argv (NUL separated), s1 envp, s2 standard input, s3 room for pointers; r0 where
+  // its output goes; n0 words of s0, n1 envc, n2 limit in nanoseconds, n3 its place in r0; flags
+  run_hook,
 };
-inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::await_interface) + 1;
+inline constexpr uint16_t code_count = static_cast<uint16_t>(Code::run_hook) + 1;
 inline constexpr unsigned interface_name_size = 16;  // IFNAMSIZ
 inline constexpr unsigned address_size = 16;         // of IPv6
 inline constexpr unsigned netlink_room = 8192;       // the largest piece of a dump
@@ -114,6 +117,18 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
 // Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0,
 // which nobody else has seen.
 inline constexpr uint16_t path_near = 1U << 0U;
+// Rec::flags of Code::run_hook: it gets the filters that come later in the program.
+inline constexpr uint16_t hook_filtered = 1U << 0U;
+/// What is known of a hook that the child ran, in the file for their output: at the beginning of
+/// its place, before the text. Written when the hook has ended.
+struct HookOutput {
+  uint64_t total;  ///< Bytes that it wrote. Byte i is at i % hook_text of the text.
+  uint64_t took;   ///< Nanoseconds.
+  uint32_t ended;  ///< Not 0: all of this is filled in.
+  uint32_t pad;
+};
+inline constexpr uint32_t hook_text = 16U << 10U;
+inline constexpr uint64_t hook_place = sizeof(HookOutput) + hook_text;
 inline constexpr uint32_t max_filter = 4096;  // instructions, BPF_MAXINSNS
 // Rec::flags of Code::set_credentials.
 inline constexpr uint16_t cred_set_groups = 1U << 0U, cred_groups_may_stay = 1U << 1U;
@@ -189,6 +204,9 @@ enum class Part : uint16_t {
   message,      ///< Number `detail`, from 0, of those to the kernel.
   carrier,      ///< It is the carrier that was waited for.
   address,      ///< Number `detail`, from 0, of the addresses.
+  hook_exec,    ///< It is the hook's program that cannot be executed.
+  hook_status,  ///< It ended with `detail`: a status, or 256 and a signal.
+  hook_time,    ///< It had its time.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };
@@ -229,6 +247,8 @@ static_assert(sizeof(LiveEntry) == 128);
 inline constexpr uint32_t mark_landlock = 1U << 0U;
 /// Has a profile of AppArmor of its own, which is called by the runtime's name and its own.
 inline constexpr uint32_t mark_profile = 1U << 1U;
+/// Leads a process group that does not outlive its failure: a hook.
+inline constexpr uint32_t mark_group = 1U << 3U;
 /// Its first process is an init of ours, which does not have the label that the command has.
 inline constexpr uint32_t mark_label_below = 1U << 2U;
 

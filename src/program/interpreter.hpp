@@ -171,6 +171,13 @@ class Interpreter {
                strings_fit(x.s[0], x.n[2], blob) && strings_fit(x.s[1], x.n[0], blob) &&
                strings_fit(x.s[2], x.n[1], blob);
       }
+      case Code::run_hook: {
+        const uint64_t room = (x.n[0] + x.n[1] + 1) * sizeof(char*);
+        return x.n[0] >= 2 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[3] < 4096 &&
+               x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) &&
+               apart(x.s[3], x.s[1]) && apart(x.s[3], x.s[2]) &&
+               strings_fit(x.s[0], x.n[0], blob) && strings_fit(x.s[1], x.n[1], blob);
+      }
       case Code::mount:
         return strings_fit(x.s[2], x.n[3], blob) && static_cast<int64_t>(x.n[2]) >= -1 &&
                static_cast<int64_t>(x.n[2]) < static_cast<int64_t>(slot_count);
@@ -384,6 +391,8 @@ class Interpreter {
         return call(__NR_prctl, pr_set_no_new_privs, 1, 0, 0, 0);
       case Code::start_init:
         return start_init();
+      case Code::run_hook:
+        return run_hook(x);
       case Code::exec:
         return exec(x);
       case Code::set_owner:
@@ -859,7 +868,8 @@ class Interpreter {
     if (fd < 0) return fd;
     if ((x.flags & mount_on_root) != 0) {
       const long e =
-          at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd, "/", move_mount_f_empty_path));
+          at(Part::attach, call(__NR_move_mount, fd, "", at_fdcwd,
+                                x.s[1].size > 0 ? str(x, 1) : "/", move_mount_f_empty_path));
       if (e < 0) return close(fd), e;
       ++on_root_;
     } else if ((x.flags & mount_at_target) != 0) {
@@ -1500,20 +1510,22 @@ class Interpreter {
     auto* list = reinterpret_cast<const Placement*>(str(x, 0));
     const unsigned count = x.s[0].size / sizeof(Placement);
     const int top = count > 0 ? list[count - 1].number + 1 : 3;
+    const int first_free = top + (x.r[0] >= 0 ? 3 : 2);
     // Everything that we still need is moved above the numbers that are given away.
     for (unsigned i = 0; i < count; ++i) {
       int& fd = regs_[list[i].from];
       if (fd < 0) return detail_ = static_cast<uint16_t>(list[i].number), -e_badf;
-      if (fd < top + 2) {
-        const long moved = call(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, top + 2);
+      if (fd < first_free) {
+        const long moved = call(__NR_fcntl, fd, 1030 /* F_DUPFD_CLOEXEC */, first_free);
         if (moved < 0) return moved;
         fd = static_cast<int>(moved);
       }
     }
-    int* const still_needed[] = {&cx_.sync, &cx_.zygote};
+    int kept = reg(x, 0);
+    int* const still_needed[] = {&cx_.sync, &cx_.zygote, &kept};
     for (int* fd : still_needed) {
       if (*fd < 0) continue;
-      const long moved = call(__NR_fcntl, *fd, 1030, top + 2);
+      const long moved = call(__NR_fcntl, *fd, 1030, first_free);
       if (moved < 0) return moved;
       *fd = static_cast<int>(moved);
     }
@@ -1521,13 +1533,11 @@ class Interpreter {
       const long e = call(__NR_dup3, regs_[list[i].from], list[i].number, 0);
       if (e < 0) return detail_ = static_cast<uint16_t>(list[i].number), e;
     }
-    if (const long e = call(__NR_dup3, cx_.sync, top, o_cloexec); e < 0) return e;
-    cx_.sync = top;
-    int first_other = top + 1;
-    if (cx_.zygote >= 0) {
-      if (const long e = call(__NR_dup3, cx_.zygote, top + 1, o_cloexec); e < 0) return e;
-      cx_.zygote = top + 1;
-      first_other = top + 2;
+    int first_other = top;
+    for (int* fd : still_needed) {
+      if (*fd < 0) continue;
+      if (const long e = call(__NR_dup3, *fd, first_other, o_cloexec); e < 0) return e;
+      *fd = first_other++;
     }
     int next = 0;
     for (unsigned i = 0; i < count; ++i) {
@@ -1544,6 +1554,7 @@ class Interpreter {
         if (list[k].from == static_cast<int>(i)) now = list[k].number;
       regs_[i] = now;
     }
+    if (kept >= 0) regs_[x.r[0]] = kept;
     return 0;
   }
 
@@ -1669,6 +1680,191 @@ class Interpreter {
     be_init(static_cast<int>(pid));
     return 0;
   }
+
+  // ---- hooks ----
+
+  long look_at_clock(int64_t& time) {
+    Timespec t{0, 0};
+    const long e = call(__NR_clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
+    time = t.sec * 1000000000 + t.nsec;
+    return e;
+  }
+
+  /// A program of the caller's, which has nothing of ours: not a descriptor, not our session.
+  long run_hook(const Rec& x) {
+    int64_t began = 0;
+    if (const long e = look_at_clock(began); e < 0) return e;
+    if (const long e = keep_program_on_fork(); e < 0) return e;
+    const long input = hook_input(x);
+    if (input < 0) return at(Part::write, input);
+    int ends[2] = {-1, -1};
+    if (const long e = call(__NR_pipe2, ends, o_cloexec); e < 0) return close(input), e;
+    int hook = -1;
+    // Not clone3(2), as in start_init(). The third argument is where the pidfd goes.
+    const long pid =
+        call(__NR_clone, clone_pidfd | static_cast<uint64_t>(sig_chld), 0L, &hook, 0L, 0L);
+    if (pid == 0) become_hook(x, static_cast<int>(input), ends[0], ends[1]);
+    close(input);
+    close(ends[1]);
+    long e = pid;
+    if (pid > 0) {
+      e = call(__NR_fcntl, ends[0], 4 /* F_SETFL */, o_rdonly | o_nonblock);
+      if (e >= 0) e = await_hook(x, hook, ends[0], began);
+      // Whatever happens it does not outlive its failure, and is not left to the command to reap.
+      if (e < 0) end_hook(static_cast<int>(pid), hook);
+    }
+    close(hook);
+    close(ends[0]);
+    return e;
+  }
+
+  /// It is read to its end and holds nobody up.
+  long hook_input(const Rec& x) {
+    long fd = call(__NR_memfd_create, "hook", mfd_cloexec | mfd_noexec_seal);
+    if (fd == -e_inval) fd = call(__NR_memfd_create, "hook", mfd_cloexec);  // before Linux 6.3
+    if (fd < 0) return fd;
+    for (size_t done = 0; done < x.s[2].size;) {
+      const long n = call(__NR_pwrite64, fd, str(x, 2) + done, x.s[2].size - done, done);
+      if (n <= 0) return close(fd), n < 0 ? n : -e_inval;
+      done += static_cast<size_t>(n);
+    }
+    return fd;
+  }
+
+  [[noreturn]] void become_hook(const Rec& x, int input, int read_end, int output) {
+    const long e = prepare_hook(x, input, read_end, output);
+    if (e == 0) {
+      char* const program = str(x, 0);
+      auto** argv = reinterpret_cast<char**>(str(x, 3));
+      char** envp = argv + x.n[0];
+      char* p = program + length(program) + 1;
+      for (uint64_t i = 0; i + 1 < x.n[0]; ++i, p += length(p) + 1) argv[i] = p;
+      argv[x.n[0] - 1] = nullptr;
+      p = str(x, 1);
+      for (uint64_t i = 0; i < x.n[1]; ++i, p += length(p) + 1) envp[i] = p;
+      envp[x.n[1]] = nullptr;
+      cx_.page->error = static_cast<int32_t>(-call(__NR_execve, program, argv, envp));
+    } else {
+      cx_.page->error = static_cast<int32_t>(-e);
+    }
+    cx_.page->part = Part::hook_exec;
+    leave(hook_never_ran);
+  }
+  long prepare_hook(const Rec& x, int input, int read_end, int output) {
+    if (const long e = call(__NR_prctl, pr_set_pdeathsig, sig_kill, 0, 0, 0); e < 0) return e;
+    close(read_end);
+    // Nobody reads any more: whoever wanted it was dead before that.
+    PollFd alive{output, 0, 0};
+    const Timespec none{0, 0};
+    if (const long n = call(__NR_ppoll, &alive, 1, &none, 0L, 8); n != 0)
+      return n < 0 ? n : -e_pipe;
+    if (const long e = call(__NR_setsid); e < 0) return e;
+    const long in = call(__NR_fcntl, input, 1030 /* F_DUPFD_CLOEXEC */, 3);
+    const long out = call(__NR_fcntl, output, 1030, 3);
+    if (in < 0 || out < 0) return in < 0 ? in : out;
+    for (int number = 0; number < 3; ++number)
+      if (const long e = call(__NR_dup3, number == 0 ? in : out, number, 0); e < 0) return e;
+    if (const long e = call(__NR_close_range, 3, 0xffffffffL, 0); e < 0) return e;
+    if (const long e = call(__NR_chdir, "/"); e < 0) return e;
+    if (cx_.nofile.hard != 0 && !nofile_set_)
+      if (const long e = call(__NR_prlimit64, 0, rlimit_nofile, &cx_.nofile, 0L); e < 0) return e;
+    if (const long e = call(__NR_umask, 022); e < 0) return e;
+    const uint64_t no_signals = 0;
+    if (const long e = call(__NR_rt_sigprocmask, sig_setmask, &no_signals, 0L, 8); e < 0) return e;
+    if ((x.flags & hook_filtered) == 0) return 0;
+    // What the command gets, in the same order; none of them asks anybody.
+    const Rec* const end = reinterpret_cast<const Rec*>(program_ + 1) + program_->count;
+    for (const Rec* later = &x + 1; later < end; ++later) {
+      if (later->code != Code::load_seccomp || later->n[2] != 0) continue;
+      const FilterProgram filter{static_cast<uint16_t>(later->s[0].size / 8), str(*later, 0)};
+      if (const long e = call(__NR_seccomp, seccomp_set_mode_filter, later->n[0], &filter); e < 0)
+        return e;
+    }
+    return 0;
+  }
+
+  long await_hook(const Rec& x, int hook, int output, int64_t began) {
+    HookOutput said{};
+    const int64_t until = began + static_cast<int64_t>(x.n[2]);
+    bool open = true;
+    SigInfo info{};
+    for (;;) {
+      int64_t now = 0;
+      if (const long e = look_at_clock(now); e < 0) return e;
+      said.took = static_cast<uint64_t>(now - began);
+      const int64_t left = until - now;
+      if (left <= 0) {
+        const long e = keep_hook(x, said);
+        return e < 0 ? e : at(Part::hook_time, -e_timedout);
+      }
+      const Timespec limit{left / 1000000000, left % 1000000000};
+      PollFd list[4] = {{hook, pollin, 0},
+                        {cx_.sync, static_cast<int16_t>(pollrdhup), 0},
+                        {open ? output : -1, pollin, 0},
+                        {cx_.zygote, pollin, 0}};
+      const long n = call(__NR_ppoll, list, cx_.zygote < 0 ? 3 : 4, &limit, 0L, 8);
+      if (n == -e_intr) continue;
+      if (n < 0) return n;
+      if (list[1].revents != 0 || list[3].revents != 0) return at(Part::host_gone, -e_pipe);
+      if (list[2].revents != 0) {
+        const long more = read_hook(x, output, said);
+        if (more < 0 && more != -e_again) return at(Part::write, more);
+        open = more != 0;
+      }
+      if (list[0].revents != 0) break;
+    }
+    // What it left running may hold the pipe for ever, and fill it.
+    for (int pieces = 0; open && pieces < 64; ++pieces) {
+      const long more = read_hook(x, output, said);
+      if (more < 0 && more != -e_again) return at(Part::write, more);
+      if (more <= 0) break;
+    }
+    // It stays a zombie until its group is dead, so that the number is nobody else's.
+    if (const long e = call(__NR_waitid, p_pidfd, hook, &info, wexited | wnowait | wall, 0L); e < 0)
+      return e;
+    const bool exited = info.code == cld_exited;
+    int64_t ended = 0;
+    if (const long e = look_at_clock(ended); e < 0) return e;
+    said.took = static_cast<uint64_t>(ended - began);
+    if (const long e = keep_hook(x, said); e < 0) return e;
+    if (exited && info.status == 0)
+      return call(__NR_waitid, p_pidfd, hook, &info, wexited | wall, 0L);
+    if (exited && info.status == hook_never_ran && cx_.page->part == Part::hook_exec)
+      return at(Part::hook_exec, -cx_.page->error);
+    detail_ = static_cast<uint16_t>((exited ? 0 : 256) + (info.status & 0xff));
+    return at(Part::hook_status, -e_child);
+  }
+  void end_hook(int pid, int hook) {
+    call(__NR_kill, -pid, sig_kill);
+    call(__NR_pidfd_send_signal, hook, sig_kill, 0L, 0);
+    SigInfo info;
+    while (call(__NR_waitid, p_pidfd, hook, &info, wexited | wall, 0L) == -e_intr) {
+    }
+  }
+  /// A piece of what it says, for the host. 0: that was all.
+  long read_hook(const Rec& x, int output, HookOutput& said) {
+    char text[1024];
+    const long n = call(__NR_read, output, text, sizeof text);
+    if (n <= 0) return n == -e_intr ? -e_again : n;
+    for (long done = 0; done < n;) {
+      const uint64_t where = said.total % hook_text;
+      const uint64_t room = hook_text - where;
+      const uint64_t rest = static_cast<uint64_t>(n - done);
+      const uint64_t piece = rest < room ? rest : room;
+      const long w = call(__NR_pwrite64, reg(x, 0), text + done, piece,
+                          x.n[3] * hook_place + sizeof said + where);
+      if (w <= 0) return w < 0 ? w : -e_inval;
+      done += w;
+      said.total += static_cast<uint64_t>(w);
+    }
+    return n;
+  }
+  long keep_hook(const Rec& x, HookOutput& said) {
+    said.ended = 1;
+    const long n = call(__NR_pwrite64, reg(x, 0), &said, sizeof said, x.n[3] * hook_place);
+    return n < 0 ? at(Part::write, n) : 0;
+  }
+  static constexpr int hook_never_ran = 127;
 
   [[noreturn]] void leave(int status) {
     for (int i = 0; i < 2; ++i) call(__NR_exit_group, status);

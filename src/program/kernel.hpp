@@ -61,6 +61,9 @@ inline constexpr uint64_t ms_rec = 0x4000, ms_unbindable = 1 << 17, ms_private =
                           ms_slave = 1 << 19, ms_shared = 1 << 20;
 inline constexpr int mnt_detach = 2, umount_nofollow = 8;
 
+// memfd_create(2); the latter Linux 6.3
+inline constexpr unsigned mfd_cloexec = 1, mfd_noexec_seal = 8;
+
 // madvise(2), Linux 4.14
 inline constexpr int madv_wipeonfork = 18, madv_keeponfork = 19;
 
@@ -212,7 +215,8 @@ struct CmsgHdr {
 
 // Signals and waiting
 inline constexpr int sig_chld = 17, sig_kill = 9, sig_stop = 19, sig_block = 0, sig_setmask = 2;
-inline constexpr int p_pidfd = 3, p_pid = 1, wexited = 4, wnohang = 1;
+inline constexpr int p_pidfd = 3, p_pid = 1, wexited = 4, wnohang = 1, wnowait = 0x1000000,
+                     cld_exited = 1;
 inline constexpr int wall = 0x40000000;
 struct SigInfo {
   int32_t signo, error, code, pad0;

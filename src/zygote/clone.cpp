@@ -320,6 +320,7 @@ void take_up(const Request& request, long pid, int pidfd, int exit_socket) {
   c.console = -1;
   c.log = -1;
   c.slave = -1;
+  c.group = (request.marks & mark_group) != 0;
   c.profile = (request.marks & mark_profile) != 0;
   c.cgroups = request.cgroups;
   c.v2 = request.v2;

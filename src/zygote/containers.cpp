@@ -128,6 +128,14 @@ void reap(uint32_t i) {
   record.kind = RecordKind::exited;
   record.pid = c.pid;
   SigInfo info{};
+  if (c.group) {
+    // As long as it is a zombie its number is nobody else's.
+    const long e =
+        call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wnowait | wall, 0L);
+    if (e == 0 && info.pid != 0 && (info.code != cld_exited || info.status != 0))
+      call(__NR_kill, -c.pid, sig_kill);
+    info = SigInfo{};
+  }
   const long e =
       call(__NR_waitid, p_pidfd, c.pidfd, &info, wexited | wnohang | wall, record.rusage);
   if (e == -e_intr || e == -e_again) return;

@@ -82,6 +82,7 @@ struct Container {
   int console;  // of a detached container: its master, drained into log
   int log;
   int slave;     // of that terminal
+  bool group;    // its process group is killed unless it ends well
   bool profile;  // one of AppArmor's was loaded for it
   int32_t away;  // errno and number of an interface that is not at home
   uint32_t which;

@@ -88,7 +88,7 @@ TEST_CASE("condroid's conditions are an error category", "[base]") {
     CHECK(message != "unknown error");
     words.insert(message);
   }
-  CHECK(words.size() == 10);
+  CHECK(words.size() == 11);
   CHECK(condroid_category().message(0) == "unknown error");
   CHECK(condroid_category().message(200) == "unknown error");
 }

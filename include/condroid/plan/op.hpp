@@ -227,6 +227,34 @@ struct PublishPorts {
   bool operator==(const PublishPorts&) const = default;
 };
 
+/// Runs a program of the caller's in its own world: the zygote's process, which it is waited for.
+struct RunHook {
+  static constexpr Step step = Step::run_hook;
+  static constexpr Actor actor = Actor::host;
+  Hook hook = {};  ///< Its values are filled in when it is run.
+  /// Of the interface that it is for; else empty.
+  std::string interface_type = {};
+  std::string interface_parent = {};
+  bool operator==(const RunHook&) const = default;
+};
+
+/// Makes what keeps the output of the hooks that the child runs, in memory.
+struct OpenHookOutput {
+  static constexpr Step step = Step::open_descriptor;
+  static constexpr Actor actor = Actor::host;
+  unsigned hooks = 0;
+  Slot to = {};
+  bool operator==(const OpenHookOutput&) const = default;
+};
+
+/// Opens namespaces of the child's for the hooks of its end.
+struct KeepNamespaces {
+  static constexpr Step step = Step::run_hook;
+  static constexpr Actor actor = Actor::host;
+  Flags<Namespace> namespaces = {};
+  bool operator==(const KeepNamespaces&) const = default;
+};
+
 // ---- by the zygote ------------------------------------------------------------------------------
 
 /// Clones the child: clone3(2). Everything above this line happens in the host before there is a
@@ -625,6 +653,7 @@ struct PlaceDescriptors {
     bool operator==(const Entry&) const = default;
   };
   std::vector<Entry> entries = {};
+  Slot keep = {};  ///< Stays open, for hooks, until exec.
   bool operator==(const PlaceDescriptors&) const = default;
 };
 
@@ -690,6 +719,18 @@ struct LoadSeccomp {
   bool operator==(const LoadSeccomp&) const = default;
 };
 
+/// Runs a program of the caller's in the container and waits for its end.
+struct RunHookInside {
+  static constexpr Step step = Step::run_hook;
+  static constexpr Actor actor = Actor::child;
+  Hook hook = {};      ///< As it is run: no values are left in it.
+  Slot output = {};    ///< Of OpenHookOutput.
+  unsigned place = 0;  ///< Its number in there.
+  /// It gets the filters of system calls that the command gets: those that come later in the plan.
+  bool filtered = false;
+  bool operator==(const RunHookInside&) const = default;
+};
+
 /// Becomes a small init: the command runs as pid 2, signals are forwarded to it, zombies are
 /// reaped, and its end is ours.
 struct StartInit {
@@ -729,15 +770,16 @@ struct Exec {
 using Op = std::variant<
     op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup, op::EnterProcess,
     op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-    op::OverlayTrees, op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::StartPasta,
-    op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
-    op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
-    op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath,
-    op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::ConfigureInterface,
-    op::AwaitInterface, op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality,
-    op::SetUmask, op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory,
-    op::SetCredentials, op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel,
-    op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
+    op::OverlayTrees, op::RunHook, op::OpenHookOutput, op::KeepNamespaces, op::RunHookInside,
+    op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::StartPasta, op::Clone,
+    op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets,
+    op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
+    op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
+    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::AwaitInterface,
+    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
+    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
+    op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
+    op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

@@ -251,6 +251,10 @@ struct SlotsOf {
   Slots operator()(const op::LoadSeccomp&) const { return {}; }
   Slots operator()(const op::ApplyLandlock&) const { return {}; }
   Slots operator()(const op::LoadProfile&) const { return {}; }
+  Slots operator()(const op::RunHook&) const { return {}; }
+  Slots operator()(const op::KeepNamespaces&) const { return {}; }
+  Slots operator()(const op::OpenHookOutput& o) const { return {{}, {o.to}}; }
+  Slots operator()(const op::RunHookInside& o) const { return {{o.output}, {}}; }
   Slots operator()(const op::SetLabel& o) const { return {{o.proc}, {}}; }
   Slots operator()(const op::StartInit&) const { return {}; }
   Slots operator()(const op::Park&) const { return {}; }

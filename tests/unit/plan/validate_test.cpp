@@ -10,6 +10,7 @@
 
 #include "catch.hpp"
 #include "condroid/plan.hpp"
+#include "condroid/plan/take.hpp"
 #include "facts.hpp"
 #include "spec/names.hpp"
 
@@ -1072,4 +1073,31 @@ TEST_CASE("labels are refused where no module has them", "[plan]") {
                                 {"security.selinux_mount", "SELinux is not active",
                                  [](Spec& s) { s.security.selinux_mount = "u:r:t:s0"; }},
                             });
+}
+
+TEST_CASE("hooks that cannot be are refused by name", "[plan]") {
+  Spec spec = with_root();
+  spec.hooks.run = {{.program = "relative"},
+                    {.program = "/x", .argv = {"%{pidd}"}, .env = {"A=1", "A=2", "none"}},
+                    {.program = "/x", .timeout = std::chrono::nanoseconds{0}},
+                    {.point = HookPoint::up, .program = "/x", .interface = "eth7"},
+                    {.program = "/x", .interface = "eth0"},
+                    {.point = HookPoint::mount, .program = "/x", .input = "%{pid"}};
+  spec.hooks.root_at = HostPath("/");
+  const auto plan = compile(spec, test::root_on_v2());
+  REQUIRE(!plan);
+  const std::string all = to_string(plan.error());
+  for (const char* words :
+       {"hooks.run[0].program",
+        "hooks.run[1].argv[0]: \"%{pidd}\": unknown value for a hook; did "
+        "you mean pid?",
+        "hooks.run[1].env[1]: 'A' is there already", "hooks.run[1].env[2]", "hooks.run[2].timeout",
+        "hooks.run[3].interface", "hooks.run[4].interface",
+        "hooks.run[5].input: \"%{\" begins a value", "hooks.root_at"}) {
+    CAPTURE(all);
+    CHECK(all.find(words) != std::string::npos);
+  }
+  spec.hooks = {.run = {{.point = HookPoint::stop, .program = "/x", .argv = {"%{ns_net}"}}}};
+  CHECK(compile(spec, test::root_on_v2()));
+  CHECK_FALSE(compile_parked(spec, test::root_on_v2()));
 }

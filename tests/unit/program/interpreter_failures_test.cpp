@@ -175,6 +175,9 @@ std::string_view why_tolerated(const Place& p, int errnum) {
   if ((nr == __NR_recvfrom || nr == __NR_sendmsg || nr == __NR_recvmsg || nr == __NR_ppoll) &&
       errnum == EINTR)
     return "again";
+  if (nr == __NR_read && (errnum == EINTR || errnum == EAGAIN)) return "a hook said nothing new";
+  if (nr == __NR_memfd_create && errnum == EINVAL && p.call.arguments[1] != 1)
+    return "older kernels do not know the flag";
   if (nr == __NR_keyctl && errnum == ENOSYS) return "a kernel without keys has none to hide";
   if ((nr == __NR_mkdirat || nr == __NR_symlinkat || nr == __NR_mknodat) && errnum == EEXIST)
     if (!std::holds_alternative<op::MakeNode>(*p.op) || nr == __NR_symlinkat ||
@@ -266,7 +269,9 @@ void fail_once(const Case& of, std::size_t n, const Place& p, int errnum, Counts
   child->system.remember = false;
   child->system.before = [&](const Call& c) -> std::optional<long> {
     // Nothing is done after a failure but tidying up and reading what the kernel said of it.
-    if (number++ >= n && c.nr != __NR_close && c.nr != __NR_read) done = line_of(c);
+    const bool ends_hook =
+        c.nr == __NR_kill || c.nr == __NR_pidfd_send_signal || c.nr == __NR_waitid;
+    if (number++ >= n && c.nr != __NR_close && c.nr != __NR_read && !ends_hook) done = line_of(c);
     return {};
   };
   child->run();

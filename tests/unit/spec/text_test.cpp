@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,6 +20,7 @@
 #include "condroid/spec.hpp"
 #include "sample_specs.hpp"
 #include "spec/fields.hpp"
+#include "spec/hook_text.hpp"
 
 namespace {
 
@@ -425,4 +427,28 @@ TEST_CASE("the seed corpus of the spec text fuzzer holds", "[spec]") {
     ++files;
   }
   CHECK(files >= 8);
+}
+
+TEST_CASE("a hook's values are filled in, and what has none is left out", "[spec]") {
+  const auto lookup = [](HookValue v) -> std::optional<std::string> {
+    if (v == HookValue::name) return "box";
+    if (v == HookValue::pid) return "42";
+    return std::nullopt;
+  };
+  const Hook hook =
+      condroid::detail::filled({.program = "/x",
+                                .argv = {"x", "%{name}-%{pid}", "net:%{ns_net}", "100%", "%%{pid}"},
+                                .env = {"PID=%{pid}", "TARGET=%{target}"},
+                                .input = "{\"pid\":%{pid},\"root\":\"%{root}\"}"},
+                               lookup);
+  CHECK(hook.argv == std::vector<std::string>{"x", "box-42", "100%", "%{pid}"});
+  CHECK(hook.env == std::vector<std::string>{"PID=42"});
+  CHECK(hook.input == "{\"pid\":42,\"root\":\"\"}");
+  CHECK(condroid::placeholder(HookValue::ns_net) == "%{ns_net}");
+  bool missing = false;
+  for (const char* text : {"%{pid}", "%", "%%", "%%{", "a%%{b}%{c", "{}"}) {
+    CHECK(condroid::detail::mistake_in(condroid::hook_text(text)).empty());
+    CHECK(condroid::detail::filled(condroid::hook_text(text), lookup, missing) == text);
+  }
+  CHECK_FALSE(missing);
 }
