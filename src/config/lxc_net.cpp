@@ -1,0 +1,216 @@
+// The interfaces of a configuration: lxc.net.N.
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <utility>
+
+#include "config/lxc_translate.hpp"
+#include "formatted.hpp"
+#include "spec/names.hpp"
+
+namespace condroid::inline v0::lxc_language {
+
+namespace {
+
+/// Of the classes A, B and C, where there is no prefix length.
+std::uint8_t class_length(const IpAddress& a) {
+  const auto first = a.bytes()[0];
+  return first < 128 ? 8 : first < 192 ? 16 : 24;
+}
+
+IpPrefix prefix_of(std::string_view text) {
+  IpPrefix p = IpPrefix::parse(text).value_or(IpPrefix{});
+  if (text.find('/') == text.npos) p.length = p.address.is_v6() ? 64 : class_length(p.address);
+  return p;
+}
+
+}  // namespace
+
+void Translator::network() {
+  Spec& spec = out_.spec;
+  spec.network.loopback_up = false;
+  std::map<std::uint64_t, std::string> numbers;
+  for (std::size_t r = 0; r < table.size(); ++r) {
+    if (!of_net(table[r])) continue;
+    for (const auto& [number, values] : in_.values[r]) {
+      std::uint64_t n = 0;
+      if (!values.empty() && read_whole(number, UINT32_MAX, n)) numbers.emplace(n, number);
+    }
+  }
+  std::vector<std::string> taken;
+  std::size_t shared = 0, typed = 0;
+  for (const auto& [n, number] : numbers) {
+    const auto type = text(row("lxc.net.N.type"), number);
+    if (type) ++typed;
+    if (type == "none") ++shared;
+    if (const auto name = text(row("lxc.net.N.name"), number)) taken.push_back(*name);
+    if (type == "phys" && !text(row("lxc.net.N.name"), number))
+      taken.push_back(text(row("lxc.net.N.link"), number).value_or(""));
+  }
+  if (shared != 0 && shared == typed) spec.namespaces -= Namespace::net;
+  unsigned next = 0;
+  for (const auto& [n, number] : numbers) interface(number, taken, next);
+}
+
+void Translator::interface(std::string_view number, const std::vector<std::string>& taken,
+                           unsigned& next) {
+  Spec& spec = out_.spec;
+  const auto type = text(row("lxc.net.N.type"), number);
+  if (!type) {
+    lxc::Diagnostic any;
+    for (std::size_t r = 0; r < table.size() && any.key.empty(); ++r)
+      if (of_net(table[r]) && in_.one(r, number) != nullptr) any = place(r, number);
+    return wrong(std::move(any), formatted("there is no lxc.net.{}.type", number),
+                 "veth, macvlan, ipvlan, vlan, phys, empty or none");
+  }
+  const bool up = text(row("lxc.net.N.flags"), number).has_value();
+  if (up && *type != "none") spec.network.loopback_up = true;
+  if (*type == "empty" || *type == "none") return;
+
+  Interface i;
+  i.up = up;
+  i.ipv6_autoconf = true;  // as the kernel has it
+  const std::string link = text(row("lxc.net.N.link"), number).value_or("");
+  const auto needs_link = [&] {
+    if (link.empty())
+      wrong(place(row("lxc.net.N.type"), number), formatted("there is no lxc.net.{}.link", number),
+            "name the interface of the host");
+  };
+  const auto name = text(row("lxc.net.N.name"), number);
+  if (name && name->find('%') == name->npos) {
+    i.name = *name;
+  } else if (*type == "phys" && !name) {
+    i.name = link;
+  } else {
+    const std::string pattern = name.value_or("eth%d");
+    const std::size_t mark = pattern.find("%d");
+    if (mark == pattern.npos)
+      return wrong(place(row("lxc.net.N.name"), number), "has a '%' that is not %d", "eth%d");
+    do {
+      i.name = pattern;
+      i.name.replace(mark, 2, formatted("{}", next++));
+    } while (std::ranges::find(taken, i.name) != taken.end());
+  }
+
+  const auto addresses = [&](std::size_t r) {
+    for (const Value& v : list(r, number)) {
+      const auto words = words_of(v.text);
+      i.addresses.push_back(prefix_of(words[0]));
+      const IpPrefix& p = i.addresses.back();
+      if (p.address.is_v6()) continue;
+      i.broadcasts.push_back(words.size() > 1 ? IpAddress::parse(words[1]).value_or(IpAddress{})
+                             : p.length >= 31 ? IpAddress{}
+                                              : p.last());
+    }
+  };
+  addresses(row("lxc.net.N.ipv4.address"));
+  addresses(row("lxc.net.N.ipv6.address"));
+  std::vector<IpPrefix> routers;
+  for (const std::size_t r : {row("lxc.net.N.ipv4.gateway"), row("lxc.net.N.ipv6.gateway")}) {
+    const auto gateway = text(r, number);
+    if (!gateway) continue;
+    if (!up) {
+      wrong(place(r, number), "the interface is down", formatted("lxc.net.{}.flags = up", number));
+    } else if (*gateway == "auto") {
+      if (*type != "veth" && *type != "macvlan")
+        wrong(place(r, number), "auto is for veth and macvlan", "name the gateway");
+      else
+        i.gateway_auto = true;
+    } else if (*gateway == "dev") {
+      i.routes.push_back(
+          {.to = {.address = IpAddress::from_bytes({}, r == row("lxc.net.N.ipv6.gateway"))}});
+    } else {
+      const IpAddress a = IpAddress::parse(*gateway).value_or(IpAddress{});
+      i.gateways.push_back(a);
+      routers.push_back({a, static_cast<std::uint8_t>(8 * a.size())});
+    }
+  }
+  if (const auto mac = text(row("lxc.net.N.hwaddr"), number)) {
+    if (mac->find('x') == mac->npos)
+      i.mac = MacAddress::parse(*mac);
+    else
+      i.mac_template = *mac;
+  }
+  if (text(row("lxc.net.N.mtu"), number))
+    i.mtu = static_cast<std::uint32_t>(this->number(row("lxc.net.N.mtu"), 0, number));
+
+  if (*type == "veth") {
+    Veth veth{.bridge = link, .host_name = text(row("lxc.net.N.veth.pair"), number).value_or("")};
+    const bool router = text(row("lxc.net.N.veth.mode"), number) == "router";
+    if (router) {
+      veth.bridge.clear();
+      for (const std::size_t r :
+           {row("lxc.net.N.veth.ipv4.route"), row("lxc.net.N.veth.ipv6.route")})
+        for (const Value& v : list(r, number)) veth.host_routes.push_back(prefix_of(v.text));
+      // LXC answers for the gateway as a neighbour's proxy; here the host has that address.
+      veth.host_addresses = routers;
+    } else if (!list(row("lxc.net.N.veth.ipv4.route"), number).empty() ||
+               !list(row("lxc.net.N.veth.ipv6.route"), number).empty()) {
+      if (link.empty())
+        for (const std::size_t r :
+             {row("lxc.net.N.veth.ipv4.route"), row("lxc.net.N.veth.ipv6.route")})
+          for (const Value& v : list(r, number)) veth.host_routes.push_back(prefix_of(v.text));
+      else
+        unsupported(place(row("lxc.net.N.veth.ipv4.route"), number),
+                    "a route of the host by way of a port of a bridge",
+                    "lxc.net.N.veth.mode = router");
+    }
+    if (const auto vlan = text(row("lxc.net.N.veth.vlan.id"), number))
+      veth.vlan_id =
+          *vlan == "none"
+              ? std::uint16_t{0}
+              : static_cast<std::uint16_t>(this->number(row("lxc.net.N.veth.vlan.id"), 0, number));
+    for (const Value& v : list(row("lxc.net.N.veth.vlan.tagged.id"), number)) {
+      std::uint64_t n = 0;
+      if (read_whole(v.text, 4094, n)) veth.tagged.push_back(static_cast<std::uint16_t>(n));
+    }
+    veth.rx_queues =
+        static_cast<std::uint32_t>(this->number(row("lxc.net.N.veth.n_rxqueues"), 0, number));
+    veth.tx_queues =
+        static_cast<std::uint32_t>(this->number(row("lxc.net.N.veth.n_txqueues"), 0, number));
+    i.link = std::move(veth);
+  } else if (*type == "macvlan") {
+    needs_link();
+    i.link = Macvlan{.parent = link,
+                     .mode = from_name<Macvlan::Mode>(
+                                 text(row("lxc.net.N.macvlan.mode"), number).value_or("private"))
+                                 .value_or(Macvlan::private_)};
+  } else if (*type == "ipvlan") {
+    needs_link();
+    i.link = Ipvlan{
+        .parent = link,
+        .mode = from_name<Ipvlan::Mode>(text(row("lxc.net.N.ipvlan.mode"), number).value_or("l3"))
+                    .value_or(Ipvlan::l3),
+        .isolation = from_name<Ipvlan::Isolation>(
+                         text(row("lxc.net.N.ipvlan.isolation"), number).value_or("bridge"))
+                         .value_or(Ipvlan::bridge)};
+  } else if (*type == "vlan") {
+    needs_link();
+    i.link =
+        Vlan{.parent = link,
+             .id = static_cast<std::uint16_t>(this->number(row("lxc.net.N.vlan.id"), 0, number))};
+  } else {
+    needs_link();
+    if (link.ends_with('+'))
+      unsupported(place(row("lxc.net.N.link"), number), "several interfaces by their beginning",
+                  "name one");
+    i.link = Phys{.parent = link};
+  }
+  if (this->number(row("lxc.net.N.l2proxy"), 0, number) != 0)
+    unsupported(place(row("lxc.net.N.l2proxy"), number), "the host answers for its addresses",
+                "lxc.net.N.veth.mode = router has routes instead");
+  for (const auto& [r, when] : {std::pair{row("lxc.net.N.script.up"), "up"},
+                                std::pair{row("lxc.net.N.script.down"), "down"}})
+    if (const auto script = text(r, number))
+      out_.program.network_scripts.push_back(
+          {.interface = i.name,
+           .when = when,
+           .command = *script,
+           .type = *type,
+           .link = link,
+           .pair = text(row("lxc.net.N.veth.pair"), number).value_or("")});
+  spec.network.interfaces.push_back(std::move(i));
+}
+
+}  // namespace condroid::inline v0::lxc_language

@@ -1,0 +1,642 @@
+// A configuration as a Spec, with LXC's defaults in the place of condroid's.
+
+#include <linux/capability.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <utility>
+
+#include "condroid/config/seccomp.hpp"
+#include "config/lxc_file.hpp"
+#include "config/lxc_translate.hpp"
+#include "formatted.hpp"
+#include "spec/names.hpp"
+#include "spec/values.hpp"
+#include "spec/words.hpp"
+
+namespace condroid::inline v0::lxc_language {
+
+namespace {
+
+constexpr std::string_view root_types[] = {"dir", "overlay", "overlayfs", "loop", "nbd",
+                                           "lvm", "zfs",     "btrfs",     "rbd",  "best"};
+
+void set_variable(std::vector<std::string>& env, const std::string& entry) {
+  const std::string name = entry.substr(0, entry.find('=') + 1);
+  const auto same =
+      std::ranges::find_if(env, [&](const std::string& e) { return e.starts_with(name); });
+  if (same == env.end())
+    env.push_back(entry);
+  else
+    *same = entry;
+}
+
+Flags<Namespace> kind_of(std::string_view word) {
+  return from_name<Namespace>(word == "mnt" ? "mount" : word).value_or(Namespace::mount);
+}
+
+bool is_there(const char* path) { return ::access(path, F_OK) == 0; }
+
+/// Those in effect; all where that cannot be asked.
+CapabilitySet own_capabilities() {
+  __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = {};
+  if (::syscall(SYS_capget, &header, data) != 0) return CapabilitySet::all();
+  const std::uint64_t bits = data[0].effective | (std::uint64_t{data[1].effective} << 32U);
+  return CapabilitySet::from_bits(bits).keep(CapabilitySet::all());
+}
+
+/// By its name or its number.
+std::optional<Capability> capability_of(std::string_view text) {
+  std::uint64_t number = 0;
+  if (read_whole(text, capability_count - 1, number)) return static_cast<Capability>(number);
+  return from_name<Capability>(text);
+}
+
+}  // namespace
+
+const std::vector<Value>& Translator::list(std::size_t r, std::string_view rest) const {
+  static const std::vector<Value> none;
+  const auto found = in_.values[r].find(rest);
+  return found == in_.values[r].end() ? none : found->second;
+}
+std::optional<std::string> Translator::text(std::size_t r, std::string_view rest) const {
+  const Value* const v = in_.one(r, rest);
+  return v == nullptr ? std::optional<std::string>() : v->text;
+}
+std::uint64_t Translator::number(std::size_t r, std::uint64_t otherwise,
+                                 std::string_view rest) const {
+  const Value* const v = in_.one(r, rest);
+  std::uint64_t n = otherwise;
+  if (v != nullptr) std::from_chars(v->text.data(), v->text.data() + v->text.size(), n);
+  return n;
+}
+lxc::Diagnostic Translator::place(const Value& value) const {
+  return in_.about(value.item, lxc::Diagnostic::error, {});
+}
+lxc::Diagnostic Translator::place(std::size_t r, std::string_view rest) const {
+  const Value* const v = in_.one(r, rest);
+  return v == nullptr ? lxc::Diagnostic{.key = std::string(table[r].name)} : place(*v);
+}
+void Translator::wrong(lxc::Diagnostic place, std::string what, std::string hint) {
+  place.kind = lxc::Diagnostic::error;
+  place.what = std::move(what);
+  place.hint = std::move(hint);
+  report_.add(std::move(place));
+}
+void Translator::unsupported(lxc::Diagnostic place, std::string what, std::string hint) {
+  if (how_.strict) return wrong(std::move(place), std::move(what), std::move(hint));
+  place.kind = lxc::Diagnostic::unsupported;
+  place.what = std::move(what);
+  place.hint = std::move(hint);
+  if (out_.notes.size() < most_diagnostics) out_.notes.push_back(std::move(place));
+}
+void Translator::note(lxc::Diagnostic place, std::string what) {
+  place.kind = lxc::Diagnostic::note;
+  place.what = std::move(what);
+  if (out_.notes.size() < most_diagnostics) out_.notes.push_back(std::move(place));
+}
+bool Translator::cgroup2_only() const {
+  return how_.cgroup2_only.value_or(is_there("/sys/fs/cgroup/cgroup.controllers"));
+}
+
+void Translator::all() {
+  out_.spec.name = how_.name;
+  program();
+  capabilities();
+  namespaces();
+  root();
+  network();
+  mounts();
+  devices();
+  terminal();
+  process();
+  cgroups();
+  security();
+  labels();
+  host_name();
+  allow();
+}
+
+void Translator::root() {
+  Root& root = out_.spec.root;
+  root.propagation = Propagation::shared;
+  auto given = text(row("lxc.rootfs.path"));
+  if (!given || given->empty()) return;
+  std::string& type = out_.program.rootfs_type;
+  const std::string backend = text(row("lxc.rootfs.backend")).value_or("");
+  std::string rest = *given;
+  const std::size_t colon = rest.find(':');
+  const std::string before = rest.substr(0, colon);
+  if (colon != rest.npos && std::ranges::find(root_types, before) != std::end(root_types)) {
+    type = before;
+    rest = rest.substr(colon + 1);
+  } else if (!backend.empty()) {
+    type = backend;
+  } else if (colon != rest.npos && !rest.starts_with('/')) {
+    return wrong(place(row("lxc.rootfs.path")), formatted("unknown type {}", before),
+                 "dir, overlay, loop, nbd, lvm, zfs, btrfs or rbd");
+  }
+  out_.program.rootfs_path = rest;
+  path(out_.program.rootfs_path);
+
+  if (type == "overlay" || type == "overlayfs") {
+    const auto parts = words_of(rest, ":");
+    if (parts.size() < 2)
+      return wrong(place(row("lxc.rootfs.path")), "has no upper directory", "overlay:LOWER:UPPER");
+    if (parts.size() > 2)
+      unsupported(place(row("lxc.rootfs.path")), "more than one lower directory",
+                  "only the first is seen");
+    std::string lower(parts[0]), upper(parts.back());
+    path(lower);
+    path(upper);
+    root.path = HostPath(lower);
+    root.ephemeral = true;
+    root.upper = HostPath(upper);
+    root.work = HostPath(upper.substr(0, upper.rfind('/')) + "/work");
+  } else if (type.empty() || type == "dir" || type == "best" || type == "btrfs") {
+    root.path = HostPath(out_.program.rootfs_path);
+    if (!root.path.is_absolute())
+      return wrong(place(row("lxc.rootfs.path")), "is not absolute", "begin it with '/'");
+  } else {
+    root.path = HostPath(out_.program.rootfs_path);
+    unsupported(place(row("lxc.rootfs.path")), formatted("a root file system of type {}", type),
+                "mount it, and name the directory");
+  }
+  const auto options = text(row("lxc.rootfs.options"));
+  if (!options) return;
+  for (const std::string_view option : words_of(*options, ",")) {
+    if (option == "ro")
+      root.read_only = true;
+    else if (option == "idmap=container")
+      root.idmapped = true;
+    else if (option != "rw" && option != "bind" && option != "rbind" && option != "defaults" &&
+             option != "relatime" && option != "dev" && option != "suid" && option != "exec")
+      unsupported(place(row("lxc.rootfs.options")), formatted("{} for the root", option));
+  }
+}
+
+void Translator::capabilities() {
+  CapabilitySet set = CapabilitySet::all();
+  const auto& keep = list(row("lxc.cap.keep"));
+  if (!keep.empty()) {
+    set = {};
+    for (const Value& v : keep)
+      if (const auto c = capability_of(v.text)) set.add(*c);
+  }
+  for (const Value& v : list(row("lxc.cap.drop")))
+    if (const auto c = capability_of(v.text)) set.drop(*c);
+  // In a user namespace of its own it has them all.
+  if (list(row("lxc.idmap")).empty())
+    set.keep(how_.capabilities ? *how_.capabilities : own_capabilities());
+  out_.spec.security.capabilities = set;
+}
+
+void Translator::namespaces() {
+  Spec& spec = out_.spec;
+  const auto named = [&](std::size_t r) {
+    Flags<Namespace> all;
+    for (const Value& v : list(r)) all |= kind_of(v.text);
+    return all;
+  };
+  const Flags<Namespace> clone = named(row("lxc.namespace.clone"));
+  spec.namespaces = Spec::default_namespaces - named(row("lxc.namespace.keep"));
+  if (!clone.empty()) spec.namespaces = clone;
+
+  spec.idmap.kind = IdMap::none;
+  for (const Value& v : list(row("lxc.idmap"))) {
+    const auto words = words_of(v.text);
+    std::uint64_t n[3] = {};
+    for (std::size_t i = 0; i < 3; ++i) (void)read_whole(words[i + 1], UINT32_MAX, n[i]);
+    const IdRange range{static_cast<std::uint32_t>(n[0]), static_cast<std::uint32_t>(n[1]),
+                        static_cast<std::uint32_t>(n[2])};
+    spec.idmap.kind = IdMap::ranges;
+    (words[0] == "u" ? spec.idmap.uids : spec.idmap.gids).push_back(range);
+  }
+  if (spec.idmap.kind == IdMap::ranges)
+    for (const auto& [ranges, what] :
+         {std::pair{&spec.idmap.uids, "u"}, std::pair{&spec.idmap.gids, "g"}})
+      if (ranges->empty())
+        wrong(place(row("lxc.idmap")), formatted("there is none of kind {}", what),
+              formatted("lxc.idmap = {} 0 100000 65536", what));
+
+  for (const auto& [kind, values] : in_.values[row("lxc.namespace.share.")]) {
+    if (values.empty()) continue;
+    const Flags<Namespace> one = kind_of(kind);
+    const std::string& from = values.back().text;
+    std::uint64_t pid = 0;
+    Join join{.kind = *from_name<Namespace>(kind == "mnt" ? "mount" : std::string_view(kind))};
+    if (from.starts_with('/')) {
+      join.from = HostPath(from);
+    } else if (read_whole(from, INT32_MAX, pid) && pid > 0) {
+      join.from = Pid{static_cast<std::int32_t>(pid)};
+    } else {
+      unsupported(place(values.back()), "the namespace of a container by its name",
+                  "the pid of its first process");
+      continue;
+    }
+    spec.namespaces -= one;
+    spec.join.push_back(std::move(join));
+  }
+  for (const auto& [r, offset] :
+       {std::pair{row("lxc.time.offset.boot"), &spec.time.boottime},
+        std::pair{row("lxc.time.offset.monotonic"), &spec.time.monotonic}}) {
+    if (const auto given = text(r)) {
+      std::int64_t count = 0;
+      std::from_chars(given->data(), given->data() + given->size(), count);
+      *offset = std::chrono::nanoseconds(count);
+    }
+    if (offset->count() != 0) spec.namespaces |= Namespace::time;
+  }
+}
+
+void Translator::host_name() {
+  Spec& spec = out_.spec;
+  const bool own = spec.namespaces.has(Namespace::uts);
+  if (const auto name = text(row("lxc.uts.name"))) {
+    if (own)
+      spec.hostname = *name;
+    else
+      note(place(row("lxc.uts.name")), "is not set: the uts namespace is shared");
+  } else if (own) {
+    // What it would have: a new namespace begins with the name of the old one.
+    char here[65] = {};
+    if (::gethostname(here, sizeof here - 1) == 0) spec.hostname = here;
+  }
+}
+
+void Translator::devices() {
+  Spec& spec = out_.spec;
+  Devices& d = spec.devices;
+  d.populate = yes(row("lxc.autodev"), true);
+  d.shm = d.mqueue = false;
+  d.size = Bytes{number(row("lxc.autodev.tmpfs.size"), 500000)};
+  if (d.size.value == 0) d.size = Bytes{500000};
+  d.filter = DeviceFilter::never;
+
+  struct Rule {
+    const Value* value;
+    bool allow;
+  };
+  std::vector<Rule> rules;
+  for (const char* version : {"lxc.cgroup.", "lxc.cgroup2."}) {
+    const std::size_t r =
+        version == std::string_view("lxc.cgroup.") ? row("lxc.cgroup.") : row("lxc.cgroup2.");
+    std::vector<Rule> of_version;
+    for (const char* file : {"devices.allow", "devices.deny"})
+      for (const Value& v : list(r, file))
+        of_version.push_back({&v, file == std::string_view("devices.allow")});
+    std::ranges::sort(of_version, {}, [](const Rule& x) { return x.value->item; });
+    // Those of version 2 hold where there are both: LXC has them for the same thing.
+    if (!of_version.empty()) rules = std::move(of_version);
+  }
+  const auto one = [&](const Rule& rule) {
+    const auto words = words_of(rule.value->text);
+    if (words.size() == 1 && words[0] == "a") {
+      d.permitted.clear();
+      d.filter = rule.allow ? DeviceFilter::never : DeviceFilter::always;
+      return;
+    }
+    DevicePermission p;
+    std::string_view access = words.empty() ? std::string_view() : words.back();
+    const char* const right = "a, or for instance c 1:3 rwm";
+    if (words.size() == 2 && words[0].starts_with('/')) {
+      struct stat st {};
+      if (::stat(std::string(words[0]).c_str(), &st) != 0 ||
+          !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+        return wrong(place(*rule.value), formatted("{} is no device", words[0]), right);
+      p.kind = S_ISBLK(st.st_mode) ? DeviceNode::block : DeviceNode::character;
+      p.major = static_cast<std::uint32_t>(major(st.st_rdev));
+      p.minor = static_cast<std::uint32_t>(minor(st.st_rdev));
+    } else if (words.size() == 3 && (words[0] == "c" || words[0] == "b")) {
+      p.kind = words[0] == "b" ? DeviceNode::block : DeviceNode::character;
+      const std::size_t colon = words[1].find(':');
+      const auto half = [&](std::string_view text, std::optional<std::uint32_t>& out) {
+        std::uint64_t n = 0;
+        if (text == "*") return true;
+        if (!read_whole(text, UINT32_MAX, n)) return false;
+        out = static_cast<std::uint32_t>(n);
+        return true;
+      };
+      if (colon == words[1].npos || !half(words[1].substr(0, colon), p.major) ||
+          !half(words[1].substr(colon + 1), p.minor))
+        return wrong(place(*rule.value), formatted("{} is no MAJOR:MINOR", words[1]), right);
+    } else {
+      return wrong(place(*rule.value), "is no rule for devices", right);
+    }
+    p.access = {};
+    for (const char c : access) {
+      if (c == 'r')
+        p.access |= DeviceAccess::read;
+      else if (c == 'w')
+        p.access |= DeviceAccess::write;
+      else if (c == 'm')
+        p.access |= DeviceAccess::make;
+      else
+        return wrong(place(*rule.value), formatted("{} is no access", spec_text::shown(access)),
+                     "r, w and m");
+    }
+    if (!rule.allow) {
+      const auto same = [&](const DevicePermission& x) {
+        return x.kind == p.kind && x.major == p.major && x.minor == p.minor;
+      };
+      if (d.filter == DeviceFilter::always)
+        std::erase_if(d.permitted, same);
+      else
+        unsupported(place(*rule.value), "a list of devices that are denied",
+                    "deny all with a, and allow the others");
+    } else if (d.filter == DeviceFilter::always &&
+               std::ranges::find(d.permitted, p) == d.permitted.end()) {
+      d.permitted.push_back(p);
+    }
+  };
+  for (const Rule& rule : rules) one(rule);
+}
+
+void Translator::terminal() {
+  Spec& spec = out_.spec;
+  Terminal& t = spec.terminal;
+  const bool console = out_.program.console_path != "none";
+  t.console = console;
+  t.ring = out_.program.console_buffer;
+  if (console) t.log = out_.program.console_log;
+  t.ttys = static_cast<unsigned>(number(row("lxc.tty.max"), 0));
+  t.tty_dir = text(row("lxc.tty.dir")).value_or("");
+  spec.process.stdio = console ? Stdio(Stdio::pty) : Stdio(Stdio::inherit);
+  spec.process.controlling_terminal = false;
+
+  const std::uint64_t ptys = number(row("lxc.pty.max"), 0);
+  if (ptys + t.ttys == 0 && (spec.devices.populate || !console)) return;
+  constexpr std::uint64_t most = 1U << 20U;
+  const std::uint64_t wanted = std::max<std::uint64_t>(ptys + t.ttys, t.ttys + (console ? 1U : 0U));
+  spec.mounts.emplace_back(Devpts{.max = static_cast<unsigned>(std::min(wanted, most)),
+                                  .common = {.create_target = true, .optional = false}});
+  if (!spec.devices.populate && ptys != 0)
+    unsupported(place(row("lxc.pty.max")), "without lxc.autodev there is no /dev/ptmx made for it",
+                "a link /dev/ptmx -> pts/ptmx in the root file system");
+}
+
+void Translator::process() {
+  Spec& spec = out_.spec;
+  Process& p = spec.process;
+  if (const auto command = text(row("lxc.init.cmd"))) {
+    p.argv.clear();
+    (void)split_command(*command, p.argv);
+    if (p.argv.empty()) p.argv = {"/sbin/init"};
+  }
+  p.uid = Uid{static_cast<std::uint32_t>(number(row("lxc.init.uid"), 0))};
+  p.gid = Gid{static_cast<std::uint32_t>(number(row("lxc.init.gid"), 0))};
+  for (const Value& v : list(row("lxc.init.groups"))) {
+    std::uint64_t n = 0;
+    if (read_whole(v.text, UINT32_MAX, n)) p.groups.push_back(Gid{static_cast<std::uint32_t>(n)});
+  }
+  if (const auto cwd = text(row("lxc.init.cwd"))) {
+    p.cwd = GuestPath(*cwd);
+    p.create_cwd = true;
+  }
+  for (const std::size_t r : {row("lxc.environment"), row("lxc.environment.runtime")})
+    for (const Value& v : list(r)) set_variable(p.env, v.text);
+  set_variable(p.env, "container=lxc");
+  if (spec.terminal.ttys > 0) {
+    // The console is the first of the instance.
+    std::string names = "container_ttys=";
+    const unsigned first = spec.terminal.console ? 1 : 0;
+    for (unsigned i = 0; i < std::min(spec.terminal.ttys, 64U); ++i)
+      names += formatted("{}pts/{}", i == 0 ? "" : " ", first + i);
+    set_variable(p.env, names);
+  }
+  if (const auto arch = text(row("lxc.arch")))
+    p.personality = *arch == "i686" ? Personality::linux32 : Personality::native;
+  if (const std::uint64_t signal = number(row("lxc.monitor.signal.pdeath"), 0); signal != 0)
+    p.death_signal = Signal{static_cast<int>(signal)};
+
+  for (const auto& [name, values] : in_.values[row("lxc.prlimit.")]) {
+    if (values.empty()) continue;
+    std::uint64_t number = 0;
+    auto resource = from_name<Rlimit>(name);
+    if (!resource && read_whole(name, static_cast<std::uint64_t>(Rlimit::rttime), number))
+      resource = static_cast<Rlimit>(number);
+    if (!resource) {
+      wrong(place(values.back()),
+            formatted("'{}': {}", name, spec_text::unknown_name<Rlimit>(name)));
+      continue;
+    }
+    RlimitSetting limit{.resource = *resource};
+    const std::string& text = values.back().text;
+    const std::size_t colon = text.find(':');
+    const auto half = [](std::string_view word) {
+      std::uint64_t n = RlimitSetting::unlimited;
+      if (word != "unlimited") std::from_chars(word.data(), word.data() + word.size(), n);
+      return n;
+    };
+    limit.soft = half(std::string_view(text).substr(0, colon));
+    limit.hard = half(std::string_view(text).substr(colon + 1));
+    if (limit.soft > limit.hard)
+      wrong(place(values.back()), "the soft limit is above the hard one", "SOFT:HARD");
+    p.rlimits.push_back(limit);
+  }
+  for (const auto& [file, values] : in_.values[row("lxc.proc.")]) {
+    if (values.empty()) continue;
+    int score = 0;
+    std::string text = values.back().text;
+    if (file == "oom_score_adj") {
+      if (!integer(text).empty()) {
+        wrong(place(values.back()), "is no number", "-1000 to 1000");
+      } else {
+        std::from_chars(text.data(), text.data() + text.size(), score);
+        p.oom_score_adj = score;
+      }
+    } else {
+      unsupported(place(values.back()), formatted("/proc/PID/{} of the first process", file));
+    }
+  }
+}
+
+void Translator::cgroups() {
+  Spec& spec = out_.spec;
+  Resources& r = spec.resources;
+  r.cgroup = CgroupMode::everywhere;
+  spec.lifecycle.freezable = true;
+  std::vector<std::pair<std::uint32_t, CgroupSetting>> settings;
+  for (const std::size_t version : {row("lxc.cgroup."), row("lxc.cgroup2.")})
+    for (const auto& [file, values] : in_.values[version]) {
+      if (file == "devices.allow" || file == "devices.deny") continue;
+      // LXC passes over those of version 2 where there is version 1 and the other way round.
+      for (const Value& v : values)
+        settings.emplace_back(v.item,
+                              CgroupSetting{.file = file, .value = v.text, .optional = true});
+    }
+  std::ranges::sort(settings, {}, [](const auto& s) { return s.first; });
+  for (auto& [item, setting] : settings) r.settings.push_back(std::move(setting));
+}
+
+void Translator::security() {
+  Security& s = out_.spec.security;
+  s.no_new_privs = yes(row("lxc.no_new_privs"));
+  s.own_keyring = !yes(row("lxc.keyring.session"));
+  for (const auto& [name, values] : in_.values[row("lxc.sysctl.")])
+    if (!values.empty()) s.sysctls.push_back({.name = name, .value = values.back().text});
+  s.seccomp = {.kind = Seccomp::none, .and_standard = true};
+  if (const auto file = text(row("lxc.seccomp.profile"))) {
+    FileText profile;
+    const int error = read_text(*file, std::size_t{1} << 20U, profile);
+    if (error != 0) {
+      wrong(place(row("lxc.seccomp.profile")), formatted("cannot be read: {}", errno_name(error)));
+    } else if (auto policy = lxc::parse_seccomp(profile.text)) {
+      s.seccomp = std::move(*policy);
+    } else {
+      std::vector<std::string> all = {policy.error().subject};
+      all.insert(all.end(), policy.error().also.begin(), policy.error().also.end());
+      for (std::string& what : all) wrong({.file = *file}, std::move(what));
+    }
+  }
+  if (yes(row("lxc.sched.core")))
+    unsupported(place(row("lxc.sched.core")), "a core of its own", "leave it out");
+}
+
+void Translator::labels() {
+  Security& s = out_.spec.security;
+  const bool apparmor = how_.apparmor.value_or(is_there("/sys/kernel/security/apparmor/profiles"));
+  if (const auto profile = text(row("lxc.apparmor.profile"))) {
+    if (*profile == "unconfined" || *profile == "unchanged") {
+      if (apparmor && *profile == "unconfined") s.apparmor = *profile;
+    } else if (!apparmor) {
+      note(place(row("lxc.apparmor.profile")), "AppArmor is not on here: there is no profile");
+    } else if (*profile == "generated") {
+      s.own_apparmor = true;
+    } else {
+      s.apparmor = *profile;
+    }
+  }
+  for (const Value& v : list(row("lxc.apparmor.raw")))
+    unsupported(place(v), "lines of a profile of one's own",
+                "lxc.apparmor.profile names a whole one");
+  const bool selinux = how_.selinux.value_or(is_there("/sys/fs/selinux/enforce"));
+  if (const auto context = text(row("lxc.selinux.context"))) {
+    if (selinux)
+      s.selinux = *context;
+    else
+      note(place(row("lxc.selinux.context")), "SELinux is not on here: there is no context");
+  }
+  if (text(row("lxc.selinux.context.keyring")))
+    unsupported(place(row("lxc.selinux.context.keyring")), "a context for the keyring alone");
+}
+
+void Translator::allow() {
+  Spec& spec = out_.spec;
+  Security& s = spec.security;
+  Flags<Allow>& allow = s.allow;
+  // What LXC's language leaves open where nothing is said.
+  allow |= Allow::unmasked_kernel | Allow::devices;
+  if ((s.capabilities.bits() & ~CapabilitySet::small().bits()) != 0) allow |= Allow::capabilities;
+  if (s.capabilities.has(Capability::sys_admin) && spec.idmap.kind == IdMap::none)
+    allow |= Allow::real_root;
+  if (!s.no_new_privs) allow |= Allow::new_privileges;
+  if (s.seccomp.kind == Seccomp::none || s.seccomp.otherwise == SyscallAction::allow)
+    allow |= Allow::all_syscalls;
+  if (spec.root.path.empty() || spec.root.path.str() == "/") allow |= Allow::host_root_writable;
+  const auto joined = [&](Namespace kind) {
+    return std::ranges::any_of(spec.join, [&](const Join& j) { return j.kind == kind; });
+  };
+  for (const auto& [kind, token] :
+       {std::pair{Namespace::net, Allow::host_network}, std::pair{Namespace::pid, Allow::host_pids},
+        std::pair{Namespace::ipc, Allow::host_ipc}, std::pair{Namespace::uts, Allow::host_uts},
+        std::pair{Namespace::mount, Allow::host_mounts},
+        std::pair{Namespace::cgroup, Allow::host_cgroup}})
+    if (!spec.namespaces.has(kind) && !joined(kind)) allow |= token;
+}
+
+void Translator::program() {
+  lxc::Program& p = out_.program;
+  const auto host = [&](std::size_t r) { return HostPath(text(r).value_or("")); };
+  p.rootfs_mount = host(row("lxc.rootfs.mount"));
+  p.rootfs_managed = yes(row("lxc.rootfs.managed"), true);
+  p.ephemeral = yes(row("lxc.ephemeral"));
+  if (const auto command = text(row("lxc.execute.cmd"))) (void)split_command(*command, p.execute);
+  p.console_path = text(row("lxc.console.path")).value_or("");
+  p.console_log = host(row("lxc.console.logfile"));
+  p.console_buffer = Bytes{number(row("lxc.console.buffer.size"), 0)};
+  p.console_log_size = Bytes{number(row("lxc.console.size"), 0)};
+  p.console_rotate = yes(row("lxc.console.rotate"));
+
+  std::vector<std::pair<std::uint32_t, lxc::Hook>> hooks;
+  constexpr std::string_view prefix = "lxc.hook.";
+  for (std::size_t r = 0; r < table.size(); ++r)
+    if (table[r].name.starts_with(prefix) && table[r].shape == Shape::list)
+      for (const Value& v : list(r))
+        hooks.emplace_back(
+            v.item,
+            lxc::Hook{.when = std::string(table[r].name.substr(prefix.size())), .command = v.text});
+  std::ranges::sort(hooks, {}, [](const auto& h) { return h.first; });
+  for (auto& [item, hook] : hooks) p.hooks.push_back(std::move(hook));
+  p.hook_version = static_cast<int>(number(row("lxc.hook.version"), 0));
+  for (const std::size_t r : {row("lxc.environment"), row("lxc.environment.hooks")})
+    for (const Value& v : list(r)) set_variable(p.hook_environment, v.text);
+
+  p.start_auto = yes(row("lxc.start.auto"));
+  p.start_delay = static_cast<std::uint32_t>(number(row("lxc.start.delay"), 0));
+  if (const auto order = text(row("lxc.start.order")))
+    std::from_chars(order->data(), order->data() + order->size(), p.start_order);
+  for (const Value& v : list(row("lxc.group"))) p.groups.push_back(v.text);
+
+  Lifecycle& life = out_.spec.lifecycle;
+  const auto signal_of = [&](std::size_t r, int otherwise) {
+    const auto n = static_cast<int>(number(r, 0));
+    return Signal{n == 0 ? otherwise : n};
+  };
+  life.halt_signal = signal_of(row("lxc.signal.halt"), 30);
+  if (number(row("lxc.signal.halt"), 0) != 0) p.halt_signal = life.halt_signal;
+  life.reboot_signal = signal_of(row("lxc.signal.reboot"), 2);
+  life.stop_signal = signal_of(row("lxc.signal.stop"), 9);
+  life.restart = Restart::on_reboot;
+  life.restart_limit = 0;
+
+  if (const auto level = text(row("lxc.log.level"))) {
+    constexpr std::string_view levels[] = {"TRACE", "DEBUG", "INFO",  "NOTICE", "WARN",
+                                           "ERROR", "CRIT",  "ALERT", "FATAL"};
+    for (std::size_t i = 0; i < std::size(levels); ++i)
+      if (levels[i] == *level) p.log_level = static_cast<lxc::LogLevel>(i);
+  }
+  p.log_file = host(row("lxc.log.file"));
+  p.log_syslog = text(row("lxc.log.syslog")).value_or("");
+  p.monitor_unshare = number(row("lxc.monitor.unshare"), 0) != 0;
+
+  p.cgroup_dir = text(row("lxc.cgroup.dir")).value_or("");
+  p.cgroup_monitor = text(row("lxc.cgroup.dir.monitor")).value_or("");
+  p.cgroup_container = text(row("lxc.cgroup.dir.container")).value_or("");
+  p.cgroup_inner = text(row("lxc.cgroup.dir.container.inner")).value_or("");
+  p.cgroup_pivot = text(row("lxc.cgroup.dir.monitor.pivot")).value_or("");
+  p.cgroup_relative = yes(row("lxc.cgroup.relative"));
+  if (p.cgroup_monitor.empty() != p.cgroup_container.empty())
+    wrong(place(p.cgroup_monitor.empty() ? row("lxc.cgroup.dir.container")
+                                         : row("lxc.cgroup.dir.monitor")),
+          "the other of lxc.cgroup.dir.monitor and .container is missing", "give both or none");
+  if (!p.cgroup_dir.empty() && !p.cgroup_container.empty())
+    wrong(place(row("lxc.cgroup.dir")), "there is lxc.cgroup.dir.container as well",
+          "use one of them");
+
+  p.seccomp_allow_nesting = yes(row("lxc.seccomp.allow_nesting"));
+  p.seccomp_proxy = text(row("lxc.seccomp.notify.proxy")).value_or("");
+  p.seccomp_cookie = text(row("lxc.seccomp.notify.cookie")).value_or("");
+}
+
+}  // namespace condroid::inline v0::lxc_language
+
+namespace condroid::inline v0::lxc {
+
+Result<Translated> Configuration::to_spec(const Translation& how,
+                                          std::vector<Diagnostic>* mistakes) const {
+  lxc_language::Translator translator(*impl_, how);
+  translator.all();
+  lxc_language::Report& report = translator.report();
+  if (mistakes != nullptr) *mistakes = report.all();
+  if (report.errors() != 0) return fail(report.error());
+  return std::move(translator.out());
+}
+
+}  // namespace condroid::inline v0::lxc

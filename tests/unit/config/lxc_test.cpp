@@ -1,0 +1,668 @@
+#include "condroid/config/lxc.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "../../fuzz/lxc_config_property.hpp"
+#include "catch.hpp"
+#include "condroid/plan.hpp"
+#include "facts.hpp"
+
+using namespace condroid;
+using Catch::Contains;
+using lxc::Configuration;
+using lxc::Diagnostic;
+
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path corpus = fs::path(CONDROID_TESTS_DIR) / "fuzz" / "corpus" / "lxc_config";
+
+std::string contents(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void write(const fs::path& path, std::string_view text) {
+  std::ofstream out(path, std::ios::binary);
+  out << text;
+  REQUIRE(out.flush());
+}
+
+class Folder {
+ public:
+  Folder() {
+    char name[] = "/tmp/test-lxc.XXXXXX";
+    REQUIRE(::mkdtemp(name) != nullptr);
+    path_ = name;
+  }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  ~Folder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  [[nodiscard]] fs::path operator/(std::string_view name) const { return path_ / name; }
+
+ private:
+  fs::path path_;
+};
+
+Configuration good(std::string_view text) {
+  auto config = Configuration::parse(text, "config");
+  if (!config) FAIL(to_string(config.error()));
+  return *config;
+}
+
+lxc::Translated translated(const Configuration& config, std::string name = "box") {
+  auto container = config.to_spec({.name = std::move(name),
+                                   .apparmor = false,
+                                   .selinux = false,
+                                   .cgroup2_only = false,
+                                   .capabilities = CapabilitySet::all()});
+  if (!container) FAIL(to_string(container.error()));
+  return *container;
+}
+Spec spec_of(std::string_view text) { return translated(good(text)).spec; }
+
+/// What is said of a text that is refused, when it is read or when it becomes a Spec.
+std::vector<std::string> wrong(std::string_view text) {
+  std::vector<Diagnostic> mistakes;
+  const auto config = Configuration::parse(text, "config", &mistakes);
+  if (config) {
+    const auto container =
+        config->to_spec({.apparmor = false, .selinux = false, .cgroup2_only = false}, &mistakes);
+    INFO(text);
+    REQUIRE_FALSE(container);
+    CHECK(container.error().is(Errc::bad_text));
+  } else {
+    CHECK(config.error().is(Errc::bad_text));
+  }
+  std::vector<std::string> lines;
+  for (const Diagnostic& d : mistakes) lines.push_back(to_string(d));
+  return lines;
+}
+
+std::string got(const Configuration& config, std::string_view key) {
+  const auto value = config.get(key);
+  if (!value) FAIL(to_string(value.error()));
+  return value->value_or("(not found)");
+}
+
+struct Mistake {
+  const char* text;
+  const char* said;
+};
+
+}  // namespace
+
+TEST_CASE("mistakes of LXC's language are refused with what would be right", "[config][lxc]") {
+  const auto [text, said] = GENERATE(values<Mistake>({
+      {"lxc.uts.name", "config:1: lxc.uts.name: has no '='; KEY = VALUE"},
+      {"lxc.uts.nam = a", "unknown key; did you mean lxc.uts.name?"},
+      {"lxc.network.typ = veth", "did you mean lxc.net.0.type?"},
+      {"lxc.net.1.lnk = a", "did you mean lxc.net.1.link?"},
+      {"lxc.net.01.link = a", "unknown key"},
+      {"lxc.net.2147483647.link = a", "unknown key"},
+      {"lxc.personality = x86", "unknown key"},
+      {"lxc.UTS.name = a", "unknown key; did you mean lxc.uts.name?"},
+      {"lxc.uts.name = 12345678901234567890123456789012345678901234567890123456789012345",
+       "has 65 bytes; use a name of at most 64 bytes"},
+      {"lxc.arch = x86_65", "unknown architecture; did you mean x86_64?"},
+      {"lxc.arch =", "is empty; use an architecture"},
+      {"lxc.rootfs.options = ro,optional", "optional is for lxc.mount.entry alone"},
+      {"lxc.rootfs.options = create=dir", "create=dir is for lxc.mount.entry alone"},
+      {"lxc.rootfs.managed = 2", "is neither 0 nor 1; use 0 or 1"},
+      {"lxc.rootfs.path = ovl:/a:/b", "unknown type ovl"},
+      {"lxc.rootfs.path = srv/root", "is not absolute"},
+      {"lxc.rootfs.path = overlay:/a", "has no upper directory; overlay:LOWER:UPPER"},
+      {"lxc.init.cmd = sh -c 'x", "has a ' that is not closed"},
+      {"lxc.init.uid = -1", "is no number in range; use a whole number from 0 to 4294967295"},
+      {"lxc.init.uid = 4294967296", "is no number in range"},
+      {"lxc.init.gid = 0x", "is no number in range"},
+      {"lxc.init.groups = 1,x", "is no group id"},
+      {"lxc.init.cwd = srv", "is not absolute"},
+      {"lxc.ephemeral = yes", "is neither 0 nor 1"},
+      {"lxc.no_new_privs = 2", "is neither 0 nor 1"},
+      {"lxc.keyring.session = x", "is neither 0 nor 1"},
+      {"lxc.net = x", "takes no value"},
+      {"lxc.hook = x", "takes no value"},
+      {"lxc.net.0.type = bridge", "unknown type"},
+      {"lxc.net.0.veth.pair = a", "comes before its type; lxc.net.0.type = veth must stand above"},
+      {"lxc.net.0.type = phys\nlxc.net.0.veth.pair = a", "its type is phys"},
+      {"lxc.net.0.type = veth\nlxc.net.0.vlan.id = 3", "its type is veth"},
+      {"lxc.net.0.link = a", "there is no lxc.net.0.type"},
+      {"lxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e", "is no Ethernet address"},
+      {"lxc.net.0.type = veth\nlxc.net.0.mtu = big", "is no number in range"},
+      {"lxc.net.0.type = veth\nlxc.net.0.link = 1234567890123456", "has 16 bytes"},
+      {"lxc.net.0.type = veth\nlxc.net.0.l2proxy = 2", "is neither 0 nor 1"},
+      {"lxc.net.0.type = veth\nlxc.net.0.ipv4.address = 10.0.0", "is no IPv4 address"},
+      {"lxc.net.0.type = veth\nlxc.net.0.ipv4.address = 10.0.0.1/33", "is no IPv4 address"},
+      {"lxc.net.0.type = veth\nlxc.net.0.ipv4.gateway = x", "is no IPv4 address"},
+      {"lxc.net.0.type = veth\nlxc.net.0.ipv4.gateway = auto", "the interface is down"},
+      {"lxc.net.0.type = phys\nlxc.net.0.link = e\nlxc.net.0.flags = up\nlxc.net.0.ipv4.gateway = "
+       "auto",
+       "auto is for veth and macvlan"},
+      {"lxc.net.0.type = veth\nlxc.net.0.ipv6.address = 10.0.0.1", "is no IPv6 address"},
+      {"lxc.net.0.type = veth\nlxc.net.0.veth.mode = x", "unknown mode"},
+      {"lxc.net.0.type = veth\nlxc.net.0.veth.n_rxqueues = 0", "is no number in range"},
+      {"lxc.net.0.type = veth\nlxc.net.0.veth.ipv4.route = 10.0.0.0", "has no prefix length"},
+      {"lxc.net.0.type = veth\nlxc.net.0.veth.vlan.id = 4095", "is no number in range"},
+      {"lxc.net.0.type = macvlan\nlxc.net.0.macvlan.mode = x", "unknown mode"},
+      {"lxc.net.0.type = macvlan", "there is no lxc.net.0.link"},
+      {"lxc.net.0.type = ipvlan\nlxc.net.0.ipvlan.mode = l4", "unknown mode"},
+      {"lxc.network.link = a", "comes before lxc.network.type"},
+      {"lxc.mount.fstab =", "is empty; use a file"},
+      {"lxc.mount.fstab = /no/such", "cannot be read: ENOENT"},
+      {"lxc.mount.entry = a b none", "has 3 fields; SOURCE TARGET TYPE OPTIONS"},
+      {"lxc.mount.entry = /a b/../c none bind 0 0", "its target goes up by '..'"},
+      {"lxc.mount.entry = a b none bind 0 0", "its source a is not absolute"},
+      {"lxc.mount.entry = /a b none ro 0 0", "is neither of a file system nor a bind mount"},
+      {"lxc.mount.auto = proc:ro", "unknown word proc:ro"},
+      {"lxc.mount.auto = shmounts", "shmounts needs a directory of the host"},
+      {"lxc.autodev = x", "is neither 0 nor 1"},
+      {"lxc.tty.max = four", "use a whole number from 0 to 4294967295"},
+      {"lxc.tty.max = 08", "is no number in range"},
+      {"lxc.tty.dir = a/b", "has a '/' in it"},
+      {"lxc.pty.max = 1 2", "is no number in range"},
+      {"lxc.console.buffer.size = 10QB", "has an unknown unit"},
+      {"lxc.console.size = big", "is no size"},
+      {"lxc.console.rotate = 2", "is neither 0 nor 1"},
+      {"lxc.idmap = u 0 100000", "has 3 words, not 4; use u|g INSIDE OUTSIDE COUNT"},
+      {"lxc.idmap = x 0 1 2", "x is neither u nor g"},
+      {"lxc.idmap = u 0 1 many", "many is no id"},
+      {"lxc.idmap = u 0 100000 10", "there is none of kind g"},
+      {"lxc.namespace.clone = pid nett", "unknown namespace; did you mean net?"},
+      {"lxc.namespace.clone = pid\nlxc.namespace.keep = net",
+       "there is lxc.namespace.clone as well"},
+      {"lxc.namespace.share.PID = 1", "unknown namespace"},
+      {"lxc.namespace.share.pid = a/b", "is no absolute path"},
+      {"lxc.time.offset.boot = 5", "has no unit"},
+      {"lxc.time.offset.boot = 5 d", "d is no unit"},
+      {"lxc.time.offset.monotonic = x s", "is no number"},
+      {"lxc.cap.drop = sys_admn", "sys_admn: unknown capability; did you mean sys_admin?"},
+      {"lxc.cap.drop = none", "none goes with lxc.cap.keep alone"},
+      {"lxc.cap.drop = 41", "41 is no capability; the last is 40"},
+      {"lxc.cap.drop = SYS_ADMIN", "did you mean sys_admin?"},
+      {"lxc.cap.keep = kill\nlxc.cap.drop = chown", "there is lxc.cap.keep as well"},
+      {"lxc.prlimit.nofile = 1:", "has no hard limit"},
+      {"lxc.prlimit.nofile = many", "is no limit"},
+      {"lxc.prlimit.nofil = 1", "'nofil': unknown"},
+      {"lxc.prlimit.nofile = 2:1", "the soft limit is above the hard one"},
+      {"lxc.proc.oom_score_adj = x", "is no number"},
+      {"lxc.apparmor.allow_nesting = 2", "is neither 0 nor 1"},
+      {"lxc.seccomp.profile = /no/such", "cannot be read: ENOENT"},
+      {"lxc.seccomp.allow_nesting = 2", "is neither 0 nor 1"},
+      {"lxc.seccomp.notify.proxy = /run/x", "is no socket; use unix:PATH or unix:@NAME"},
+      {"lxc.sched.core = 2", "is neither 0 nor 1"},
+      {"lxc.cgroup.dir = /a", "begins with '/'"},
+      {"lxc.cgroup.dir = a/../b", "goes up by '..'"},
+      {"lxc.cgroup.dir.container = a", "lxc.cgroup.dir.monitor and .container is missing"},
+      {"lxc.cgroup.dir = a\nlxc.cgroup.dir.monitor = b\nlxc.cgroup.dir.container = c",
+       "there is lxc.cgroup.dir.container as well"},
+      {"lxc.cgroup.dir.container.inner = a/b", "has a '/' in it"},
+      {"lxc.cgroup.relative = 2", "is neither 0 nor 1"},
+      {"lxc.cgroup2.devices.allow = c 1 r", "1 is no MAJOR:MINOR"},
+      {"lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:1 x", "x is no access"},
+      {"lxc.hook.version = 2", "is neither 0 nor 1"},
+      {"lxc.environment = CONDROID_NOBODY_SETS_THIS", "is not in this environment"},
+      {"lxc.environment = =x", "has no name"},
+      {"lxc.start.auto = 2", "is neither 0 nor 1"},
+      {"lxc.start.delay = -1", "is no number in range"},
+      {"lxc.start.order = x", "is no number in range"},
+      {"lxc.signal.halt = PWR", "unknown signal"},
+      {"lxc.signal.halt = SIGRTMIN+40", "unknown signal"},
+      {"lxc.signal.stop = 65", "is no signal"},
+      {"lxc.log.level = LOUD", "unknown level"},
+      {"lxc.log.level = 9", "unknown level"},
+      {"lxc.log.syslog = mail", "unknown facility"},
+      {"lxc.include = /no/such.conf", "cannot be read: No such file or directory (ENOENT)"},
+  }));
+  const auto lines = wrong(text);
+  INFO(text);
+  REQUIRE(lines.size() == 1);
+  CHECK_THAT(lines.front(), Contains(said));
+  CHECK(lxc_config_property::printable(lines.front()));
+}
+
+TEST_CASE("a configuration with twenty mistakes lists twenty", "[config][lxc]") {
+  std::string text;
+  for (int i = 0; i < 10; ++i)
+    text += fmt::format("lxc.uts.name = fine\nlxc.tyt.max = {}\nlxc.tty.max = x{}\n", i, i);
+  CHECK(wrong(text).size() == 20);
+  const auto config = Configuration::parse(text, "config");
+  REQUIRE_FALSE(config);
+  CHECK(config.error().subject ==
+        "config:2: lxc.tyt.max = 0: unknown key; did you mean lxc.tty.max?");
+  REQUIRE(config.error().also.size() == 19);
+  CHECK_THAT(config.error().also.back(), Contains("config:30: lxc.tty.max = x9: "));
+}
+
+TEST_CASE("lines are taken as LXC takes them", "[config][lxc]") {
+  CHECK(got(good("lxc.uts.name = a # c"), "lxc.uts.name") == "a # c");
+  CHECK(got(good("  \tlxc.uts.name==a"), "lxc.uts.name") == "=a");
+  CHECK(got(good("lxc.uts.name\t= \"a b\" "), "lxc.uts.name") == "a b");
+  CHECK(got(good("lxc.uts.name = \"a"), "lxc.uts.name") == "\"a");
+  CHECK(got(good("lxc.uts.name = '"), "lxc.uts.name") == "'");
+  CHECK(got(good("lxc.uts.name = a\\\nlxc.tty.max=010"), "lxc.uts.name") == "a\\");
+  CHECK(got(good("lxc.tty.max=010"), "lxc.tty.max") == "8");
+  CHECK(got(good("lxc.tty.max = 1\rlxc.tty.max = 0x10"), "lxc.tty.max") == "16");
+  CHECK(got(good("nonsense\n# lxc.tty.max = 3\n"), "lxc.tty.max") == "0");
+  CHECK(got(good("lxc.uts.name = a\nlxc.uts.name ="), "lxc.uts.name") == "(not found)");
+}
+
+TEST_CASE("what holds is given back as lxc-info prints it", "[config][lxc]") {
+  const Configuration config = good(contents(corpus / "all_kinds"));
+  CHECK(got(config, "lxc.environment") == "A=1\nA=2\n");
+  CHECK(got(config, "lxc.cgroup2.memory.max") == "64M\n128M\n");
+  CHECK(got(config, "lxc.cgroup2") ==
+        "lxc.cgroup2.memory.max = 64M\nlxc.cgroup2.memory.max = 128M\n");
+  CHECK(got(config, "lxc.mount.auto") ==
+        "proc:rw sys:rw cgroup:rw:force shmounts:/srv/share:/share");
+  CHECK(got(config, "lxc.signal.reboot") == "10");
+  CHECK(got(config, "lxc.prlimit.memlock") == "unlimited");
+  CHECK(got(config, "lxc.prlimit.7") == "16");
+  CHECK(got(config, "lxc.prlimit") == "lxc.prlimit.memlock = unlimited\nlxc.prlimit.7 = 16\n");
+  CHECK(got(config, "lxc.time.offset.boot") == "-300000000000 ns");
+  CHECK(got(config, "lxc.net.0.flags") == "up");
+  CHECK(got(config, "lxc.net") == "veth\nipvlan\nvlan\nphys\nempty\n");
+  CHECK(got(config, "lxc.cap.keep") == "none\nkill\n5\nchown\n");
+  CHECK(got(config, "lxc.init.groups") == "1,2,3");
+  CHECK(got(config, "lxc.init.cwd") == "/srv/x");
+  CHECK(got(config, "lxc.console.buffer.size") == "131072");
+  CHECK(got(config, "lxc.console.size") == "4096");
+  CHECK(got(config, "lxc.group") == "a\nb\nc\n");
+  CHECK(got(config, "lxc.autodev") == "1");
+  CHECK(got(good("lxc.arch = armv7l"), "lxc.arch") == "i686");
+  CHECK(got(good("lxc.log.level = 1"), "lxc.log.level") == "DEBUG");
+  CHECK(got(good("lxc.signal.halt = SIGRTMIN+3"), "lxc.signal.halt") == "37");
+  CHECK_FALSE(config.get("lxc.hook"));
+  CHECK_FALSE(config.get("lxc.uts.nme"));
+}
+
+TEST_CASE("an empty value clears", "[config][lxc]") {
+  CHECK(spec_of("lxc.net.0.type = veth\nlxc.net.0.link = a\nlxc.net.0.type =\nlxc.uts.name = x") ==
+        spec_of("lxc.uts.name = x"));
+  CHECK(spec_of("lxc.cap.drop = kill\nlxc.cap.keep =\nlxc.cap.keep = chown\nlxc.uts.name = x") ==
+        spec_of("lxc.cap.keep = chown\nlxc.uts.name = x"));
+  const auto hooks =
+      translated(good("lxc.hook.start = a\nlxc.hook.stop = b\nlxc.hook.version = 1\n"
+                      "lxc.hook =\nlxc.hook.mount = c"));
+  CHECK(hooks.program.hooks == std::vector<lxc::Hook>{{"mount", "c"}});
+  CHECK(hooks.program.hook_version == 1);
+  CHECK(got(good("lxc.cgroup.a.b = 1\nlxc.cgroup.dir = d\nlxc.cgroup ="), "lxc.cgroup.dir") == "d");
+  CHECK(got(good("lxc.cgroup.a.b = 1\nlxc.cgroup.a.b =\nlxc.cgroup.c.d = 2"), "lxc.cgroup") ==
+        "lxc.cgroup.c.d = 2\n");
+  CHECK(translated(good("lxc.network.type = veth\nlxc.network =\nlxc.network.type = empty"))
+            .spec.network.interfaces.empty());
+}
+
+TEST_CASE("files are included where they are named", "[config][lxc]") {
+  const Folder folder;
+  fs::create_directory(folder / "more");
+  write(folder / "more/b.conf", "lxc.tty.max = 2\n");
+  write(folder / "more/a.conf", "lxc.tty.max = 1\nlxc.environment = A=1\n");
+  write(folder / "more/c.config", "lxc.unknown = 1\n");
+  write(folder / "config",
+        fmt::format("lxc.tty.max = 9\nlxc.include = {}\nlxc.include = {}/none/\n",
+                    (folder / "more").string(), (folder / "more").string()));
+  auto config = Configuration::load(HostPath((folder / "config").string()));
+  if (!config) FAIL(to_string(config.error()));
+  CHECK(got(*config, "lxc.tty.max") == "2");
+  CHECK(config->text() == contents(folder / "config"));
+
+  // What is included is not written; to clear it takes a line.
+  REQUIRE(config->clear("lxc.environment"));
+  CHECK(got(*config, "lxc.environment") == "(not found)");
+  CHECK_THAT(config->text(), Catch::EndsWith("lxc.environment =\n"));
+  REQUIRE(config->set("lxc.tty.max", "7"));
+  CHECK(got(*config, "lxc.tty.max") == "7");
+  const HostPath saved((folder / "saved").string());
+  REQUIRE(config->save(saved));
+  const auto again = Configuration::load(saved);
+  REQUIRE(again);
+  CHECK(got(*again, "lxc.tty.max") == "7");
+
+  SECTION("mistakes are told by the file that they are in") {
+    write(folder / "more/b.conf", "lxc.tty.max = two\n");
+    const auto bad = Configuration::load(HostPath((folder / "config").string()));
+    REQUIRE_FALSE(bad);
+    CHECK_THAT(bad.error().subject, Contains("more/b.conf:1: lxc.tty.max = two: is no number"));
+  }
+  SECTION("loops are refused") {
+    write(folder / "more/b.conf", fmt::format("lxc.include = {}\n", (folder / "config").string()));
+    const auto bad = Configuration::load(HostPath((folder / "config").string()));
+    REQUIRE_FALSE(bad);
+    CHECK_THAT(bad.error().subject, Contains("includes itself"));
+  }
+  SECTION("and what goes too deep") {
+    for (int i = 0; i < 40; ++i)
+      write(folder / fmt::format("deep{}", i),
+            fmt::format("lxc.include = {}\n", (folder / fmt::format("deep{}", i + 1)).string()));
+    write(folder / "deep40", "lxc.tty.max = 1\n");
+    const auto bad = Configuration::load(HostPath((folder / "deep0").string()));
+    REQUIRE_FALSE(bad);
+    CHECK_THAT(bad.error().subject, Contains("is included 32 files deep"));
+  }
+  SECTION("each of two files twice does not grow without end") {
+    for (int i = 0; i < 30; ++i) {
+      const std::string next = (folder / fmt::format("wide{}", i + 1)).string();
+      write(folder / fmt::format("wide{}", i),
+            fmt::format("lxc.include = {}\nlxc.include = {}\n", next, next));
+    }
+    write(folder / "wide30", "lxc.tty.max = 1\n");
+    const auto bad = Configuration::load(HostPath((folder / "wide0").string()));
+    REQUIRE_FALSE(bad);
+    CHECK_THAT(bad.error().subject, Contains("is one of more than 2000 files"));
+  }
+  CHECK(Configuration::load(HostPath("/no/such")).error().is_errno(ENOENT));
+  CHECK(Configuration::load(HostPath("/tmp")).error().is_errno(EISDIR));
+  CHECK(Configuration::load(HostPath("/dev/null")));
+  CHECK(Configuration::load(HostPath("/dev/zero")).error().is_errno(EFBIG));
+}
+
+TEST_CASE("floods cost no more than what is read", "[config][lxc]") {
+  const std::string line(std::size_t{20} << 20U, 'a');
+  CHECK_FALSE(Configuration::parse("lxc.uts.name = " + line));
+  std::string many;
+  for (int i = 0; i < 300000; ++i) many += "#\n";
+  const auto bad = Configuration::parse(many, "config");
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().subject == "config:250000: more than 250000 lines; the rest was not read");
+  std::string errors;
+  for (int i = 0; i < 50000; ++i) errors += "lxc.nosuch = 1\n";
+  const auto wrong = Configuration::parse(errors, "config");
+  REQUIRE_FALSE(wrong);
+  CHECK(wrong.error().also.size() == 100);
+  CHECK(wrong.error().also.back() == "50000 errors in all");
+}
+
+TEST_CASE("single items are changed and written back", "[config][lxc]") {
+  Configuration config = good("# head\nlxc.uts.name = a\nlxc.environment = A=1\n\nother line\n");
+  REQUIRE(config.set("lxc.uts.name", "b"));
+  REQUIRE(config.set("lxc.environment", "B=2"));
+  REQUIRE(config.apply("lxc.tty.max=3"));
+  CHECK(got(config, "lxc.tty.max") == "3");
+  CHECK(config.text() ==
+        "# head\nlxc.uts.name = b\nlxc.environment = A=1\n\nother line\nlxc.environment = B=2\n");
+  REQUIRE(config.set("lxc.net.3.type", "veth"));
+  REQUIRE(config.set("lxc.net.3.veth.pair", "pair"));
+  REQUIRE(config.set("lxc.uts.name", " 'x' "));
+  CHECK(got(config, "lxc.uts.name") == " 'x' ");
+  REQUIRE(config.clear("lxc.net.3"));
+  REQUIRE(config.clear("lxc.environment"));
+  REQUIRE(config.clear("lxc.uts.name"));
+  CHECK(config.text() == "# head\n\nother line\n");
+
+  const Configuration before = config;
+  CHECK_FALSE(config.set("lxc.tty.max", "x"));
+  CHECK_FALSE(config.set("lxc.ttymax", "1"));
+  CHECK_FALSE(config.set("lxc.uts.name", "a\nlxc.tty.max = 3"));
+  CHECK_FALSE(config.apply("lxc.tty.max"));
+  CHECK_FALSE(config.apply("tty.max=1"));
+  CHECK_FALSE(config.apply("lxc.tty.max=x"));
+  CHECK(config.text() == before.text());
+  CHECK(got(config, "lxc.tty.max") == "3");
+
+  // The type of an interface stays where it is.
+  config = good("lxc.net.0.type = veth\nlxc.net.0.veth.pair = a\n");
+  const auto refused = config.set("lxc.net.0.type", "phys");
+  REQUIRE_FALSE(refused);
+  CHECK_THAT(refused.error().subject, Contains("its type is phys"));
+  REQUIRE(config.set("lxc.net.0.hwaddr", "00:16:3e:xx:xx:xx"));
+  config.draw_addresses();
+  CHECK(got(config, "lxc.net.0.hwaddr").find('x') == std::string::npos);
+}
+
+TEST_CASE("old spellings mean the same as new ones", "[config][lxc]") {
+  const auto modern = translated(good(contents(corpus / "report_5.0")));
+  for (const char* name : {"report_1.0", "report_2.0", "report_3.0"}) {
+    INFO(name);
+    const Configuration config = good(contents(corpus / name));
+    CHECK(translated(config).spec == modern.spec);
+    CHECK(config.notes().empty() == (name == std::string_view("report_3.0")));
+  }
+  CHECK(spec_of(contents(corpus / "waydroid_old")) ==
+        spec_of(contents(corpus / "waydroid_modern")));
+
+  Configuration config = good(
+      "# lxc.utsname = commented\n"
+      "  lxc.utsname=box\n"
+      "lxc.rootfs = /srv/a:/srv/b\n"
+      "lxc.rootfs.backend = overlayfs\n"
+      "lxc.kmsg = 0\n"
+      "lxc.network.type = veth\n"
+      "lxc.network.ipv4 = 10.0.0.2/24\n"
+      "lxc.network.type = empty\n"
+      "lxc.network.7.type = phys\n"
+      "lxc.network.7.link = e\n"
+      "lxc.limit.nofile = 1\n");
+  const auto said = config.modernize();
+  CHECK(config.text() ==
+        "# lxc.uts.name = commented\n"
+        "  lxc.uts.name=box\n"
+        "lxc.rootfs.path = overlayfs:/srv/a:/srv/b\n"
+        "lxc.net.0.type = veth\n"
+        "lxc.net.0.ipv4.address = 10.0.0.2/24\n"
+        "lxc.net.1.type = empty\n"
+        "lxc.net.7.type = phys\n"
+        "lxc.net.7.link = e\n"
+        "lxc.prlimit.nofile = 1\n");
+  REQUIRE(said.size() == 11);
+  CHECK(to_string(said[1]) == "config:2: lxc.utsname = box: becomes lxc.uts.name");
+  CHECK(to_string(said[4]) == "config:5: lxc.kmsg = 0: is taken out");
+  CHECK(config.notes().empty());
+}
+
+TEST_CASE("a configuration has LXC's defaults", "[config][lxc]") {
+  const Spec s = spec_of("lxc.uts.name = x\nlxc.rootfs.path = /srv/x");
+  CHECK(s.hostname == "x");
+  CHECK(s.root.path == HostPath("/srv/x"));
+  CHECK(s.process.argv == std::vector<std::string>{"/sbin/init"});
+  CHECK(s.process.env == std::vector<std::string>{"container=lxc"});
+  CHECK(s.terminal.console);
+  CHECK(s.process.stdio == Stdio(Stdio::pty));
+  CHECK(s.security.capabilities == CapabilitySet::all());
+  CHECK_FALSE(s.security.no_new_privs);
+  CHECK(s.security.seccomp.kind == Seccomp::none);
+  CHECK(s.security.masked_paths.empty());
+  CHECK(s.mounts.empty());
+  CHECK_FALSE(s.default_mounts);
+  CHECK(s.devices.populate);
+  CHECK(s.devices.size == Bytes{500000});
+  CHECK_FALSE(s.network.loopback_up);
+  CHECK(s.idmap.kind == IdMap::none);
+  CHECK(s.lifecycle.halt_signal == Signal{30});
+  CHECK(s.lifecycle.stop_signal == Signal{9});
+  CHECK(s.lifecycle.restart == Restart::on_reboot);
+  for (const auto& host : test::all_hosts()) {
+    if (std::string_view(host.name) != "root on v2") continue;
+    const auto plan = compile(s, host.facts);
+    if (!plan) FAIL(to_string(plan.error()));
+  }
+}
+
+TEST_CASE("Waydroid's and distributions' configurations become Specs", "[config][lxc]") {
+  const auto waydroid = translated(good(contents(corpus / "waydroid_modern")), "waydroid");
+  const Spec& w = waydroid.spec;
+  CHECK(w.process.argv == std::vector<std::string>{"/init"});
+  CHECK(w.process.stdio == Stdio(Stdio::inherit));
+  CHECK(w.security.no_new_privs);
+  CHECK(w.security.capabilities.has(Capability::sys_admin));
+  CHECK_FALSE(w.security.capabilities.has(Capability::sys_boot));
+  REQUIRE(w.network.interfaces.size() == 1);
+  CHECK(w.network.interfaces[0].mtu == 1500U);
+  CHECK(w.network.interfaces[0].mac == MacAddress::parse("00:16:3e:f9:d3:03"));
+  CHECK(waydroid.program.hooks.size() == 1);
+  CHECK(waydroid.program.seccomp_allow_nesting);
+  std::vector<std::string> notes;
+  for (const Diagnostic& d : waydroid.notes) notes.push_back(to_string(d));
+  INFO(fmt::format("{}", fmt::join(notes, "\n")));
+  REQUIRE(notes.size() == 3);
+  CHECK_THAT(notes[1],
+             Contains("/run/xdg none create=dir 0 0\": not done: its target is not below"));
+
+  const auto box = translated(good(contents(corpus / "distribution")));
+  CHECK(box.spec.security.capabilities == CapabilitySet::all());
+  CHECK(box.spec.devices.filter == DeviceFilter::never);
+  CHECK(box.spec.terminal.ttys == 4);
+  CHECK(box.spec.terminal.tty_dir.empty());
+  CHECK(box.spec.idmap.uids == std::vector<IdRange>{{0, 100000, 65536}});
+  for (const Spec* spec : {&w, &box.spec})
+    for (const auto& host : test::all_hosts()) {
+      if (!std::string_view(host.name).starts_with("root on")) continue;
+      if (!CONDROID_LIBNL && !spec->network.interfaces.empty()) continue;
+      INFO(host.name);
+      const auto plan = compile(*spec, host.facts);
+      if (!plan) FAIL(to_string(plan.error()));
+    }
+}
+
+TEST_CASE("the Specs of golden plans are those of their configurations", "[config][lxc][golden]") {
+  const fs::path golden = fs::path(CONDROID_TESTS_DIR) / "golden";
+  for (const auto& [name, spec, machine] :
+       {std::tuple{"distribution", "lxc_distribution.spec", "root on hybrid"},
+        std::tuple{"waydroid_modern", "lxc_waydroid.spec", "root on v2"}}) {
+    INFO(name);
+    Configuration config = good(contents(corpus / name));
+    REQUIRE(config.clear("lxc.net"));  // so that a build without libnl has the plan, too
+    const std::string now =
+        fmt::format("# machine: {}\n{}", machine, print_spec(translated(config).spec));
+    if (std::getenv("CONDROID_UPDATE_GOLDEN") != nullptr) write(golden / spec, now);
+    CHECK(contents(golden / spec) == now);
+  }
+}
+
+TEST_CASE("every kind of key has its place in the Spec", "[config][lxc]") {
+  const auto all = translated(good(contents(corpus / "all_kinds")));
+  const Spec& s = all.spec;
+  CHECK(s.hostname == "box one");
+  CHECK(s.root.path == HostPath("/srv/lower"));
+  CHECK(s.root.upper == HostPath("/srv/upper"));
+  CHECK(s.root.work == HostPath("/srv/work"));
+  CHECK(s.root.read_only);
+  CHECK(s.join.size() == 2);
+  CHECK(s.time.boottime == -std::chrono::minutes(5));
+  CHECK(s.time.monotonic == std::chrono::hours(1));
+  CHECK(s.namespaces.has(Namespace::time));
+  CHECK_FALSE(s.namespaces.has(Namespace::net));
+  CHECK(s.process.env == std::vector<std::string>{"A=2", "B=3", "container=lxc"});
+  CHECK(s.process.argv == std::vector<std::string>{"/bin/sh", "-c", "echo \"a b\"", ""});
+  CHECK(s.process.groups == std::vector<Gid>{{1}, {2}, {3}});
+  CHECK(s.process.oom_score_adj == -10);
+  CHECK(s.process.rlimits.size() == 2);
+  CHECK(s.security.capabilities == CapabilitySet{Capability::kill, Capability::chown});
+  CHECK_FALSE(s.security.own_keyring);
+  REQUIRE(s.network.interfaces.size() == 4);
+  CHECK(std::get<Veth>(s.network.interfaces[0].link).host_routes.size() == 1);
+  CHECK(s.network.interfaces[1].name == "eth1");
+  CHECK(s.network.interfaces[3].name == "eth9");
+  REQUIRE(s.resources.settings.size() == 2);
+  CHECK(s.resources.settings[1].value == "128M");
+  const auto bind = std::ranges::find_if(
+      s.mounts, [](const Mount& m) { return target_of(m) == GuestPath("/srv/a b"); });
+  REQUIRE(bind != s.mounts.end());
+  CHECK(std::get<Bind>(*bind).source == HostPath("/srv/lower/srv/a b"));
+  CHECK(all.program.console_rotate);
+  CHECK(all.program.start_order == -3);
+  CHECK(all.program.groups == std::vector<std::string>{"a", "b", "c"});
+  REQUIRE(all.program.network_scripts.size() == 1);
+  CHECK(all.program.network_scripts[0].interface == "eth9");
+
+  CHECK(spec_of("lxc.net.0.type = none").security.allow.has(Allow::host_network));
+  CHECK(spec_of("lxc.namespace.keep = pid ipc").security.allow.has(Allow::host_pids));
+  const Spec filtered =
+      spec_of("lxc.cgroup2.devices.deny = a\nlxc.cgroup2.devices.allow = c 10:229 rw");
+  CHECK(filtered.devices.filter == DeviceFilter::always);
+  CHECK(filtered.devices.permitted ==
+        std::vector<DevicePermission>{
+            {.major = 10, .minor = 229, .access = DeviceAccess::read | DeviceAccess::write}});
+}
+
+TEST_CASE("what no Spec can say is said", "[config][lxc]") {
+  const Configuration config = good(
+      "lxc.sched.core = 1\nlxc.apparmor.raw = deny x,\nlxc.selinux.context.keyring = a\n"
+      "lxc.rootfs.path = loop:/srv/image\nlxc.proc.coredump_filter = 1\n"
+      "lxc.namespace.share.net = other\nlxc.net.0.type = veth\nlxc.net.0.l2proxy = 1\n"
+      "lxc.mount.entry = /a a none bind,idmap=/proc/1/ns/user 0 0\n");
+  const auto container = translated(config);
+  CHECK(std::ranges::count(container.notes, Diagnostic::unsupported, &Diagnostic::kind) == 8);
+  const auto strict = config.to_spec({.apparmor = false, .selinux = false, .strict = true});
+  REQUIRE_FALSE(strict);
+  CHECK(strict.error().also.size() == 7);
+}
+
+TEST_CASE("a Spec becomes a configuration, or says what cannot", "[config][lxc]") {
+  for (const char* name : {"report_5.0", "distribution", "waydroid_modern"}) {
+    INFO(name);
+    Spec spec = spec_of(contents(corpus / name));
+    // Two kinds of mount have no form of their own in text that comes from a Spec.
+    const auto config = Configuration::from(spec);
+    if (!config) FAIL(to_string(config.error()));
+    CHECK(translated(*config).spec.mounts == spec.mounts);
+    CHECK(translated(*config).spec.process == spec.process);
+  }
+  Spec spec = spec_of("lxc.uts.name = x\nlxc.rootfs.path = /srv/x");
+  spec.resources.memory_max = Bytes{1 << 20};
+  const auto limited = Configuration::from(spec);
+  if (!limited) FAIL(to_string(limited.error()));
+  CHECK(got(*limited, "lxc.cgroup2.memory.max") == "1048576\n");
+
+  spec.process.umask = Mode{077};
+  spec.process.scheduling.nice = 3;
+  const auto refused = Configuration::from(spec);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().is(Errc::bad_spec));
+  CHECK_THAT(to_string(refused.error()), Contains("process.scheduling.nice = 3 cannot be said"));
+  CHECK_THAT(to_string(refused.error()), Contains("process.umask"));
+  CHECK_FALSE(Configuration::from(Spec{}));
+}
+
+TEST_CASE("LXC's own settings", "[config][lxc]") {
+  CHECK(lxc::SystemConfiguration().lxcpath == lxc::system_path());
+  const auto c = lxc::SystemConfiguration::parse(
+      "# comment\nlxc.lxcpath = /srv//lxc/\nlxc.lxcpath = /other\nunknown = 1\n"
+      "lxc.cgroup.pattern = lxc/%n\nlxc.bdev.zfs.root=tank\n");
+  REQUIRE(c);
+  CHECK(c->lxcpath == HostPath("/srv/lxc"));
+  CHECK(c->cgroup_pattern == "lxc/%n");
+  CHECK(c->zfs_root == "tank");
+  const auto bad =
+      lxc::SystemConfiguration::parse("lxc.lxcpath =\nlxc.default_config = x\n", "lxc.conf");
+  REQUIRE_FALSE(bad);
+  CHECK(bad.error().subject == "lxc.conf:1: lxc.lxcpath: is empty");
+  CHECK(bad.error().also ==
+        std::vector<std::string>{"lxc.conf:2: lxc.default_config = x: is not absolute"});
+  CHECK(lxc::SystemConfiguration::load(HostPath("/no/such")));
+}
+
+TEST_CASE("the seeds of the fuzzer hold what it asks", "[config][lxc]") {
+  std::size_t seen = 0;
+  for (const auto& entry : fs::directory_iterator(corpus)) {
+    INFO(entry.path().filename().string());
+    CHECK(lxc_config_property::broken(contents(entry.path())) == "");
+    ++seen;
+  }
+  CHECK(seen >= 8);
+}
+
+TEST_CASE("docs/lxc-keys.md is the table as it is", "[config][lxc][docs]") {
+  const fs::path path = fs::path(CONDROID_TESTS_DIR) / ".." / "docs" / "lxc-keys.md";
+  const std::string now = lxc::key_page();
+  if (std::getenv("CONDROID_UPDATE_DOCS") != nullptr) write(path, now);
+  INFO("run the target update-lxc-keys");
+  CHECK((contents(path) == now));
+  for (const lxc::KeyInfo& key : lxc::keys()) {
+    CHECK_THAT(lxc::key_help(), Contains(std::string(key.name)));
+    CHECK_FALSE(key.help.empty());
+  }
+}
