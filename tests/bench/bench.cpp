@@ -27,6 +27,7 @@
 #include "rows.hpp"
 #include "scratch.hpp"
 #include "series.hpp"
+#include "texts.hpp"
 #include "warm.hpp"
 #include "worker.hpp"
 
@@ -124,6 +125,7 @@ class Bench {
   void command_rows(bool net, Worker* host, const std::string& host_error, Pace pace);
   void live_section();
   void measures_section();
+  void text_section();
   void calls_section();
   void many_section();
   void crowd_section();
@@ -643,6 +645,19 @@ void Bench::measures_section() {
   }
 }
 
+void Bench::text_section() {
+  for (const TimedText& t : time_texts(options_.quick ? 5 : 15)) {
+    Row row;
+    row.section = "text";
+    row.name = t.name;
+    row.condition = t.condition;
+    row.value = t.milliseconds;
+    row.unit = "ms";
+    if (t.most > 0) Report::judge(&row, t.milliseconds, "<=", t.most);
+    report_.add(std::move(row));
+  }
+}
+
 void Bench::calls_section() {
   const char* const section = "system calls per launch";
   for (const bool net : {false, true}) {
@@ -815,7 +830,7 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 15> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 16> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
                                              {"isolation", &Bench::warm_isolation_section},
                                              {"network", &Bench::warm_network_section},
@@ -824,6 +839,7 @@ int Bench::run() {
                                              {"commands", &Bench::command_section},
                                              {"live", &Bench::live_section},
                                              {"measures", &Bench::measures_section},
+                                             {"text", &Bench::text_section},
                                              {"calls", &Bench::calls_section},
                                              {"many", &Bench::many_section},
                                              {"crowd", &Bench::crowd_section},

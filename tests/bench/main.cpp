@@ -26,7 +26,7 @@ constexpr const char* usage =
     "  --section NAME     only this section; may be repeated: same, launch, isolation, network, "
     "host, rate, "
     "commands, "
-    "live, measures, calls, many, crowd, take, attach, sustain\n"
+    "live, measures, text, calls, many, crowd, take, attach, sustain\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
     "  --payload PATH     condroid-bench-true, -pause, -crowd, -clock (default: beside this "
     "program)\n"
