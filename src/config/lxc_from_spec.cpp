@@ -15,9 +15,14 @@ namespace condroid::inline v0::lxc {
 
 namespace {
 
+/// Limits as files of cgroups.
+struct Files {
+  std::vector<CgroupSetting> v1 = {}, v2 = {};
+};
+
 class Writer {
  public:
-  explicit Writer(const Spec& spec) : spec_(spec) {}
+  Writer(const Spec& spec, const Files& files) : spec_(spec), files_(files) {}
 
   std::string all() {
     identity();
@@ -115,6 +120,7 @@ class Writer {
     if (spec_.devices.size.value != 500000)
       line("autodev.tmpfs.size", "{}", spec_.devices.size.value);
     if (spec_.devices.filter != DeviceFilter::always) return;
+    // Either list does where the other version's is not there.
     line("cgroup2.devices.deny", "a");
     const auto half = [](const std::optional<std::uint32_t>& n) {
       return n ? formatted("{}", *n) : std::string("*");
@@ -142,20 +148,15 @@ class Writer {
     if (!s.own_keyring) line("keyring.session", "1");
     if (s.own_apparmor)
       line("apparmor.profile", "generated");
-    else if (!s.apparmor.empty())
-      line("apparmor.profile", "{}", s.apparmor);
+    else
+      line("apparmor.profile", "{}", s.apparmor.empty() ? "unchanged" : s.apparmor);
     if (!s.selinux.empty()) line("selinux.context", "{}", s.selinux);
     for (const Sysctl& one : s.sysctls) line(formatted("sysctl.{}", one.name), "{}", one.value);
   }
 
   void resources() {
-    for (const CgroupSetting& s : spec_.resources.settings) {
-      const auto has = [&](std::string_view part) { return s.file.find(part) != s.file.npos; };
-      const bool v1 = has("_in_bytes") || has("cpu.shares") || has("cpu.cfs_") || has("cpu.rt_") ||
-                      s.file.starts_with("blkio.") || s.file.starts_with("net_") ||
-                      s.file == "memory.swappiness";
-      line(formatted("cgroup{}.{}", v1 ? "" : "2", s.file), "{}", s.value);
-    }
+    for (const CgroupSetting& s : files_.v1) line(formatted("cgroup.{}", s.file), "{}", s.value);
+    for (const CgroupSetting& s : files_.v2) line(formatted("cgroup2.{}", s.file), "{}", s.value);
   }
 
   // ---- mounts ----
@@ -290,48 +291,71 @@ class Writer {
   }
 
   const Spec& spec_;
+  const Files& files_;
   std::string text_;
 };
 
-/// Limits that have a name here are files of a cgroup there.
-void as_files(Spec& spec) {
-  Resources& r = spec.resources;
-  const auto file = [&](const char* name, std::string value) {
-    r.settings.push_back({.file = name, .value = std::move(value), .optional = true});
-  };
-  const auto limit = [&](const char* name, auto& field, auto number) {
-    if (!field) return;
-    file(name, field->limited() ? formatted("{}", number(field->most())) : std::string("max"));
-    field.reset();
-  };
-  const auto bytes = [](Bytes b) { return b.value; };
-  limit("memory.max", r.memory_max, bytes);
-  limit("memory.high", r.memory_high, bytes);
-  limit("memory.swap.max", r.memory_swap_max, bytes);
-  limit("pids.max", r.pids_max, [](std::uint64_t n) { return n; });
-  if (r.cpu_weight) file("cpu.weight", formatted("{}", *r.cpu_weight));
-  r.cpu_weight.reset();
-  if (!r.cpuset_cpus.empty()) file("cpuset.cpus", std::exchange(r.cpuset_cpus, {}));
-  if (!r.cpuset_mems.empty()) file("cpuset.mems", std::exchange(r.cpuset_mems, {}));
-  for (CgroupSetting& s : r.settings) s.optional = true;
-  r.optional = {};
+bool of_v1(const CgroupSetting& s) {
+  const auto has = [&](std::string_view part) { return s.file.find(part) != s.file.npos; };
+  return has("_in_bytes") || has("cpu.shares") || has("cpu.cfs_") || has("cpu.rt_") ||
+         s.file.starts_with("blkio.") || s.file.starts_with("net_") ||
+         s.file == "memory.swappiness";
 }
 
-/// What is the program's business, or follows from the rest.
+/// Limits that have a name here are files of a cgroup there, of either version where both have one.
+/// What is said otherwise stays in the Spec, and is refused for that.
+Files as_files(Spec& spec) {
+  Resources& r = spec.resources;
+  Files files;
+  const bool v1 = std::ranges::any_of(r.settings, of_v1);
+  (v1 ? files.v1 : files.v2) = std::exchange(r.settings, {});
+  const auto file = [](std::vector<CgroupSetting>& in, const char* name, std::string value) {
+    in.push_back({.file = name, .value = std::move(value)});
+  };
+  const auto most = [](const auto& limit, auto number, const char* none) {
+    return limit.limited() ? formatted("{}", number(limit.most())) : std::string(none);
+  };
+  const auto bytes = [](Bytes b) { return b.value; };
+  const auto count = [](std::uint64_t n) { return n; };
+  const auto both = [&](const char* name, const std::string& value) {
+    file(files.v1, name, value);
+    file(files.v2, name, value);
+  };
+  const auto memory = std::exchange(r.memory_max, {});
+  if (memory) {
+    file(files.v2, "memory.max", most(*memory, bytes, "max"));
+    file(files.v1, "memory.limit_in_bytes", most(*memory, bytes, "-1"));
+  }
+  if (r.memory_swap_max && (!v1 || memory)) {
+    file(files.v2, "memory.swap.max", most(*r.memory_swap_max, bytes, "max"));
+    if (memory) {
+      std::uint64_t sum = 0;
+      const bool limited =
+          r.memory_swap_max->limited() && memory->limited() &&
+          !__builtin_add_overflow(r.memory_swap_max->most().value, memory->most().value, &sum);
+      file(files.v1, "memory.memsw.limit_in_bytes", limited ? formatted("{}", sum) : "-1");
+    }
+    r.memory_swap_max.reset();
+  }
+  if (r.pids_max) both("pids.max", most(*r.pids_max, count, "max"));
+  r.pids_max.reset();
+  if (!r.cpuset_cpus.empty()) both("cpuset.cpus", std::exchange(r.cpuset_cpus, {}));
+  if (!r.cpuset_mems.empty()) both("cpuset.mems", std::exchange(r.cpuset_mems, {}));
+  if (!v1) {
+    if (r.memory_high) file(files.v2, "memory.high", most(*r.memory_high, bytes, "max"));
+    if (r.cpu_weight) file(files.v2, "cpu.weight", formatted("{}", *r.cpu_weight));
+    r.memory_high.reset();
+    r.cpu_weight.reset();
+  }
+  r.settings = v1 ? files.v1 : files.v2;
+  return files;
+}
+
+/// What follows from the rest, or is only more than was asked for.
 void level(Spec& spec, const Spec& like) {
-  spec.name = like.name;
   spec.security.allow = like.security.allow;
-  spec.lifecycle.restart = like.lifecycle.restart;
-  spec.lifecycle.restart_limit = like.lifecycle.restart_limit;
-  spec.lifecycle.restart_window = like.lifecycle.restart_window;
-  spec.lifecycle.stop_timeout = like.lifecycle.stop_timeout;
-  spec.lifecycle.freezable = like.lifecycle.freezable;
-  spec.process.stdio = like.process.stdio;
-  spec.process.capture_limit = like.process.capture_limit;
-  spec.process.controlling_terminal = like.process.controlling_terminal;
-  spec.terminal.rows = like.terminal.rows;
-  spec.terminal.columns = like.terminal.columns;
-  spec.resources.cgroup = like.resources.cgroup;
+  if (!like.lifecycle.freezable) spec.lifecycle.freezable = false;
+  if (like.resources.cgroup != CgroupMode::never) spec.resources.cgroup = like.resources.cgroup;
   spec.namespaces -= Namespace::user;
   if (like.hostname.empty() && spec.hostname == like.name) spec.hostname.clear();
 }
@@ -352,15 +376,21 @@ std::vector<std::string> lines_of(const Spec& spec) {
 
 Result<Configuration> Configuration::from(const Spec& spec) {
   Spec wanted = spec;
-  as_files(wanted);
-  const std::string text = Writer(wanted).all();
+  const Files files = as_files(wanted);
+  const bool v1 = std::ranges::any_of(spec.resources.settings, of_v1);
+  const std::string text = Writer(wanted, files).all();
   auto config = parse(text);
   if (!config) return config;
+  std::vector<std::string> closed;
+  constexpr std::string_view settings = "/proc/sys/";
+  for (const GuestPath& p : spec.security.read_only_paths)
+    if (p.str().starts_with(settings)) closed.push_back(p.str().substr(settings.size()));
   const auto again = config->to_spec({.name = spec.name,
                                       .apparmor = true,
                                       .selinux = true,
-                                      .cgroup2_only = true,
-                                      .capabilities = CapabilitySet::all()});
+                                      .cgroup2_only = !v1,
+                                      .capabilities = CapabilitySet::all(),
+                                      .kernel_settings = std::move(closed)});
   if (!again) return fail(again.error());
   Spec got = again->spec;
   level(got, wanted);

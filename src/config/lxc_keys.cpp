@@ -1,6 +1,7 @@
 // Looking keys up in the table, and the table as text.
 #include "config/lxc_keys.hpp"
 
+#include <algorithm>
 #include <climits>
 #include <optional>
 
@@ -44,13 +45,17 @@ const Name* exact(std::string_view name) {
   return at != names.end() && at->name == name ? &*at : nullptr;
 }
 
-/// "12" of "12" or "12.type"; nothing for what is no number of an interface.
+/// A number without the zeros in front.
+std::string_view plain(std::string_view digits) {
+  return digits.substr(std::min(digits.find_first_not_of('0'), digits.size() - 1));
+}
+
+/// "012" of "012" or "012.type"; nothing for what is no number of an interface.
 std::optional<std::string_view> number_of(std::string_view text) {
   const std::string_view digits = text.substr(0, text.find('.'));
   std::uint64_t n = 0;
-  if (digits.empty() || (digits.size() > 1 && digits[0] == '0')) return {};
-  if (digits.find_first_not_of("0123456789") != digits.npos) return {};
-  if (!read_whole(digits, INT_MAX - 1, n)) return {};
+  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos) return {};
+  if (!read_whole(plain(digits), INT_MAX - 1, n)) return {};
   return digits;
 }
 
@@ -62,7 +67,7 @@ Found find_net(std::string_view name) {
   if (!number && !old) return found;
   found.counts = !number;
   if (number) {
-    found.rest = *number;
+    found.rest = plain(*number);
     rest.remove_prefix(number->size());
     if (rest.empty()) {
       found.row = row("lxc.net.N");
@@ -76,7 +81,7 @@ Found find_net(std::string_view name) {
   const Name* const known = exact(std::string(net_prefix) + sub);
   if (known == nullptr) return found;
   found.row = known->row;
-  if (old) found.modern = formatted("lxc.net.{}.{}", number ? *number : "N", sub);
+  if (old) found.modern = formatted("lxc.net.{}.{}", number ? found.rest : "N", sub);
   return found;
 }
 
@@ -92,8 +97,11 @@ Found find_key(std::string_view name) {
   }
   for (const auto& [prefix, i, old] : names) {
     if (!has_rest(table[i]) || !name.starts_with(prefix) || name.size() == prefix.size()) continue;
+    const std::string_view rest = name.substr(prefix.size());
+    // No controller is called so: a key of the cgroups' names that there is not.
+    if (prefix == "lxc.cgroup." && rest.starts_with("dir.")) continue;
     found.row = i;
-    found.rest = name.substr(prefix.size());
+    found.rest = rest;
     if (old) found.modern = formatted("{}{}", table[i].name, found.rest);
   }
   return found;

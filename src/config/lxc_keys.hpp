@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "condroid/spec.hpp"
+
 namespace condroid::inline v0::lxc_language {
 
 /// What is wrong with a value, nothing when it is right; and the value gets the form in which LXC
@@ -152,7 +154,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.time.offset.boot", "", Shape::once, time_offset, "a number and h, m, s, ms, us or ns",
      "0 ns", "What its CLOCK_BOOTTIME is ahead."},
     {"lxc.time.offset.monotonic", "", Shape::once, time_offset,
-     "a number and h, m, s, ms, us or ns", "0 ns", "What its CLOCK_MONOTONIC is ahead."},
+     "a number and h, m, s, ms, us or ns", "0ns", "What its CLOCK_MONOTONIC is ahead."},
 
     {"lxc.mount.fstab", "lxc.mount", Shape::once, path, "a file in the form of fstab(5)", "",
      "Mounts, ahead of those of lxc.mount.entry."},
@@ -264,7 +266,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.net.N.script.down", "", Shape::once, anything, command_values, "",
      "Run on the host before it goes."},
     {"lxc.net.N.veth.pair", "", Shape::once, net_name, name_values, "", "Name of the host's end."},
-    {"lxc.net.N.veth.mode", "", Shape::once, net_veth_mode, "bridge or router", "",
+    {"lxc.net.N.veth.mode", "", Shape::once, net_veth_mode, "bridge or router", "bridge",
      "router: no bridge, but routes of the host."},
     {"lxc.net.N.veth.n_rxqueues", "", Shape::once, positive, "a whole number from 1", "",
      "Queues of both ends for receiving."},
@@ -279,12 +281,12 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.net.N.veth.vlan.tagged.id", "", Shape::list, net_tagged, "0 to 4094", "",
      "A VLAN that is tagged."},
     {"lxc.net.N.macvlan.mode", "", Shape::once, net_macvlan_mode,
-     "private, vepa, bridge or passthru", "", "Who else on the link is reached."},
+     "private, vepa, bridge or passthru", "private", "Who else on the link is reached."},
     {"lxc.net.N.ipvlan.mode", "", Shape::once, net_ipvlan_mode, "l3, l3s or l2", "",
      "Where it is routed."},
     {"lxc.net.N.ipvlan.isolation", "", Shape::once, net_ipvlan_isolation, "bridge, private or vepa",
-     "", "Who else on the link is reached."},
-    {"lxc.net.N.vlan.id", "", Shape::once, net_vlan_id, "a number from 0 to 65535", "",
+     "bridge", "Who else on the link is reached."},
+    {"lxc.net.N.vlan.id", "", Shape::once, net_vlan_id, "a number from 0 to 65535", "0",
      "The VLAN."},
     {"lxc.net.N", "", Shape::group, anything, "nothing", "", "Clears one interface."},
     {"lxc.net", "lxc.network", Shape::group, anything, "nothing", "", "Clears all interfaces."},
@@ -334,7 +336,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.monitor.signal.pdeath", "", Shape::once, signal, signal_values, "9",
      "What it gets when that ends; SIGKILL."},
     {"lxc.log.level", "lxc.loglevel", Shape::once, log_level,
-     "0 to 8, or TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, ALERT, FATAL", "",
+     "0 to 8, or TRACE, DEBUG, INFO, NOTICE, WARN, ERROR, CRIT, ALERT, FATAL", "NOTSET",
      "What is logged."},
     {"lxc.log.file", "lxc.logfile", Shape::once, path, "a file", "", "Where it is logged."},
     {"lxc.log.syslog", "lxc.syslog", Shape::once, syslog_facility, "daemon or local0 to local7", "",
@@ -382,6 +384,10 @@ struct Found {
 [[nodiscard]] std::string joined_command(const std::vector<std::string>& words);
 [[nodiscard]] std::vector<std::string_view> words_of(std::string_view text,
                                                      std::string_view blanks = " \t");
+/// An address with its prefix length; without one that of its class, for IPv6 64.
+[[nodiscard]] IpPrefix prefix_of(std::string_view text);
+/// Whether a root begins with one of LXC's types and a ':'.
+[[nodiscard]] bool names_type(std::string_view root);
 [[nodiscard]] bool read_whole(std::string_view text, std::uint64_t most, std::uint64_t& out);
 
 }  // namespace condroid::inline v0::lxc_language

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <iterator>
+#include <set>
+#include <system_error>
 #include <utility>
 
 #include "config/lxc_file.hpp"
@@ -106,19 +109,16 @@ Options read_options(std::string_view text) {
   return o;
 }
 
-/// \040 and so on, as of fstab(5).
+/// As getmntent(3) has it: these four, and no other.
 std::string unescaped(std::string_view word) {
+  constexpr std::pair<std::string_view, char> escapes[] = {
+      {"\\040", ' '}, {"\\011", '\t'}, {"\\012", '\n'}, {"\\134", '\\'}};
   std::string out;
-  const auto octal = [](char c) { return c >= '0' && c <= '7'; };
-  for (std::size_t i = 0; i < word.size(); ++i) {
-    if (word[i] == '\\' && i + 3 < word.size() && octal(word[i + 1]) && octal(word[i + 2]) &&
-        octal(word[i + 3])) {
-      const int c = (word[i + 1] - '0') * 64 + (word[i + 2] - '0') * 8 + (word[i + 3] - '0');
-      out += static_cast<char>(c & 0xff);
-      i += 3;
-    } else {
-      out += word[i];
-    }
+  for (std::size_t i = 0; i < word.size();) {
+    const auto known = std::ranges::find_if(
+        escapes, [&](const auto& e) { return word.substr(i).starts_with(e.first); });
+    out += known == std::end(escapes) ? word[i] : known->second;
+    i += known == std::end(escapes) ? 1 : known->first.size();
   }
   return out;
 }
@@ -157,12 +157,36 @@ std::optional<Tmpfs> tmpfs_of(const Options& o) {
   return t;
 }
 
-/// /proc/sys but for net: what is in it on any kernel that there is.
-constexpr const char* settings_but_net[] = {
-    "/proc/sys/abi",    "/proc/sys/crypto", "/proc/sys/debug", "/proc/sys/dev", "/proc/sys/fs",
-    "/proc/sys/kernel", "/proc/sys/sunrpc", "/proc/sys/user",  "/proc/sys/vm",  "/proc/sys/xen"};
+/// /proc/sys but for net: what may be there later, if it is not now.
+constexpr std::string_view settings_but_net[] = {"abi",    "crypto", "debug", "dev", "fs",
+                                                 "kernel", "sunrpc", "user",  "vm",  "xen"};
+
+std::vector<std::string> settings_here() {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (std::filesystem::directory_iterator at("/proc/sys", error), end; !error && at != end;
+       at.increment(error))
+    names.push_back(at->path().filename().string());
+  return names;
+}
 
 }  // namespace
+
+/// LXC closes /proc/sys and opens net again. No Spec opens what is below a closed path, so all but
+/// net is closed.
+void Translator::proc_settings(const Value& value) {
+  auto& closed = out_.spec.security.read_only_paths;
+  if (!keeps(Capability::net_admin)) {
+    closed.emplace_back("/proc/sys");
+    return;
+  }
+  std::set<std::string> names(std::begin(settings_but_net), std::end(settings_but_net));
+  for (const std::string& name : how_.kernel_settings ? *how_.kernel_settings : settings_here())
+    if (!name.empty() && name != "net" && name.find('/') == name.npos) names.insert(name);
+  for (const std::string& name : names) closed.emplace_back("/proc/sys/" + name);
+  unsupported(place(value), "what a module adds to /proc/sys later is not closed",
+              "proc:rw, where that may be open as well");
+}
 
 void Translator::mounts() {
   Spec& spec = out_.spec;
@@ -172,11 +196,23 @@ void Translator::mounts() {
   automatic();
   fstab();
   for (const Value& v : list(row("lxc.mount.entry"))) entry(v.text, place(v));
-  if (yes(row("lxc.apparmor.allow_nesting"))) {
+  if (nests()) {
     // As LXC does: in a user namespace the kernel makes new ones only where it finds one in view.
+    // The profile keeps others than root from it.
     spec.mounts.emplace_back(Proc{.target = GuestPath("/dev/.lxc/proc")});
     spec.mounts.emplace_back(Sysfs{.target = GuestPath("/dev/.lxc/sys"), .flags = kernel_flags});
   }
+  if (own(Namespace::mount)) return;
+  // They would be the host's.
+  if (!spec.mounts.empty()) {
+    lxc::Diagnostic at;
+    for (const std::size_t r :
+         {row("lxc.mount.auto"), row("lxc.mount.fstab"), row("lxc.mount.entry")})
+      if (at.key.empty() && in_.one(r) != nullptr) at = place(r);
+    unsupported(std::move(at), "mounts in a mount namespace that is not its own", "leave them out");
+  }
+  spec.mounts.clear();
+  spec.security.read_only_paths.clear();
 }
 
 void Translator::automatic() {
@@ -189,12 +225,8 @@ void Translator::automatic() {
     if (kind == "proc") {
       spec.mounts.emplace_back(Proc{});
       if (how == "rw") continue;
-      auto& closed = spec.security.read_only_paths;
-      closed.emplace_back("/proc/sysrq-trigger");
-      if (!keeps(Capability::net_admin))
-        closed.emplace_back("/proc/sys");
-      else
-        for (const char* path : settings_but_net) closed.emplace_back(path);
+      spec.security.read_only_paths.emplace_back("/proc/sysrq-trigger");
+      proc_settings(v);
     } else if (kind == "sys") {
       Sysfs sysfs;
       if (how == "rw") sysfs.flags -= MountFlag::read_only;
@@ -213,6 +245,16 @@ void Translator::automatic() {
       Flags<MountFlag> flags = kernel_flags;
       if (how == "ro") flags |= MountFlag::read_only;
       if (kind == "cgroup-full") {
+        if (cgroup2_only()) {
+          unsupported(place(v), "whole hierarchies of version 2", "cgroup2, or cgroup:rw");
+          continue;
+        }
+        if (how == "mixed") {
+          // All would be open to it, not its own cgroups alone.
+          how = "ro";
+          flags |= MountFlag::read_only;
+          unsupported(place(v), "its own cgroups cannot be written to", "cgroup:mixed has them");
+        }
         spec.mounts.emplace_back(Bind{.source = HostPath("/sys/fs/cgroup"),
                                       .target = GuestPath("/sys/fs/cgroup"),
                                       .flags = flags,
@@ -265,6 +307,10 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
   const std::string source = unescaped(fields[0]), type = unescaped(fields[2]);
   std::string target = unescaped(fields[1]);
   const Options o = read_options(unescaped(fields[3]));
+  const auto refuse = [&](std::string what, std::string hint) {
+    if (o.optional) return note(at, formatted("is left out: {}", what));
+    wrong(at, std::move(what), std::move(hint));
+  };
   if (!o.refused.empty())
     return unsupported(at, formatted("{} of a mount that is there", o.refused),
                        "say it where the mount is made");
@@ -290,7 +336,7 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     return unsupported(at, "its target is the root itself", "lxc.rootfs.path says what that is");
   const auto parts = words_of(target, "/");
   if (std::ranges::find(parts, "..") != parts.end())
-    return wrong(at, "its target goes up by '..'", "say where it is from the container's root");
+    return refuse("its target goes up by '..'", "say where it is from the container's root");
   const GuestPath where(target);
   const MountCommon common{.create_target = o.create, .optional = o.optional};
 
@@ -301,14 +347,14 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
               .propagation = o.propagation.value_or(Propagation::slave),
               .common = common};
     if (o.relative) {
-      std::string from = spec.root.path.str() + (source.starts_with('/') ? "" : "/") + source;
-      path(from);
-      bind.source = HostPath(from);
+      // By a link that the container made, the host's own files would be found there.
+      return unsupported(at, "a source below the container's root",
+                         "name the directory of the host, if nobody else can write there");
     } else if (source.starts_with('/')) {
       bind.source = HostPath(source);
     } else {
-      return wrong(at, formatted("its source {} is not absolute", spec_text::shown(source)),
-                   "begin it with '/', or add the option relative");
+      return refuse(formatted("its source {} is not absolute", spec_text::shown(source)),
+                    "begin it with '/'");
     }
     if (o.idmap == "container")
       bind.idmapped = true;
@@ -321,9 +367,8 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     return;
   }
   if (type == "none" || type.empty()) {
-    if (!o.optional)
-      wrong(at, "is neither of a file system nor a bind mount", "add bind or rbind to its options");
-    return;
+    return refuse("is neither of a file system nor a bind mount",
+                  "add bind or rbind to its options");
   }
   if (o.propagation) unsupported(at, "how mounts travel between it and its copies", "leave it out");
   if (!o.idmap.empty()) unsupported(at, "an id map is for bind mounts", "leave it out");

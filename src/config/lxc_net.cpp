@@ -11,22 +11,6 @@
 
 namespace condroid::inline v0::lxc_language {
 
-namespace {
-
-/// Of the classes A, B and C, where there is no prefix length.
-std::uint8_t class_length(const IpAddress& a) {
-  const auto first = a.bytes()[0];
-  return first < 128 ? 8 : first < 192 ? 16 : 24;
-}
-
-IpPrefix prefix_of(std::string_view text) {
-  IpPrefix p = IpPrefix::parse(text).value_or(IpPrefix{});
-  if (text.find('/') == text.npos) p.length = p.address.is_v6() ? 64 : class_length(p.address);
-  return p;
-}
-
-}  // namespace
-
 void Translator::network() {
   Spec& spec = out_.spec;
   spec.network.loopback_up = false;
@@ -38,23 +22,32 @@ void Translator::network() {
       if (!values.empty() && read_whole(number, UINT32_MAX, n)) numbers.emplace(n, number);
     }
   }
-  std::vector<std::string> taken;
+  Names names;
   std::size_t shared = 0, typed = 0;
   for (const auto& [n, number] : numbers) {
     const auto type = text(row("lxc.net.N.type"), number);
     if (type) ++typed;
     if (type == "none") ++shared;
-    if (const auto name = text(row("lxc.net.N.name"), number)) taken.push_back(*name);
+    if (const auto name = text(row("lxc.net.N.name"), number)) names.taken.insert(*name);
     if (type == "phys" && !text(row("lxc.net.N.name"), number))
-      taken.push_back(text(row("lxc.net.N.link"), number).value_or(""));
+      names.taken.insert(text(row("lxc.net.N.link"), number).value_or(""));
   }
+  const bool here = own(Namespace::net);
   if (shared != 0 && shared == typed) spec.namespaces -= Namespace::net;
-  unsigned next = 0;
-  for (const auto& [n, number] : numbers) interface(number, taken, next);
+  for (const auto& [n, number] : numbers) {
+    const bool none = text(row("lxc.net.N.type"), number) == "none";
+    if (here || none || !text(row("lxc.net.N.type"), number))
+      interface(number, names);
+    else
+      left_interface(number, "is not made: the network namespace is not its own");
+  }
 }
 
-void Translator::interface(std::string_view number, const std::vector<std::string>& taken,
-                           unsigned& next) {
+void Translator::left_interface(std::string_view number, std::string_view why) {
+  note(place(row("lxc.net.N.type"), number), formatted("lxc.net.{} {}", number, why));
+}
+
+void Translator::interface(std::string_view number, Names& names) {
   Spec& spec = out_.spec;
   const auto type = text(row("lxc.net.N.type"), number);
   if (!type) {
@@ -66,12 +59,34 @@ void Translator::interface(std::string_view number, const std::vector<std::strin
   }
   const bool up = text(row("lxc.net.N.flags"), number).has_value();
   if (up && *type != "none") spec.network.loopback_up = true;
-  if (*type == "empty" || *type == "none") return;
+  const std::string link = text(row("lxc.net.N.link"), number).value_or("");
+  const auto scripts = [&](const std::string& interface_name) {
+    for (const auto& [r, when] : {std::pair{row("lxc.net.N.script.up"), "up"},
+                                  std::pair{row("lxc.net.N.script.down"), "down"}})
+      if (const auto script = text(r, number))
+        out_.program.network_scripts.push_back(
+            {.interface = interface_name,
+             .when = when,
+             .command = *script,
+             .type = *type,
+             .link = link,
+             .pair = text(row("lxc.net.N.veth.pair"), number).value_or("")});
+  };
+  if (*type == "empty" || *type == "none") {
+    // LXC makes none of it either.
+    if (*type == "empty") scripts("lo");
+    for (std::size_t r = 0; r < table.size(); ++r) {
+      const bool done = r == row("lxc.net.N.type") || r == row("lxc.net.N.flags") ||
+                        (*type == "empty" && table[r].name.starts_with("lxc.net.N.script."));
+      if (of_net(table[r]) && !done && in_.one(r, number) != nullptr)
+        note(place(r, number), formatted("means nothing to the type {}", *type));
+    }
+    return;
+  }
 
   Interface i;
   i.up = up;
   i.ipv6_autoconf = true;  // as the kernel has it
-  const std::string link = text(row("lxc.net.N.link"), number).value_or("");
   const auto needs_link = [&] {
     if (link.empty())
       wrong(place(row("lxc.net.N.type"), number), formatted("there is no lxc.net.{}.link", number),
@@ -89,8 +104,8 @@ void Translator::interface(std::string_view number, const std::vector<std::strin
       return wrong(place(row("lxc.net.N.name"), number), "has a '%' that is not %d", "eth%d");
     do {
       i.name = pattern;
-      i.name.replace(mark, 2, formatted("{}", next++));
-    } while (std::ranges::find(taken, i.name) != taken.end());
+      i.name.replace(mark, 2, formatted("{}", names.next[pattern]++));
+    } while (!names.taken.insert(i.name).second);
   }
 
   const auto addresses = [&](std::size_t r) {
@@ -107,6 +122,7 @@ void Translator::interface(std::string_view number, const std::vector<std::strin
   addresses(row("lxc.net.N.ipv4.address"));
   addresses(row("lxc.net.N.ipv6.address"));
   std::vector<IpPrefix> routers;
+  std::size_t automatic = 0, by_address[2] = {};
   for (const std::size_t r : {row("lxc.net.N.ipv4.gateway"), row("lxc.net.N.ipv6.gateway")}) {
     const auto gateway = text(r, number);
     if (!gateway) continue;
@@ -116,17 +132,33 @@ void Translator::interface(std::string_view number, const std::vector<std::strin
       if (*type != "veth" && *type != "macvlan")
         wrong(place(r, number), "auto is for veth and macvlan", "name the gateway");
       else
-        i.gateway_auto = true;
+        ++automatic;
     } else if (*gateway == "dev") {
       i.routes.push_back(
           {.to = {.address = IpAddress::from_bytes({}, r == row("lxc.net.N.ipv6.gateway"))}});
     } else {
       const IpAddress a = IpAddress::parse(*gateway).value_or(IpAddress{});
+      ++by_address[a.is_v6() ? 1 : 0];
       i.gateways.push_back(a);
       routers.push_back({a, static_cast<std::uint8_t>(8 * a.size())});
     }
   }
-  if (const auto mac = text(row("lxc.net.N.hwaddr"), number)) {
+  i.gateway_auto = automatic != 0;
+  if (automatic == 1) {
+    // Interface::gateway_auto is of both families.
+    const bool v6 = text(row("lxc.net.N.ipv6.gateway"), number) == "auto";
+    const std::size_t asked = v6 ? row("lxc.net.N.ipv6.gateway") : row("lxc.net.N.ipv4.gateway");
+    const bool other = std::ranges::any_of(
+        i.addresses, [&](const IpPrefix& p) { return p.address.is_v6() != v6; });
+    if (other && by_address[v6 ? 0 : 1] == 0) {
+      i.gateway_auto = false;
+      unsupported(place(asked, number), formatted("auto for IPv{} alone", v6 ? 6 : 4),
+                  "name the gateway");
+    }
+  }
+  if (auto mac = text(row("lxc.net.N.hwaddr"), number)) {
+    for (char& c : *mac)
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
     if (mac->find('x') == mac->npos)
       i.mac = MacAddress::parse(*mac);
     else
@@ -200,16 +232,7 @@ void Translator::interface(std::string_view number, const std::vector<std::strin
   if (this->number(row("lxc.net.N.l2proxy"), 0, number) != 0)
     unsupported(place(row("lxc.net.N.l2proxy"), number), "the host answers for its addresses",
                 "lxc.net.N.veth.mode = router has routes instead");
-  for (const auto& [r, when] : {std::pair{row("lxc.net.N.script.up"), "up"},
-                                std::pair{row("lxc.net.N.script.down"), "down"}})
-    if (const auto script = text(r, number))
-      out_.program.network_scripts.push_back(
-          {.interface = i.name,
-           .when = when,
-           .command = *script,
-           .type = *type,
-           .link = link,
-           .pair = text(row("lxc.net.N.veth.pair"), number).value_or("")});
+  scripts(i.name);
   spec.network.interfaces.push_back(std::move(i));
 }
 

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <memory>
 #include <utility>
 
@@ -36,7 +38,7 @@ class Descriptor {
   int fd_;
 };
 
-constexpr int patience_ms = 2000;  // for what comes through a pipe
+constexpr std::chrono::seconds patience{2};  // for what comes through a pipe
 
 }  // namespace
 
@@ -48,6 +50,7 @@ int read_text(const std::string& path, std::size_t most, FileText& out) {
   if (st.st_size > 0 && static_cast<std::uint64_t>(st.st_size) > most) return EFBIG;
   out.device = st.st_dev;
   out.inode = st.st_ino;
+  const auto begin = std::chrono::steady_clock::now();
   char some[std::size_t{16} << 10U];
   for (;;) {
     const ssize_t n = ::read(fd.get(), some, sizeof some);
@@ -59,8 +62,11 @@ int read_text(const std::string& path, std::size_t most, FileText& out) {
     }
     if (errno == EINTR) continue;
     if (errno != EAGAIN) return errno;
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        begin + patience - std::chrono::steady_clock::now());
     pollfd waiter{fd.get(), POLLIN, 0};
-    if (::poll(&waiter, 1, patience_ms) == 0) return ETIMEDOUT;
+    if (left.count() <= 0 || ::poll(&waiter, 1, static_cast<int>(left.count())) == 0)
+      return ETIMEDOUT;
   }
 }
 
@@ -78,6 +84,9 @@ namespace {
 class Reader {
  public:
   explicit Reader(Configuration::Impl& impl) : impl_(impl) {}
+
+  /// What a line that is there already names. One file below another is `included`.
+  void include_at(std::size_t item) { include(item); }
 
   void text(std::string_view text, std::string_view file, Item::Origin origin) {
     const std::uint32_t number_of_file = impl_.file(file);
@@ -228,6 +237,73 @@ std::string written(std::string_view value) {
 
 }  // namespace
 
+namespace {
+
+tl::unexpected<Error> unknown(std::string_view key) {
+  const std::string near = lxc_language::near_key(key);
+  return fail(Errc::bad_text, Step::parse, formatted("{}: unknown key", spec_text::shown(key)),
+              near.empty() ? "" : formatted("did you mean {}?", near));
+}
+tl::unexpected<Error> no_include() {
+  return fail(Errc::bad_text, Step::parse, "lxc.include: files are included when one is read",
+              "write the line into the text, and read that");
+}
+
+/// Interfaces that are counted get their numbers: without one of them the others stay the same.
+void number_all(Configuration::Impl& impl) {
+  for (std::size_t i = 0; i < impl.items.size(); ++i) {
+    Item& item = impl.items[i];
+    if (item.origin != Item::own || item.kind != Item::setting) continue;
+    const auto found = lxc_language::find_key(item.key());
+    const Configuration::Impl::Meaning& m = impl.meanings[i];
+    if (!found.counts || m.row >= lxc_language::table.size() ||
+        !lxc_language::of_net(lxc_language::table[m.row]))
+      continue;
+    const std::string key =
+        formatted("lxc.net.{}.{}", m.rest,
+                  lxc_language::table[m.row].name.substr(lxc_language::net_prefix.size()));
+    rewrite(item, key, std::string(item.value()));
+  }
+}
+
+/// What lxc-info -c prints of a value that is kept otherwise.
+std::string as_asked(std::size_t r, const std::string& text) {
+  if (r == row("lxc.rootfs.path")) {
+    const std::size_t colon = text.find(':');
+    const bool typed = colon != text.npos && text.find('/') > colon;
+    std::string path = typed ? text.substr(colon + 1) : text;
+    (void)lxc_language::path(path);
+    return path;
+  }
+  if (r == row("lxc.net.N.ipv4.address") || r == row("lxc.net.N.ipv6.address"))
+    return to_string(lxc_language::prefix_of(lxc_language::words_of(text)[0]));
+  if (r == row("lxc.net.N.veth.ipv4.route") || r == row("lxc.net.N.veth.ipv6.route"))
+    return to_string(lxc_language::prefix_of(text));
+  if (r == row("lxc.net.N.ipv4.gateway") || r == row("lxc.net.N.ipv6.gateway"))
+    if (const auto address = IpAddress::parse(text)) return to_string(*address);
+  if (r == row("lxc.net.N.veth.vlan.id") && text == "none") return "-1";
+  return text;
+}
+
+/// Of words it knows those that it keeps as they are, in its own order.
+std::string auto_words(const std::vector<lxc_language::Value>& values) {
+  std::string all;
+  for (const std::string_view kind : {"proc", "sys", "cgroup"})
+    for (const auto& v : values)
+      if (v.text.starts_with(kind) && !v.text.ends_with(":force") && !v.text.starts_with("cgroup2"))
+        all += formatted("{}{}", all.empty() ? "" : " ", v.text);
+  return all;
+}
+std::string kinds(const std::vector<lxc_language::Value>& values) {
+  std::string all;
+  for (const std::string_view kind : {"user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"})
+    if (std::ranges::find(values, kind, &lxc_language::Value::text) != values.end())
+      all += formatted("{}\n", kind);
+  return all;
+}
+
+}  // namespace
+
 Configuration::Configuration() : impl_(std::make_unique<Impl>()) {}
 Configuration::~Configuration() = default;
 Configuration::Configuration(const Configuration& other)
@@ -277,9 +353,7 @@ Result<void> Configuration::apply(std::string_view definition) {
   changed->digest(item, report);
   if (report.errors() == 0 && changed->meanings[item].row == row("lxc.include")) {
     Reader reader(*changed);
-    const std::string path(changed->items[item].value());
-    if (const int error = reader.top(path); error != 0)
-      return fail(error, Step::parse, formatted("-s lxc.include={}", path));
+    if (!changed->items[item].value().empty()) reader.include_at(item);
     for (std::size_t i = item + 1; i < changed->items.size(); ++i)
       changed->items[i].origin = Item::applied;
     if (reader.report().errors() != 0) return fail(reader.report().error());
@@ -291,25 +365,39 @@ Result<void> Configuration::apply(std::string_view definition) {
 
 Result<void> Configuration::set(std::string_view key, std::string_view value) {
   if (value.empty()) return clear(key);
+  const auto found = lxc_language::find_key(key);
+  if (!found.known()) return unknown(key);
+  if (found.row == row("lxc.include")) return no_include();
   const std::string line = formatted("{} = {}", key, written(value));
   if (!fits(line)) return fail(Errc::bad_text, Step::parse, "a value of more than one line");
-  auto changed = std::make_unique<Impl>(*impl_);
-  const auto found = lxc_language::find_key(key);
-  std::size_t place = changed->items.size();
-  if (found.known() && !found.counts &&
-      lxc_language::table[found.row].shape == lxc_language::Shape::once)
-    for (std::size_t i = 0; i < changed->items.size(); ++i)
-      if (changed->meanings[i].row == found.row && changed->meanings[i].rest == found.rest)
-        place = changed->items[i].origin == Item::own ? i : changed->items.size();
-  Report report;
-  if (place < changed->items.size()) {
-    Impl one;
-    one.files = changed->files;
-    one.push(line, Item::own, changed->items[place].file, changed->items[place].line);
-    changed->items[place] = std::move(one.items.front());
-  } else {
-    changed->push(line, Item::own, changed->file(files().empty() ? std::string() : files()[0]), 0);
+  const auto own_file = [&](Impl& impl) {
+    return impl.file(files().empty() ? std::string() : files()[0]);
+  };
+  if (!found.counts && lxc_language::table[found.row].shape == lxc_language::Shape::once) {
+    std::size_t place = impl_->items.size();
+    for (std::size_t i = 0; i < impl_->items.size(); ++i)
+      if (impl_->meanings[i].row == found.row && impl_->meanings[i].rest == found.rest)
+        place = impl_->items[i].origin == Item::own ? i : impl_->items.size();
+    if (place < impl_->items.size()) {
+      auto changed = std::make_unique<Impl>(*impl_);
+      Impl one;
+      one.files = changed->files;
+      one.push(line, Item::own, changed->items[place].file, changed->items[place].line);
+      changed->items[place] = std::move(one.items.front());
+      Report report;
+      changed->settle(report);
+      if (report.errors() != 0) return fail(report.error());
+      // A line below may clear it.
+      const lxc_language::Value* const holds = changed->one(found.row, found.rest);
+      if (holds != nullptr && holds->item == place) {
+        impl_ = std::move(changed);
+        return {};
+      }
+    }
   }
+  auto changed = std::make_unique<Impl>(*impl_);
+  changed->push(line, Item::own, own_file(*changed), 0);
+  Report report;
   changed->settle(report);
   if (report.errors() != 0) return fail(report.error());
   impl_ = std::move(changed);
@@ -317,12 +405,10 @@ Result<void> Configuration::set(std::string_view key, std::string_view value) {
 }
 
 Result<void> Configuration::clear(std::string_view key) {
-  const auto found = lxc_language::find_key(key);
-  if (!found.known()) {
-    const std::string near = lxc_language::near_key(key);
-    return fail(Errc::bad_text, Step::parse, formatted("{}: unknown key", spec_text::shown(key)),
-                near.empty() ? "" : formatted("did you mean {}?", near));
-  }
+  auto found = lxc_language::find_key(key);
+  if (!found.known()) return unknown(key);
+  if (found.row == row("lxc.include")) return no_include();
+  if (found.row == row("lxc.net.N.type")) found.row = row("lxc.net.N");
   auto changed = std::make_unique<Impl>(*impl_);
   const std::string_view name = lxc_language::table[found.row].name;
   const bool group = lxc_language::table[found.row].shape == lxc_language::Shape::group;
@@ -341,6 +427,7 @@ Result<void> Configuration::clear(std::string_view key) {
   };
   std::vector<Item> items;
   bool others = false;
+  if (group) number_all(*changed);
   for (std::size_t i = 0; i < changed->items.size(); ++i) {
     if (changed->items[i].kind == Item::setting && meant(i)) {
       if (changed->items[i].origin == Item::own) continue;
@@ -367,17 +454,19 @@ Result<std::optional<std::string>> Configuration::get(std::string_view key) cons
     return fail(Errc::bad_text, Step::parse, formatted("{}: {}", spec_text::shown(key), why),
                 std::move(hint));
   };
-  if (!found.known()) {
-    const std::string near = lxc_language::near_key(key);
-    return refuse("unknown key", near.empty() ? "" : formatted("did you mean {}?", near));
-  }
+  if (!found.known()) return unknown(key);
   using lxc_language::Shape;
   const lxc_language::Key& k = lxc_language::table[found.row];
   std::string text;
   if (k.shape == Shape::group) {
     if (found.row == row("lxc.net")) {
-      for (const auto& [number, values] : impl_->values[row("lxc.net.N.type")])
-        for (const auto& v : values) text += v.text + "\n";
+      std::map<std::uint64_t, std::string> types;
+      for (const auto& [number, values] : impl_->values[row("lxc.net.N.type")]) {
+        std::uint64_t n = 0;
+        if (!values.empty() && lxc_language::read_whole(number, UINT32_MAX, n))
+          types.emplace(n, values.back().text);
+      }
+      for (const auto& [number, type] : types) text += type + "\n";
       return text.empty() ? Answer() : Answer(text);
     }
     const std::string below = formatted("{}.", k.name);
@@ -395,16 +484,30 @@ Result<std::optional<std::string>> Configuration::get(std::string_view key) cons
   }
   if (k.shape == Shape::include || k.shape == Shape::dropped) return refuse("cannot be asked", "");
   const auto values = impl_->values[found.row].find(found.rest);
-  if (values == impl_->values[found.row].end() || values->second.empty())
-    return k.otherwise.empty() ? Answer() : Answer(std::string(k.otherwise));
-  if (k.shape == Shape::once) return Answer(values->second.back().text);
-  const bool line = found.row == row("lxc.mount.auto") || found.row == row("lxc.init.groups");
-  for (const auto& v : values->second) {
-    if (line && !text.empty()) text += found.row == row("lxc.init.groups") ? "," : " ";
-    text += v.text;
-    if (!line) text += '\n';
+  if (values == impl_->values[found.row].end() || values->second.empty()) {
+    if (k.otherwise.empty()) return Answer();
+    if (lxc_language::of_net(k)) {
+      // What is of a type holds for that type.
+      const std::string_view sub = k.name.substr(lxc_language::net_prefix.size());
+      const auto* const type = impl_->one(row("lxc.net.N.type"), found.rest);
+      if (type == nullptr || (sub != "l2proxy" && type->text != sub.substr(0, sub.find('.'))))
+        return Answer();
+    }
+    return Answer(std::string(k.otherwise));
   }
-  return Answer(text);
+  if (k.shape == Shape::once) return Answer(as_asked(found.row, values->second.back().text));
+  if (found.row == row("lxc.mount.auto")) {
+    text = auto_words(values->second);
+  } else if (found.row == row("lxc.namespace.clone") || found.row == row("lxc.namespace.keep")) {
+    text = kinds(values->second);
+  } else if (found.row == row("lxc.init.groups")) {
+    for (const auto& v : values->second) text += formatted("{}{}", text.empty() ? "" : ",", v.text);
+  } else {
+    for (const auto& v : values->second)
+      if (found.row != row("lxc.cap.keep") || v.text != "none")
+        text += as_asked(found.row, v.text) + "\n";
+  }
+  return text.empty() ? Answer() : Answer(text);
 }
 
 std::string Configuration::text() const {
@@ -415,9 +518,14 @@ std::string Configuration::text() const {
 }
 
 Result<void> Configuration::save(const HostPath& file) const {
-  const std::string& path = file.str();
+  std::string path = file.str();
   struct stat st {};
-  const mode_t mode = ::stat(path.c_str(), &st) == 0 ? st.st_mode & 07777U : 0640U;
+  const bool there = ::stat(path.c_str(), &st) == 0;
+  const mode_t mode = there ? st.st_mode & 07777U : 0640U;
+  if (char* const real = there ? ::realpath(path.c_str(), nullptr) : nullptr; real != nullptr) {
+    path = real;
+    std::free(real);  // NOLINT(*-no-malloc,*-owning-memory)
+  }
   std::string beside = path + ".XXXXXX";
   const lxc_language::Descriptor fd(::mkostemp(beside.data(), O_CLOEXEC));
   if (fd.get() < 0) return fail(errno, Step::parse, path);
@@ -429,7 +537,10 @@ Result<void> Configuration::save(const HostPath& file) const {
     if (n <= 0) break;
     done += static_cast<std::size_t>(n);
   }
-  if (done == text.size() && ::fchmod(fd.get(), mode) == 0 && ::fsync(fd.get()) == 0 &&
+  // Whoever may not give it away has it.
+  const bool given = !there || (st.st_uid == ::geteuid() && st.st_gid == ::getegid()) ||
+                     ::fchown(fd.get(), st.st_uid, st.st_gid) == 0 || errno == EPERM;
+  if (done == text.size() && given && ::fchmod(fd.get(), mode) == 0 && ::fsync(fd.get()) == 0 &&
       ::rename(beside.c_str(), path.c_str()) == 0)
     return {};
   const int error = errno;
@@ -442,6 +553,9 @@ std::vector<Diagnostic> Configuration::modernize() {
   std::vector<Diagnostic> said;
   const lxc_language::Value* const backend = impl.one(row("lxc.rootfs.backend"));
   const std::string type = backend == nullptr ? "" : backend->text;
+  // A path in a file that is included stays as it is, and needs its type from here.
+  const lxc_language::Value* const root = impl.one(row("lxc.rootfs.path"));
+  const bool foreign = root != nullptr && impl.items[root->item].origin != Item::own;
   std::vector<Item> items;
   std::vector<Impl::Meaning> meanings;
   for (std::size_t i = 0; i < impl.items.size(); ++i) {
@@ -453,7 +567,7 @@ std::vector<Diagnostic> Configuration::modernize() {
     if (item.origin == Item::own && item.kind == Item::setting) {
       if (meaning.row < lxc_language::table.size() &&
           (lxc_language::table[meaning.row].shape == lxc_language::Shape::dropped ||
-           meaning.row == row("lxc.rootfs.backend"))) {
+           (meaning.row == row("lxc.rootfs.backend") && !foreign))) {
         say("is taken out");
         continue;
       }
@@ -464,7 +578,7 @@ std::vector<Diagnostic> Configuration::modernize() {
       else if (found.counts)
         key.replace(key.find(".N."), 3, formatted(".{}.", meaning.rest));
       const bool typed = meaning.row == row("lxc.rootfs.path") && !type.empty() &&
-                         !item.value().starts_with(type + ":") && !item.value().empty();
+                         !lxc_language::names_type(item.value()) && !item.value().empty();
       if (!key.empty() || typed) {
         if (key.empty()) key = item.key();
         const std::string value = (typed ? type + ":" : std::string()) + std::string(item.value());

@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <iterator>
+#include <unordered_map>
 #include <utility>
 
 #include "condroid/config/seccomp.hpp"
@@ -23,18 +25,22 @@ namespace condroid::inline v0::lxc_language {
 
 namespace {
 
-constexpr std::string_view root_types[] = {"dir", "overlay", "overlayfs", "loop", "nbd",
-                                           "lvm", "zfs",     "btrfs",     "rbd",  "best"};
+/// Of each name the last value, where the first one was.
+class Variables {
+ public:
+  void set(const std::string& entry) {
+    const auto [at, fresh] = places_.emplace(entry.substr(0, entry.find('=')), all_.size());
+    if (fresh)
+      all_.push_back(entry);
+    else
+      all_[at->second] = entry;
+  }
+  std::vector<std::string> take() { return std::move(all_); }
 
-void set_variable(std::vector<std::string>& env, const std::string& entry) {
-  const std::string name = entry.substr(0, entry.find('=') + 1);
-  const auto same =
-      std::ranges::find_if(env, [&](const std::string& e) { return e.starts_with(name); });
-  if (same == env.end())
-    env.push_back(entry);
-  else
-    *same = entry;
-}
+ private:
+  std::vector<std::string> all_;
+  std::unordered_map<std::string, std::size_t> places_;
+};
 
 Flags<Namespace> kind_of(std::string_view word) {
   return from_name<Namespace>(word == "mnt" ? "mount" : word).value_or(Namespace::mount);
@@ -49,6 +55,15 @@ CapabilitySet own_capabilities() {
   if (::syscall(SYS_capget, &header, data) != 0) return CapabilitySet::all();
   const std::uint64_t bits = data[0].effective | (std::uint64_t{data[1].effective} << 32U);
   return CapabilitySet::from_bits(bits).keep(CapabilitySet::all());
+}
+
+/// Whether a kernel setting is of no namespace.
+bool of_host(std::string_view name) {
+  constexpr std::string_view own[] = {"net/",       "user/",      "fs/mqueue/",   "kernel/shm",
+                                      "kernel/msg", "kernel/sem", "kernel/hostn", "kernel/domain"};
+  std::string path(name);
+  if (path.find('/') == path.npos) std::ranges::replace(path, '.', '/');
+  return std::ranges::none_of(own, [&](std::string_view part) { return path.starts_with(part); });
 }
 
 /// By its name or its number.
@@ -112,8 +127,8 @@ void Translator::all() {
   namespaces();
   root();
   network();
-  mounts();
   devices();
+  mounts();
   terminal();
   process();
   cgroups();
@@ -125,15 +140,22 @@ void Translator::all() {
 
 void Translator::root() {
   Root& root = out_.spec.root;
-  root.propagation = Propagation::shared;
   auto given = text(row("lxc.rootfs.path"));
+  if (!own(Namespace::mount)) {
+    // Without its root it would run the host's programs.
+    if (given)
+      wrong(place(row("lxc.rootfs.path")), "its mount namespace is not its own",
+            "leave out the path, or mnt");
+    return;
+  }
+  root.propagation = Propagation::shared;
   if (!given || given->empty()) return;
   std::string& type = out_.program.rootfs_type;
   const std::string backend = text(row("lxc.rootfs.backend")).value_or("");
   std::string rest = *given;
   const std::size_t colon = rest.find(':');
   const std::string before = rest.substr(0, colon);
-  if (colon != rest.npos && std::ranges::find(root_types, before) != std::end(root_types)) {
+  if (names_type(rest)) {
     type = before;
     rest = rest.substr(colon + 1);
   } else if (!backend.empty()) {
@@ -161,6 +183,13 @@ void Translator::root() {
     root.work = HostPath(upper.substr(0, upper.rfind('/')) + "/work");
   } else if (type.empty() || type == "dir" || type == "best" || type == "btrfs") {
     root.path = HostPath(out_.program.rootfs_path);
+    struct stat st {};
+    if (type.empty() && ::stat(root.path.str().c_str(), &st) == 0 &&
+        (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))) {
+      type = S_ISREG(st.st_mode) ? "loop" : "lvm";
+      unsupported(place(row("lxc.rootfs.path")), "a root file system in an image or on a device",
+                  "mount it, and name the directory");
+    }
     if (!root.path.is_absolute())
       return wrong(place(row("lxc.rootfs.path")), "is not absolute", "begin it with '/'");
   } else {
@@ -249,7 +278,8 @@ void Translator::namespaces() {
     if (const auto given = text(r)) {
       std::int64_t count = 0;
       std::from_chars(given->data(), given->data() + given->size(), count);
-      *offset = std::chrono::nanoseconds(count);
+      *offset =
+          given->ends_with(" s") ? std::chrono::seconds(count) : std::chrono::nanoseconds(count);
     }
     if (offset->count() != 0) spec.namespaces |= Namespace::time;
   }
@@ -273,89 +303,119 @@ void Translator::host_name() {
 void Translator::devices() {
   Spec& spec = out_.spec;
   Devices& d = spec.devices;
-  d.populate = yes(row("lxc.autodev"), true);
+  d.populate = yes(row("lxc.autodev"), true) && own(Namespace::mount);
   d.shm = d.mqueue = false;
   d.size = Bytes{number(row("lxc.autodev.tmpfs.size"), 500000)};
   if (d.size.value == 0) d.size = Bytes{500000};
   d.filter = DeviceFilter::never;
 
-  struct Rule {
-    const Value* value;
-    bool allow;
-  };
-  std::vector<Rule> rules;
-  for (const char* version : {"lxc.cgroup.", "lxc.cgroup2."}) {
-    const std::size_t r =
-        version == std::string_view("lxc.cgroup.") ? row("lxc.cgroup.") : row("lxc.cgroup2.");
-    std::vector<Rule> of_version;
+  // LXC applies those of the version that the machine has. Where there are none of that one, those
+  // of the other are better than none.
+  const std::size_t first = cgroup2_only() ? row("lxc.cgroup2.") : row("lxc.cgroup.");
+  const std::size_t second = cgroup2_only() ? row("lxc.cgroup.") : row("lxc.cgroup2.");
+  bool found = false;
+  for (const std::size_t r : {first, second}) {
+    std::vector<std::pair<const Value*, bool>> rules;
     for (const char* file : {"devices.allow", "devices.deny"})
       for (const Value& v : list(r, file))
-        of_version.push_back({&v, file == std::string_view("devices.allow")});
-    std::ranges::sort(of_version, {}, [](const Rule& x) { return x.value->item; });
-    // Those of version 2 hold where there are both: LXC has them for the same thing.
-    if (!of_version.empty()) rules = std::move(of_version);
+        rules.emplace_back(&v, file == std::string_view("devices.allow"));
+    std::ranges::sort(rules, {}, [](const auto& x) { return x.first->item; });
+    if (found && !rules.empty())
+      note(place(*rules.front().first), "is of the other version of cgroups");
+    if (found) break;
+    found = !rules.empty();
+    for (const auto& [value, allow] : rules) device_rule(*value, allow);
   }
-  const auto one = [&](const Rule& rule) {
-    const auto words = words_of(rule.value->text);
-    if (words.size() == 1 && words[0] == "a") {
-      d.permitted.clear();
-      d.filter = rule.allow ? DeviceFilter::never : DeviceFilter::always;
-      return;
-    }
-    DevicePermission p;
-    std::string_view access = words.empty() ? std::string_view() : words.back();
-    const char* const right = "a, or for instance c 1:3 rwm";
-    if (words.size() == 2 && words[0].starts_with('/')) {
-      struct stat st {};
-      if (::stat(std::string(words[0]).c_str(), &st) != 0 ||
-          !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
-        return wrong(place(*rule.value), formatted("{} is no device", words[0]), right);
-      p.kind = S_ISBLK(st.st_mode) ? DeviceNode::block : DeviceNode::character;
-      p.major = static_cast<std::uint32_t>(major(st.st_rdev));
-      p.minor = static_cast<std::uint32_t>(minor(st.st_rdev));
-    } else if (words.size() == 3 && (words[0] == "c" || words[0] == "b")) {
-      p.kind = words[0] == "b" ? DeviceNode::block : DeviceNode::character;
-      const std::size_t colon = words[1].find(':');
-      const auto half = [&](std::string_view text, std::optional<std::uint32_t>& out) {
-        std::uint64_t n = 0;
-        if (text == "*") return true;
-        if (!read_whole(text, UINT32_MAX, n)) return false;
-        out = static_cast<std::uint32_t>(n);
-        return true;
-      };
-      if (colon == words[1].npos || !half(words[1].substr(0, colon), p.major) ||
-          !half(words[1].substr(colon + 1), p.minor))
-        return wrong(place(*rule.value), formatted("{} is no MAJOR:MINOR", words[1]), right);
-    } else {
-      return wrong(place(*rule.value), "is no rule for devices", right);
-    }
-    p.access = {};
-    for (const char c : access) {
-      if (c == 'r')
-        p.access |= DeviceAccess::read;
-      else if (c == 'w')
-        p.access |= DeviceAccess::write;
-      else if (c == 'm')
-        p.access |= DeviceAccess::make;
-      else
-        return wrong(place(*rule.value), formatted("{} is no access", spec_text::shown(access)),
-                     "r, w and m");
-    }
-    if (!rule.allow) {
-      const auto same = [&](const DevicePermission& x) {
-        return x.kind == p.kind && x.major == p.major && x.minor == p.minor;
-      };
-      if (d.filter == DeviceFilter::always)
-        std::erase_if(d.permitted, same);
-      else
-        unsupported(place(*rule.value), "a list of devices that are denied",
-                    "deny all with a, and allow the others");
-    } else if (d.filter == DeviceFilter::always &&
-               std::ranges::find(d.permitted, p) == d.permitted.end()) {
-      d.permitted.push_back(p);
-    }
+  std::erase_if(d.permitted, [](const DevicePermission& p) { return p.access.empty(); });
+}
+
+void Translator::device_rule(const Value& value, bool allow) {
+  Devices& d = out_.spec.devices;
+  const auto words = words_of(value.text);
+  const char* const right = "a, or for instance c 1:3 rwm";
+  const std::string_view kind = words.empty() ? std::string_view() : words[0];
+  const bool both = kind == "a";
+  DevicePermission p;
+  p.access = {};
+  std::string_view access = words.size() > 1 ? words.back() : "rwm";
+  if (both && words.size() <= 2) {
+    if (words.size() == 2 && words[1] != "*:*")
+      return wrong(place(value), "is no rule for devices", right);
+    access = "rwm";
+  } else if (words.size() == 2 && kind.starts_with('/')) {
+    struct stat st {};
+    if (::stat(std::string(kind).c_str(), &st) != 0 ||
+        !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)))
+      return wrong(place(value), formatted("{} is no device", spec_text::shown(kind)), right);
+    p.kind = S_ISBLK(st.st_mode) ? DeviceNode::block : DeviceNode::character;
+    p.major = static_cast<std::uint32_t>(major(st.st_rdev));
+    p.minor = static_cast<std::uint32_t>(minor(st.st_rdev));
+  } else if (words.size() == 3 && (kind == "c" || kind == "b" || both)) {
+    p.kind = kind == "b" ? DeviceNode::block : DeviceNode::character;
+    const std::size_t colon = words[1].find(':');
+    const auto half = [&](std::string_view text, std::optional<std::uint32_t>& out) {
+      std::uint64_t n = 0;
+      if (text == "*") return true;
+      if (!read_whole(text, UINT32_MAX, n)) return false;
+      out = static_cast<std::uint32_t>(n);
+      return true;
+    };
+    if (colon == words[1].npos || !half(words[1].substr(0, colon), p.major) ||
+        !half(words[1].substr(colon + 1), p.minor))
+      return wrong(place(value), formatted("{} is no MAJOR:MINOR", spec_text::shown(words[1])),
+                   right);
+  } else {
+    return wrong(place(value), "is no rule for devices", right);
+  }
+  for (const char c : access) {
+    if (c == 'r')
+      p.access |= DeviceAccess::read;
+    else if (c == 'w')
+      p.access |= DeviceAccess::write;
+    else if (c == 'm')
+      p.access |= DeviceAccess::make;
+    else
+      return wrong(place(value), formatted("{} is no access", spec_text::shown(access)),
+                   "r, w and m");
+  }
+  const bool all = p.access == DevicePermission{}.access;
+  if (both && all && !p.major && !p.minor) {
+    permitted_.clear();
+    d.permitted.clear();
+    d.filter = allow ? DeviceFilter::never : DeviceFilter::always;
+    return;
+  }
+  device_rule(value, allow, p);
+  if (!both) return;
+  p.kind = DeviceNode::block;
+  device_rule(value, allow, p);
+}
+
+void Translator::device_rule(const Value& value, bool allow, const DevicePermission& rule) {
+  const auto number = [](const std::optional<std::uint32_t>& n) {
+    return n ? std::int64_t{*n} : std::int64_t{-1};
   };
-  for (const Rule& rule : rules) one(rule);
+  auto& permitted = out_.spec.devices.permitted;
+  const bool filtered = out_.spec.devices.filter == DeviceFilter::always;
+  const DeviceKey key{rule.kind, number(rule.major), number(rule.minor)};
+  if (allow) {
+    if (!filtered) return;
+    const auto [at, fresh] = permitted_.emplace(key, permitted.size());
+    if (fresh)
+      permitted.push_back(rule);
+    else
+      permitted[at->second].access |= rule.access;
+    return;
+  }
+  const auto same = permitted_.find(key);
+  if (!filtered)
+    unsupported(place(value), "a list of devices that are denied",
+                "deny all with a, and allow the others");
+  else if (same == permitted_.end())
+    unsupported(place(value), "what is denied was not allowed in these words",
+                "deny what a line above allows");
+  else
+    permitted[same->second].access -= rule.access;
 }
 
 void Translator::terminal() {
@@ -367,9 +427,22 @@ void Translator::terminal() {
   if (console) t.log = out_.program.console_log;
   t.ttys = static_cast<unsigned>(number(row("lxc.tty.max"), 0));
   t.tty_dir = text(row("lxc.tty.dir")).value_or("");
+  if (t.tty_dir.find('/') != t.tty_dir.npos) {
+    unsupported(place(row("lxc.tty.dir")), "a directory below one of /dev", "one name without '/'");
+    t.tty_dir.clear();
+  }
   spec.process.stdio = console ? Stdio(Stdio::pty) : Stdio(Stdio::inherit);
   spec.process.controlling_terminal = false;
 
+  if (!own(Namespace::mount)) {
+    if (t.ttys != 0 || text(row("lxc.pty.max")))
+      unsupported(place(t.ttys != 0 ? row("lxc.tty.max") : row("lxc.pty.max")),
+                  "terminals in a mount namespace that is not its own", "leave them out");
+    t.ttys = 0;
+    t.tty_dir.clear();
+    t.console = false;
+    return;
+  }
   const std::uint64_t ptys = number(row("lxc.pty.max"), 0);
   if (ptys + t.ttys == 0 && (spec.devices.populate || !console)) return;
   constexpr std::uint64_t most = 1U << 20U;
@@ -399,17 +472,19 @@ void Translator::process() {
     p.cwd = GuestPath(*cwd);
     p.create_cwd = true;
   }
+  Variables env;
   for (const std::size_t r : {row("lxc.environment"), row("lxc.environment.runtime")})
-    for (const Value& v : list(r)) set_variable(p.env, v.text);
-  set_variable(p.env, "container=lxc");
+    for (const Value& v : list(r)) env.set(v.text);
+  env.set("container=lxc");
   if (spec.terminal.ttys > 0) {
     // The console is the first of the instance.
     std::string names = "container_ttys=";
     const unsigned first = spec.terminal.console ? 1 : 0;
     for (unsigned i = 0; i < std::min(spec.terminal.ttys, 64U); ++i)
       names += formatted("{}pts/{}", i == 0 ? "" : " ", first + i);
-    set_variable(p.env, names);
+    env.set(names);
   }
+  p.env = env.take();
   if (const auto arch = text(row("lxc.arch")))
     p.personality = *arch == "i686" ? Personality::linux32 : Personality::native;
   if (const std::uint64_t signal = number(row("lxc.monitor.signal.pdeath"), 0); signal != 0)
@@ -462,14 +537,17 @@ void Translator::cgroups() {
   Resources& r = spec.resources;
   r.cgroup = CgroupMode::everywhere;
   spec.lifecycle.freezable = true;
+  // As LXC does: only those of the version that the machine has. Of these none may be missing.
   std::vector<std::pair<std::uint32_t, CgroupSetting>> settings;
   for (const std::size_t version : {row("lxc.cgroup."), row("lxc.cgroup2.")})
     for (const auto& [file, values] : in_.values[version]) {
-      if (file == "devices.allow" || file == "devices.deny") continue;
-      // LXC passes over those of version 2 where there is version 1 and the other way round.
+      if (file == "devices.allow" || file == "devices.deny" || values.empty()) continue;
+      if (cgroup2_only() != (version == row("lxc.cgroup2."))) {
+        note(place(values.front()), "is left out: this machine has the other version of cgroups");
+        continue;
+      }
       for (const Value& v : values)
-        settings.emplace_back(v.item,
-                              CgroupSetting{.file = file, .value = v.text, .optional = true});
+        settings.emplace_back(v.item, CgroupSetting{.file = file, .value = v.text});
     }
   std::ranges::sort(settings, {}, [](const auto& s) { return s.first; });
   for (auto& [item, setting] : settings) r.settings.push_back(std::move(setting));
@@ -480,7 +558,12 @@ void Translator::security() {
   s.no_new_privs = yes(row("lxc.no_new_privs"));
   s.own_keyring = !yes(row("lxc.keyring.session"));
   for (const auto& [name, values] : in_.values[row("lxc.sysctl.")])
-    if (!values.empty()) s.sysctls.push_back({.name = name, .value = values.back().text});
+    if (!values.empty()) {
+      if (of_host(name))
+        unsupported(place(values.back()), "a setting of the whole host", "set it there");
+      else
+        s.sysctls.push_back({.name = name, .value = values.back().text});
+    }
   s.seccomp = {.kind = Seccomp::none, .and_standard = true};
   if (const auto file = text(row("lxc.seccomp.profile"))) {
     FileText profile;
@@ -499,20 +582,58 @@ void Translator::security() {
     unsupported(place(row("lxc.sched.core")), "a core of its own", "leave it out");
 }
 
+bool Translator::apparmor() const {
+  return how_.apparmor.value_or(is_there("/sys/kernel/security/apparmor/profiles"));
+}
+
+bool Translator::nests() const {
+  return yes(row("lxc.apparmor.allow_nesting")) && apparmor() &&
+         text(row("lxc.apparmor.profile")) == "generated" && out_.spec.devices.populate;
+}
+
+/// LXC's own, for a container that names none; empty where it is not loaded.
+std::string Translator::default_profile() const {
+  const std::string_view wanted =
+      own(Namespace::cgroup) ? "lxc-container-default-cgns" : "lxc-container-default";
+  if (how_.apparmor_profiles)
+    return std::ranges::find(*how_.apparmor_profiles, wanted) != how_.apparmor_profiles->end()
+               ? std::string(wanted)
+               : std::string();
+  FileText loaded;
+  if (read_text("/sys/kernel/security/apparmor/profiles", std::size_t{4} << 20U, loaded) != 0)
+    return {};
+  for (const std::string_view line : words_of(loaded.text, "\n"))
+    if (line.starts_with(formatted("{} (", wanted))) return std::string(wanted);
+  return {};
+}
+
 void Translator::labels() {
   Security& s = out_.spec.security;
-  const bool apparmor = how_.apparmor.value_or(is_there("/sys/kernel/security/apparmor/profiles"));
-  if (const auto profile = text(row("lxc.apparmor.profile"))) {
-    if (*profile == "unconfined" || *profile == "unchanged") {
-      if (apparmor && *profile == "unconfined") s.apparmor = *profile;
-    } else if (!apparmor) {
+  const auto profile = text(row("lxc.apparmor.profile"));
+  if (profile == "unconfined") {
+    if (apparmor()) s.apparmor = *profile;
+  } else if (!apparmor()) {
+    if (profile && profile != "unchanged")
       note(place(row("lxc.apparmor.profile")), "AppArmor is not on here: there is no profile");
-    } else if (*profile == "generated") {
-      s.own_apparmor = true;
-    } else {
-      s.apparmor = *profile;
-    }
+  } else if (!profile) {
+    s.apparmor = default_profile();
+    if (s.apparmor.empty())
+      unsupported(place(row("lxc.apparmor.profile")), "LXC's own profile, which is not loaded",
+                  "lxc.apparmor.profile = generated, or unconfined");
+  } else if (*profile == "generated") {
+    s.own_apparmor = true;
+    if (nests()) s.allow |= Allow::nesting;
+  } else if (*profile != "unchanged") {
+    s.apparmor = *profile;
   }
+  if (yes(row("lxc.apparmor.allow_nesting")) && apparmor() && !nests())
+    note(place(row("lxc.apparmor.allow_nesting")),
+         "is for a profile that is generated, and lxc.autodev");
+  const bool labelled = s.own_apparmor || (!s.apparmor.empty() && s.apparmor != "unconfined");
+  if (labelled && !how_.apparmor && !yes(row("lxc.apparmor.allow_incomplete")) &&
+      !is_there("/sys/kernel/security/apparmor/features/mount/mask"))
+    unsupported(place(row("lxc.apparmor.profile")), "this kernel's AppArmor lets it mount anything",
+                "lxc.apparmor.allow_incomplete = 1, if that may be");
   for (const Value& v : list(row("lxc.apparmor.raw")))
     unsupported(place(v), "lines of a profile of one's own",
                 "lxc.apparmor.profile names a whole one");
@@ -575,8 +696,10 @@ void Translator::program() {
   std::ranges::sort(hooks, {}, [](const auto& h) { return h.first; });
   for (auto& [item, hook] : hooks) p.hooks.push_back(std::move(hook));
   p.hook_version = static_cast<int>(number(row("lxc.hook.version"), 0));
+  Variables hook_environment;
   for (const std::size_t r : {row("lxc.environment"), row("lxc.environment.hooks")})
-    for (const Value& v : list(r)) set_variable(p.hook_environment, v.text);
+    for (const Value& v : list(r)) hook_environment.set(v.text);
+  p.hook_environment = hook_environment.take();
 
   p.start_auto = yes(row("lxc.start.auto"));
   p.start_delay = static_cast<std::uint32_t>(number(row("lxc.start.delay"), 0));

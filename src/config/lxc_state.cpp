@@ -130,10 +130,26 @@ void Configuration::Impl::clear_rows(std::string_view prefix) {
     if (table[r].name.starts_with(prefix)) values[r].clear();
 }
 
-void Configuration::Impl::clear_net(std::string_view number) {
+std::int64_t Configuration::Impl::free_net() const {
+  std::int64_t n = last_net + 1;
+  const auto used = [&] {
+    for (std::size_t r = 0; r < table.size(); ++r)
+      if (lxc_language::of_net(table[r]) && one(r, formatted("{}", n)) != nullptr) return true;
+    return false;
+  };
+  while (used()) ++n;
+  return n;
+}
+
+bool Configuration::Impl::clear_net(std::string_view number) {
+  bool any = false;
   for (std::size_t r = 0; r < table.size(); ++r)
     if (lxc_language::of_net(table[r]))
-      if (const auto at = values[r].find(number); at != values[r].end()) values[r].erase(at);
+      if (const auto at = values[r].find(number); at != values[r].end()) {
+        any = any || r != row("lxc.net.N.type");
+        values[r].erase(at);
+      }
+  return any;
 }
 
 namespace {
@@ -152,6 +168,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   const Item& item = items[i];
   if (item.kind != Item::setting) return;
   const auto wrong = [&](std::string what, std::string hint = {}) {
+    if (report.full()) return report.count();
     report.add(about(i, Diagnostic::error, std::move(what), std::move(hint)));
   };
   if (item.text.find('=') == item.text.npos) return wrong("has no '='", "KEY = VALUE");
@@ -176,7 +193,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
         meanings[i] = {row("lxc.net"), {}};
         return note("an old spelling", "now lxc.net");
       }
-      ++last_net;
+      last_net = free_net();
     } else if (last_net < 0) {
       return wrong("comes before lxc.network.type", "which begins an interface");
     }
@@ -204,7 +221,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   if (value.empty()) {
     if (found.row == row("lxc.mount.fstab") || found.row == row("lxc.arch"))
       return wrong("is empty", formatted("use {}", key.values));
-    if (found.row == type) return clear_net(found.rest);
+    if (found.row == type) return void(clear_net(found.rest));
     if (found.row == row("lxc.cap.drop") || found.row == row("lxc.cap.keep")) {
       values[row("lxc.cap.drop")].clear();
       values[row("lxc.cap.keep")].clear();
@@ -239,6 +256,8 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   const auto take = [&](std::string one_value) {
     std::string what = key.check(one_value);
     if (!what.empty()) return wrong(std::move(what), formatted("use {}", key.values));
+    if (found.row == type && clear_net(found.rest))
+      note("begins the interface anew; what was said of it above is void", "put the type first");
     std::vector<Value>& list = all[found.rest];
     const auto number = static_cast<std::uint32_t>(i);
     if (key.shape == Shape::once) list.clear();
@@ -249,15 +268,21 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
     list.push_back({std::move(one_value), number});
   };
   if (key.shape != Shape::words) return take(std::move(value));
-  const bool commas = found.row == row("lxc.init.groups");
-  for (const std::string_view word : lxc_language::words_of(value, commas ? ", \t" : blanks))
+  const auto words =
+      lxc_language::words_of(value, found.row == row("lxc.init.groups") ? "," : blanks);
+  if (words.size() > lxc_language::most_words)
+    return wrong(formatted("has {} words", words.size()),
+                 formatted("at most {} in a line", lxc_language::most_words));
+  for (const std::string_view word : words) {
+    if (report.full()) return report.count();  // the rest of the line with it
     take(std::string(word));
+  }
 }
 
 namespace {
 
 void clear_group(Configuration::Impl& impl, std::size_t r, std::string_view rest) {
-  if (r == row("lxc.net.N")) return impl.clear_net(rest);
+  if (r == row("lxc.net.N")) return void(impl.clear_net(rest));
   if (r == row("lxc.net")) {
     impl.last_net = -1;
     return impl.clear_rows(lxc_language::net_prefix);

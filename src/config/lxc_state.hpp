@@ -18,6 +18,7 @@ inline constexpr std::size_t most_bytes = std::size_t{16} << 20U;
 inline constexpr std::size_t most_lines = 250000;
 inline constexpr std::size_t most_files = 2000;
 inline constexpr std::size_t most_depth = 32;
+inline constexpr std::size_t most_words = 10000;  // of one line
 inline constexpr std::size_t most_diagnostics = 100;
 
 /// One value that holds, in the form in which LXC gives it back, and the item it is from.
@@ -36,6 +37,8 @@ class Report {
     if (all_.size() < most_diagnostics) all_.push_back(std::move(diagnostic));
   }
   [[nodiscard]] bool full() const { return all_.size() >= most_diagnostics; }
+  /// One more that nobody reads.
+  void count() { ++errors_; }
   [[nodiscard]] std::size_t errors() const { return errors_; }
   [[nodiscard]] std::vector<lxc::Diagnostic>& all() { return all_; }
   /// There must be an error.
@@ -72,7 +75,10 @@ struct Configuration::Impl {
   /// The same for all of them, from the start.
   void settle(lxc_language::Report& report);
   void clear_rows(std::string_view prefix);
-  void clear_net(std::string_view number);
+  /// The lowest number that no interface has.
+  [[nodiscard]] std::int64_t free_net() const;
+  /// Whether there was more than a type.
+  bool clear_net(std::string_view number);
 
   [[nodiscard]] Diagnostic about(std::size_t item, Diagnostic::Kind kind, std::string what,
                                  std::string hint = {}) const;

@@ -2,15 +2,22 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "condroid/config/lxc.hpp"
 #include "config/lxc_state.hpp"
 
 namespace condroid::inline v0::lxc_language {
+
+/// A DevicePermission but for its access; -1 for any number.
+using DeviceKey = std::tuple<DeviceNode::Kind, std::int64_t, std::int64_t>;
 
 class Translator {
  public:
@@ -22,21 +29,34 @@ class Translator {
   Report& report() { return report_; }
 
  private:
+  /// Names of interfaces that are used, and the lowest number that is left of each pattern.
+  struct Names {
+    std::unordered_set<std::string> taken = {};
+    std::unordered_map<std::string, unsigned> next = {};
+  };
   void root();
   void process();
   void terminal();
   void namespaces();
   void mounts();
   void automatic();
+  void proc_settings(const Value& value);
   void entry(std::string_view line, const lxc::Diagnostic& place);
   void fstab();
   void devices();
+  void device_rule(const Value& value, bool allow);
+  void device_rule(const Value& value, bool allow, const DevicePermission& rule);
   void cgroups();
   void capabilities();
   void security();
   void labels();
+  [[nodiscard]] std::string default_profile() const;
+  [[nodiscard]] bool apparmor() const;
+  /// A profile is generated, and is to allow containers inside.
+  [[nodiscard]] bool nests() const;
   void network();
-  void interface(std::string_view number, const std::vector<std::string>& taken, unsigned& next);
+  void interface(std::string_view number, Names& names);
+  void left_interface(std::string_view number, std::string_view why);
   void program();
   void allow();
   void host_name();
@@ -58,11 +78,13 @@ class Translator {
     return out_.spec.security.capabilities.has(capability);
   }
   [[nodiscard]] bool cgroup2_only() const;
+  [[nodiscard]] bool own(Namespace kind) const { return out_.spec.namespaces.has(kind); }
 
   const lxc::Configuration::Impl& in_;
   const lxc::Translation& how_;
   lxc::Translated out_;
   Report report_;
+  std::map<DeviceKey, std::size_t> permitted_;  ///< Where in devices.permitted.
 };
 
 }  // namespace condroid::inline v0::lxc_language

@@ -44,11 +44,32 @@ inline std::string broken(std::string_view text) {
     if (!value) return "a key that cannot be asked";
     if (*value) return {};
   }
+  for (const auto& key : condroid::lxc::keys()) {
+    std::string name(key.name);
+    if (const auto at = name.find(".N"); at != name.npos) name.replace(at + 1, 1, "0");
+    if (name.ends_with('.')) name += "x";
+    if (const auto value = config->get(name); !value && !odd(value.error()).empty())
+      return "asked for " + name + ": " + odd(value.error());
+  }
+  auto changed = *config;
+  if (const auto set = changed.set("lxc.uts.name", "changed"); set) {
+    const auto name = changed.get("lxc.uts.name");
+    if (!name || *name != "changed") return "what is set does not hold";
+  } else if (!odd(set.error()).empty()) {
+    return odd(set.error());
+  }
+  if (const auto cleared = changed.clear("lxc.net"); cleared) {
+    const auto nets = changed.get("lxc.net");
+    if (!nets || *nets) return "what is cleared is there";
+  } else if (!odd(cleared.error()).empty()) {
+    return odd(cleared.error());
+  }
   const condroid::lxc::Translation how{.name = "box",
                                        .apparmor = false,
                                        .selinux = false,
                                        .cgroup2_only = false,
-                                       .capabilities = condroid::CapabilitySet::all()};
+                                       .capabilities = condroid::CapabilitySet::all(),
+                                       .kernel_settings = std::vector<std::string>{}};
   const auto container = config->to_spec(how);
   if (!container) return odd(container.error());
   for (const auto& note : container->notes)
@@ -56,6 +77,11 @@ inline std::string broken(std::string_view text) {
   const auto read = condroid::parse_spec(condroid::print_spec(container->spec));
   if (!read) return "its Spec is refused: " + read.error().subject;
   if (*read != container->spec) return "its Spec comes back as another";
+  if (const auto back = Configuration::from(container->spec)) {
+    if (const auto same = back->to_spec(how); !same) return odd(same.error());
+  } else if (!back.error().is(condroid::Errc::bad_spec) && !odd(back.error()).empty()) {
+    return odd(back.error());
+  }
   config->modernize();
   const auto modern = config->to_spec(how);
   if (!modern) return "in new words it is refused: " + modern.error().subject;

@@ -175,6 +175,10 @@ struct Translation {
   std::optional<CapabilitySet> capabilities = {};
   /// What is `unsupported` is an error.
   bool strict = false;
+  /// Profiles of AppArmor that are loaded. Unset: those that this kernel tells of.
+  std::optional<std::vector<std::string>> apparmor_profiles = {};
+  /// What is in /proc/sys. Unset: what is there on this machine.
+  std::optional<std::vector<std::string>> kernel_settings = {};
 };
 
 struct Translated {
@@ -184,7 +188,8 @@ struct Translated {
   std::vector<Diagnostic> notes = {};
 };
 
-/// A configuration. Value semantics; one thread at a time changes it.
+/// A configuration. Value semantics; one thread at a time changes it. Moved from, it may only be
+/// assigned to or destroyed.
 class Configuration {
  public:
   Configuration();
@@ -209,13 +214,15 @@ class Configuration {
   /// @errors Errc::bad_spec with every field that this language has no word for.
   [[nodiscard]] static Result<Configuration> from(const Spec& spec);
 
-  /// "KEY=VALUE", as of the option -s: holds from now on, and is not written back.
-  /// @errors As parse(); nothing is changed then.
+  /// "KEY=VALUE", as of the option -s: holds from now on, and is not written back. lxc.include
+  /// reads what it names. @errors As parse(); nothing is changed then.
   [[nodiscard]] Result<void> apply(std::string_view definition);
-  /// As a line at the end, or in the place of the last one of that key where it is one value. An
-  /// empty value clears. @errors As parse(); nothing is changed then.
+  /// As a line at the end, or in the place of the last one of that key where it is one value and
+  /// that holds. An empty value clears. Not lxc.include, which is a matter of reading.
+  /// @errors As parse(); nothing is changed then.
   [[nodiscard]] Result<void> set(std::string_view key, std::string_view value);
-  /// Takes out the lines of that key, and of all keys below it ("lxc.net.0", "lxc.hook").
+  /// Takes out the lines of that key, and of all keys below it ("lxc.net.0", "lxc.hook");
+  /// "lxc.net.0.type" is the whole interface. Interfaces of lxc.network get their numbers then.
   /// @errors As parse(); nothing is changed then.
   [[nodiscard]] Result<void> clear(std::string_view key);
   /// What holds, as lxc-info -c prints it: one item of a list per line, each with its end. Nothing
@@ -224,7 +231,8 @@ class Configuration {
 
   /// The lines as they are to be in the file: items() that are its own.
   [[nodiscard]] std::string text() const;
-  /// Writes them to a file beside it, which then takes its place and has its mode.
+  /// Writes them to a file beside it, which then takes its place, and has its mode and, where this
+  /// process may give it away, its owner. A symbolic link stays, and what it leads to is replaced.
   /// @errors errno of the file, Step::parse.
   [[nodiscard]] Result<void> save(const HostPath& file) const;
   /// Rewrites the lines of its own that have an older spelling, commented ones too; what
@@ -240,8 +248,9 @@ class Configuration {
   /// Old spellings, and settings that mean nothing any more.
   [[nodiscard]] std::vector<Diagnostic> notes() const;
 
-  /// The container. Reads the seccomp profile and the fstab that it names, the environment for
-  /// lxc.environment without a value, and, where it does not say, the host's name.
+  /// The container. Reads the seccomp profile and the fstab that it names, and, where that is not
+  /// said, the host's name and what is unset in `how`. The environment, for lxc.environment without
+  /// a value, is that of the time when the line was read.
   /// @errors Errc::bad_text with all bad lines, as of parse().
   [[nodiscard]] Result<Translated> to_spec(const Translation& how = {},
                                            std::vector<Diagnostic>* mistakes = nullptr) const;
