@@ -212,8 +212,8 @@ void Translator::interface(std::string_view number, Names& names) {
     needs_link();
     i.link = Ipvlan{
         .parent = link,
-        .mode = from_name<Ipvlan::Mode>(text(row("lxc.net.N.ipvlan.mode"), number).value_or("l3"))
-                    .value_or(Ipvlan::l3),
+        .mode = from_name<Ipvlan::Mode>(text(row("lxc.net.N.ipvlan.mode"), number).value_or("l2"))
+                    .value_or(Ipvlan::l2),
         .isolation = from_name<Ipvlan::Isolation>(
                          text(row("lxc.net.N.ipvlan.isolation"), number).value_or("bridge"))
                          .value_or(Ipvlan::bridge)};

@@ -22,7 +22,7 @@ Error Report::error(Errc code) const {
     else
       error.also.push_back(lxc::to_string(d));
   }
-  if (errors_ > said) error.also.push_back(formatted("{} errors in all", errors_));
+  if (errors_ > said) error.also.push_back(formatted("{} errors at least", errors_));
   return error;
 }
 
@@ -254,6 +254,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   }
 
   const auto take = [&](std::string one_value) {
+    if (report.full()) return;  // suggestions that nobody reads cost time
     std::string what = key.check(one_value);
     if (!what.empty()) return wrong(std::move(what), formatted("use {}", key.values));
     if (found.row == type && clear_net(found.rest))
