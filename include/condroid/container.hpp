@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -38,6 +39,7 @@ struct RuntimeCore;
 
 class ContainerBuilder;
 class Attaching;
+class CgroupDir;
 class PortRelay;
 class SyscallListener;
 class Task;
@@ -120,6 +122,13 @@ struct Exit {
 /// "asked for a restart, reboot(2)".
 [[nodiscard]] std::string to_string(const Exit& exit);
 
+/// Where a container is in its lives.
+enum class Life : std::uint8_t {
+  running,
+  between,  ///< One has ended, and by Lifecycle::restart the next is on its way.
+  ended,
+};
+
 /// How Container::stop() asks.
 struct StopOptions {
   std::optional<Signal> signal = {};  ///< Unset: Lifecycle::stop_signal.
@@ -170,6 +179,18 @@ class Container {
   [[nodiscard]] Result<std::optional<Exit>> step();
   /// How often it was launched again.
   [[nodiscard]] unsigned restarts() const noexcept;
+  /// As the last step() left it; Life::ended of a handle that was moved from.
+  [[nodiscard]] Life life() const noexcept;
+  /// How the life before this one ended, between two; once it has ended for good, how that was.
+  /// Null while it runs. Valid until the next step().
+  [[nodiscard]] const Exit* last_exit() const noexcept;
+  /// Has step(), and with it wait() and stop(), look after something else of this program's, too,
+  /// and poll_fd() wake for it: `look` is called at the end of every step, also of those after the
+  /// end, until it says false. `readable` is duplicated; one that `look` leaves readable wakes
+  /// again at once. In `look` nothing may be asked of the container that waits for it, step() and
+  /// detach() included. It goes with the handle.
+  /// @errors Errc::in_forked_child; ESRCH of a handle that was moved from; EMFILE, ENOMEM.
+  [[nodiscard]] Result<void> attend(FdView readable, std::function<bool(Container&)> look);
   /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls
   /// give the same Exit. Captured output and the console are gathered meanwhile; what is a pipe the
   /// caller reads, or a command that writes more than a pipe holds never ends.
@@ -212,6 +233,9 @@ class Container {
   [[nodiscard]] Result<void> thaw(std::chrono::milliseconds limit = std::chrono::seconds{2});
   /// Whether everything in it stands still now, whoever froze it. Two calls.
   [[nodiscard]] Result<bool> frozen() const;
+  /// Its cgroups, that of v2 first; none without any. Needs sys/cgroup.hpp.
+  /// @errors those of open(2); ESRCH of a handle that was moved from.
+  [[nodiscard]] Result<std::vector<CgroupDir>> cgroups() const;
   /// Changes its limits while it runs; what is unset in `limits` stays as it is, `unlimited` lifts
   /// a limit. The values become those of a launch, by the same table (docs/limits.md), one after
   /// the other; when one is refused those before it are taken back. Resources::cgroup means nothing
@@ -246,6 +270,9 @@ class Container {
   [[nodiscard]] std::vector<FdView> ttys() const;
   /// The last console output that step() has read, at most Terminal::ring.
   [[nodiscard]] std::string console_output() const;
+  /// What came after the first `position` bytes that the console said, as far as it is kept still;
+  /// `position` becomes the number of all that it said. Valid until the next step().
+  [[nodiscard]] std::string_view console_since(std::uint64_t& position) const noexcept;
 
   /// Where the calls wait that its filter asks this program about (SyscallAction::notify). They
   /// wait until somebody has taken it and answers; without it, with the handle or the program gone,

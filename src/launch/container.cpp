@@ -80,10 +80,50 @@ FdView ContainerCore::poll_fd() {
   poll = Fd(::epoll_create1(EPOLL_CLOEXEC));
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
   if (!console_deaf) watch(console.fd);
+  for (const Attended& a : attended) watch(a.readable);
   if (end_hooks) watch_hooks();
   set_timer();
   if (exit && !end_hooks && !exit_socket.valid()) wake_always();
   return poll.valid() ? FdView(poll) : FdView(exit_socket);
+}
+
+Result<void> ContainerCore::attend(FdView readable, std::function<bool(Container&)> look) {
+  if (auto ok = check_owner(); !ok) return ok;
+  Fd own(::fcntl(readable.get(), F_DUPFD_CLOEXEC, 3));
+  if (!own.valid())
+    return fail(errno, Step::watch, formatted("what container '{}' is to look after", name));
+  watch(own);
+  attended.push_back({std::move(own), std::move(look)});
+  return {};
+}
+
+void ContainerCore::look_after() {
+  if (attended.empty() || looking) return;
+  // A handle for the time of the call.
+  struct Lent {
+    explicit Lent(ContainerCore& c) : core(c), box(std::unique_ptr<ContainerCore>(&c)) {
+      core.looking = true;
+    }
+    Lent(const Lent&) = delete;
+    Lent& operator=(const Lent&) = delete;
+    ~Lent() {
+      core.looking = false;
+      (void)box.core_.release();
+    }
+    ContainerCore& core;
+    Container box;
+  };
+  Lent lent(*this);
+  for (std::size_t i = 0; i < attended.size();) {
+    // It may ask for more to be looked after.
+    std::function<bool(Container&)> look = std::move(attended[i].look);
+    if (look(lent.box)) {
+      attended[i++].look = std::move(look);
+      continue;
+    }
+    unwatch(attended[i].readable);
+    attended.erase(attended.begin() + static_cast<std::ptrdiff_t>(i));
+  }
 }
 
 void ContainerCore::watch(const Fd& fd) {
@@ -291,13 +331,14 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
           0, 1 << 30)));
     }
     // poll(2) passes over what is negative.
-    std::array<pollfd, 7> waiting{{{exit_socket.get(), POLLIN, 0},
-                                   {end_hooks ? -1 : zygote->pidfd(), POLLIN, 0},
-                                   {status_socket.get(), POLLIN, 0},
-                                   {out.fd.get(), POLLIN, 0},
-                                   {err.fd.get(), POLLIN, 0},
-                                   {console_deaf ? -1 : console.fd.get(), POLLIN, 0},
-                                   {launching.fd.get(), launching.events, 0}}};
+    std::vector<pollfd> waiting{{exit_socket.get(), POLLIN, 0},
+                                {end_hooks ? -1 : zygote->pidfd(), POLLIN, 0},
+                                {status_socket.get(), POLLIN, 0},
+                                {out.fd.get(), POLLIN, 0},
+                                {err.fd.get(), POLLIN, 0},
+                                {console_deaf ? -1 : console.fd.get(), POLLIN, 0},
+                                {launching.fd.get(), launching.events, 0}};
+    for (const Attended& a : attended) waiting.push_back({a.readable.get(), POLLIN, 0});
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR)
       return fail(errno, Step::wait, formatted("container '{}'", name));
@@ -309,6 +350,7 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
 ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
+  attended.clear();
   if (!ours() || detached || (exit && !end_hooks)) return;
   stay_down = true;
   if (next) {
@@ -463,6 +505,19 @@ std::vector<FdView> Container::ttys() const {
 }
 std::string Container::console_output() const {
   return core_ ? core_->console.text : std::string{};
+}
+std::string_view Container::console_since(std::uint64_t& position) const noexcept {
+  if (!core_) return {};
+  const std::string& kept = core_->console.text;
+  const std::uint64_t all = core_->console.dropped + kept.size();
+  const std::uint64_t more = all - std::min(position, all);
+  position = all;
+  return std::string_view(kept).substr(
+      kept.size() - static_cast<std::size_t>(std::min<std::uint64_t>(more, kept.size())));
+}
+Result<void> Container::attend(FdView readable, std::function<bool(Container&)> look) {
+  if (!core_) return moved_away(Step::watch);
+  return core_->attend(readable, std::move(look));
 }
 Result<StatsReader> Container::stats_reader(const StatsOptions& options) const {
   if (!core_) return moved_away(Step::measure);

@@ -54,6 +54,12 @@ struct Kept;
 
 class ContainerCore;
 class Helper;
+/// What is looked after besides.
+struct Attended {
+  Fd readable;
+  std::function<bool(Container&)> look;
+};
+
 /// ESRCH when there is no container any more that something could be done in.
 [[nodiscard]] Result<void> check_alive(const ContainerCore* core);
 
@@ -63,6 +69,7 @@ class ContainerCore {
   ContainerCore();
   ~ContainerCore();
   [[nodiscard]] Result<std::optional<Exit>> step();
+  [[nodiscard]] Result<std::optional<Exit>> step_lives();
   [[nodiscard]] Result<std::optional<Exit>> wait_until(int milliseconds);
   [[nodiscard]] Result<void> check_owner() const;
   [[nodiscard]] bool ours() const;
@@ -76,6 +83,8 @@ class ContainerCore {
   /// Keeps a terminal from being at its end until the container is.
   static void hold(const Fd& master, Fd& slave);
   void read_console();
+  [[nodiscard]] Result<void> attend(FdView readable, std::function<bool(Container&)> look);
+  void look_after();
   /// Sends the signal; whether the first process is one that never gets it.
   [[nodiscard]] bool signal_and_look(int number, int& error);
   void end(Exit exit);
@@ -160,6 +169,8 @@ class ContainerCore {
   std::chrono::nanoseconds executed{0};  ///< When the host knew of the command's execution.
   std::vector<std::string> late;
   Inside inside;  ///< For what is attached later.
+  std::vector<Attended> attended;
+  bool looking = false;  ///< In one of them.
   Timeline timeline;
   std::function<Result<void>(const LaunchEvent&)> on_event;
   std::function<void(const HookReport&)> on_hook;

@@ -126,6 +126,12 @@ Result<void> Container::thaw(std::chrono::milliseconds limit) {
   return core_->change_freezer(false, limit);
 }
 
+Result<std::vector<CgroupDir>> Container::cgroups() const {
+  if (!core_) return detail::moved_away(Step::open_descriptor);
+  if (auto ok = core_->check_owner(); !ok) return fail(ok);
+  return core_->cgroups();
+}
+
 Result<bool> Container::frozen() const {
   if (!core_) return detail::moved_away(Step::freeze);
   if (auto ok = core_->check_owner(); !ok) return fail(ok);

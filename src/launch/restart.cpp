@@ -207,6 +207,12 @@ std::vector<Fd> Kept::open_terminals() const {
 
 Result<std::optional<Exit>> ContainerCore::step() {
   if (auto ok = check_owner(); !ok) return fail(ok);
+  auto done = step_lives();
+  look_after();
+  return done;
+}
+
+Result<std::optional<Exit>> ContainerCore::step_lives() {
   for (;;) {
     if (next) {
       if (step_next()) continue;
@@ -480,6 +486,17 @@ void ContainerCore::give_up(std::string why) {
 }  // namespace detail
 
 unsigned Container::restarts() const noexcept { return core_ ? core_->restarts : 0; }
+
+Life Container::life() const noexcept {
+  if (!core_ || core_->exit) return Life::ended;
+  return core_->next ? Life::between : Life::running;
+}
+
+const Exit* Container::last_exit() const noexcept {
+  if (!core_) return nullptr;
+  if (core_->exit) return &*core_->exit;
+  return core_->next && core_->ended ? &*core_->ended : nullptr;
+}
 
 }  // namespace v0
 }  // namespace condroid
