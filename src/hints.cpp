@@ -184,6 +184,10 @@ constexpr auto table = std::to_array<Row>({
     {Step::answer_syscall, EBADF,
      "its filter has no rule with the action notify, or its listener was taken"},
     {Step::answer_syscall, ENOENT, "the thread was killed meanwhile, or has its answer"},
+    {Step::command_socket, EADDRINUSE, "a container of that name runs already; see lxc-info"},
+    {Step::command_socket, ECONNREFUSED, "it does not run, or its LXCPATH is another one"},
+    {Step::command_socket, EPERM, "root and the user who started it may ask"},
+    {Step::command_socket, EBADF, "it has no such thing, or somebody else has it now"},
     {Step::none, ENOSYS,
      "this kernel lacks the system call; Linux 5.15 is the oldest that is supported"},
 });

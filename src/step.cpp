@@ -102,6 +102,7 @@ std::string_view to_string(Step step) noexcept {
       "resize terminal",
       "relay port",
       "answer syscall",
+      "command socket",
       "exec",
   };
   const auto i = static_cast<std::size_t>(step);

@@ -105,6 +105,7 @@ enum class Step : std::uint8_t {
   resize_terminal,
   relay_port,
   answer_syscall,
+  command_socket,
   exec,
   count_,  ///< Not a step: how many there are.
 };
