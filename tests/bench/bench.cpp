@@ -16,6 +16,7 @@
 
 #include "commands.hpp"
 #include "container_facts.hpp"
+#include "control.hpp"
 #include "count_calls.hpp"
 #include "crowd.hpp"
 #include "isolation.hpp"
@@ -126,6 +127,7 @@ class Bench {
   void live_section();
   void measures_section();
   void text_section();
+  void control_section();
   void calls_section();
   void many_section();
   void crowd_section();
@@ -656,6 +658,30 @@ void Bench::text_section() {
     if (t.most > 0) Report::judge(&row, t.milliseconds, "<=", t.most);
     report_.add(std::move(row));
   }
+void Bench::control_section() {
+  const char* const section = "LXC's command socket";
+  const std::string condition = std::to_string(state_clients) + " clients wait for a state";
+  ControlFigures figures;
+  std::string error;
+  const Work work = default_work(scratch_, false);
+  if (!measure_control(work.root, "/pause", options_.quick ? 50 : 500, &figures, &error)) {
+    report_.missing(section, "a step of the container's", condition, error);
+    return;
+  }
+  const auto add = [&](const char* name, double value, const char* unit, double limit) {
+    Row row;
+    row.section = section;
+    row.name = name;
+    row.condition = condition;
+    row.value = value;
+    row.unit = unit;
+    if (limit > 0) Report::judge(&row, value, "<=", limit);
+    report_.add(std::move(row));
+  };
+  // Of an idle container, whose program is woken for its end alone.
+  add("a step of the container's, without the socket", median(figures.without), "us", 0);
+  add("a step of the container's", median(figures.with), "us", 5);
+  add("a question and its answer", figures.answer, "us", 0);
 }
 
 void Bench::calls_section() {
@@ -840,6 +866,7 @@ int Bench::run() {
                                              {"live", &Bench::live_section},
                                              {"measures", &Bench::measures_section},
                                              {"text", &Bench::text_section},
+                                             {"control", &Bench::control_section},
                                              {"calls", &Bench::calls_section},
                                              {"many", &Bench::many_section},
                                              {"crowd", &Bench::crowd_section},
