@@ -49,11 +49,12 @@ needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=pytho
   dbus-daemon=dbus-daemon bubblewrap=bwrap debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
 for stage in $stages; do
   case $stage in
-    sanitize) needs="$needs clang-14=clang++-14,clang++" ;;
+    main) needs="$needs lxc=lxc-info" ;;
+    sanitize) needs="$needs clang-14=clang++-14,clang++ lxc=lxc-info" ;;
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
     benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
-    vm) needs="$needs apparmor=apparmor_parser,/usr/sbin/apparmor_parser" ;;
+    vm) needs="$needs lxc=lxc-info apparmor=apparmor_parser,/usr/sbin/apparmor_parser" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;
   esac
 done
@@ -395,6 +396,7 @@ stage_vm() {
   ok 'vm: networks' in_vm env CONDROID_SLOW=10 "$integration" '[network][.root],[network][.more_kernel]'
   ok 'vm: attached' in_vm "$integration" '[attach][root]'
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'
+  ok "vm: LXC's tools" in_vm env CONDROID_SLOW=10 "$integration" '[lxc]'
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
   # There may be no network there.
