@@ -188,7 +188,13 @@ class Container {
   /// and poll_fd() wake for it: `look` is called at the end of every step, also of those after the
   /// end, until it says false. `readable` is duplicated; one that `look` leaves readable wakes
   /// again at once. In `look` nothing may be asked of the container that waits for it, step() and
-  /// detach() included. It goes with the handle.
+  /// detach() included. It goes with the handle, whose end kills the container first and has `look`
+  /// see Life::ended; of a detached one `look` just goes.
+  ///
+  /// The handle that `look` is given is lent: moving from it gives an empty one. The container's
+  /// own may be moved and destroyed in `look`; the step, wait() or stop() that has called it fails
+  /// with ECANCELED then, unless it has the end to tell, and the container ends with that call.
+  /// What `look` throws goes through, except where the handle is destroyed.
   /// @errors Errc::in_forked_child; ESRCH of a handle that was moved from; EMFILE, ENOMEM.
   [[nodiscard]] Result<void> attend(FdView readable, std::function<bool(Container&)> look);
   /// Waits for the end. Every process of the container is gone then, its cgroups too. Later calls
@@ -268,6 +274,9 @@ class Container {
   [[nodiscard]] Fd take_tap(std::string_view interface) noexcept;
   /// Masters of /dev/tty1 and so on, in order.
   [[nodiscard]] std::vector<FdView> ttys() const;
+  /// The devpts that its terminals come from, which a container with terminals and a
+  /// Lifecycle::restart keeps; else invalid.
+  [[nodiscard]] FdView devpts() const noexcept;
   /// The last console output that step() has read, at most Terminal::ring.
   [[nodiscard]] std::string console_output() const;
   /// What came after the first `position` bytes that the console said, as far as it is kept still;
@@ -354,6 +363,7 @@ class Container {
   [[nodiscard]] const Timeline& timeline() const;
 
  private:
+  void let_go() noexcept;
   friend class detail::ContainerCore;
   friend class detail::LaunchEngine;
   explicit Container(std::unique_ptr<detail::ContainerCore> core);

@@ -35,10 +35,12 @@ bool Gather::drain() {
   char buffer[65536];
   // Who writes as fast as we read would keep us here for ever. What is left keeps the descriptor
   // readable.
-  for (std::size_t most = std::size_t{1} << 20U; most > 0;) {
+  // Of a terminal no more than is kept: who looks after it sees all that it says, step by step.
+  constexpr std::size_t mebibyte = std::size_t{1} << 20U, page = 4096;
+  for (std::size_t most = ring ? std::clamp(limit, page, mebibyte) : mebibyte; most > 0;) {
     // A terminal may be blocking: others have it open, too.
     if (ring && wait_for_fd(fd.get(), POLLIN, 0) == 0) return true;
-    const ssize_t n = ::read(fd.get(), buffer, sizeof buffer);
+    const ssize_t n = ::read(fd.get(), buffer, std::min(most, sizeof buffer));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
     if (n <= 0) return false;  // end of file; EIO of a terminal whose last slave was closed
@@ -93,7 +95,8 @@ Result<void> ContainerCore::attend(FdView readable, std::function<bool(Container
   if (!own.valid())
     return fail(errno, Step::watch, formatted("what container '{}' is to look after", name));
   watch(own);
-  attended.push_back({std::move(own), std::move(look)});
+  attended.push_back(
+      {std::move(own), std::make_shared<const std::function<bool(Container&)>>(std::move(look))});
   return {};
 }
 
@@ -103,22 +106,30 @@ void ContainerCore::look_after() {
   struct Lent {
     explicit Lent(ContainerCore& c) : core(c), box(std::unique_ptr<ContainerCore>(&c)) {
       core.looking = true;
+      core.lent = &box;
     }
     Lent(const Lent&) = delete;
     Lent& operator=(const Lent&) = delete;
     ~Lent() {
       core.looking = false;
-      (void)box.core_.release();
+      core.lent = nullptr;
+      if (box.core_.get() == &core) (void)box.core_.release();
     }
     ContainerCore& core;
     Container box;
   };
-  Lent lent(*this);
+  Lent handle(*this);
   for (std::size_t i = 0; i < attended.size();) {
     // It may ask for more to be looked after.
-    std::function<bool(Container&)> look = std::move(attended[i].look);
-    if (look(lent.box)) {
-      attended[i++].look = std::move(look);
+    const auto look = attended[i].look;
+    bool goes_on = false;
+    try {
+      goes_on = (*look)(handle.box);
+    } catch (...) {
+      if (!ending) throw;
+    }
+    if (goes_on) {
+      ++i;
       continue;
     }
     unwatch(attended[i].readable);
@@ -350,12 +361,18 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
 ContainerCore::ContainerCore() = default;
 
 ContainerCore::~ContainerCore() {
-  attended.clear();
-  if (!ours() || detached || (exit && !end_hooks)) return;
+  ending = true;
+  if (!ours() || detached) return;
+  if (exit && !end_hooks) {
+    look_after();
+    return;
+  }
   stay_down = true;
   if (next) {
-    host_ends.take_down();
-    return;  // its own end undoes the rest
+    next.reset();
+    give_up({});
+    look_after();
+    return;
   }
   const bool told = kill_everything().has_value();
   // The end of a killed container is the kernel's business; a zygote that cannot tell it within
@@ -409,9 +426,45 @@ std::string to_string(const Exit& e) {
 }
 
 Container::Container(std::unique_ptr<detail::ContainerCore> core) : core_(std::move(core)) {}
-Container::Container(Container&&) noexcept = default;
-Container& Container::operator=(Container&&) noexcept = default;
-Container::~Container() = default;
+// A lent one stays whose it is.
+Container::Container(Container&& other) noexcept {
+  if (other.core_ && other.core_->lent != &other) core_ = std::move(other.core_);
+}
+Container& Container::operator=(Container&& other) noexcept {
+  if (this == &other) return *this;
+  let_go();
+  if (other.core_ && other.core_->lent != &other) core_ = std::move(other.core_);
+  return *this;
+}
+Container::~Container() { let_go(); }
+
+void Container::let_go() noexcept {
+  if (!core_) return;
+  const bool lent = core_->lent == this;
+  if (!lent && core_->busy == 0) return core_.reset();
+  if (!lent) core_->orphan = true;
+  (void)core_.release();
+}
+
+namespace {
+
+/// A call that may look after something, in which the handle may be destroyed: the container goes
+/// on until its end.
+class Busy {
+ public:
+  explicit Busy(detail::ContainerCore& core) : core_(core) { ++core_.busy; }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+  ~Busy() {
+    if (--core_.busy == 0 && core_.orphan)
+      const std::unique_ptr<detail::ContainerCore> gone(&core_);
+  }
+
+ private:
+  detail::ContainerCore& core_;
+};
+
+}  // namespace
 
 using detail::moved_away;
 
@@ -424,11 +477,13 @@ FdView Container::pidfd() const noexcept { return core_ ? FdView(core_->pidfd) :
 FdView Container::poll_fd() const noexcept { return core_ ? core_->poll_fd() : FdView{}; }
 Result<std::optional<Exit>> Container::step() {
   if (!core_) return moved_away(Step::wait);
+  const Busy busy(*core_);
   return core_->step();
 }
 
 Result<Exit> Container::wait() {
   if (!core_) return moved_away(Step::wait);
+  const Busy busy(*core_);
   auto done = core_->wait_until(-1);
   if (!done) return fail(done);
   return std::move(**done);
@@ -437,6 +492,7 @@ Result<Exit> Container::wait() {
 Result<std::optional<Exit>> Container::wait_for(std::chrono::milliseconds limit) {
   if (!core_) return moved_away(Step::wait);
   const auto most = std::chrono::milliseconds(std::chrono::hours(24 * 20));
+  const Busy busy(*core_);
   return core_->wait_until(
       static_cast<int>(std::clamp(limit, std::chrono::milliseconds{0}, most).count()));
 }
@@ -503,6 +559,9 @@ std::vector<FdView> Container::ttys() const {
   for (const auto& t : c.ttys) list.emplace_back(t);
   return list;
 }
+FdView Container::devpts() const noexcept {
+  return core_ && core_->kept ? FdView(core_->kept->devpts) : FdView{};
+}
 std::string Container::console_output() const {
   return core_ ? core_->console.text : std::string{};
 }
@@ -514,6 +573,11 @@ std::string_view Container::console_since(std::uint64_t& position) const noexcep
   position = all;
   return std::string_view(kept).substr(
       kept.size() - static_cast<std::size_t>(std::min<std::uint64_t>(more, kept.size())));
+}
+Result<Exit> Container::stop(const StopOptions& options) {
+  if (!core_) return moved_away(Step::signal);
+  const Busy busy(*core_);
+  return core_->stop(options);
 }
 Result<void> Container::attend(FdView readable, std::function<bool(Container&)> look) {
   if (!core_) return moved_away(Step::watch);

@@ -57,7 +57,7 @@ class Helper;
 /// What is looked after besides.
 struct Attended {
   Fd readable;
-  std::function<bool(Container&)> look;
+  std::shared_ptr<const std::function<bool(Container&)>> look;  ///< Shared with its call.
 };
 
 /// ESRCH when there is no container any more that something could be done in.
@@ -170,7 +170,11 @@ class ContainerCore {
   std::vector<std::string> late;
   Inside inside;  ///< For what is attached later.
   std::vector<Attended> attended;
-  bool looking = false;  ///< In one of them.
+  bool looking = false;             ///< In one of them.
+  const Container* lent = nullptr;  ///< The handle that it was given.
+  bool ending = false;              ///< In the destructor.
+  int busy = 0;                     ///< Calls of the handle's that may look after something.
+  bool orphan = false;              ///< The handle was destroyed in one of them.
   Timeline timeline;
   std::function<Result<void>(const LaunchEvent&)> on_event;
   std::function<void(const HookReport&)> on_hook;

@@ -208,7 +208,16 @@ std::vector<Fd> Kept::open_terminals() const {
 Result<std::optional<Exit>> ContainerCore::step() {
   if (auto ok = check_owner(); !ok) return fail(ok);
   auto done = step_lives();
+  const bool seen = exit.has_value();
   look_after();
+  if (exit && !seen) {
+    // It was given up between two lives, by what looked: that sees the end, too.
+    look_after();
+    if (done) done = exit;
+  }
+  if (orphan && !ending && done && !*done)
+    return fail(ECANCELED, Step::wait,
+                formatted("container '{}', whose handle was destroyed meanwhile", name));
   return done;
 }
 

@@ -138,11 +138,6 @@ Result<void> Container::kill() {
   return core_->kill_everything();
 }
 
-Result<Exit> Container::stop(const StopOptions& options) {
-  if (!core_) return moved_away(Step::signal);
-  return core_->stop(options);
-}
-
 Result<Exit> Container::stop(std::chrono::milliseconds patience) {
   return stop(StopOptions{.patience = patience});
 }
