@@ -187,6 +187,8 @@ constexpr auto table = std::to_array<Row>({
     {Step::command_socket, EADDRINUSE, "a container of that name runs already; see lxc-info"},
     {Step::command_socket, ECONNREFUSED, "it does not run, or its LXCPATH is another one"},
     {Step::command_socket, EPERM, "root and the user who started it may ask"},
+    {Step::command_socket, EACCES, "who listens there is neither root nor this user"},
+    {Step::command_socket, EAGAIN, "too many wait for it already"},
     {Step::command_socket, EBADF, "it has no such thing, or somebody else has it now"},
     {Step::none, ENOSYS,
      "this kernel lacks the system call; Linux 5.15 is the oldest that is supported"},

@@ -17,6 +17,7 @@
 
 #include "control/address.hpp"
 #include "formatted.hpp"
+#include "sys/wire.hpp"
 
 namespace condroid::inline v0::control {
 
@@ -33,11 +34,20 @@ constexpr std::uint64_t id_socket = 0, id_timer = 1, id_terminal = 2, first_clie
 constexpr milliseconds retry_after{100};
 /// How often it is asked whether all stands still, and whether the console takes more.
 constexpr milliseconds ask_every{10};
+constexpr milliseconds ask_at_last{320};
+/// A terminal does not tell that it was given another size.
+constexpr milliseconds look_at_size_every{500};
+/// For who freezes without waiting, and for who was killed while thawing.
+constexpr std::chrono::seconds settles_within{10}, thaws_within{2};
+constexpr std::size_t fewest_clients = 4;
 constexpr std::size_t most_input = 4096;
 constexpr std::size_t most_output = std::size_t{64} << 10U;
 constexpr int frames_at_once = 64;
 
 Answer failed(int error) { return {.result = -error}; }
+
+/// As LXC: root, and who started it.
+bool may_ask(uid_t uid, gid_t gid) { return uid == 0 || (uid == ::getuid() && gid == ::getgid()); }
 
 /// A string that ends with its only zero byte.
 std::optional<std::string_view> text_of(std::string_view data) {
@@ -68,7 +78,9 @@ CommandServer::CommandServer(Served& served, std::string lxcpath, std::string na
     : served_(served),
       lxcpath_(std::move(lxcpath)),
       name_(std::move(name)),
-      limits_(limits),
+      limits_{.clients = std::max(limits.clients, fewest_clients),
+              .strangers = limits.strangers,
+              .patience = limits.patience},
       owner_(::getpid()),
       last_id_(first_client) {}
 
@@ -92,8 +104,10 @@ Result<void> CommandServer::listen() {
   if (!at) return fail(ENAMETOOLONG, Step::command_socket, subject);
   Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   constexpr int backlog = 100;
-  if (!socket.valid() || ::bind(socket.get(), at->get(), at->size) != 0 ||
-      ::listen(socket.get(), backlog) != 0 || !watch(socket.get(), EPOLLIN, id_socket, false))
+  const int on = 1;  // inherited by each client
+  if (!socket.valid() || ::setsockopt(socket.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
+      ::bind(socket.get(), at->get(), at->size) != 0 || ::listen(socket.get(), backlog) != 0 ||
+      !watch(socket.get(), EPOLLIN, id_socket, false))
     return fail(errno, Step::command_socket, subject);
   socket_ = std::move(socket);
   return {};
@@ -122,14 +136,18 @@ void CommandServer::accept() {
     ucred peer{};
     socklen_t size = sizeof peer;
     const bool known = ::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                       (peer.uid == 0 || peer.uid == ::geteuid());
+                       may_ask(peer.uid, peer.gid);
     add(std::move(client), !known);
   }
 }
 
 void CommandServer::add(Fd client, bool stranger) {
   const Id id = ++last_id_;
-  if (over_ || !make_room(stranger) || !watch(client.get(), EPOLLIN, id, false)) return;
+  const int on = 1;
+  if (over_ || !make_room(stranger) ||
+      ::setsockopt(client.get(), SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
+      !watch(client.get(), EPOLLIN, id, false))
+    return;
   Connection c;
   c.fd = std::move(client);
   c.stranger = stranger;
@@ -144,11 +162,20 @@ bool CommandServer::make_room(bool stranger) {
   if (static_cast<std::size_t>(count) < (stranger ? limits_.strangers : limits_.clients))
     return true;
   for (const auto& [id, c] : connections_)
-    if (c.stranger == stranger && c.until && c.phase != Connection::waits_freezer) {
+    if (c.stranger == stranger && c.phase < Connection::waits_state) {
       close(id);
       return true;
     }
   return false;
+}
+
+/// Who is kept leaves room for those who ask, and for those who stop it.
+bool CommandServer::may_keep(bool stops) const {
+  constexpr std::size_t share = 8, at_least = 2;
+  const std::size_t free = stops ? 1 : std::max(limits_.clients / share, at_least);
+  const auto kept = std::ranges::count_if(
+      connections_, [](const auto& one) { return one.second.phase >= Connection::waits_state; });
+  return static_cast<std::size_t>(kept) + free < limits_.clients;
 }
 
 void CommandServer::close(Id id) {
@@ -189,13 +216,23 @@ void CommandServer::on_event(Id id, std::uint32_t events) {
 void CommandServer::receive(Id id) {
   Connection& c = connections_.at(id);
   if (c.phase == Connection::request) {
-    // Descriptors that came along are closed by the kernel.
-    const ssize_t n = ::recv(c.fd.get(), &c.asked, sizeof c.asked, MSG_DONTWAIT);
+    // With room for who sent it alone: descriptors that came along are closed by the kernel.
+    iovec part{&c.asked, sizeof c.asked};
+    alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(ucred))> control{};
+    msghdr m{};
+    m.msg_iov = &part;
+    m.msg_iovlen = 1;
+    m.msg_control = control.data();
+    m.msg_controllen = control.size();
+    const ssize_t n = ::recvmsg(c.fd.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (n != static_cast<ssize_t>(sizeof c.asked)) return close(id);
-    if (c.stranger) return answer(id, failed(EPERM));
-    if (c.asked.command >= static_cast<std::uint32_t>(Command::count_))
-      return answer(id, failed(ENOSYS));
+    const cmsghdr* const head = CMSG_FIRSTHDR(&m);
+    ucred who{.pid = 0, .uid = static_cast<uid_t>(-1), .gid = static_cast<gid_t>(-1)};
+    if (head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_CREDENTIALS &&
+        head->cmsg_len == CMSG_LEN(sizeof who))
+      std::memcpy(&who, CMSG_DATA(head), sizeof who);
+    if (c.stranger || !may_ask(who.uid, who.gid)) return answer(id, failed(EPERM));
     const auto command = static_cast<Command>(c.asked.command);
     if (command == Command::console_log && c.asked.size != sizeof(wire::ConsoleLog))
       return answer(id, failed(EINVAL));
@@ -208,10 +245,12 @@ void CommandServer::receive(Id id) {
     if (c.asked.size == 0) return handle(id);
     c.phase = Connection::data;
   }
-  c.in.resize(static_cast<std::size_t>(c.asked.size));
-  const ssize_t n = ::recv(c.fd.get(), c.in.data(), c.in.size(), MSG_DONTWAIT);
+  std::array<char, wire::most_data> data;
+  const ssize_t n =
+      ::recv(c.fd.get(), data.data(), static_cast<std::size_t>(c.asked.size), MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (n != static_cast<ssize_t>(c.in.size())) return close(id);
+  if (n != c.asked.size) return close(id);
+  c.in.assign(data.data(), static_cast<std::size_t>(n));
   handle(id);
 }
 
@@ -219,7 +258,11 @@ void CommandServer::receive_listener(Id id) {
   Connection& c = connections_.at(id);
   char byte = 0;
   iovec part{&byte, 1};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
+  // Room for all that can come: what is no answer is closed.
+  alignas(cmsghdr)
+      std::array<char, CMSG_SPACE(sizeof(ucred)) +
+                           CMSG_SPACE(sizeof(int) * condroid::detail::most_message_fds)>
+          control{};
   msghdr m{};
   m.msg_iov = &part;
   m.msg_iovlen = 1;
@@ -227,15 +270,18 @@ void CommandServer::receive_listener(Id id) {
   m.msg_controllen = control.size();
   const ssize_t n = ::recvmsg(c.fd.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  Fd fd;
-  if (const cmsghdr* head = n >= 0 ? CMSG_FIRSTHDR(&m) : nullptr;
-      head != nullptr && head->cmsg_type == SCM_RIGHTS && head->cmsg_len == CMSG_LEN(sizeof(int))) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(head), sizeof number);
-    fd = Fd(number);
+  std::vector<Fd> fds;
+  for (const cmsghdr* head = n >= 0 ? CMSG_FIRSTHDR(&m) : nullptr; head != nullptr;
+       head = CMSG_NXTHDR(&m, const_cast<cmsghdr*>(head))) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    for (std::size_t i = 0; i < (head->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(head) + i * sizeof number, sizeof number);
+      fds.emplace_back(number);
+    }
   }
   if (n != 1) return close(id);
-  const int error = fd.valid() ? served_.add_seccomp_listener(std::move(fd)) : EINVAL;
+  const int error = fds.size() == 1 ? served_.add_seccomp_listener(std::move(fds[0])) : EINVAL;
   answer(id, failed(error));
 }
 
@@ -270,7 +316,9 @@ void CommandServer::keep(Id id, Connection::Phase phase) {
   if (found == connections_.end()) return;
   found->second.phase = phase;
   found->second.until.reset();
-  if (!watch(found->second.fd.get(), EPOLLRDHUP, id, true)) close(id);
+  found->second.in = {};
+  // Its hang-up is always told; one who will say no more still listens.
+  if (!watch(found->second.fd.get(), 0, id, true)) close(id);
 }
 
 // ---- commands -----------------------------------------------------------------------------------
@@ -281,6 +329,7 @@ void CommandServer::handle(Id id) {
     case Command::get_tty_fd:
       return answer_tty(id);
     case Command::stop: {
+      if (!may_keep(true)) return answer(id, failed(EAGAIN));
       if (const int error = served_.stop(); error != 0) return answer(id, failed(error));
       return keep(id, Connection::waits_end);
     }
@@ -289,8 +338,11 @@ void CommandServer::handle(Id id) {
       return answer(id, {.data = static_cast<std::int64_t>(state_)});
     case Command::get_init_pid:
       return answer(id, {.data = served_.pid().value > 0 ? served_.pid().value : -1});
-    case Command::get_clone_flags:
-      return answer(id, {.data = static_cast<std::int64_t>(served_.namespaces())});
+    case Command::get_clone_flags: {
+      // Who cannot be told all of them would enter some and take the others for the host's.
+      const auto flags = served_.namespaces();
+      return answer(id, flags ? Answer{.data = static_cast<std::int64_t>(*flags)} : failed(ESRCH));
+    }
     case Command::get_cgroup:
     case Command::get_limit_cgroup:
       return answer_cgroup(id);
@@ -346,9 +398,11 @@ void CommandServer::handle(Id id) {
     }
     case Command::terminal_winch:
     case Command::seccomp_notify_add_listener:
-    case Command::count_:
       return close(id);
+    case Command::count_:
+      break;
   }
+  answer(id, failed(ENOSYS));
 }
 
 void CommandServer::answer_text(Id id, std::string_view text) {
@@ -439,10 +493,10 @@ void CommandServer::add_state_client(Id id) {
   const auto now = static_cast<std::int32_t>(state_);
   if (c.wanted[static_cast<std::size_t>(state_)] == wire::also_now)
     return answer(id, {.result = now, .data = now});
+  if (!may_keep()) return answer(id, failed(EAGAIN));
   const Answer later{.result = wire::no_state, .data = wire::no_state};
   if (::send(c.fd.get(), &later, sizeof later, MSG_DONTWAIT | MSG_NOSIGNAL) != sizeof later)
     return close(id);
-  c.in = {};
   keep(id, Connection::waits_state);
 }
 
@@ -455,13 +509,14 @@ void CommandServer::apply_rule(Id id) {
     return n < 0 ? std::optional<std::uint32_t>{} : static_cast<std::uint32_t>(n);
   };
   if ((rule.type != 'a' && rule.type != 'b' && rule.type != 'c') ||
-      access.find('\0') == std::string_view::npos)
+      access.find('\0') == std::string_view::npos || rule.major < -1 || rule.minor < -1 ||
+      (rule.allow != 0 && rule.allow != 1))  // -1 is for LXC's lists of rules
     return answer(id, failed(EINVAL));
   const DeviceRule plain{.type = rule.type,
                          .major = number(rule.major),
                          .minor = number(rule.minor),
                          .access = std::string(access.substr(0, access.find('\0'))),
-                         .allow = rule.allow != 0};
+                         .allow = rule.allow == 1};
   if (plain.access.find_first_not_of("rwm") != std::string::npos) return answer(id, failed(EINVAL));
   const int error = served_.apply(plain);
   answer(id, {.result = error == 0 ? 0 : -1});
@@ -472,13 +527,34 @@ void CommandServer::apply_rule(Id id) {
 void CommandServer::set_state(State state) {
   if (owner_ != ::getpid() || over_) return;
   change_state(state);
-  served_.on_state(state);
+  news_.push_back(state);
+  if (!busy_) tell();
+}
+
+/// What the owner does then may end the server: not in the middle of something.
+void CommandServer::tell() {
+  {
+    const Busy now(busy_);
+    while (!news_.empty()) {
+      const State state = news_.front();
+      news_.pop_front();
+      served_.on_state(state);
+    }
+  }
+  end_if_wanted();
+}
+
+void CommandServer::end_if_wanted() {
+  const Close how = std::exchange(close_, Close::no);
+  if (how == Close::end) end();
+  if (how == Close::leave) leave();
 }
 
 /// Without telling the owner: who asks for it by a command tells others himself.
 void CommandServer::change_state(State state) {
   state_ = state == State::thawed ? State::running : state;
   thawing_ = state == State::thawed;
+  if (thawing_) thaws_until_ = Clock::now() + thaws_within;
   wire::StateMessage message;
   message.value = static_cast<std::int32_t>(state);
   std::memcpy(message.name.data(), name_.data(), std::min(name_.size(), message.name.size() - 1));
@@ -493,10 +569,15 @@ void CommandServer::change_state(State state) {
 
 /// Somebody may have frozen it without us.
 void CommandServer::look_at_freezer() {
-  if ((state_ != State::running && state_ != State::frozen) || thawing_) return;
+  if (state_ != State::running && state_ != State::frozen) return;
   const auto frozen = served_.frozen();
-  if (frozen && *frozen != (state_ == State::frozen))
-    set_state(*frozen ? State::frozen : State::running);
+  if (!frozen) return;
+  if (thawing_) {
+    // Who said so tells when it is true, and may have been killed before that.
+    if (freezers_ || (*frozen && Clock::now() < thaws_until_)) return;
+    change_state(State::running);
+  }
+  if (*frozen != (state_ == State::frozen)) set_state(*frozen ? State::frozen : State::running);
 }
 
 std::size_t CommandServer::waiting() const noexcept {
@@ -510,6 +591,7 @@ void CommandServer::answer_freezer(Id id) {
   const std::int64_t seconds = c.asked.size == 0 ? c.asked.data : 0;
   if (state_ == State::starting || state_ == State::stopping || state_ == State::stopped)
     return answer(id, failed(ESRCH));
+  if (seconds != 0 && !may_keep()) return answer(id, failed(EAGAIN));
   if (const int error = served_.freeze(freezes); error != 0) return answer(id, failed(error));
   set_state(freezes ? State::freezing : State::thawed);
   c.freezes = freezes;
@@ -520,8 +602,10 @@ void CommandServer::answer_freezer(Id id) {
   if (seconds != 0)
     c.until =
         Clock::now() + std::chrono::seconds(seconds < 0 ? longest : std::min(seconds, longest));
-  if (!watch(c.fd.get(), EPOLLRDHUP, id, true)) return close(id);
+  if (!watch(c.fd.get(), 0, id, true)) return close(id);
   freezers_ = true;
+  freezer_pause_ = ask_every;
+  settles_until_ = Clock::now() + settles_within;
   settle_freezers();
 }
 
@@ -531,7 +615,7 @@ void CommandServer::settle_freezers() {
   if (frozen && *frozen && state_ == State::freezing) set_state(State::frozen);
   if (frozen && !*frozen && thawing_) set_state(State::running);
   std::vector<std::pair<Id, int>> done;
-  freezers_ = state_ == State::freezing || thawing_;
+  freezers_ = (state_ == State::freezing || thawing_) && Clock::now() < settles_until_;
   for (const auto& [id, c] : connections_) {
     if (c.phase != Connection::waits_freezer) continue;
     if (!frozen)
@@ -549,18 +633,47 @@ void CommandServer::settle_freezers() {
 
 void CommandServer::end() {
   if (owner_ != ::getpid() || over_) return;
-  state_ = State::stopped;
-  // Who has asked already is answered still.
-  constexpr int rounds = 8;
-  for (int i = 0; i < rounds && serve_events() > 0;) ++i;
+  if (busy_) {
+    close_ = Close::end;
+    return;
+  }
+  {
+    const Busy now(busy_);
+    state_ = State::stopped;
+    // Who looks at the console sees its last words, and who has asked already is answered still.
+    pump();
+    constexpr int rounds = 8;
+    for (int i = 0; i < rounds && serve_events() > 0;) ++i;
+    state_ = State::stopped;
+  }
+  close_all();
+}
+
+void CommandServer::leave() {
+  if (owner_ != ::getpid() || over_) return;
+  if (busy_) {
+    if (close_ == Close::no) close_ = Close::leave;
+    return;
+  }
   close_all();
 }
 
 void CommandServer::close_all() {
   over_ = true;
   while (!connections_.empty()) close(connections_.begin()->first);
-  if (socket_.valid()) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket_.get(), nullptr);
-  socket_.reset();
+  if (socket_.valid()) {
+    (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket_.get(), nullptr);
+    // A forked child may have a copy: nobody is to wait in its queue.
+    (void)::shutdown(socket_.get(), SHUT_RDWR);
+    constexpr int most_queued = 4096;
+    for (int i = 0; i < most_queued; ++i)
+      if (!Fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK)).valid())
+        break;
+    socket_.reset();
+  }
+  // Nothing wakes any more.
+  if (timer_.valid()) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, timer_.get(), nullptr);
+  timer_.reset();
 }
 
 // ---- terminals ----------------------------------------------------------------------------------
@@ -569,6 +682,7 @@ void CommandServer::answer_tty(Id id) {
   Connection& c = connections_.at(id);
   std::size_t number = 0;
   FdView master;
+  if (!may_keep()) return answer(id, failed(EAGAIN));
   if (c.asked.size == 0 && c.asked.data == 0) {
     if (!begin_proxy(id)) return answer(id, failed(EBADF));
     master = proxy_->pty.master();
@@ -627,6 +741,7 @@ void CommandServer::pump() {
   if (!p.to_container.empty()) {
     const ssize_t n = ::write(console.get(), p.to_container.data(), p.to_container.size());
     if (n > 0) p.to_container.erase(0, static_cast<std::size_t>(n));
+    if (n < 0 && errno != EAGAIN && errno != EINTR) p.to_container.clear();  // nobody has it open
     console_waits_ = !p.to_container.empty();
   }
   if (const auto size = window_size(p.terminal); size && *size != p.size) {
@@ -638,6 +753,7 @@ void CommandServer::pump() {
   if (p.to_client.size() > most_output) p.to_client.erase(0, p.to_client.size() - most_output);
   if (!p.to_client.empty()) {
     const ssize_t n = ::write(p.terminal.get(), p.to_client.data(), p.to_client.size());
+    if (n < 0 && errno != EAGAIN && errno != EINTR) return close(p.client);
     if (n > 0) p.to_client.erase(0, static_cast<std::size_t>(n));
   }
   const std::uint32_t wanted = (p.to_container.size() < most_input ? std::uint32_t{EPOLLIN} : 0U) |
@@ -666,7 +782,12 @@ void CommandServer::set_timer() {
   };
   for (const auto& [id, c] : connections_)
     if (c.until) sooner(*c.until);
-  if (freezers_ || console_waits_) sooner(Clock::now() + ask_every);
+  if (console_waits_) sooner(Clock::now() + ask_every);
+  if (proxy_) sooner(Clock::now() + look_at_size_every);
+  if (freezers_) {
+    sooner(Clock::now() + freezer_pause_);
+    freezer_pause_ = std::min(freezer_pause_ * 2, ask_at_last);
+  }
   if (next == armed_) return;
   armed_ = next;
   itimerspec when{};
@@ -693,19 +814,26 @@ int CommandServer::serve_events() {
       armed_.reset();
     } else if (e.data.u64 != id_terminal) {
       on_event(e.data.u64, e.events);
+    } else if (proxy_ && (e.events & (EPOLLHUP | EPOLLERR)) != 0) {
+      close(proxy_->client);  // also while nothing is read, which would see it
     }
   }
   return count;
 }
 
 void CommandServer::step() {
-  if (owner_ != ::getpid() || over_) return;
-  const bool due = serve_events() > 0;
-  pump();
-  settle_freezers();
-  if (!due && !console_waits_) return;
-  do_what_is_due();
-  set_timer();
+  if (owner_ != ::getpid() || over_ || busy_) return;
+  {
+    const Busy now(busy_);
+    const bool due = serve_events() > 0;
+    pump();
+    settle_freezers();
+    if (due || console_waits_) {
+      do_what_is_due();
+      set_timer();
+    }
+  }
+  tell();
 }
 
 }  // namespace condroid::inline v0::control

@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -44,7 +45,8 @@ class Served {
   [[nodiscard]] virtual Pid pid() { return Pid{}; }
   [[nodiscard]] virtual FdView pidfd() { return {}; }
   /// CLONE_NEW*, of the namespaces that it does not share with this program.
-  [[nodiscard]] virtual std::uint64_t namespaces() { return 0; }
+  /// Nothing: they cannot be told.
+  [[nodiscard]] virtual std::optional<std::uint64_t> namespaces() { return 0; }
   /// 0 or an errno, as below.
   [[nodiscard]] virtual int stop() { return ESRCH; }
   [[nodiscard]] virtual int freeze(bool /*on*/) { return ESRCH; }
@@ -65,7 +67,8 @@ class Served {
   [[nodiscard]] virtual std::optional<std::string> systemd_scope() { return {}; }
   [[nodiscard]] virtual int apply(const DeviceRule& /*rule*/) { return EPERM; }
   [[nodiscard]] virtual int add_seccomp_listener(Fd /*listener*/) { return EINVAL; }
-  /// What became of its state, also by who froze it from outside.
+  /// What became of its state, also by who froze it from outside. Called between two commands: it,
+  /// and whatever else is the owner's, may ask for the end.
   virtual void on_state(State /*state*/) {}
 };
 
@@ -73,7 +76,7 @@ class CommandServer {
  public:
   using Clock = std::chrono::steady_clock;
   struct Limits {
-    std::size_t clients = 512;
+    std::size_t clients = 512;           ///< An eighth is for those who ask. Four at least.
     std::size_t strangers = 16;          ///< Who may not ask anything, and is told so.
     std::chrono::milliseconds patience;  ///< For a whole request, and for the taking of an answer.
   };
@@ -99,6 +102,8 @@ class CommandServer {
   void set_state(State state);
   /// Nobody is served any more, and all are told the end by an end of file.
   void end();
+  /// Nobody is served any more, and nothing is said of its state.
+  void leave();
   [[nodiscard]] bool over() const noexcept { return over_; }
   [[nodiscard]] std::size_t clients() const noexcept { return connections_.size(); }
   [[nodiscard]] std::size_t waiting() const noexcept;
@@ -139,6 +144,22 @@ class CommandServer {
     std::uint32_t events = 0;  ///< That are waited for of it.
   };
 
+  /// While commands are served and states are told: what would end the server waits for that.
+  class Busy {
+   public:
+    explicit Busy(bool& flag) : flag_(flag) { flag_ = true; }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+    ~Busy() { flag_ = false; }
+
+   private:
+    bool& flag_;
+  };
+  enum class Close : std::uint8_t { no, leave, end };
+
+  void tell();
+  void end_if_wanted();
+  [[nodiscard]] bool may_keep(bool stops = false) const;
   [[nodiscard]] bool watch(int fd, std::uint32_t events, Id id, bool added) const;
   void accept();
   void close(Id id);
@@ -180,6 +201,10 @@ class CommandServer {
   std::optional<Clock::time_point> armed_ = {};
   State state_ = State::starting;
   bool thawing_ = false;  ///< Told to be thawed, and not yet seen to run.
+  Clock::time_point thaws_until_ = {};
+  std::deque<State> news_;  ///< Not yet told to the owner.
+  bool busy_ = false;
+  Close close_ = Close::no;  ///< Wanted while it was busy.
   bool over_ = false;
   Id last_id_;
   std::map<Id, Connection> connections_;  ///< Oldest first.
@@ -188,6 +213,8 @@ class CommandServer {
   std::uint64_t log_position_ = 0;  ///< Of the console, as far as console_log has read it.
   bool console_waits_ = false;      ///< The container takes no input now.
   bool freezers_ = false;           ///< Somebody waits for the freezer.
+  std::chrono::milliseconds freezer_pause_{0};  ///< Until it is asked again.
+  Clock::time_point settles_until_ = {};        ///< Asked without anybody who waits.
 };
 
 }  // namespace condroid::inline v0::control

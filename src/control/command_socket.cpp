@@ -1,18 +1,17 @@
 #include "condroid/control/command_socket.hpp"
 
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -82,10 +81,21 @@ class SocketCore final : public Served {
 
   /// At the end of each of the container's steps. False once it has ended.
   bool look(Container& container) {
+    struct Lent {
+      explicit Lent(Container*& b) : box(b) {}
+      Lent(const Lent&) = delete;
+      Lent& operator=(const Lent&) = delete;
+      ~Lent() { box = nullptr; }
+      Container*& box;
+    } const lent(box_);  // whatever the owner throws
     box_ = &container;
-    const bool goes_on = look();
-    box_ = nullptr;
-    return goes_on;
+    return look();
+  }
+  /// From now on it is looked at.
+  void begin(const Container& container) {
+    life_ = container.life();
+    restarts_ = container.restarts();
+    if (life_ == Life::running) server.set_state(State::running);
   }
   /// The last that is said. `exit` where it is known.
   void end(const Exit* exit) {
@@ -101,7 +111,7 @@ class SocketCore final : public Served {
     return box_ != nullptr && box_->life() == Life::running ? box_->pid() : Pid{};
   }
   [[nodiscard]] FdView pidfd() override { return runs() ? box_->pidfd() : FdView{}; }
-  [[nodiscard]] std::uint64_t namespaces() override;
+  [[nodiscard]] std::optional<std::uint64_t> namespaces() override;
   [[nodiscard]] int stop() override {
     if (box_ == nullptr) return ESRCH;
     const int error = number_of(owner.stop ? owner.stop(*box_) : box_->kill());
@@ -160,6 +170,7 @@ class SocketCore final : public Served {
     if (monitor_) monitor_->tell_exit(wait_status(exit));
   }
   bool look();
+  void follow(Life life);
   const std::vector<CgroupHierarchy>& hierarchies();
 
   const pid_t process_ = ::getpid();
@@ -167,48 +178,61 @@ class SocketCore final : public Served {
   Life life_ = Life::running;
   unsigned restarts_ = 0;
   std::optional<Monitor> monitor_ = {};
-  std::optional<std::vector<CgroupHierarchy>> hierarchies_ = {};
+  std::vector<CgroupHierarchy> hierarchies_ = {};  ///< Empty: not found out yet.
 };
 
 bool SocketCore::look() {
   const Life life = box_->life();
   if (life == Life::ended) {
     // What came before a next life that never was is told already.
-    end(life_ == Life::between ? nullptr : box_->last_exit());
+    const bool never_was = life_ == Life::between && box_->restarts() == restarts_;
+    follow(Life::running);
+    end(never_was ? nullptr : box_->last_exit());
     return false;
   }
-  const bool another = box_->restarts() != restarts_;
-  if (life_ == Life::running && (life == Life::between || another)) {
-    if (const Exit* exit = box_->last_exit()) tell_exit(*exit);
-    for (const State s : {State::stopping, State::stopped, State::starting}) server.set_state(s);
-  }
-  if (life == Life::running && (life_ == Life::between || another))
-    server.set_state(State::running);
-  life_ = life;
-  restarts_ = box_->restarts();
+  follow(life);
   server.step();
   return true;
 }
 
-std::uint64_t SocketCore::namespaces() {
+/// Says all that came about since, also of lives that began and ended between two looks.
+void SocketCore::follow(Life life) {
+  const auto stops = [this](const Exit* exit) {
+    if (exit != nullptr) tell_exit(*exit);
+    for (const State s : {State::stopping, State::stopped, State::starting}) server.set_state(s);
+  };
+  for (; restarts_ != box_->restarts(); ++restarts_) {
+    if (life_ == Life::running) stops(nullptr);
+    server.set_state(State::running);
+    life_ = Life::running;
+  }
+  if (life == Life::between && life_ == Life::running) stops(box_->last_exit());
+  life_ = life;
+}
+
+std::optional<std::uint64_t> SocketCore::namespaces() {
   if (!runs()) return 0;
   std::uint64_t flags = 0;
   for (const auto& [name, flag] : namespace_files) {
     struct stat ours {
     }, theirs{};
-    if (::stat(formatted("/proc/self/ns/{}", name).c_str(), &ours) != 0 ||
-        ::stat(formatted("/proc/{}/ns/{}", box_->pid().value, name).c_str(), &theirs) != 0)
-      continue;
+    if (::stat(formatted("/proc/self/ns/{}", name).c_str(), &ours) != 0) {
+      if (errno == ENOENT) continue;  // this kernel has none
+      return {};
+    }
+    if (::stat(formatted("/proc/{}/ns/{}", box_->pid().value, name).c_str(), &theirs) != 0)
+      return {};
     if (ours.st_ino != theirs.st_ino) flags |= flag;
   }
   // Somebody else's, when it has ended meanwhile.
-  return condroid::detail::wait_for_fd(box_->pidfd().get(), POLLIN, 0) == 0 ? flags : 0;
+  if (condroid::detail::wait_for_fd(box_->pidfd().get(), POLLIN, 0) != 0) return {};
+  return flags;
 }
 
 const std::vector<CgroupHierarchy>& SocketCore::hierarchies() {
-  if (!hierarchies_)
-    hierarchies_ = CgroupDir::hierarchies().value_or(std::vector<CgroupHierarchy>{});
-  return *hierarchies_;
+  if (hierarchies_.empty())
+    if (auto found = CgroupDir::hierarchies()) hierarchies_ = std::move(*found);
+  return hierarchies_;
 }
 
 CgroupLayout SocketCore::layout() {
@@ -244,20 +268,46 @@ std::vector<ServedCgroup> SocketCore::cgroups() {
   return list;
 }
 
-/// By its root directory, and no further than that: what is there is the container's word.
+/// Of the mount behind a descriptor, and without asking its file system, which may be one that
+/// answers never. proc(5)
+bool is_devpts(const Fd& dir, Pid pid) {
+  const auto text_of = [](const std::string& path) {
+    std::string text;
+    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    std::array<char, 4096> some{};
+    for (ssize_t n = 0; (n = ::read(file.get(), some.data(), some.size())) > 0;)
+      text.append(some.data(), static_cast<std::size_t>(n));
+    return text;
+  };
+  const std::string info = text_of(formatted("/proc/thread-self/fdinfo/{}", dir.get()));
+  constexpr std::string_view key = "mnt_id:\t";
+  const std::size_t at = info.find(key);
+  if (at == std::string::npos) return false;
+  const std::string id = info.substr(at + key.size(), info.find('\n', at) - at - key.size());
+  const std::string mounts = "\n" + text_of(formatted("/proc/{}/mountinfo", pid.value));
+  const std::size_t line = mounts.find("\n" + id + " ");
+  if (line == std::string::npos) return false;
+  const std::size_t end = mounts.find('\n', line + 1);
+  return std::string_view(mounts).substr(line, end - line).find(" - devpts ") !=
+         std::string_view::npos;
+}
+
+/// What the launch has kept. Without that it is looked up in its root directory, as far as the
+/// kernel knows the way by itself: what is there is the container's word.
 Fd SocketCore::devpts() {
   if (!runs()) return {};
+  if (const FdView kept = box_->devpts(); kept.valid())
+    return Fd(::openat(kept.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const Fd root(::open(formatted("/proc/{}/root", box_->pid().value).c_str(),
                        O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!root.valid() || condroid::detail::wait_for_fd(box_->pidfd().get(), POLLIN, 0) != 0)
     return {};
   open_how how{};
-  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  Fd dir(static_cast<int>(::syscall(SYS_openat2, root.get(), "dev/pts", &how, sizeof how)));
-  struct statfs fs {};
-  if (!dir.valid() || ::fstatfs(dir.get(), &fs) != 0 || fs.f_type != DEVPTS_SUPER_MAGIC) return {};
-  return dir;
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_CACHED;  // Linux 5.12
+  const Fd dir(static_cast<int>(::syscall(SYS_openat2, root.get(), "dev/pts", &how, sizeof how)));
+  if (!dir.valid() || !is_devpts(dir, box_->pid())) return {};
+  return Fd(::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 }  // namespace detail
@@ -291,37 +341,42 @@ CommandSocket& CommandSocket::operator=(CommandSocket&& other) noexcept {
 }
 CommandSocket::~CommandSocket() {
   if (!core_) return;
-  if (core_->served)
-    core_->server.end();
+  const auto core = core_;
+  if (core->served)
+    core->server.leave();  // it lives on
   else
-    core_->end(nullptr);
+    core->end(nullptr);
 }
 
 Result<void> CommandSocket::serve(Container& box) {
   if (!core_) return fail(ESRCH, Step::command_socket, "a socket that was moved from");
-  const std::string subject = formatted("of container '{}'", core_->owner.name);
-  if (core_->served) return fail(EBUSY, Step::command_socket, subject);
+  const auto core = core_;  // who is told a state may destroy this
+  const std::string subject = formatted("of container '{}'", core->owner.name);
+  if (core->server.over()) return fail(ESRCH, Step::command_socket, subject);
+  if (core->served) return fail(EBUSY, Step::command_socket, subject);
   if (box.life() == Life::ended) return fail(ESRCH, Step::command_socket, subject);
-  // It goes with the container's handle, whatever becomes of that.
+  // It goes with the container's handle. What has not been seen to end then lives on.
   struct Bond {
     explicit Bond(const std::shared_ptr<SocketCore>& c) : core(c) {}
     Bond(const Bond&) = delete;
     Bond& operator=(const Bond&) = delete;
     ~Bond() {
-      if (const auto c = core.lock()) c->end(nullptr);
+      if (const auto c = core.lock(); c && made) c->server.leave();
     }
     std::weak_ptr<SocketCore> core;
+    bool made = false;
   };
-  auto bond = std::make_shared<Bond>(core_);
-  if (auto ok = box.attend(core_->server.poll_fd(),
-                           [bond = std::move(bond)](Container& b) {
-                             const auto core = bond->core.lock();
-                             return core && core->look(b);
+  const auto bond = std::make_shared<Bond>(core);
+  if (auto ok = box.attend(core->server.poll_fd(),
+                           [bond](Container& b) {
+                             const auto here = bond->core.lock();
+                             return here && here->look(b);
                            });
       !ok)
     return ok;
-  core_->served = true;
-  core_->server.set_state(State::running);
+  bond->made = true;
+  core->served = true;
+  core->begin(box);
   return {};
 }
 
@@ -331,7 +386,7 @@ FdView CommandSocket::poll_fd() const noexcept {
 
 void CommandSocket::step() {
   // The container does it.
-  if (core_ && !core_->served) core_->server.step();
+  if (const auto core = core_; core && !core->served) core->server.step();
 }
 
 State CommandSocket::state() const noexcept {
@@ -339,7 +394,7 @@ State CommandSocket::state() const noexcept {
 }
 
 void CommandSocket::set_state(State state) {
-  if (core_) core_->server.set_state(state);
+  if (const auto core = core_) core->server.set_state(state);
 }
 
 std::size_t CommandSocket::clients() const noexcept { return core_ ? core_->server.clients() : 0; }

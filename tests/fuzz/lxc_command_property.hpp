@@ -5,10 +5,13 @@
 // The input is what clients and the container do, one after the other: a letter, and what it takes.
 //   c        another client connects        r CLIENT COMMAND SIZE DATA  it sends a request
 //   b CLIENT LENGTH BYTES  it sends bytes   d CLIENT  it sends a descriptor with a byte
+//   D CLIENT COUNT  as many with it
 //   x CLIENT  it goes                       s STATE  the container is in another state
+//   e  the next callback asks for the end
 //   f  somebody freezes it, or thaws it     o BYTE  its console says something
 #pragma once
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,15 +39,18 @@ using namespace condroid::control;
 class MadeUp final : public control::Served {
  public:
   MadeUp() {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return;
-    read_end = Fd(ends[0]);
-    write_end = Fd(ends[1]);
+    int pair[2];
+    if (::pipe2(pair, O_CLOEXEC | O_NONBLOCK) != 0) return;
+    read_end = Fd(pair[0]);
+    write_end = Fd(pair[1]);
   }
   Pid pid() override { return Pid{42}; }
   FdView pidfd() override { return read_end; }
-  std::uint64_t namespaces() override { return 0x20000; }
-  int stop() override { return 0; }
+  std::optional<std::uint64_t> namespaces() override { return flags; }
+  int stop() override {
+    may_end();
+    return 0;
+  }
   int freeze(bool on) override {
     is_frozen = on;
     return 0;
@@ -71,13 +77,26 @@ class MadeUp final : public control::Served {
     return std::string_view(said).substr(from);
   }
   std::optional<std::string> config_item(std::string_view key) override {
+    may_end();
     if (key.size() < 4) return {};
     return std::string(key) + " is long enough";
   }
+  int apply(const DeviceRule& rule) override {
+    rules.push_back(rule.allow);
+    return 0;
+  }
   int add_seccomp_listener(Fd fd) override { return fd.valid() ? 0 : EINVAL; }
 
+  void on_state(State) override { may_end(); }
+  void may_end() {
+    if (ends != nullptr) ends->end();
+  }
+
+  CommandServer* ends = nullptr;
   Fd read_end, write_end;
   bool is_frozen = false;
+  std::optional<std::uint64_t> flags = 0x20000;
+  std::vector<bool> rules;  ///< For devices, whether they allow.
   std::string said;
 };
 
@@ -120,10 +139,18 @@ inline void hear(Peer& p) {
   }
 }
 
+/// How many this process has, and one more.
+inline std::size_t open_descriptors() {
+  std::size_t count = 0;
+  DIR* const dir = ::opendir("/proc/self/fd");
+  while (dir != nullptr && ::readdir(dir) != nullptr) ++count;
+  if (dir != nullptr) ::closedir(dir);
+  return count;
+}
+
 /// Empty when it holds, otherwise what does not.
 inline std::string broken(std::string_view input) {
-  const int before = ::fcntl(0, F_DUPFD_CLOEXEC, 3);
-  (void)::close(before);
+  const std::size_t before = open_descriptors();
   std::string wrong;
   {
     MadeUp made_up;
@@ -178,11 +205,20 @@ inline std::string broken(std::string_view input) {
           if (p != nullptr && p->fd.valid()) (void)send_with(p->fd, "x", 1, fds);
           break;
         }
+        case 'D': {
+          Peer* const p = peer();
+          const std::vector<int> fds(byte(), made_up.read_end.get());
+          if (p != nullptr && p->fd.valid()) (void)send_with(p->fd, "x", 1, fds);
+          break;
+        }
         case 'x':
           if (Peer* const p = peer(); p != nullptr) p->fd.reset();
           break;
         case 's':
           server.set_state(static_cast<State>(byte() % state_count));
+          break;
+        case 'e':
+          made_up.ends = &server;
           break;
         case 'f':
           made_up.is_frozen = !made_up.is_frozen;
@@ -207,9 +243,7 @@ inline std::string broken(std::string_view input) {
       if (wrong.empty()) wrong = wrong_frames(p);
     }
   }
-  const int after = ::fcntl(0, F_DUPFD_CLOEXEC, 3);
-  (void)::close(after);
-  if (wrong.empty() && after != before) wrong = "a descriptor is left";
+  if (wrong.empty() && open_descriptors() != before) wrong = "a descriptor is left";
   return wrong;
 }
 

@@ -34,7 +34,8 @@ class SocketCore;
 }  // namespace detail
 
 /// What LXC's tools ask that a container does not know of itself. All is called on the thread that
-/// steps the socket or the container, must not wait, and may be left empty.
+/// steps the socket or the container, must not wait, and may be left empty. It may destroy the
+/// socket and the container's handle: both go when that step is over. Container::attend()
 struct CommandOwner {
   std::string lxcpath = {};  ///< As the tools are told it: "/var/lib/lxc". At most 200 bytes.
   std::string name = {};     ///< At most 255 bytes.
@@ -51,13 +52,15 @@ struct CommandOwner {
   std::function<Result<void>(Container&, Fd)> seccomp_listener = {};
   /// The unit of systemd's that it is in; empty: none.
   std::string systemd_scope = {};
-  /// Told of each state, after those who wait for it. Not of State::stopped at its end, and not of
-  /// what lxc-freeze says that it does, who tells lxc-monitor himself.
+  /// Told of each state, after those who wait for it, and between two commands. Not of
+  /// State::stopped at its end, and not of what lxc-freeze says that it does, who tells lxc-monitor
+  /// himself.
   std::function<void(State)> on_state = {};
   /// Where lxc-monitor may listen: RUN/lxc/LXCPATH/monitor-fifo is told of each state and of how it
   /// ended. "/run" for root; empty: nobody is told. monitor.hpp
   HostPath monitor_run_dir = {};
-  /// Clients at once. Beyond that, who has asked nothing yet has to go.
+  /// Clients at once, four at least. Beyond that, who has asked nothing yet has to go. Who waits or
+  /// has a terminal is kept up to seven eighths of them, then it is EAGAIN.
   std::size_t most_clients = 512;
   /// A client has so long for its request, and for taking the answer.
   std::chrono::milliseconds patience{10000};
@@ -67,10 +70,14 @@ struct CommandOwner {
 /// namespace can connect, and only root and this program's own user get another answer than EPERM.
 /// What a client does costs this program a bounded amount of memory, a descriptor, and never any
 /// waiting. Move-only; on the thread of its container, or any while it has none; inert in a forked
-/// child of the program. Descriptors: three, and one for each client.
+/// child of the program. Descriptors: three, with a container four, one for
+/// each client and one for who looks at the console; and what Container::ttys() and console() hold.
 ///
 /// From State::starting on, until serve() says that it runs. When the container has ended all who
-/// wait are told, and the address is free again; between two lives it is kept.
+/// wait are told, and the address is free again; between two lives it is kept. A forked child of
+/// the program that has its descriptors keeps the address, too, though nobody can connect. Of a
+/// container that was detached, or whose socket is destroyed first, nothing is said: who waits sees
+/// the end of his connection, which LXC's tools take for STOPPED.
 class CommandSocket {
  public:
   /// @errors EADDRINUSE: that container runs already; ENAMETOOLONG; Errc::bad_spec for a name with
@@ -81,11 +88,12 @@ class CommandSocket {
   CommandSocket& operator=(CommandSocket&&) noexcept;
   CommandSocket(const CommandSocket&) = delete;
   CommandSocket& operator=(const CommandSocket&) = delete;
-  /// Who waits is told that it has stopped; when it never ran, that its start was aborted.
+  /// When it never ran, who waits is told that its start was aborted.
   ~CommandSocket();
 
-  /// It runs: State::running. From now on the container's step(), wait() and stop() answer, and its
-  /// poll_fd() wakes for it; nothing else has to be done. The handle may be moved.
+  /// It runs: State::running, unless its next life is on its way. From now on the container's
+  /// step(), wait() and stop() answer, and its poll_fd() wakes for it; nothing else has to be done.
+  /// The handle may be moved.
   /// @errors as of Container::attend(); ESRCH when it has ended.
   [[nodiscard]] Result<void> serve(Container& box);
 

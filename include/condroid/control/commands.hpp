@@ -1,9 +1,9 @@
 // What LXC's command socket speaks of: the states of a container, where its socket is, and what is
 // said in more than one number.
 //
-//   const auto address = control::command_address("/var/lib/lxc", "web");  //
-//   "/var/lib/lxc/web/command" fmt::print("{}\n", control::to_string(control::State::frozen)); //
-//   "FROZEN"
+//   control::command_address("/var/lib/lxc", "web");  // "/var/lib/lxc/web/command"
+//
+//   control::to_string(control::State::frozen);  // "FROZEN"
 #pragma once
 
 #include <cstdint>
