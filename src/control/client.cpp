@@ -1,16 +1,21 @@
 #include "condroid/control/client.hpp"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <limits>
 #include <utility>
 
+#include "condroid/sys/pidfd.hpp"
 #include "control/address.hpp"
 #include "control/wire.hpp"
 #include "formatted.hpp"
@@ -48,6 +53,8 @@ class Call {
   [[nodiscard]] Result<Reply> reply(std::size_t most_fds = 0, std::int32_t most = wire::most_data);
   /// Waits until the other end is closed.
   [[nodiscard]] Result<void> end();
+  /// The same for the end of a process.
+  [[nodiscard]] Result<void> end_of(const Fd& pidfd) { return wait_for(pidfd.get(), POLLIN); }
   [[nodiscard]] Result<void> pass(FdView fd);
   [[nodiscard]] tl::unexpected<Error> failed(int error) const {
     return fail(error, Step::command_socket, subject_);
@@ -59,18 +66,20 @@ class Call {
   [[nodiscard]] const std::string& subject() const noexcept { return subject_; }
 
  private:
-  [[nodiscard]] Result<void> wait(short events);
+  [[nodiscard]] Result<void> wait_for(int fd, short events);
+  [[nodiscard]] Result<void> wait(short events) { return wait_for(fd_.get(), events); }
+  [[nodiscard]] Result<void> sent(int error) const;
   std::string subject_, address_;
   Clock::time_point until_;
   Fd fd_;
 };
 
-Result<void> Call::wait(short events) {
+Result<void> Call::wait_for(int fd, short events) {
   int left = -1;
   if (until_ != Clock::time_point::max())
     left = condroid::detail::poll_timeout(
         std::max(milliseconds{0}, std::chrono::ceil<milliseconds>(until_ - Clock::now())));
-  const int ready = condroid::detail::wait_for_fd(fd_.get(), events, left);
+  const int ready = condroid::detail::wait_for_fd(fd, events, left);
   if (ready < 0) return failed(-ready);
   if (ready == 0) return fail(Errc::deadline, Step::command_socket, subject_);
   return {};
@@ -89,20 +98,28 @@ Result<void> Call::ask(Command command, std::string_view data, std::int64_t numb
     constexpr int a_moment = 10;
     (void)::poll(nullptr, 0, a_moment);
   }
+  // Anybody can have the address.
+  ucred peer{};
+  socklen_t length = sizeof peer;
+  if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return failed(errno);
+  if (peer.uid != 0 && peer.uid != ::geteuid()) return failed(EACCES);
   const wire::Request request{.command = static_cast<std::uint32_t>(command),
                               .size = static_cast<std::int32_t>(data.size()),
                               .data = data.empty() ? number : 0};
-  if (const int e = send_with(fd_, &request, sizeof request, {}); e != 0) return failed(e);
-  if (data.empty()) return {};
-  if (const int e = send_with(fd_, data.data(), data.size(), {}); e != 0) return failed(e);
+  if (auto ok = sent(send_with(fd_, &request, sizeof request, {})); !ok || data.empty()) return ok;
+  return sent(send_with(fd_, data.data(), data.size(), {}));
+}
+
+/// Who refuses the question does not wait for the rest of it: the answer is there.
+Result<void> Call::sent(int error) const {
+  if (error != 0 && error != EPIPE && error != ECONNRESET) return failed(error);
   return {};
 }
 
 Result<void> Call::pass(FdView fd) {
   const char byte = 0;
   const int number = fd.get();
-  if (const int e = send_with(fd_, &byte, 1, {&number, 1}); e != 0) return failed(e);
-  return {};
+  return sent(send_with(fd_, &byte, 1, {&number, 1}));
 }
 
 Result<Reply> Call::reply(std::size_t most_fds, std::int32_t most) {
@@ -200,6 +217,32 @@ Result<std::string> one_text(Result<Reply> r) {
   return text_of(*r);
 }
 
+/// A descriptor that is what it should be.
+template <class Is>
+Result<Fd> one_fd(Result<Reply> r, const std::string& name, Is is, const char* what) {
+  auto fd = one_fd(std::move(r), name);
+  if (fd && !is(*fd))
+    return fail(Errc::protocol, Step::command_socket,
+                formatted("container '{}': a descriptor that is no {}", name, what));
+  return fd;
+}
+
+bool is_pidfd(const Fd& fd) {
+  auto copy = Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+  return copy.valid() && Pidfd::from(std::move(copy)).has_value();
+}
+bool is_terminal(const Fd& fd) {
+  int number = 0;
+  return ::ioctl(fd.get(), TIOCGPTN, &number) == 0;
+}
+bool is_on(const Fd& fd, std::int64_t magic) {
+  struct statfs fs {};
+  return ::fstatfs(fd.get(), &fs) == 0 && fs.f_type == magic;
+}
+bool is_devpts(const Fd& fd) { return is_on(fd, DEVPTS_SUPER_MAGIC); }
+bool is_v2(const Fd& fd) { return is_on(fd, CGROUP2_SUPER_MAGIC); }
+bool is_cgroup(const Fd& fd) { return is_v2(fd) || is_on(fd, CGROUP_SUPER_MAGIC); }
+
 Result<void> nothing_more(Result<Reply> r) {
   if (!r) return fail(r);
   return {};
@@ -231,11 +274,15 @@ Result<Pid> Client::init_pid() const {
   if (!r) return fail(r);
   if (r->head.data <= 0)
     return fail(ESRCH, Step::command_socket, formatted("container '{}'", name_));
+  if (r->head.data > std::numeric_limits<std::int32_t>::max())
+    return fail(Errc::protocol, Step::command_socket,
+                formatted("container '{}': pid {}", name_, r->head.data));
   return Pid{static_cast<std::int32_t>(r->head.data)};
 }
 
 Result<Fd> Client::init_pidfd() const {
-  return one_fd(call(lxcpath_, name_, deadline_, Command::get_init_pidfd, {}, 0, 1), name_);
+  return one_fd(call(lxcpath_, name_, deadline_, Command::get_init_pidfd, {}, 0, 1), name_,
+                is_pidfd, "pidfd");
 }
 
 Result<std::uint64_t> Client::namespaces() const {
@@ -245,9 +292,12 @@ Result<std::uint64_t> Client::namespaces() const {
 }
 
 Result<void> Client::stop() const {
+  // The end of a connection may be anything; an older LXC tells no more.
+  const auto pidfd = init_pidfd();
   Call c(lxcpath_, name_, deadline_);
   if (auto ok = c.ask(Command::stop, {}); !ok) return ok;
-  return c.end();
+  if (auto ok = c.end(); !ok) return ok;
+  return pidfd ? c.end_of(*pidfd) : Result<void>{};
 }
 
 Result<std::optional<std::string>> Client::config_item(std::string_view key) const {
@@ -303,6 +353,9 @@ Result<StateWait> Client::wait_for_next(const std::vector<State>& states) const 
   StateWait w;
   w.subject_ = formatted("container '{}'", name_);
   w.fd_ = std::move(r->connection);
+  if (r->head.result != wire::no_state)
+    return fail(Errc::protocol, Step::command_socket,
+                formatted("{}: {} where a state comes later", w.subject_, r->head.result));
   return w;
 }
 
@@ -373,9 +426,11 @@ Result<ControllerCgroup> controller_cgroup(const std::string& lxcpath, const std
   if (!r) return fail(r);
   if (r->fds.size() != 1 || r->data.size() != sizeof what) return fail(one_missing(name));
   what = wire::read_as<wire::CgroupFd>(r->data.data());
-  return ControllerCgroup{
-      .layout = layout_of(what.layout),
-      .cgroup = {.v2 = what.type == wire::cgroup2_magic, .dir = std::move(r->fds.front())}};
+  auto dir = one_fd(std::move(r), name, is_cgroup, "cgroup");
+  if (!dir) return fail(dir);
+  const bool v2 = is_v2(*dir);
+  return ControllerCgroup{.layout = layout_of(what.layout),
+                          .cgroup = {.v2 = v2, .dir = std::move(*dir)}};
 }
 
 }  // namespace
@@ -389,11 +444,13 @@ Result<ControllerCgroup> Client::limit_cgroup_fd(std::string_view controller) co
 }
 
 Result<Fd> Client::cgroup2_fd() const {
-  return one_fd(call(lxcpath_, name_, deadline_, Command::get_cgroup2_fd, {}, 0, 1), name_);
+  return one_fd(call(lxcpath_, name_, deadline_, Command::get_cgroup2_fd, {}, 0, 1), name_, is_v2,
+                "cgroup of v2");
 }
 
 Result<Fd> Client::limit_cgroup2_fd() const {
-  return one_fd(call(lxcpath_, name_, deadline_, Command::get_limit_cgroup2_fd, {}, 0, 1), name_);
+  return one_fd(call(lxcpath_, name_, deadline_, Command::get_limit_cgroup2_fd, {}, 0, 1), name_,
+                is_v2, "cgroup of v2");
 }
 
 Result<CgroupContexts> Client::cgroup_contexts() const {
@@ -404,6 +461,9 @@ Result<CgroupContexts> Client::cgroup_contexts() const {
   if (r->data.size() != sizeof empty) return fail(one_missing(name_));
   const auto what = wire::read_as<wire::CgroupContext>(r->data.data());
   if (what.count != r->fds.size()) return fail(one_missing(name_));
+  if (!std::ranges::all_of(r->fds, is_cgroup))
+    return fail(Errc::protocol, Step::command_socket,
+                formatted("container '{}': a descriptor that is no cgroup", name_));
   return CgroupContexts{.layout = layout_of(what.layout), .dirs = std::move(r->fds)};
 }
 
@@ -431,6 +491,10 @@ Result<ClaimedTerminal> Client::terminal(std::optional<unsigned> number) const {
   // As LXC's own says that there is none.
   if (r->fds.size() != 1)
     return fail(EBADF, Step::command_socket, formatted("terminal of container '{}'", name_));
+  if (!is_terminal(r->fds.front()) || r->head.data < 0 ||
+      r->head.data > std::numeric_limits<std::int32_t>::max())
+    return fail(Errc::protocol, Step::command_socket,
+                formatted("container '{}': terminal {} that is none", name_, r->head.data));
   return ClaimedTerminal{.master = std::move(r->fds.front()),
                          .connection = std::move(r->connection),
                          .number = static_cast<unsigned>(r->head.data)};
@@ -443,13 +507,16 @@ Result<std::string> Client::console_log(const ConsoleLogRequest& what) const {
                              .write_file = what.write_logfile ? std::uint8_t{1} : std::uint8_t{0}};
   auto r =
       call(lxcpath_, name_, deadline_, Command::console_log, bytes_of(ask), 0, 0, most_console);
-  if (!r && r.error().is_errno(ENODATA)) return std::string{};
+  // No console that is kept, or nothing new.
+  for (const int nothing : {ENODATA, EFAULT, ENOENT})
+    if (!r && r.error().is_errno(nothing)) return std::string{};
   if (!r) return fail(r);
   return std::move(r->data);
 }
 
 Result<Fd> Client::devpts_fd() const {
-  return one_fd(call(lxcpath_, name_, deadline_, Command::get_devpts_fd, {}, 0, 1), name_);
+  return one_fd(call(lxcpath_, name_, deadline_, Command::get_devpts_fd, {}, 0, 1), name_,
+                is_devpts, "devpts");
 }
 
 Result<Fd> Client::seccomp_notify_fd() const {

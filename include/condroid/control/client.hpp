@@ -70,10 +70,12 @@ struct CgroupContexts {
 };
 
 /// Each call is a connection of its own. It blocks until the answer is there, at most for the
-/// deadline. A plain value; safe to use from any thread. What the container's owner says is not
-/// believed further than its form: sizes and the number of descriptors are checked.
+/// deadline. A plain value; safe to use from any thread. Who listens must be root or this program's
+/// own user; what he says is not believed further than its form: sizes, numbers, and how many
+/// descriptors there are and of what kind.
 ///
 /// Errors of all: ECONNREFUSED: nobody listens, it does not run; EPERM: it is somebody else's;
+/// EACCES: somebody else listens; EAGAIN: it has too many clients that wait;
 /// ENOSYS: an older LXC; Errc::deadline; Errc::protocol; ECONNRESET: no answer; and what is
 /// answered.
 class Client {
@@ -87,7 +89,7 @@ class Client {
   [[nodiscard]] Result<Fd> init_pidfd() const;
   /// CLONE_NEW*.
   [[nodiscard]] Result<std::uint64_t> namespaces() const;
-  /// Kills it, and waits for its end.
+  /// Kills it, and waits for its end: that of the connection, and of its first process.
   [[nodiscard]] Result<void> stop() const;
   /// A key of its configuration as it runs; nothing for one that is not set.
   [[nodiscard]] Result<std::optional<std::string>> config_item(std::string_view key) const;
@@ -123,7 +125,7 @@ class Client {
   /// /dev/ttyN; nothing: the first that is free; 0: the console.
   /// @errors EBADF: no such terminal, or somebody has it.
   [[nodiscard]] Result<ClaimedTerminal> terminal(std::optional<unsigned> number) const;
-  /// Nothing is "".
+  /// Nothing is "", and so is no console. `write_logfile` means nothing to a container of ours.
   [[nodiscard]] Result<std::string> console_log(const ConsoleLogRequest& what) const;
   [[nodiscard]] Result<Fd> devpts_fd() const;
   [[nodiscard]] Result<Fd> seccomp_notify_fd() const;
