@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -16,10 +18,13 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,6 +34,7 @@
 #include "condroid/control/command_socket.hpp"
 #include "condroid/control/monitor.hpp"
 #include "condroid/sys/cgroup.hpp"
+#include "condroid/sys/pidfd.hpp"
 #include "condroid/sys/pty.hpp"
 #include "containers.hpp"
 #include "control/address.hpp"
@@ -186,7 +192,11 @@ struct Served {
                                if (key == "lxc.group") return "servers";
                                return {};
                              },
-                             .on_state = [this](State s) { states.push_back(s); },
+                             .on_state =
+                                 [this](State s) {
+                                   states.push_back(s);
+                                   if (also) also(s);
+                                 },
                              .monitor_run_dir = HostPath(std::move(run_dir))});
     if (!opened) throw std::runtime_error(to_string(opened.error()));
     socket.emplace(std::move(*opened));
@@ -215,6 +225,7 @@ struct Served {
   BusyRoot root;
   LxcPath path;
   std::vector<State> states;
+  std::function<void(State)> also;
   std::optional<CommandSocket> socket;
   std::optional<Container> box;
 };
@@ -380,6 +391,13 @@ TEST_CASE("lxc-console has a terminal, and the console", "[lxc][.root]") {
         return ::tcgetattr(pty->peer().get(), &now) == 0 && (now.c_lflag & ICANON) == 0;
       };
       drive(&*web.box, raw, "its raw mode");
+      if (number == "0") {
+        const auto grown = [&web] {
+          const auto size = window_size(web.box->console());
+          return size && size->rows == 33 && size->columns == 111;
+        };
+        drive(&*web.box, grown, "the size of who looks at it");
+      }
       write_to(pty->master(), "good evening\r");
       drive(
           &*web.box, [&] { return screen.shows(answer); }, "an answer");
@@ -697,6 +715,7 @@ TEST_CASE("what is no command is refused as LXC does", "[lxc][.root]") {
   CHECK(said([](const Fd& fd) { put(fd, 0xffffffff, 0); }) == failed(ENOSYS));
   CHECK(said([](const Fd& fd) { put(fd, "half", 4); }).empty());
   CHECK(said([](const Fd& fd) { put(fd, 7, 8193); }).empty());
+  CHECK(said([](const Fd& fd) { put(fd, 27, 8193); }).empty());
   CHECK(said([](const Fd& fd) { put(fd, 7, -1); }).empty());
   CHECK(said([](const Fd& fd) { put(fd, 1, 0); }).empty());
   CHECK(said([](const Fd& fd) { put(fd, 7, 10), put(fd, "lxc", 4); }).empty());
@@ -740,7 +759,9 @@ TEST_CASE("who may not ask is told so, and takes nobody's place", "[lxc][.root]"
   CHECK(socket->clients() == 16);
   const Fd mine = connect_to(dir.str());
   put(mine, 3, 0);
-  CHECK(answer(mine, *socket) != failed(EPERM));
+  const control::wire::Answer starting{.data = static_cast<std::int64_t>(State::starting)};
+  CHECK(answer(mine, *socket) ==
+        std::string(reinterpret_cast<const char*>(&starting), sizeof starting));
   ::kill(stranger.pid(), SIGKILL);
   (void)stranger.wait();
   Forked asks([&] {
@@ -824,9 +845,75 @@ TEST_CASE("a start that fails is told to who waits for it", "[lxc][.root]") {
 TEST_CASE("a socket and its container end in any order", "[lxc][.root]") {
   SECTION("the handle first") {
     Served web;
+    auto waits =
+        ask(*web.box, [&] { return Client(web.path.str(), "web").wait_for({State::stopped}); });
+    REQUIRE(waits);
+    auto lives = std::async(std::launch::async, [&waits, pid = web.box->pid()] {
+      return std::pair(shown(waits->next(20s)), is_alive(pid.value));
+    });
     web.box.reset();
     CHECK(web.socket->state() == State::stopped);
+    CHECK(lives.get() == std::pair(std::string("STOPPED"), false));
+    CHECK(web.states == std::vector{State::starting, State::running, State::stopping});
     web.socket->step();
+  }
+  SECTION("the handle, of one that lives on") {
+    Served web;
+    auto pidfd = Pidfd::open(web.box->pid());
+    REQUIRE(pidfd);
+    REQUIRE(web.box->detach());
+    web.box.reset();
+    CHECK(web.states == std::vector{State::starting, State::running});
+    CHECK_THAT(failure_of(Client(web.path.str(), "web").state()),
+               FailsWith(ECONNREFUSED, Step::command_socket));
+    CHECK(pidfd->ended_within(0ms) == false);
+    CHECK(pidfd->signal(Signal{SIGKILL}));
+    CHECK(pidfd->ended_within(20s) == true);
+  }
+  SECTION("the handle, seen from a step that it is in") {
+    Served web;
+    web.also = [&web](State s) {
+      if (s == State::stopping) web.box.reset();
+    };
+    REQUIRE(web.box->kill());
+    const auto exit = web.box->wait();
+    REQUIRE(exit);
+    CHECK(exit->kind == Exit::signaled);
+    CHECK_FALSE(web.box);
+  }
+  SECTION("the handle, while it runs") {
+    Served web;
+    const Pid pid = web.box->pid();
+    web.also = [&web](State s) {
+      if (s == State::frozen) web.box.reset();
+    };
+    REQUIRE(web.box->freeze());
+    auto state =
+        std::async(std::launch::async, [&web] { return Client(web.path.str(), "web").state(); });
+    CHECK_THAT(failure_of(web.box->wait()), FailsWith(ECANCELED, Step::wait));
+    CHECK_FALSE(web.box);
+    CHECK_FALSE(is_alive(pid.value));
+    CHECK(state.get() == State::frozen);
+  }
+  SECTION("the socket, in a command") {
+    Served web;
+    web.also = [&web](State s) {
+      if (s == State::freezing) web.socket.reset();
+    };
+    (void)ask(*web.box, [&] { return Client(web.path.str(), "web").freeze(1s); });
+    CHECK_FALSE(web.socket);
+    REQUIRE(web.box->kill());
+    CHECK(wait(*web.box).kind == Exit::signaled);
+  }
+  SECTION("while a forked child has copies of both") {
+    Served web;
+    Forked child([] { ::pause(); });
+    REQUIRE(web.box->kill());
+    CHECK(wait(*web.box).kind == Exit::signaled);
+    CHECK_THAT(failure_of(Client(web.path.str(), "web", 2s).state()),
+               FailsWith(ECONNREFUSED, Step::command_socket));
+    ::kill(child.pid(), SIGKILL);
+    (void)child.wait();
   }
   SECTION("the socket first") {
     Served web;
@@ -844,5 +931,188 @@ TEST_CASE("a socket and its container end in any order", "[lxc][.root]") {
     CHECK(child.wait() == 0);
     CHECK(shown(waits->next(0ms)) == "nothing");
     CHECK(ask(*web.box, [&] { return Client(web.path.str(), "web").state(); }) == State::running);
+  }
+}
+
+TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]") {
+  const BusyRoot root;
+  const auto launched = [&root](Restart restart) {
+    Spec spec = payload(root, {"/bin/busybox", "sleep", "60"});
+    spec.lifecycle.restart = restart;
+    return launch(spec);
+  };
+  const Fd quiet(::eventfd(0, EFD_CLOEXEC));
+  SECTION("moved from it is empty") {
+    Container box = launched(Restart::never);
+    std::optional<Container> mine;
+    REQUIRE(box.attend(quiet, [&mine](Container& lent) {
+      mine.emplace(std::move(lent));
+      *mine = std::move(lent);
+      return false;
+    }));
+    REQUIRE(box.step());
+    REQUIRE(mine);
+    CHECK(mine->life() == Life::ended);
+    mine.reset();
+    CHECK(box.life() == Life::running);
+    REQUIRE(box.kill());
+    CHECK(wait(box).kind == Exit::signaled);
+  }
+  SECTION("what throws is asked again") {
+    Container box = launched(Restart::never);
+    int calls = 0;
+    REQUIRE(box.attend(quiet, [&calls](Container&) {
+      if (++calls < 3) throw std::runtime_error("not yet");
+      return true;
+    }));
+    CHECK_THROWS_AS(box.step(), std::runtime_error);
+    CHECK_THROWS_AS(box.step(), std::runtime_error);
+    REQUIRE(box.step());
+    CHECK(calls == 3);
+  }
+  SECTION("the end that it makes between two lives is seen at once") {
+    Container box = launched(Restart::always);
+    std::vector<Life> seen;
+    REQUIRE(box.attend(quiet, [&seen](Container& lent) {
+      if (seen.empty() || seen.back() != lent.life()) seen.push_back(lent.life());
+      if (lent.life() == Life::between) (void)lent.kill();
+      return lent.life() != Life::ended;
+    }));
+    ::kill(box.pid().value, SIGKILL);
+    const auto before = Clock::now();
+    const auto exit = box.wait_for(20s);
+    REQUIRE((exit && *exit));
+    CHECK(Clock::now() - before < 10s);
+    CHECK((*exit)->kind == Exit::signaled);
+    CHECK(seen.back() == Life::ended);
+  }
+}
+
+TEST_CASE("a container is served from where it is", "[lxc][.root]") {
+  const BusyRoot root;
+  const TempDir dir;
+  Spec spec = payload(root, {"/bin/busybox", "sleep", "60"});
+  spec.lifecycle.restart = Restart::always;
+  spec.terminal.ttys = 1;
+  Container box = launch(spec);
+  ::kill(box.pid().value, SIGKILL);
+  drive(
+      &box, [&] { return box.restarts() == 1; }, "another life");
+  std::vector<State> states;
+  auto socket =
+      CommandSocket::open({.lxcpath = dir.str(), .name = "web", .on_state = [&states](State s) {
+                             states.push_back(s);
+                           }});
+  REQUIRE(socket);
+  {
+    // Without a descriptor to spare it cannot be, and can be later.
+    rlimit limit{};
+    ::getrlimit(RLIMIT_NOFILE, &limit);
+    rlimit little = limit;
+    little.rlim_cur = std::min<rlim_t>(limit.rlim_cur, 256);
+    ::setrlimit(RLIMIT_NOFILE, &little);
+    std::vector<Fd> many;
+    do {
+      many.emplace_back(::fcntl(0, F_DUPFD_CLOEXEC, 3));
+    } while (many.back().valid());
+    const auto full = socket->serve(box);
+    many.clear();
+    ::setrlimit(RLIMIT_NOFILE, &limit);
+    CHECK_THAT(failure_of(full), FailsWith(EMFILE, Step::watch));
+  }
+  REQUIRE(socket->serve(box));
+  REQUIRE(box.step());
+  CHECK(states == std::vector{State::starting, State::running});
+  // What the launch has kept, whatever is at that place in there.
+  const auto devpts = ask(box, [&] { return Client(dir.str(), "web").devpts_fd(); });
+  REQUIRE(devpts);
+  struct stat kept {
+  }, given{};
+  REQUIRE((::fstat(box.devpts().get(), &kept) == 0 && ::fstat(devpts->get(), &given) == 0));
+  CHECK(kept.st_dev == given.st_dev);
+  CHECK(Pty::open_in(*devpts));
+  REQUIRE(box.kill());
+  CHECK(wait(box).kind == Exit::signaled);
+  CHECK(states == std::vector{State::starting, State::running, State::stopping});
+  CHECK_THAT(failure_of(socket->serve(box)), FailsWith(ESRCH, Step::command_socket));
+}
+
+namespace {
+
+/// Answers one question after the other, each with the next of these.
+class Fake {
+ public:
+  struct Says {
+    std::int32_t result = 0;
+    std::int64_t data = 0;
+    int fd = -1;
+    bool early = false;  ///< Before the question.
+  };
+  Fake(const std::string& path, std::vector<Says> all) {
+    const auto at = control::abstract_address(control::command_address(path, "web"));
+    Fd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    must(::bind(socket.get(), at->get(), at->size) == 0 && ::listen(socket.get(), 8) == 0, "bind");
+    answers_ = std::async(std::launch::async, [socket = std::move(socket), all = std::move(all)] {
+      for (const Says& s : all) {
+        const Fd client(::accept4(socket.get(), nullptr, nullptr, SOCK_CLOEXEC));
+        control::wire::Request r;
+        if (!s.early) (void)!::recv(client.get(), &r, sizeof r, 0);
+        const control::wire::Answer a{.result = s.result, .data = s.data};
+        const std::span<const int> fds(&s.fd, s.fd >= 0 ? 1 : 0);
+        if (r.command != static_cast<std::uint32_t>(control::wire::Command::stop))
+          (void)control::send_with(client, &a, sizeof a, fds);
+      }
+    });
+  }
+
+ private:
+  std::future<void> answers_;
+};
+
+}  // namespace
+
+TEST_CASE("who answers a client is not believed", "[lxc][.root]") {
+  const TempDir dir;
+  const Client client(dir.str(), "web", 1s);
+  const Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  const auto self = Pidfd::open(Pid{::getpid()});
+  REQUIRE(self);
+  SECTION("numbers and descriptors that are none") {
+    const Fake fake(dir.str(), {{.data = 0xffffffff},
+                                {.fd = null.get()},
+                                {.fd = null.get()},
+                                {.fd = null.get()},
+                                {.fd = null.get()}});
+    CHECK_THAT(failure_of(client.init_pid()), FailsWith(Errc::protocol, Step::command_socket));
+    CHECK_THAT(failure_of(client.init_pidfd()), FailsWith(Errc::protocol, Step::command_socket));
+    CHECK_THAT(failure_of(client.terminal(1)), FailsWith(Errc::protocol, Step::command_socket));
+    CHECK_THAT(failure_of(client.devpts_fd()), FailsWith(Errc::protocol, Step::command_socket));
+    CHECK_THAT(failure_of(client.cgroup2_fd()), FailsWith(Errc::protocol, Step::command_socket));
+  }
+  SECTION("who refuses before all was asked is heard") {
+    constexpr std::size_t often = 100;
+    const Fake fake(dir.str(), std::vector<Fake::Says>(often, {.result = -EPERM, .early = true}));
+    for (std::size_t i = 0; i < often; ++i)
+      CHECK_THAT(failure_of(client.cgroup("memory")), FailsWith(EPERM, Step::command_socket));
+  }
+  SECTION("the end of a connection is no end of a process") {
+    const Fake fake(dir.str(), {{.fd = self->fd().get()}, {}});
+    CHECK_THAT(failure_of(client.stop()), FailsWith(Errc::deadline, Step::command_socket));
+  }
+  SECTION("somebody else") {
+    int ready[2];
+    must(::pipe2(ready, O_CLOEXEC) == 0, "pipe");
+    const Fd told(ready[0]), tells(ready[1]);
+    Forked stranger([&] {
+      drop_root();
+      const Fake fake(dir.str(), {{.data = 1}});
+      (void)!::write(tells.get(), "x", 1);
+      ::pause();
+    });
+    char byte = 0;
+    REQUIRE(::read(told.get(), &byte, 1) == 1);
+    CHECK_THAT(failure_of(client.init_pid()), FailsWith(EACCES, Step::command_socket));
+    ::kill(stranger.pid(), SIGKILL);
+    (void)stranger.wait();
   }
 }
