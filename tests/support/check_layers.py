@@ -31,6 +31,7 @@ ARROWS = {
     "builder": {"base", "spec"},
     "launch": {"base", "sys", "spec", "plan", "program", "container", "builder", "probe/format.hpp"},
     "control": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config"},
+    "lxc": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config", "control"},
     "umbrella": {"base", "sys", "spec", "config", "android", "plan", "launch", "container", "builder", "control"},
 }
 
@@ -52,6 +53,7 @@ TOP = {
     "stats": "container",
     "watch": "container",
     "builder": "builder",
+    "lxc": "lxc",
     "condroid": "umbrella",
 }
 

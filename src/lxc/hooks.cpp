@@ -1,0 +1,170 @@
+// LXC's hooks as those of a Spec: lxc.container.conf(5), section "container hooks".
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "condroid/lxc.hpp"
+#include "formatted.hpp"
+
+extern char** environ;  // NOLINT(*-redundant-declaration): musl has it in no header
+
+namespace condroid::inline v0::lxc {
+
+namespace {
+
+struct Named {
+  std::string_view name;
+  HookPoint point;
+  bool inside;  ///< Run by the child, which has lxc.environment.
+};
+constexpr std::array named{
+    Named{"pre-start", HookPoint::pre_start, false},
+    Named{"pre-mount", HookPoint::pre_mount, true},
+    Named{"mount", HookPoint::mount, true},
+    Named{"autodev", HookPoint::autodev, true},
+    Named{"start-host", HookPoint::start_host, false},
+    Named{"start", HookPoint::start, true},
+    Named{"stop", HookPoint::stop, false},
+    Named{"post-stop", HookPoint::post_stop, false},
+};
+
+constexpr std::array<std::pair<const char*, HookValue>, 8> namespaces{{
+    {"user", HookValue::ns_user},
+    {"mnt", HookValue::ns_mount},
+    {"pid", HookValue::ns_pid},
+    {"uts", HookValue::ns_uts},
+    {"ipc", HookValue::ns_ipc},
+    {"net", HookValue::ns_net},
+    {"cgroup", HookValue::ns_cgroup},
+    {"time", HookValue::ns_time},
+}};
+
+void set(std::vector<std::string>& env, std::string entry) {
+  const std::string_view name = std::string_view(entry).substr(0, entry.find('=') + 1);
+  const auto same =
+      std::ranges::find_if(env, [&](const std::string& e) { return e.starts_with(name); });
+  if (same == env.end())
+    env.push_back(std::move(entry));
+  else
+    *same = std::move(entry);
+}
+
+class Writer {
+ public:
+  Writer(const Configuration& config, const Program& program, const StartOptions& options)
+      : program_(program), options_(options) {
+    hooks_.root_at = program.rootfs_mount.empty() ? Hooks{}.root_at : program.rootfs_mount;
+    for (char** e = environ; *e != nullptr; ++e)
+      if (std::string_view(*e).find('=') != std::string_view::npos) set(env_, hook_text(*e));
+    const auto tell = [&](const char* name, const std::string& value) {
+      if (!value.empty()) set(env_, formatted("{}={}", name, hook_text(value)));
+    };
+    const auto item = [&](const char* key) {
+      const auto value = config.get(key);
+      return value ? value->value_or("") : std::string();
+    };
+    tell("LXC_NAME", options.name);
+    tell("LXC_CONFIG_FILE", options.config_file.str());
+    tell("LXC_ROOTFS_MOUNT", hooks_.root_at.str());
+    tell("LXC_ROOTFS_PATH", item("lxc.rootfs.path"));
+    tell("LXC_CONSOLE", program.console_path);
+    tell("LXC_CONSOLE_LOGPATH",
+         options.console_log.empty() ? program.console_log.str() : options.console_log.str());
+    tell("LXC_LOG_LEVEL", item("lxc.log.level"));
+    tell("LXC_HOOK_VERSION", program.hook_version == 0 ? "0" : "1");
+    tell("LXC_CGNS_AWARE", "1");
+    // Left out by the core where there is no such thing yet, or any more.
+    set(env_, "LXC_PID=" + placeholder(HookValue::pid));
+    set(env_, "LXC_TARGET=" + placeholder(HookValue::target));
+    for (const auto& [name, value] : namespaces) {
+      std::string upper = name;
+      for (char& c : upper) c = static_cast<char>(c - 'a' + 'A');
+      set(env_, formatted("LXC_{}_NS={}", upper, placeholder(value)));
+    }
+  }
+
+  /// `extras` are text of a Hook already.
+  void add(HookPoint point, const std::string& line, std::string_view section,
+           std::string_view type, const std::vector<std::string>& extras, bool inside,
+           std::string interface = {}, const std::vector<std::string>& more = {}) {
+    Hook hook{.point = point, .program = "/bin/sh"};
+    hook.argv = {"sh", "-c", formatted("exec {} \"$@\"", hook_text(line)), "sh"};
+    hook.env = env_;
+    if (program_.hook_version == 0) {
+      for (const std::string_view word : {std::string_view(options_.name), section, type})
+        hook.argv.push_back(hook_text(word));
+    } else {
+      set(hook.env, formatted("LXC_HOOK_TYPE={}", type));
+      set(hook.env, formatted("LXC_HOOK_SECTION={}", section));
+      for (const std::string& one : more) set(hook.env, one);
+    }
+    hook.argv.insert(hook.argv.end(), extras.begin(), extras.end());
+    if (inside)
+      for (const std::string& e : program_.hook_environment) set(hook.env, hook_text(e));
+    hook.interface = std::move(interface);
+    hook.timeout = options_.hook_timeout;
+    hooks_.run.push_back(std::move(hook));
+  }
+
+  Result<void> hooks() {
+    for (const lxc::Hook& one : program_.hooks) {
+      if (one.when == "clone" || one.when == "destroy") continue;  // not of a start
+      const auto* const row = std::ranges::find(named, one.when, &Named::name);
+      if (row == named.end())
+        return fail(Errc::bad_spec, Step::compile,
+                    formatted("lxc.hook.{}: no such hook", one.when));
+      std::vector<std::string> extras;
+      if (row->point == HookPoint::stop && program_.hook_version == 0)
+        for (const auto& [name, value] : namespaces)
+          extras.push_back(formatted("{}:{}", name, placeholder(value)));
+      add(row->point, one.command, "lxc", one.when, extras, row->inside);
+    }
+    return {};
+  }
+
+  void scripts() {
+    for (const NetworkScript& s : program_.network_scripts) {
+      std::vector<std::string> extras = {hook_text(s.type)};
+      std::vector<std::string> more = {"LXC_NET_TYPE=" + hook_text(s.type)};
+      // What a device belongs to: the types that LXC tells it of.
+      constexpr std::string_view with_parent[] = {"veth", "macvlan", "ipvlan", "vlan", "phys"};
+      if (!s.link.empty() && std::ranges::find(with_parent, s.type) != std::end(with_parent)) {
+        extras.push_back(hook_text(s.link));
+        if (s.type == "veth" || s.type == "macvlan" || s.type == "phys")
+          more.push_back("LXC_NET_PARENT=" + hook_text(s.link));
+      }
+      if (s.type == "veth") {
+        extras.push_back(placeholder(HookValue::interface_host));
+        more.push_back("LXC_NET_PEER=" + placeholder(HookValue::interface_host));
+      }
+      add(s.when == "up" ? HookPoint::up : HookPoint::down, s.command, "net", s.when, extras, false,
+          s.interface, more);
+    }
+  }
+
+  [[nodiscard]] Hooks take() && { return std::move(hooks_); }
+
+ private:
+  using Hook = condroid::Hook;
+  const Program& program_;
+  const StartOptions& options_;
+  std::vector<std::string> env_;
+  Hooks hooks_;
+};
+
+}  // namespace
+
+Result<Hooks> hooks_for(const Configuration& config, const Program& program,
+                        const StartOptions& options) {
+  if (program.hooks.empty() && program.network_scripts.empty()) return Hooks{};
+  Writer writer(config, program, options);
+  if (auto ok = writer.hooks(); !ok) return fail(ok);
+  writer.scripts();
+  return std::move(writer).take();
+}
+
+}  // namespace condroid::inline v0::lxc
