@@ -1,0 +1,284 @@
+// lxc-attach: a command, or a shell, in a container that runs.
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condroid/attach.hpp>
+#include <condroid/config/seccomp.hpp>
+#include <condroid/runtime.hpp>
+#include <fstream>
+#include <sstream>
+
+#include "place.hpp"
+#include "say.hpp"
+#include "terminal.hpp"
+#include "tools.hpp"
+
+using namespace condroid;
+
+namespace {
+
+constexpr Option options[] = {
+    {'e', "elevated-privileges", "WHICH",
+     "With this program's rights where the container's are less: CAP, CGROUP, LSM, a | between "
+     "them; "
+     "all without WHICH. Opens the host to what is in the container",
+     Option::optional},
+    {'a', "arch", "ARCH", "Execution domain: i686, x86_64 ..."},
+    {'s', "namespaces", "WHICH",
+     "Only these of its namespaces: MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, TIME, a | "
+     "between them; with all privileges elevated"},
+    {'R', "remount-sys-proc", "", "For LXC's sake: refused"},
+    {0, "clear-env", "", "Only container=lxc, a PATH and what is said"},
+    {0, "keep-env", "", "This program's environment, too; that is usual"},
+    {'L', "pty-log", "FILE", "What the terminal shows is appended to FILE"},
+    {'v', "set-var", "NAME=VALUE", "A variable; may be repeated"},
+    {0, "keep-var", "NAME", "With --clear-env: keep this one; may be repeated"},
+    {'f', "rcfile", "FILE", "Read FILE in the place of the container's configuration"},
+    {'u', "uid", "UID", "With this user id of the container's"},
+    {'g', "gid", "GID", "With this group id of the container's"},
+    {'c', "context", "CONTEXT", "For SELinux: refused but for the container's own"},
+};
+
+void set_variable(std::vector<std::string>& env, std::string entry) {
+  const std::string name = entry.substr(0, entry.find('=') + 1);
+  std::erase_if(env, [&](const std::string& e) { return e.starts_with(name); });
+  env.push_back(std::move(entry));
+}
+
+std::optional<std::vector<std::string>> environment(const Arguments& args) {
+  std::vector<std::string> env;
+  if (!args.has("clear-env")) {
+    for (char** e = environ; *e != nullptr; ++e)
+      if (std::string_view(*e).find('=') != std::string_view::npos) env.emplace_back(*e);
+  } else {
+    for (const std::string& name : args.values("keep-var"))
+      if (const char* const value = ::getenv(name.c_str())) env.push_back(name + "=" + value);
+  }
+  if (std::ranges::none_of(env, [](const auto& e) { return e.starts_with("PATH="); }))
+    env.emplace_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  set_variable(env, "container=lxc");
+  for (const std::string& one : args.values("set-var")) {
+    if (one.find('=') == one.npos || one[0] == '=') {
+      say("--set-var={}: NAME=VALUE", one);
+      return {};
+    }
+    set_variable(env, one);
+  }
+  return env;
+}
+
+/// Calls `take` for each word between '|'.
+template <class F>
+bool each_word(const std::string& text, F take) {
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, '|');)
+    if (!take(word)) return false;
+  return true;
+}
+
+bool read_namespaces(const std::string& text, Attach& what) {
+  constexpr std::pair<std::string_view, Namespace> words[] = {
+      {"MOUNT", Namespace::mount},   {"PID", Namespace::pid},   {"UTSNAME", Namespace::uts},
+      {"IPC", Namespace::ipc},       {"USER", Namespace::user}, {"NETWORK", Namespace::net},
+      {"CGROUP", Namespace::cgroup}, {"TIME", Namespace::time}};
+  Flags<Namespace> all;
+  const bool fine = each_word(text, [&](const std::string& word) {
+    for (const auto& [name, kind] : words)
+      if (name == word) {
+        all |= kind;
+        return true;
+      }
+    say("--namespaces={}: there is no '{}'; see --help", text, word);
+    return false;
+  });
+  what.namespaces = all;
+  return fine;
+}
+
+bool elevate(const std::string& text, Attach& what) {
+  const auto one = [&](const std::string& word) {
+    if (word == "CAP")
+      what.capabilities = CapabilitySet::all();
+    else if (word == "CGROUP")
+      what.cgroup = AttachCgroup::own;
+    else if (word == "LSM")
+      what.lsm_label = false;
+    else {
+      say("--elevated-privileges={}: there is no '{}'; CAP, CGROUP, LSM", text, word);
+      return false;
+    }
+    return true;
+  };
+  return each_word(text.empty() ? "CAP|CGROUP|LSM" : text, one);
+}
+
+/// The shell that the container's own users have, by its /etc/passwd.
+std::string shell_of(Pid pid, std::uint32_t uid) {
+  const Fd root(::open(fmt::format("/proc/{}/root", pid.value).c_str(), O_PATH | O_CLOEXEC));
+  open_how how{};
+  how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  const Fd file(
+      static_cast<int>(::syscall(SYS_openat2, root.get(), "etc/passwd", &how, sizeof how)));
+  std::string text(std::size_t{64} << 10U, '\0');
+  const ssize_t n = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string> fields;
+    std::istringstream in(line);
+    for (std::string one; std::getline(in, one, ':');) fields.push_back(one);
+    constexpr std::size_t shell = 6;
+    if (fields.size() > shell && fields[2] == std::to_string(uid) && fields[shell].starts_with('/'))
+      return fields[shell];
+  }
+  return "/bin/sh";
+}
+
+bool read_id(const Arguments& args, std::string_view option, std::uint32_t& id) {
+  const auto n = args.number(option, id);
+  if (!n) return false;
+  if (*n < 0 || *n > INT32_MAX) {
+    say("--{}={}: that is no id", option, *n);
+    return false;
+  }
+  id = static_cast<std::uint32_t>(*n);
+  return true;
+}
+
+/// The filter that the container has, as its configuration names it: what is inside must not be
+/// able to do more by being attached.
+bool take_filter(const control::Client& client, Attach& what) {
+  what.seccomp = Seccomp{.kind = Seccomp::none, .and_standard = true};
+  const auto file = client.config_item("lxc.seccomp.profile");
+  if (!file || !*file || (*file)->empty()) return true;
+  std::ifstream in(**file);
+  std::ostringstream text;
+  text << in.rdbuf();
+  auto policy = lxc::parse_seccomp(text.str());
+  if (!policy) {
+    say_error(policy.error());
+    return false;
+  }
+  what.seccomp = std::move(*policy);
+  return true;
+}
+
+std::optional<Attach> wishes(const Arguments& args, const control::Client& client, Pid pid) {
+  Attach what;
+  std::uint32_t uid = 0, gid = 0;
+  if (!read_id(args, "uid", uid) || !read_id(args, "gid", gid)) return {};
+  what.process.uid = Uid{uid};
+  what.process.gid = Gid{gid};
+  for (const char* refused : {"remount-sys-proc", "context"})
+    if (args.has(refused)) {
+      say("--{} is not supported", refused);
+      return {};
+    }
+  if (args.has("arch")) {
+    const std::string arch = args.value("arch");
+    what.process.personality =
+        arch == "i686" || arch == "i386" || arch == "x86" || arch == "linux32"
+            ? Personality::linux32
+            : Personality::native;
+  }
+  if (args.has("namespaces")) {
+    if (!read_namespaces(args.value("namespaces"), what) || !elevate("", what)) return {};
+  } else if (args.has("elevated-privileges") && !elevate(args.value("elevated-privileges"), what)) {
+    return {};
+  }
+  auto env = environment(args);
+  if (!env) return {};
+  what.clear_env = true;
+  what.process.env = std::move(*env);
+  what.process.argv = args.words();
+  if (what.process.argv.empty()) what.process.argv = {shell_of(pid, uid)};
+  if (what.lsm_label == false)
+    what.seccomp = Seccomp{.kind = Seccomp::none, .and_standard = true};
+  else if (!take_filter(client, what))
+    return {};
+  return what;
+}
+
+/// As a shell says why a command could not be executed.
+int failed(const Error& error) {
+  say_error(error);
+  constexpr int not_found = 127, not_executable = 126;
+  if (error.step != Step::exec) return 1;
+  return error.is_errno(ENOENT) ? not_found : not_executable;
+}
+
+int run(const Arguments& args) {
+  const auto place = Place::of(args);
+  if (!place) return 1;
+  const auto pid = place->client().init_pid();
+  const auto pidfd = place->client().init_pidfd();
+  if (!pid || pid->value <= 0) {
+    if (pid || pid.error().is_errno(ECONNREFUSED))
+      say("it is not running");
+    else
+      say_error(pid.error());
+    return 1;
+  }
+  auto what = wishes(args, place->client(), *pid);
+  if (!what) return 1;
+  Stdio& stdio = what->process.stdio;
+  if (::isatty(0) == 1) stdio.in = Stdio::pty;
+  if (::isatty(1) == 1) stdio.out = Stdio::pty;
+  if (::isatty(2) == 1) stdio.err = Stdio::pty;
+  const int terminal = own_terminal();
+  if (terminal >= 0)
+    if (const auto size = window_size(FdView(terminal)); size) {
+      what->rows = size->rows;
+      what->columns = size->columns;
+    }
+  Fd log;
+  if (args.has("pty-log")) {
+    constexpr unsigned mode = 0600;
+    log = Fd(::open(args.value("pty-log").c_str(),
+                    O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, mode));
+    if (!log.valid()) {
+      say("'{}': {}", args.value("pty-log"), errno_name(errno));
+      return 1;
+    }
+  }
+  const auto runtime = Runtime::open();
+  if (!runtime) return say_error(runtime.error());
+  if (what->capabilities)
+    if (const auto facts = runtime->facts())
+      what->capabilities->keep(CapabilitySet::from_bits(facts->get().effective_caps));
+  // By the pidfd where there is one: who has the number later is not entered.
+  auto attaching = runtime->start_attach(*pid, pidfd ? FdView(*pidfd) : FdView(), *what, {});
+  auto task = attaching ? attaching->finish() : Result<Task>(fail(attaching));
+  if (!task) return failed(task.error());
+  if (terminal >= 0) {
+    const Fd signals = watch_signals();
+    auto raw = stdio.in.kind == Stdio::pty && in_foreground(0)
+                   ? RawTerminal::enter(0)
+                   : Result<RawTerminal>(fail(ENOTTY, Step::open_tty, ""));
+    const Fd master = task->take_console();
+    const int out = stdio.out.kind == Stdio::pty ? 1 : stdio.err.kind == Stdio::pty ? 2 : -1;
+    if (copy_terminal(master, raw ? 0 : -1, out, Escape{}, task->poll_fd(), signals, &log)) {
+      (void)task->kill();
+    }
+  }
+  const auto exit = task->wait();
+  return exit ? exit->shell_status() : say_error(exit.error());
+}
+
+}  // namespace
+
+const Tool lxc_attach = {
+    .name = "lxc-attach",
+    .synopsis = "-n NAME [OPTION...] [-- COMMAND...]",
+    .brief = "Runs a command, or a shell, in a container that runs.",
+    .options = options,
+    .more =
+        "It has a terminal of the container's where its own streams are one.\n\n"
+        "Exit status: that of the command, 128 and the signal that ended it; 127 and 126 when it "
+        "cannot be\nexecuted; 1 when the container does not run, or cannot be entered.",
+    .run = &run,
+};

@@ -1,0 +1,121 @@
+// lxc-autostart: all containers that are to be started with the machine; or their end.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <sstream>
+
+#include "place.hpp"
+#include "say.hpp"
+#include "script.hpp"
+#include "tools.hpp"
+
+using namespace condroid;
+
+namespace {
+
+constexpr Option options[] = {
+    {'k', "kill", "", "Kill them"},
+    {'L', "list", "", "Say which, and the seconds to wait after each"},
+    {'r', "reboot", "", "Have them restart"},
+    {'s', "shutdown", "", "Ask them to end"},
+    {'a', "all", "", "Whatever their groups are"},
+    {'A', "ignore-auto", "", "Whether lxc.start.auto says so or not"},
+    {'g', "groups", "GROUPS",
+     "Those in one of these, a comma between them, the first group first; an empty one stands for "
+     "those in none"},
+    {'t', "timeout", "SECONDS", "After so long they are killed (60)"},
+};
+
+struct One {
+  std::string name;
+  int order = 0;
+  std::uint32_t delay = 0;
+  std::vector<std::string> groups;
+};
+
+std::vector<One> candidates(const std::string& lxcpath, bool all) {
+  std::vector<One> found;
+  for (const std::string& name : defined_names(lxcpath)) {
+    const auto config = Place(lxcpath, name).load();
+    const auto made =
+        config ? config->to_spec() : Result<lxc::Translated>(fail(ENOENT, Step::parse, name));
+    if (!made) continue;  // said
+    if (all || made->program.start_auto)
+      found.push_back(
+          {name, made->program.start_order, made->program.start_delay, made->program.groups});
+  }
+  // They come by name; of one order they stay so.
+  std::ranges::sort(found, [](const One& a, const One& b) {
+    return a.order != b.order ? a.order < b.order : a.name < b.name;
+  });
+  return found;
+}
+
+/// In the order of the groups that were asked for, each container once.
+std::vector<One> chosen(const Arguments& args, std::vector<One> from) {
+  if (args.has("all")) return from;
+  std::vector<std::string> groups;
+  std::istringstream in(args.value("groups"));
+  for (std::string g; std::getline(in, g, ',');) groups.push_back(g);
+  if (groups.empty()) groups.emplace_back();
+  std::vector<One> all;
+  for (const std::string& g : groups)
+    for (One& one : from) {
+      const bool in_it =
+          g.empty() ? one.groups.empty() : std::ranges::find(one.groups, g) != one.groups.end();
+      if (in_it && std::ranges::find(all, one.name, &One::name) == all.end()) all.push_back(one);
+    }
+  return all;
+}
+
+int run(const Arguments& args) {
+  const auto path = lxcpath_of(args);
+  constexpr long usual = 60;
+  const auto seconds = args.number("timeout", usual);
+  if (!path || !seconds) return 1;
+  int status = 0;
+  for (const One& one : chosen(args, candidates(*path, args.has("ignore-auto")))) {
+    if (args.has("list")) {
+      const bool ends = args.has("kill") || args.has("shutdown") || args.has("reboot");
+      fmt::print("{}", ends ? one.name + "\n" : fmt::format("{} {}\n", one.name, one.delay));
+      continue;
+    }
+    const bool runs =
+        Place(*path, one.name).state().value_or(control::State::stopped) != control::State::stopped;
+    std::vector<std::string> command = {"/proc/self/exe"};
+    bool start = false;
+    if (args.has("kill"))
+      command.insert(command.end(), {"lxc-stop", "-k"});
+    else if (args.has("reboot"))
+      command.insert(command.end(), {"lxc-stop", "-r", "-t", std::to_string(*seconds)});
+    else if (args.has("shutdown"))
+      command.insert(command.end(), {"lxc-stop", "-t", std::to_string(*seconds)});
+    else
+      start = true;
+    if (start == runs) continue;
+    if (start) command.emplace_back("lxc-start");
+    command.insert(command.end(), {"-P", *path, "-n", one.name});
+    if (run_program(command, {}) != 0)
+      status = 1;
+    else if (start)
+      ::sleep(one.delay);
+  }
+  return status;
+}
+
+}  // namespace
+
+const Tool lxc_autostart = {
+    .name = "lxc-autostart",
+    .synopsis = "[-L] [-k | -r | -s] [-a | -g GROUPS] [-A] [-t SECONDS]",
+    .brief = "Starts all containers whose configuration says lxc.start.auto = 1; or ends them.",
+    .options = options,
+    .names = Tool::none,
+    .more =
+        "Those of a lower lxc.start.order come first; after each lxc.start.delay seconds are "
+        "waited. "
+        "Without\n-a and -g only those that are in no lxc.group.\n\n"
+        "Exit status: 0; 1 when it failed for one of them.",
+    .run = &run,
+};

@@ -1,0 +1,163 @@
+// lxc-create: a container's directory, from a template.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "destroy.hpp"
+#include "place.hpp"
+#include "say.hpp"
+#include "script.hpp"
+#include "tools.hpp"
+
+using namespace condroid;
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr Option options[] = {
+    {'f', "config", "FILE", "What its configuration begins with; lxc.default_config without"},
+    {'t', "template", "TEMPLATE",
+     "none, busybox, a directory or an archive of tar's, or a name in /usr/share/lxc/templates"},
+    {'B', "bdev", "TYPE", "Where the root file system is: dir, the only one here"},
+    {0, "dir", "DIR", "The root file system is put there"},
+    // Of other kinds of root file systems.
+    {0, "lvname", "NAME", "Refused"},
+    {0, "vgname", "NAME", "Refused"},
+    {0, "thinpool", "NAME", "Refused"},
+    {0, "rbdname", "NAME", "Refused"},
+    {0, "rbdpool", "NAME", "Refused"},
+    {0, "zfsroot", "PATH", "Refused"},
+    {0, "fstype", "TYPE", "Refused"},
+    {0, "fssize", "SIZE", "Refused"},
+};
+constexpr const char* refused[] = {"lvname",  "vgname",  "thinpool", "rbdname",
+                                   "rbdpool", "zfsroot", "fstype",   "fssize"};
+
+bool made(const std::string& what, const std::vector<std::string>& command,
+          const std::vector<std::string>& env = {}) {
+  const int status = run_program(command, env);
+  if (status != 0) say("{} failed: {}", what, fmt::join(command, " "));
+  return status == 0;
+}
+
+void write(const std::string& path, std::string_view text, unsigned mode) {
+  std::ofstream(path) << text;
+  ::chmod(path.c_str(), mode);
+}
+
+/// What is needed to start and to log in: busybox, linked for everything it does.
+bool busybox(const std::string& root) {
+  std::string from;
+  for (const char* path : {"/bin/busybox", "/usr/bin/busybox"})
+    if (::access(path, X_OK) == 0) from = path;
+  if (from.empty()) {
+    say("there is no busybox here; install one that is linked statically");
+    return false;
+  }
+  for (const char* dir : {"bin", "sbin", "usr/bin", "usr/sbin", "etc", "dev", "proc", "sys", "tmp",
+                          "root", "run", "var"})
+    fs::create_directories(root + "/" + dir);
+  fs::permissions(root + "/tmp", fs::perms::all | fs::perms::sticky_bit);
+  fs::copy_file(from, root + "/bin/busybox", fs::copy_options::overwrite_existing);
+  write(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0644);
+  write(root + "/etc/group", "root:x:0:\n", 0644);
+  write(root + "/etc/inittab",
+        "::sysinit:/bin/mount -t tmpfs tmpfs /run\n::respawn:-/bin/sh\ntty1::askfirst:-/bin/sh\n"
+        "::ctrlaltdel:/sbin/reboot\n::shutdown:/bin/umount -a -r\n",
+        0644);
+  return made("busybox", {"chroot", root, "/bin/busybox", "--install", "-s"});
+}
+
+bool fill(const Arguments& args, const Place& place, const std::string& root) {
+  const std::string kind = args.value("template");
+  if (kind == "none") return true;
+  if (kind == "busybox") return busybox(root);
+  const std::string script = fmt::format("/usr/share/lxc/templates/lxc-{}", kind);
+  if (kind.find('/') == kind.npos && ::access(script.c_str(), X_OK) == 0) {
+    std::vector<std::string> command = {script, "--path=" + place.directory(),
+                                        "--name=" + place.name(), "--rootfs=" + root};
+    command.insert(command.end(), args.words().begin(), args.words().end());
+    return made("the template", command);
+  }
+  if (fs::is_directory(kind)) return made("the copy", {"cp", "-a", kind + "/.", root});
+  if (fs::is_regular_file(kind))
+    return made("tar", {"tar", "--numeric-owner", "-xpf", kind, "-C", root});
+  say("--template={}: neither none nor busybox, and no directory, archive or template", kind);
+  return false;
+}
+
+std::optional<lxc::Configuration> first_config(const Arguments& args) {
+  std::string file = args.value("config");
+  if (file.empty()) {
+    const auto system = lxc::SystemConfiguration::load();
+    if (!system) {
+      say_error(system.error());
+      return {};
+    }
+    file = system->default_config.str();
+    if (::access(file.c_str(), F_OK) != 0) return lxc::Configuration();
+  }
+  return Place("", "config", file).load();
+}
+
+int run(const Arguments& args) {
+  const auto place = Place::of(args);
+  if (!place) return 1;
+  if (!args.has("template")) {
+    say("no template is named; -t none for one without a root file system");
+    return 1;
+  }
+  if (args.has("bdev") && args.value("bdev") != "dir" && args.value("bdev") != "best") {
+    say("--bdev={}: only dir", args.value("bdev"));
+    return 1;
+  }
+  for (const char* one : refused)
+    if (args.has(one)) {
+      say("--{}: only directories are made here", one);
+      return 1;
+    }
+  auto config = first_config(args);
+  if (!config) return 1;
+  std::error_code error;
+  fs::create_directories(place->lxcpath(), error);
+  constexpr unsigned mode = 0770;
+  if (::mkdir(place->directory().c_str(), mode) != 0) {
+    say("'{}': {}", place->directory(), errno == EEXIST ? "it exists already" : errno_name(errno));
+    return 1;
+  }
+  const std::string root = args.has("dir") ? args.value("dir") : place->directory() + "/rootfs";
+  bool fine = true;
+  const auto set = [&](const char* key, const std::string& value) {
+    const auto ok = config->set(key, value);
+    if (!ok) say_error(ok.error());
+    fine = fine && ok;
+  };
+  config->draw_addresses();
+  if (args.value("template") != "none") {
+    fs::create_directories(root, error);
+    set("lxc.rootfs.path", "dir:" + root);
+  }
+  set("lxc.uts.name", place->name());
+  fine = fine && fill(args, *place, root);
+  std::ofstream(place->config_file()) << config->text();
+  fine = fine && place->defined();
+  if (!fine) (void)remove_tree(place->directory());
+  return fine ? 0 : 1;
+}
+
+}  // namespace
+
+const Tool lxc_create = {
+    .name = "lxc-create",
+    .synopsis = "-n NAME -t TEMPLATE [-f FILE] [--dir DIR] [-- ARGUMENTS OF THE TEMPLATE]",
+    .brief = "Makes a container: its directory, with a configuration and a root file system.",
+    .options = options,
+    .more = "Exit status: 0; 1 when it exists or could not be made. Nothing is left then.",
+    .run = &run,
+};

@@ -1,0 +1,25 @@
+// Going into the background: the caller is told how the start went, and waits no longer.
+#pragma once
+
+#include <condroid/sys/fd.hpp>
+#include <optional>
+#include <string>
+
+/// Closes what was inherited beside the standard streams, `kept` and systemd's LISTEN_FDS.
+void close_inherited(std::initializer_list<int> kept);
+
+class Background {
+ public:
+  /// Forks. In the caller: waits and gives back the exit status. In the process that goes on:
+  /// nothing in `status`; what it says goes to the caller's terminal until done().
+  [[nodiscard]] static std::optional<Background> enter(std::optional<int>& status);
+  /// The container runs: an int with its state, as LXC tells it.
+  void running();
+
+ private:
+  explicit Background(condroid::Fd result) : result_(std::move(result)) {}
+  condroid::Fd result_;
+};
+
+/// What ps(1) shows.
+void set_title(const std::string& title);

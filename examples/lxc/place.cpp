@@ -1,0 +1,119 @@
+#include "place.hpp"
+
+#include <dirent.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <memory>
+#include <set>
+
+#include "say.hpp"
+
+using namespace condroid;
+
+std::optional<std::string> lxcpath_of(const Arguments& args) {
+  std::string path = args.value("lxcpath");
+  if (path.empty()) {
+    const char* const home = ::getenv("HOME");
+    const HostPath file(::geteuid() == 0 || home == nullptr
+                            ? std::string("/etc/lxc/lxc.conf")
+                            : fmt::format("{}/.config/lxc/lxc.conf", home));
+    const auto system = lxc::SystemConfiguration::load(file);
+    if (!system) {
+      say_error(system.error());
+      return {};
+    }
+    path = system->lxcpath.str();
+  }
+  // The name of the socket is made of the path as it is written, by all who look for it.
+  if (!path.starts_with('/')) {
+    const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), &::free);
+    if (here) path = fmt::format("{}/{}", here.get(), path);
+  }
+  return path;
+}
+
+Place::Place(std::string lxcpath, std::string name, std::string rcfile)
+    : lxcpath_(std::move(lxcpath)),
+      name_(std::move(name)),
+      config_(rcfile.empty() ? directory() + "/config" : std::move(rcfile)),
+      client_(lxcpath_, name_) {}
+
+std::optional<Place> Place::of(const Arguments& args) { return of(args, args.container()); }
+
+std::optional<Place> Place::of(const Arguments& args, std::string name) {
+  constexpr std::size_t longest = 255;
+  if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos ||
+      name.size() > longest) {
+    say("'{}' is no name of a container; it has 1 to {} bytes and no '/'", name, longest);
+    return {};
+  }
+  auto path = lxcpath_of(args);
+  if (!path) return {};
+  return Place(std::move(*path), std::move(name), args.value("rcfile"));
+}
+
+bool Place::defined() const { return ::access(config_.c_str(), F_OK) == 0; }
+
+Result<control::State> Place::state() const {
+  auto state = client_.state();
+  if (!state && (state.error().is_errno(ECONNREFUSED) || state.error().is_errno(ECONNRESET)))
+    return control::State::stopped;
+  return state;
+}
+
+std::optional<lxc::Configuration> Place::load() const {
+  std::vector<lxc::Diagnostic> mistakes;
+  auto config = lxc::Configuration::load(HostPath(config_), &mistakes);
+  if (config) return std::move(*config);
+  for (const lxc::Diagnostic& m : mistakes) say("{}", lxc::to_string(m));
+  if (mistakes.empty()) say_error(config.error());
+  return {};
+}
+
+bool apply_definitions(const Arguments& args, lxc::Configuration& config) {
+  bool fine = true;
+  for (const std::string& one : args.values("define")) {
+    const auto ok = config.apply(one);
+    if (ok) continue;
+    say_error(ok.error());
+    fine = false;
+  }
+  return fine;
+}
+
+std::vector<std::string> defined_names(const std::string& lxcpath) {
+  std::vector<std::string> names;
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(lxcpath.c_str()), &::closedir);
+  while (const dirent* const entry = dir ? ::readdir(dir.get()) : nullptr) {
+    const std::string name = entry->d_name;
+    if (name != "." && name != ".." && Place(lxcpath, name).defined()) names.push_back(name);
+  }
+  std::ranges::sort(names);
+  return names;
+}
+
+std::vector<std::string> active_names(const std::string& lxcpath) {
+  std::set<std::string> addresses;
+  std::ifstream file("/proc/net/unix");
+  constexpr std::string_view after = "/command";
+  for (std::string line; std::getline(file, line);)
+    if (const std::size_t at = line.find('@'); at != line.npos && line.ends_with(after))
+      addresses.insert(line.substr(at + 1));
+  std::vector<std::string> names;
+  const std::string before = lxcpath + "/";
+  for (const std::string& one : addresses) {
+    if (!one.starts_with(before) || one.size() <= before.size() + after.size()) continue;
+    std::string name = one.substr(before.size(), one.size() - before.size() - after.size());
+    if (name.find('/') == name.npos) names.push_back(std::move(name));
+  }
+  // Where the path is too long for an address, it does not tell the name.
+  for (const std::string& name : defined_names(lxcpath))
+    if (const std::string at = control::command_address(lxcpath, name);
+        at.starts_with("lxc/") && addresses.contains(at))
+      names.push_back(name);
+  std::ranges::sort(names);
+  return names;
+}

@@ -1,0 +1,48 @@
+// The container that a command line means: its path, its configuration, its socket.
+#pragma once
+
+#include <condroid/config/lxc.hpp>
+#include <condroid/control/client.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tool.hpp"
+
+/// -P, or what the system's configuration says. Nothing, and it was said, if that cannot be read.
+[[nodiscard]] std::optional<std::string> lxcpath_of(const Arguments& args);
+
+class Place {
+ public:
+  /// As the command line says. Nothing, and it was said, for a name that is none.
+  [[nodiscard]] static std::optional<Place> of(const Arguments& args);
+  [[nodiscard]] static std::optional<Place> of(const Arguments& args, std::string name);
+  Place(std::string lxcpath, std::string name, std::string rcfile = {});
+
+  [[nodiscard]] const std::string& lxcpath() const { return lxcpath_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] std::string directory() const { return lxcpath_ + "/" + name_; }
+  /// --rcfile, or its own.
+  [[nodiscard]] const std::string& config_file() const { return config_; }
+  /// It has a configuration.
+  [[nodiscard]] bool defined() const;
+  /// Asks it where it runs.
+  [[nodiscard]] const condroid::control::Client& client() const { return client_; }
+  /// State::stopped where nobody answers.
+  [[nodiscard]] condroid::Result<condroid::control::State> state() const;
+  /// It answers, or has a configuration.
+  [[nodiscard]] bool exists() const { return defined() || client_.state().has_value(); }
+  /// Reads the configuration. Nothing, and all that is wrong in it was said.
+  [[nodiscard]] std::optional<condroid::lxc::Configuration> load() const;
+
+ private:
+  std::string lxcpath_, name_, config_;
+  condroid::control::Client client_;
+};
+
+/// Applies each of -s KEY=VALUE. False, and it was said, for one that is wrong.
+[[nodiscard]] bool apply_definitions(const Arguments& args, condroid::lxc::Configuration& config);
+/// The names of containers below a path: those that have a directory with a configuration.
+[[nodiscard]] std::vector<std::string> defined_names(const std::string& lxcpath);
+/// Of those whose socket is there, with a configuration or without.
+[[nodiscard]] std::vector<std::string> active_names(const std::string& lxcpath);

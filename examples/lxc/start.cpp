@@ -1,0 +1,165 @@
+#include "start.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condroid/lxc.hpp>
+#include <condroid/runtime.hpp>
+
+#include "daemon.hpp"
+#include "destroy.hpp"
+#include "keep.hpp"
+#include "say.hpp"
+
+using namespace condroid;
+
+namespace {
+
+constexpr const char* kinds[] = {"net", "ipc", "uts", "pid", "mnt", "user", "cgroup", "time"};
+
+/// A process or a path stays what it is; a container becomes its first process.
+std::optional<std::string> process_of(const Place& place, const std::string& who) {
+  if (who.starts_with('/') || who.find_first_not_of("0123456789") == who.npos) return who;
+  const auto pid = control::Client(place.lxcpath(), who).init_pid();
+  if (pid) return std::to_string(pid->value);
+  say("a namespace of container '{}': {}", who,
+      pid.error().is_errno(ECONNREFUSED) ? "it does not run" : to_string(pid.error()));
+  return {};
+}
+
+class PidFile {
+ public:
+  [[nodiscard]] bool write(const std::string& path) {
+    if (path.empty()) return true;
+    constexpr unsigned mode = 0600;
+    const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, mode));
+    const std::string text = std::to_string(::getpid());
+    if (!file.valid() ||
+        ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+      say("pid file '{}': {}", path, errno_name(errno));
+      return false;
+    }
+    path_ = path;
+    return true;
+  }
+  PidFile() = default;
+  PidFile(const PidFile&) = delete;
+  PidFile& operator=(const PidFile&) = delete;
+  ~PidFile() {
+    if (!path_.empty()) ::unlink(path_.c_str());
+  }
+
+ private:
+  std::string path_;
+};
+
+void tell_hook(const HookReport& report) {
+  std::string output = report.output;
+  while (!output.empty() && output.back() == '\n') output.pop_back();
+  note(report.success ? lxc::LogLevel::debug : lxc::LogLevel::warn, "hook '{}'{}{}{}{}",
+       report.program, report.success ? "" : ": ", report.error, output.empty() ? "" : ": ",
+       output);
+}
+
+lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Peer& peer) {
+  lxc::StartOptions options{.name = place.name(),
+                            .lxcpath = HostPath(place.lxcpath()),
+                            .config_file = HostPath(place.config_file()),
+                            .command = wish.command,
+                            .execute = wish.execute,
+                            .background = wish.daemon,
+                            .console_log = HostPath(wish.console_log)};
+  options.adjust = [size = peer.size()](Spec& spec) -> Result<void> {
+    if (!size) return {};
+    spec.terminal.rows = size->rows;
+    spec.terminal.columns = size->columns;
+    return {};
+  };
+  options.launch.on_hook = &tell_hook;
+  return options;
+}
+
+void tell_notes(const std::vector<lxc::Diagnostic>& notes) {
+  for (const lxc::Diagnostic& n : notes)
+    note(n.kind == lxc::Diagnostic::note ? lxc::LogLevel::info : lxc::LogLevel::warn, "{}",
+         lxc::to_string(n));
+}
+
+int failed(const Error& error, const Place& place) {
+  if (error.step == Step::command_socket && error.is_errno(EADDRINUSE)) {
+    say("'{}' is running already", place.name());
+    return 1;
+  }
+  say("the container failed to start");
+  return say_error(error);
+}
+
+}  // namespace
+
+bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config) {
+  if (!apply_definitions(args, config)) return false;
+  for (const char* kind : kinds) {
+    const std::string key = fmt::format("lxc.namespace.share.{}", kind);
+    std::string who = args.value(fmt::format("share-{}", kind));
+    if (who.empty()) {
+      const auto said = config.get(key);
+      if (said && *said) who = **said;
+    }
+    if (who.empty()) continue;
+    const auto process = process_of(place, who);
+    if (!process) return false;
+    if (const auto ok = config.apply(fmt::format("{}={}", key, *process)); !ok) {
+      say_error(ok.error());
+      return false;
+    }
+  }
+  for (const char* id : {"uid", "gid"}) {
+    if (!args.has(id)) continue;
+    if (const auto ok = config.apply(fmt::format("lxc.init.{}={}", id, args.value(id))); !ok) {
+      say_error(ok.error());
+      return false;
+    }
+  }
+  return true;
+}
+
+int start_container(const Place& place, const lxc::Configuration& config, const StartWish& wish) {
+  log_as(config);
+  std::string console = wish.console;
+  if (console.empty())
+    if (const auto said = config.get("lxc.console.path"); said && *said) console = **said;
+  auto peer = Peer::open(wish.execute ? "none" : console, !wish.daemon);
+  if (!peer) return 1;
+  std::optional<Background> background;
+  if (wish.daemon) {
+    std::optional<int> status;
+    background = Background::enter(status);
+    if (status) return *status;
+  } else if (wish.close_all) {
+    close_inherited({log_descriptor(), peer->descriptor()});
+  }
+  PidFile pidfile;
+  if (!pidfile.write(wish.pidfile)) return 1;
+  const auto runtime = Runtime::open();
+  if (!runtime) return failed(runtime.error(), place);
+  auto started = lxc::start(*runtime, config, options_of(place, wish, *peer));
+  if (!started) return failed(started.error(), place);
+  // Not before: a start that does not come to its end can be interrupted.
+  const Fd signals = forwarded_signals();
+  tell_notes(started->notes);
+  if (background) {
+    background->running();
+    set_title(fmt::format("[lxc monitor] {} {}", place.lxcpath(), place.name()));
+  }
+  const auto exit = Keeper(*started, *peer, signals).run();
+  if (!exit) return say_error(exit.error());
+  note(lxc::LogLevel::info, "{}", to_string(*exit));
+  for (const std::string& left : exit->cleanup_errors) note(lxc::LogLevel::warn, "{}", left);
+  if (!exit->not_restarted.empty())
+    note(lxc::LogLevel::warn, "it is not started again: {}", exit->not_restarted);
+  if (started->program.ephemeral) (void)destroy_container(place, config);
+  return wish.execute ? exit->shell_status() : 0;
+}
