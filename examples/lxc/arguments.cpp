@@ -250,7 +250,11 @@ std::string bash_completion() {
       "    COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
       "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
       "  else\n"
-      "    COMPREPLY=($(compgen -W \"$(lxc-ls -1 \"${paths[@]}\" 2>/dev/null)\" -- \"$cur\"))\n"
+      // Not by compgen -W, which expands what it is given: anybody names an abstract socket.
+      "    COMPREPLY=()\n"
+      "    while IFS= read -r i; do\n"
+      "      [[ $i == \"$cur\"* ]] && COMPREPLY+=(\"$(printf %q \"$i\")\")\n"
+      "    done < <(lxc-ls -1 \"${paths[@]}\" 2>/dev/null)\n"
       "  fi\n"
       "}\n"
       "complete -F _condroid_lxc";

@@ -153,8 +153,13 @@ bool read_id(const Arguments& args, std::string_view option, std::uint32_t& id) 
 /// able to do more by being attached.
 bool take_filter(const control::Client& client, Attach& what) {
   what.seccomp = Seccomp{.kind = Seccomp::none, .and_standard = true};
-  const auto file = client.config_item("lxc.seccomp.profile");
-  if (!file || !*file || (*file)->empty()) return true;
+  auto file = client.config_item("lxc.seccomp.profile");
+  if (file && !*file) file = client.config_item("lxc.seccomp");  // as LXC 2.0 calls it
+  if (!file) {  // who does not answer has not said that there is none
+    say_error(file.error());
+    return false;
+  }
+  if (!*file || (*file)->empty()) return true;
   std::ifstream in(**file);
   std::ostringstream text;
   text << in.rdbuf();

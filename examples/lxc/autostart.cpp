@@ -34,13 +34,18 @@ struct One {
   std::vector<std::string> groups;
 };
 
-std::vector<One> candidates(const std::string& lxcpath, bool all) {
+/// What cannot be read is told, and is none of them; `wrong` then.
+std::vector<One> candidates(const std::string& lxcpath, bool all, bool& wrong) {
   std::vector<One> found;
   for (const std::string& name : defined_names(lxcpath)) {
     const auto config = Place(lxcpath, name).load();
     const auto made =
         config ? config->to_spec() : Result<lxc::Translated>(fail(ENOENT, Step::parse, name));
-    if (!made) continue;  // said
+    if (!made) {
+      if (config) say_error(made.error());  // else it is said
+      wrong = true;
+      continue;
+    }
     if (all || made->program.start_auto)
       found.push_back(
           {name, made->program.start_order, made->program.start_delay, made->program.groups});
@@ -74,8 +79,10 @@ int run(const Arguments& args) {
   constexpr long usual = 60;
   const auto seconds = args.number("timeout", usual);
   if (!path || !seconds) return 1;
-  int status = 0;
-  for (const One& one : chosen(args, candidates(*path, args.has("ignore-auto")))) {
+  bool wrong = false;
+  const auto all = candidates(*path, args.has("ignore-auto"), wrong);
+  int status = wrong ? 1 : 0;
+  for (const One& one : chosen(args, all)) {
     if (args.has("list")) {
       const bool ends = args.has("kill") || args.has("shutdown") || args.has("reboot");
       fmt::print("{}", ends ? one.name + "\n" : fmt::format("{} {}\n", one.name, one.delay));

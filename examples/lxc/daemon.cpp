@@ -58,7 +58,7 @@ void close_inherited(std::initializer_list<int> kept) {
   ::syscall(SYS_close_range, from, ~0U, 0U);
 }
 
-std::optional<Background> Background::enter(std::optional<int>& status) {
+std::optional<Background> Background::enter(std::optional<int>& status, int kept) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     say("a socket to the process in the background: {}", errno_name(errno));
@@ -85,7 +85,7 @@ std::optional<Background> Background::enter(std::optional<int>& status) {
   if (::fork() != 0) ::_exit(0);
   if (listening > 0) ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   const int terminal = ::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
-  close_inherited({other.get(), terminal, log_descriptor()});
+  close_inherited({other.get(), terminal, log_descriptor(), kept});
   if (::chdir("/") != 0) {
     // It holds a mount busy then, no more.
   }

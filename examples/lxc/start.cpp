@@ -136,7 +136,7 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   std::optional<Background> background;
   if (wish.daemon) {
     std::optional<int> status;
-    background = Background::enter(status);
+    background = Background::enter(status, peer->descriptor());
     if (status) return *status;
   } else if (wish.close_all) {
     close_inherited({log_descriptor(), peer->descriptor()});

@@ -658,6 +658,8 @@ void Bench::text_section() {
     if (t.most > 0) Report::judge(&row, t.milliseconds, "<=", t.most);
     report_.add(std::move(row));
   }
+}
+
 void Bench::control_section() {
   const char* const section = "LXC's command socket";
   const std::string condition = std::to_string(state_clients) + " clients wait for a state";
