@@ -225,6 +225,7 @@ NatBridgeUse::Published::Published(std::shared_ptr<NatBridgeUse> of, std::string
 NatBridgeUse::Published::~Published() {
   if (table_.empty() || of_->owner_ != ::getpid()) return;
   const std::lock_guard guard(of_->mutex_);
+  if (of_->published_.erase(table_) == 0) return;  // they went with the bridge
   remove_table(of_->nft_, table_);
   for (const std::uint16_t port : datagrams_) forget_datagrams(of_->nft_, port);
 }
@@ -286,6 +287,7 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
         made.error, Step::publish_port,
         formatted("table '{}'{}", table, made.text.empty() ? "" : " (kernel: " + made.text + ")"));
   }
+  published_.insert(table);
   // Also what was sent before somebody was there.
   for (const std::uint16_t port : datagrams) forget_datagrams(nft_, port);
   return std::make_unique<Published>(shared_from_this(), table, std::move(held),
@@ -514,7 +516,9 @@ Result<void> NatBridgeUse::keep_apart() {
 
 void NatBridgeUse::depart() {
   const std::lock_guard guard(mutex_);
-  // The table first: it is ours alone. Not by closing, of which a fork of this program has a copy.
+  // The tables first: they are ours alone. Not by closing, of which a fork of this program has a
+  // copy. What was published leads to addresses that others may have soon.
+  for (const std::string& table : std::exchange(published_, {})) remove_table(nft_, table);
   if (nft_.valid()) remove_table(nft_, table_);
   struct flock all {};
   all.l_type = F_UNLCK;
@@ -571,9 +575,12 @@ Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Z
     return use != nullptr && use->namespace_ == here && use->bridge_.name == bridge.name;
   });
   std::shared_ptr<NatBridgeUse> use = there == all_.end() ? nullptr : *there;
+  std::uint64_t last_table = 0, next = 0;
   if (use != nullptr && use->ready_ && use->is_gone()) {
     // Containers that were at it have nothing of the next one.
     use->depart();
+    last_table = use->last_table_;
+    next = use->next_;
     use.reset();
     there->reset();
   }
@@ -585,6 +592,8 @@ Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Z
                             program::max_bridges));
     use.reset(new NatBridgeUse(bridge, zygote, *place));
     use->namespace_ = here;
+    use->last_table_ = last_table;
+    use->next_ = next;
     use->file_name_ = formatted("bridge.{}.{}", bridge.name, here);
     all_[*place] = use;
   }

@@ -18,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,7 +91,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   [[nodiscard]] int tell_zygote() const;
   [[nodiscard]] bool is_taken(std::uint64_t& number) const;
   [[nodiscard]] int lock_number(std::uint64_t number, bool wanted) const;
-  /// What the zygote does at its end; for when it is dead.
+  /// What the zygote does at its end; for when it is dead, or another use of the same name begins.
   void depart();
   [[nodiscard]] tl::unexpected<Error> wrong(int error, const std::string& what,
                                             const std::string& kernel = {}) const;
@@ -115,6 +116,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   bool apart_ = false;  ///< The table says so.
   std::uint64_t next_ = 0;
   std::uint64_t last_table_ = 0;
+  std::set<std::string> published_;  ///< Tables that are there.
 };
 
 /// Those that one zygote takes part in, by name and network namespace. Thread-safe.

@@ -289,10 +289,22 @@ TEST_CASE("a bridge of our own that somebody else removed is made again", "[nat]
   OwnNetwork net;
   {
     const Runtime own = own_runtime();
-    Container lost = need(own.launch(at_nat(root, {"pause"})));
+    // A port at which nobody is any more is one that leads nowhere, whoever has the address next.
+    const auto publishing = [&](std::uint16_t port) {
+      Spec spec = at_nat(root, {"pause"});
+      spec.network.publish = {{.host_port = port, .port = 7}};
+      return spec;
+    };
+    Container lost = need(own.launch(publishing(8080)));
+    CHECK(tables() == 2);
     net.remove("nat0");
-    Container next = need(own.launch(at_nat(root, {"pause"})));
+    Container next = need(own.launch(publishing(8081)));
     CHECK(net.has("nat0"));
+    CHECK(tables() == 2);
+    CHECK(next.addresses() != lost.addresses());
+    need(lost.kill());
+    (void)wait(lost);
+    CHECK(tables() == 2);
     // Its state directory may be named otherwise.
     const Runtime second =
         need(Runtime::open({.state_dir = HostPath("/proc/self/root" + state_dir())}));
