@@ -157,6 +157,11 @@ struct Maker {
       if (site.mtu == 0) site.mtu = found.mtu;
     }
     site.above = found.index;
+    // By these the bridge's and its ports' are told from all others.
+    if (found.kind == "bridge" && found.mac.size() == site.host_mac.bytes.size())
+      for (std::size_t i = 0; i < bits_of_host_ends.bytes.size(); ++i)
+        if (bits_of_host_ends.bytes[i] != 0)
+          site.host_mac.bytes[i] = static_cast<std::uint8_t>(found.mac[i]);
     return {};
   }
 

@@ -7,12 +7,16 @@
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "condroid/spec/address.hpp"
 #include "condroid/sys/fd.hpp"
 #include "condroid/units.hpp"
 #include "launch/nat_bridges.hpp"
 #include "program/format.hpp"
 
 namespace condroid::inline v0::detail {
+
+/// What the Ethernet addresses of a bridge and of the host's ends at it have in common.
+inline constexpr MacAddress bits_of_host_ends{{0x00, 0xff, 0xff, 0xff, 0x00, 0x00}};
 
 /// The network namespace of a process, whatever becomes of its number. errno in `error`, or 0.
 [[nodiscard]] Fd network_of(FdView pidfd, Pid pid, int& error);

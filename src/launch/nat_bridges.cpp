@@ -22,6 +22,7 @@
 #include "formatted.hpp"
 #include "launch/conntrack.hpp"
 #include "launch/engine.hpp"
+#include "launch/interfaces.hpp"
 #include "launch/nftables.hpp"
 #include "launch/ports.hpp"
 #include "launch/zygote.hpp"
@@ -497,17 +498,15 @@ Result<void> NatBridgeUse::create_table() {
 }
 
 Result<void> NatBridgeUse::keep_apart() {
-  // What is sent to the bridge's own Ethernet address is to be passed on; what is only bridged may
-  // come by here, too (br_netfilter). A published port leads to whomever it leads.
+  // What is sent to an Ethernet address of the host's, the bridge's own or that of a port, is to be
+  // passed on; what is only bridged may come by here, too (br_netfilter). A published port leads to
+  // whomever it leads.
   const std::string& br = bridge_.name;
-  const auto mac = mark_of(state_dir_, br).bytes;
+  const NftRule back =
+      NftRule().input_is(br).output_is(br).to_mac(mark_of(state_dir_, br), bits_of_host_ends);
   NftBatch batch(table_);
-  batch.rule("forward", NftRule()
-                            .input_is(br)
-                            .output_is(br)
-                            .to_mac({reinterpret_cast<const char*>(mac.data()), mac.size()})
-                            .redirected(false)
-                            .drop());
+  batch.rule("forward", NftRule(back).stray().drop());
+  batch.rule("forward", NftRule(back).redirected(false).drop());
   if (const auto made = batch.send(nft_); made.error != 0)
     return wrong(made.error, formatted("table '{}' of nftables", table_), made.text);
   apart_ = true;

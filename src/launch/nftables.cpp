@@ -107,10 +107,13 @@ NftRule& NftRule::not_to(const IpPrefix& network) {
   address(network, false, NFT_CMP_NEQ);
   return *this;
 }
-NftRule& NftRule::to_mac(std::string bytes) {
-  const auto size = static_cast<std::uint32_t>(bytes.size());
+NftRule& NftRule::to_mac(const MacAddress& mac, const MacAddress& mask) {
+  MacAddress bits = mac;
+  for (std::size_t i = 0; i < bits.bytes.size(); ++i) bits.bytes[i] &= mask.bytes[i];
+  constexpr std::uint32_t size = sizeof mac.bytes;
   steps_.push_back({.kind = payload, .a = NFT_PAYLOAD_LL_HEADER, .b = 0, .c = size});
-  steps_.push_back({.kind = cmp, .a = NFT_CMP_EQ, .bytes = std::move(bytes)});
+  steps_.push_back({.kind = bitwise, .a = size, .bytes = raw(mask.bytes)});
+  steps_.push_back({.kind = cmp, .a = NFT_CMP_EQ, .bytes = raw(bits.bytes)});
   return *this;
 }
 NftRule& NftRule::to_this_host() {

@@ -36,8 +36,9 @@ class NftRule {
   NftRule& not_from(const IpPrefix& network);
   NftRule& to(const IpPrefix& network);
   NftRule& not_to(const IpPrefix& network);
-  /// In a frame to this Ethernet address, six bytes; where frames come in.
-  NftRule& to_mac(std::string bytes);
+  /// In a frame to an Ethernet address that has the bits of `mac` which `mask` has; where frames
+  /// come in.
+  NftRule& to_mac(const MacAddress& mac, const MacAddress& mask);
   /// To one of the host's own addresses.
   NftRule& to_this_host();
   NftRule& protocol(std::uint8_t number);

@@ -2,9 +2,13 @@
 // namespace of the test's own, and so is the world outside.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/neighbour.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -259,27 +263,94 @@ TEST_CASE("datagrams go to whoever has the port now", "[nat][.root]") {
   }
 }
 
+/// This thread, in the container's network namespace.
+void enter(const Container& box) {
+  const Fd there(
+      ::open(fmt::format("/proc/{}/ns/net", box.pid().value).c_str(), O_RDONLY | O_CLOEXEC));
+  must(::setns(there.get(), CLONE_NEWNET) == 0, "setns");
+}
+
+/// Here, of eth0.
+void know_neighbour(const IpAddress& address, const std::string& mac) {
+  int error = 0;
+  const Fd socket = detail::open_netlink(error);
+  ndmsg head{};
+  head.ndm_family = address.is_v6() ? AF_INET6 : AF_INET;
+  head.ndm_ifindex = static_cast<int>(detail::find_interface(socket, "eth0").index);
+  head.ndm_state = NUD_PERMANENT;
+  NetlinkMessage m(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE | NLM_F_ACK, head);
+  m.put_bytes(NDA_DST, address.bytes().data(), address.size());
+  m.put_bytes(NDA_LLADDR, mac.data(), mac.size());
+  m.set_sequence(1);
+  must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "neighbour");
+}
+
 TEST_CASE("isolated containers do not reach each other by the host either", "[nat][.root]") {
   const TempRoot root;
   World world;
   const Runtime own = own_runtime();
+  const std::vector<Route> by_host = {
+      {.to = "10.209.0.50/32"_prefix, .via = "10.209.0.1"_ip},
+      {.to = "fd63:6e64:726f::50/128"_prefix, .via = "fd63:6e64:726f::1"_ip}};
   // Who has a route by the host to what is at the same bridge.
   const auto called = [&](bool isolated, IpAddress to, const char* port) {
     Spec spec = at_nat(root, {"call", "tcp", to_string(to), port, "x", "300"});
     auto& i = spec.network.interfaces[0];
     std::get<NatBridge>(i.link).isolated = isolated;
-    i.routes = {{.to = "10.209.0.50/32"_prefix, .via = "10.209.0.1"_ip}};
+    i.routes = by_host;
     Container box = need(own.launch(spec));
     return wait(box).out;
   };
   Spec spec = at_nat(root, {});
   auto& i = spec.network.interfaces[0];
   std::get<NatBridge>(i.link).isolated = true;
-  i.addresses = {"10.209.0.50/20"_prefix};
+  i.addresses = {"10.209.0.50/20"_prefix, "fd63:6e64:726f::50/64"_prefix};
   spec.network.publish = {{.host_port = 8080, .port = 7}};
-  Server server(spec, ways[0], "0.0.0.0"_ip, 2, own);
-  CHECK(called(true, "10.209.0.50"_ip, "7") == "connect=ETIMEDOUT\n");
-  CHECK(called(false, "198.51.100.1"_ip, "8080") == answer("10.209.0.1"_ip, "x"));
+  Server server(spec, ways[0], "::"_ip, 3, own);
+  const auto& both = i.addresses;
+  for (const IpPrefix& to : both) CHECK(called(true, to.address, "7") == "connect=ETIMEDOUT\n");
+  for (const bool isolated : {true, false})
+    CHECK(called(isolated, "198.51.100.1"_ip, "8080").ends_with("10.209.0.1: x\n"));
+
+  // The host is also who has the other end of one's cable.
+  Spec caller = at_nat(root, {"pause"});
+  auto& eth = caller.network.interfaces[0];
+  std::get<NatBridge>(eth.link).isolated = true;
+  eth.routes = by_host;
+  const auto others = OwnNetwork::links();
+  Container box = need(own.launch(caller));
+  std::string end;
+  for (const std::string& name : OwnNetwork::links())
+    if (!others.contains(name)) end = name;
+  const auto call_by = [&](const std::string& mac) {
+    enter(box);
+    for (const Route& r : by_host) know_neighbour(*r.via, mac);
+    for (const IpPrefix& to : both)
+      CHECK(OnHost({"call", "tcp", to_string(to.address), "7", "x", "300"}).end() ==
+            "connect=ETIMEDOUT\n");
+    world.host.enter();
+  };
+  call_by(world.host.look(end).mac);
+  call_by(world.host.look("nat0").mac);
+
+  // What belongs to no connection is not let through for that.
+  const auto icmp = [] { return Fd(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP)); };
+  const auto to = detail::socket_address("10.209.0.50"_ip, 0);
+  constexpr std::array<unsigned char, 8> answers_nothing{0, 0, 0xff, 0xff};
+  const auto arrives_from = [&](FdView from, const Fd& at, int milliseconds) {
+    must(::sendto(from.get(), answers_nothing.data(), answers_nothing.size(), 0, to.get(),
+                  to.size) > 0,
+         "send");
+    pollfd p{at.get(), POLLIN, 0};
+    return ::poll(&p, 1, milliseconds) == 1;
+  };
+  enter(server.box);
+  const Fd there = icmp();
+  enter(box);
+  const Fd here = icmp();
+  world.host.enter();
+  CHECK_FALSE(arrives_from(here, there, 300));
+  CHECK(arrives_from(icmp(), there, 5000));
   CHECK(OnHost({"call", "tcp", "10.209.0.50", "7", "host"}).end().ends_with(": host\n"));
   CHECK(wait(server.box).success());
 }
