@@ -16,6 +16,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -66,17 +67,28 @@ bool has_its_name(FdView file) {
 }
 
 /// An Ethernet address that tells our bridges from others: of the state directory, however it is
-/// spelt, and the name.
-MacAddress mark_of(FdView state_dir, const std::string& name) {
+/// spelt, and the name. Not of its inode: whoever removes it and makes it again, as systemd does,
+/// still finds what was left. errno, or 0.
+int find_mark(FdView state_dir, const std::string& name, MacAddress& mac) {
   struct stat st {};
-  (void)::fstat(state_dir.get(), &st);
+  if (::fstat(state_dir.get(), &st) < 0) return errno;
+  std::string path(PATH_MAX, '\0');
+  const ssize_t n = ::readlink(formatted("/proc/self/fd/{}", state_dir.get()).c_str(), path.data(),
+                               path.size());
+  if (n < 0) return errno;
+  path.resize(static_cast<std::size_t>(n));
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
-  for (const char c : formatted("{}/{}/{}", st.st_dev, st.st_ino, name))
+  for (const char c : formatted("{}/{}/{}", st.st_dev, path, name))
     hash = (hash ^ static_cast<unsigned char>(c)) * std::uint64_t{0x100000001b3U};
-  MacAddress mac;
   std::memcpy(mac.bytes.data(), &hash, mac.bytes.size());
   mac.bytes[0] = 0x02;
-  return mac;
+  return 0;
+}
+
+/// That of the bridge which is there now, whoever made it; or else `known`.
+std::uint32_t index_in(FdView file, std::uint32_t known) {
+  std::uint32_t index = 0;
+  return ::pread(file.get(), &index, sizeof index, 0) == sizeof index && index != 0 ? index : known;
 }
 
 std::string described(const NatBridge& b) {
@@ -381,15 +393,16 @@ Result<void> NatBridgeUse::ensure_bridge() {
   const bool alone = lock(shared_, byte_of_users, F_WRLCK) == 0;
   if (const int e = lock(shared_, byte_of_users, F_RDLCK); e != 0) return wrong(e, "a lock");
   std::string text(4096, '\0');
-  const ssize_t n = ::pread(shared_.get(), text.data(), text.size(), 0);
+  const ssize_t n = ::pread(shared_.get(), text.data(), text.size(), sizeof index_);
   text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   const std::string wanted = described(bridge_);
   if (!alone && text != wanted)
     return wrong(EBUSY, formatted("it is in use with {}, and this wants {}", text, wanted));
-  const MacAddress mark = mark_of(state_dir_, bridge_.name);
+  if (const int e = find_mark(state_dir_, bridge_.name, mark_); e != 0)
+    return wrong(e, "the state directory");
   auto found = find_interface(route_, bridge_.name);
   if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
-  if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark.bytes)))
+  if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark_.bytes)))
     return wrong(EEXIST, "");
   if (found.error == 0 && alone) {
     // Of somebody who died together with his zygote.
@@ -403,16 +416,19 @@ Result<void> NatBridgeUse::ensure_bridge() {
     if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
     return {};
   }
-  if (::ftruncate(shared_.get(), 0) < 0 || ::pwrite(shared_.get(), wanted.data(), wanted.size(),
-                                                    0) != static_cast<ssize_t>(wanted.size()))
-    return wrong(errno, "writing its file");
-  // The zygote knows what to remove before it is there: the number is ours to choose.
+  // The zygotes know what to remove before it is there: the number is ours to choose.
   std::uint32_t chosen = 0;
   if (::getrandom(&chosen, sizeof chosen, GRND_NONBLOCK) != static_cast<ssize_t>(sizeof chosen))
     chosen = static_cast<std::uint32_t>(Clock::now().time_since_epoch().count());
   index_ = (chosen & 0x3fffffffU) | 0x40000000U;
+  std::string all(sizeof index_, '\0');
+  std::memcpy(all.data(), &index_, sizeof index_);
+  all += wanted;
+  const auto size = static_cast<ssize_t>(all.size());
+  if (::ftruncate(shared_.get(), 0) < 0 || ::pwrite(shared_.get(), all.data(), all.size(), 0) != size)
+    return wrong(errno, "writing its file");
   if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
-  if (const auto made = create_bridge_link(route_, bridge_.name, index_, mark.bytes);
+  if (const auto made = create_bridge_link(route_, bridge_.name, index_, mark_.bytes);
       made.error != 0)
     return wrong(made.error, "", made.text);
   return set_up_host();
@@ -503,7 +519,7 @@ Result<void> NatBridgeUse::keep_apart() {
   // whomever it leads.
   const std::string& br = bridge_.name;
   const NftRule back =
-      NftRule().input_is(br).output_is(br).to_mac(mark_of(state_dir_, br), bits_of_host_ends);
+      NftRule().input_is(br).output_is(br).to_mac(mark_, bits_of_host_ends);
   NftBatch batch(table_);
   batch.rule("forward", NftRule(back).stray().drop());
   batch.rule("forward", NftRule(back).redirected(false).drop());
@@ -526,7 +542,8 @@ void NatBridgeUse::depart() {
   if (lock(shared_, byte_of_users, F_WRLCK) != 0) return;
   // The zygote may have been the last one, and removed it.
   if (has_its_name(shared_)) {
-    if (index_ != 0) (void)remove_link(route_, index_);
+    if (const std::uint32_t index = index_in(shared_, index_); index != 0)
+      (void)remove_link(route_, index);
     (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
   }
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
@@ -544,7 +561,9 @@ void sweep_bridge(int dir, const std::string& file_name) {
   const Fd route = open_netlink(error);
   const std::string name = file_name.substr(begin, end - begin);
   const auto found = find_interface(route, name);
-  if (found.error == 0 && found.kind == "bridge" && found.has_mac(mark_of(FdView(dir), name).bytes))
+  MacAddress mark;
+  if (found.error == 0 && found.kind == "bridge" && find_mark(FdView(dir), name, mark) == 0 &&
+      found.has_mac(mark.bytes))
     (void)remove_link(route, found.index);
   (void)::unlinkat(dir, file_name.c_str(), 0);
 }

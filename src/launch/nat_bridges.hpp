@@ -5,6 +5,8 @@
 // locked, byte by byte, by one open file that host and zygote share (fcntl(2), F_OFD_SETLK): it is
 // free again when both are gone, however they went.
 //
+// It says which number the bridge has, in four bytes, and what it is.
+//
 //   byte 0            shared by everybody who takes part; the last one removes the bridge
 //   byte 1            by who makes it, or finds it made
 //   byte 1024 + n     the address of number n
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "condroid/spec/address.hpp"
 #include "condroid/spec/network.hpp"
 #include "condroid/sys/fd.hpp"
 
@@ -109,6 +112,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   Fd route_;
   Fd nft_;
   std::uint32_t index_ = 0;
+  MacAddress mark_;  ///< The bridge's Ethernet address.
   std::optional<std::chrono::steady_clock::time_point> until_;  ///< Others are waited for.
   bool ready_ = false;
   std::mutex mutex_;

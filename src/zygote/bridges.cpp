@@ -83,7 +83,11 @@ void leave_bridges() {
       // Of a file that is gone already the name may be another one's, and the bridge as well.
       const long e = call(__NR_statx, b.locks, "", at_empty_path, statx_basic, &st);
       if (e >= 0 && st.nlink > 0) {
-        if (b.index != 0) remove_link(b.route, b.index);
+        // Somebody may have removed the one that we know, and another made it again.
+        uint32_t index = 0;
+        const long got = call(__NR_pread64, b.locks, &index, sizeof index, 0L);
+        if (got != sizeof index || index == 0) index = b.index;
+        if (index != 0) remove_link(b.route, index);
         call(__NR_unlinkat, fd_state, b.file, 0);
       }
       lock(b.locks, no_lock, 0, 0);

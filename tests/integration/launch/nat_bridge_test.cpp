@@ -19,6 +19,7 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 #include <set>
@@ -396,6 +397,27 @@ TEST_CASE("a bridge of our own that somebody else removed is made again", "[nat]
   CHECK(entries_of(state_dir()).empty());
 }
 
+TEST_CASE("a bridge that was made again goes with whoever is last", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  std::optional<Runtime> first(own_runtime());
+  std::optional<Container> early(need(first->launch(at_nat(root, {"pause"}))));
+  {
+    const Runtime second = own_runtime();
+    const Container one = need(second.launch(at_nat(root, {"pause"})));
+    net.remove("nat0");
+    const Container two = need(second.launch(at_nat(root, {"pause"})));
+    CHECK(net.has("nat0"));
+  }
+  CHECK(net.has("nat0"));
+  need(early->kill());
+  (void)wait(*early);
+  early.reset();
+  first.reset();
+  CHECK(net.soon({"lo"}));
+  CHECK(entries_of(state_dir()).empty());
+}
+
 TEST_CASE("a launch waits for who makes or removes the bridge, and blocks nobody", "[nat][.root]") {
   const TempRoot root;
   OwnNetwork net;
@@ -570,6 +592,8 @@ TEST_CASE("of who was killed together with his zygote the next one removes the b
   });
   in.reset();
   const pid_t zygote = std::stoi(read_until(out, "\n"));
+  // It is ours also after the state directory was moved away with all that is in it.
+  const bool moved = GENERATE(false, true);
   must(::kill(zygote, SIGSTOP) == 0, "stop");
   must(::kill(host.pid(), SIGKILL) == 0, "kill");
   (void)host.wait();
@@ -577,8 +601,17 @@ TEST_CASE("of who was killed together with his zygote the next one removes the b
   for (int i = 0; i < 1000 * slow() && tables() != 0; ++i) std::this_thread::sleep_for(10ms);
   CHECK(tables() == 0);
   CHECK(net.has("nat0"));
-  { const Runtime next = own_runtime(); }
+  const std::string old = state_dir() + ".old";
+  if (moved) must(::rename(state_dir().c_str(), old.c_str()) == 0, "rename");
+  {
+    const Runtime next = own_runtime();
+    if (moved) {
+      Container box = need(next.launch(at_nat(root, {"exit"})));
+      CHECK(wait(box).success());
+    }
+  }
   CHECK(net.soon({"lo"}));
+  if (moved) std::filesystem::remove_all(old);
   CHECK(entries_of(state_dir()).empty());
   (void)::rmdir(state_dir().c_str());  // it was there before that one
 }
