@@ -408,6 +408,10 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
   const Interface interface = with_mac(o.interface);
   InterfaceSite site{.netns = netns.get(), .host_mac = high_mac()};
   if (auto ok = maker.find_above(site); !ok) return fail(ok);
+  // Its address was one of a bridge that somebody removed, and another launch has made again.
+  if (const auto leased = made_.host_ends.share.bridge_of(o.interface.name);
+      leased != 0 && leased != site.above)
+    return maker.wrong(ENODEV, "its bridge was made again meanwhile");
   made_.host_ends.ask_for_patience(*zygote_, netns);
   const auto* veth = std::get_if<Veth>(&o.interface.link);
   // Fifteen bytes are all that a name has: the kernel says when two draw the same.

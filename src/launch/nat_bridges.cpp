@@ -7,7 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -73,8 +73,8 @@ int find_mark(FdView state_dir, const std::string& name, MacAddress& mac) {
   struct stat st {};
   if (::fstat(state_dir.get(), &st) < 0) return errno;
   std::string path(PATH_MAX, '\0');
-  const ssize_t n = ::readlink(formatted("/proc/self/fd/{}", state_dir.get()).c_str(), path.data(),
-                               path.size());
+  const ssize_t n =
+      ::readlink(formatted("/proc/self/fd/{}", state_dir.get()).c_str(), path.data(), path.size());
   if (n < 0) return errno;
   path.resize(static_cast<std::size_t>(n));
   std::uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
@@ -263,8 +263,8 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();
       if (p.host_address && p.host_address->is_v6() != v6) continue;
-      from_loopback = from_loopback || !v6;
       const bool any = !p.host_address || p.host_address->is_any();
+      from_loopback = from_loopback || (!v6 && (any || p.host_address->is_loopback()));
       const auto begun = [&] {
         NftRule r;
         r.is_of(to.address);
@@ -324,7 +324,7 @@ tl::unexpected<Error> NatBridgeUse::wrong(int error, const std::string& what,
                         kernel.empty() ? "" : " (kernel: " + kernel + ")"));
 }
 
-Result<bool> NatBridgeUse::open_file() {
+Result<bool> NatBridgeUse::open_file(Clock::time_point until) {
   const std::string path = zygote_.state_file();
   const std::string dir = path.substr(0, path.rfind('/'));
   const std::string file = formatted("'{}/{}'", dir, file_name_);
@@ -340,7 +340,7 @@ Result<bool> NatBridgeUse::open_file() {
     // Whoever was the last has removed it in between, or is about to. Nothing is held meanwhile.
     shared_.reset();
     if (e != 0 && e != EAGAIN) return wrong(e, "a lock of " + file);
-    if (Clock::now() >= until_) return wrong(EBUSY, "a lock of " + file);
+    if (Clock::now() >= until) return wrong(EBUSY, "a lock of " + file);
     if (e == EAGAIN) return false;
   }
   look_ = Fd(::openat(state_dir_.get(), file_name_.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
@@ -361,8 +361,9 @@ int NatBridgeUse::tell_zygote() const {
   return zygote_.request_surely(request, fds);
 }
 
-Result<bool> NatBridgeUse::take_part() {
-  if (!until_) {
+Result<bool> NatBridgeUse::take_part(std::optional<Clock::time_point>& until) {
+  if (!until) until = Clock::now() + most_for_others;
+  if (!route_.valid()) {
     int error = 0;
     route_ = open_netlink(error);
     if (error != 0) return wrong(error, "a netlink socket");
@@ -370,9 +371,8 @@ Result<bool> NatBridgeUse::take_part() {
     if (error != 0) return wrong(error, "a netlink socket of netfilter");
     // Before there is a file, so that it goes whatever happens to us.
     if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
-    until_ = Clock::now() + most_for_others;
   }
-  if (auto open = open_file(); !open || !*open) return open;
+  if (auto open = open_file(*until); !open || !*open) return open;
   auto done = ensure_bridge();
   if (done) done = create_table();
   (void)lock(shared_, byte_of_maker, F_UNLCK);
@@ -383,9 +383,10 @@ Result<bool> NatBridgeUse::take_part() {
   return ready_ = true;
 }
 
-bool NatBridgeUse::is_gone() const {
-  const auto found = find_interface(route_, bridge_.name);
-  return found.error == ENODEV || (found.error == 0 && found.index != index_);
+std::string NatBridgeUse::name_now() const {
+  ifreq request{};
+  request.ifr_ifindex = static_cast<int>(index_);
+  return ::ioctl(route_.get(), SIOCGIFNAME, &request) == 0 ? request.ifr_name : "";
 }
 
 Result<void> NatBridgeUse::ensure_bridge() {
@@ -425,7 +426,8 @@ Result<void> NatBridgeUse::ensure_bridge() {
   std::memcpy(all.data(), &index_, sizeof index_);
   all += wanted;
   const auto size = static_cast<ssize_t>(all.size());
-  if (::ftruncate(shared_.get(), 0) < 0 || ::pwrite(shared_.get(), all.data(), all.size(), 0) != size)
+  if (::ftruncate(shared_.get(), 0) < 0 ||
+      ::pwrite(shared_.get(), all.data(), all.size(), 0) != size)
     return wrong(errno, "writing its file");
   if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");
   if (const auto made = create_bridge_link(route_, bridge_.name, index_, mark_.bytes);
@@ -518,8 +520,7 @@ Result<void> NatBridgeUse::keep_apart() {
   // passed on; what is only bridged may come by here, too (br_netfilter). A published port leads to
   // whomever it leads.
   const std::string& br = bridge_.name;
-  const NftRule back =
-      NftRule().input_is(br).output_is(br).to_mac(mark_, bits_of_host_ends);
+  const NftRule back = NftRule().input_is(br).output_is(br).to_mac(mark_, bits_of_host_ends);
   NftBatch batch(table_);
   batch.rule("forward", NftRule(back).stray().drop());
   batch.rule("forward", NftRule(back).redirected(false).drop());
@@ -568,16 +569,18 @@ void sweep_bridge(int dir, const std::string& file_name) {
   (void)::unlinkat(dir, file_name.c_str(), 0);
 }
 
+bool NatBridges::is_idle(const std::shared_ptr<NatBridgeUse>& use) {
+  if (use.use_count() > 1) return false;
+  const std::lock_guard guard(use->mutex_);
+  return !use->left_;
+}
+
 /// The number of one that there is not, or that no container has anything of.
 std::optional<std::size_t> NatBridges::free_place() {
-  const auto is_left = [](NatBridgeUse& use) {
-    const std::lock_guard guard(use.mutex_);
-    return use.left_;
-  };
   for (const bool used : {false, true})
     for (std::size_t i = 0; i < all_.size(); ++i) {
       if (!used && all_[i] == nullptr) return i;
-      if (!used || all_[i].use_count() > 1 || is_left(*all_[i])) continue;
+      if (!used || !is_idle(all_[i])) continue;
       if (all_[i]->ready_) all_[i]->depart();
       all_[i].reset();
       return i;
@@ -585,23 +588,30 @@ std::optional<std::size_t> NatBridges::free_place() {
   return {};
 }
 
-Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Zygote& zygote) {
+Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Zygote& zygote,
+                                                      std::optional<Clock::time_point>& until) {
   const std::uint64_t here = inode_of("/proc/thread-self/ns/net");
   const std::lock_guard guard(mutex_);
   all_.resize(program::max_bridges);
   const auto there = std::ranges::find_if(all_, [&](const auto& use) {
     return use != nullptr && use->namespace_ == here && use->bridge_.name == bridge.name;
   });
-  std::shared_ptr<NatBridgeUse> use = there == all_.end() ? nullptr : *there;
   std::uint64_t last_table = 0, next = 0;
-  if (use != nullptr && use->ready_ && use->is_gone()) {
-    // Containers that were at it have nothing of the next one.
-    use->depart();
-    last_table = use->last_table_;
-    next = use->next_;
-    use.reset();
-    there->reset();
+  // Containers that were at one that is gone have nothing of the next one. And what nobody is at,
+  // as when a launch that waited was given up, keeps nobody from one with other subnets.
+  const auto is_other = [&](const NatBridgeUse& of) {
+    return described(of.bridge_) != described(bridge);
+  };
+  const bool ready_there = there != all_.end() && (*there)->ready_;
+  const std::string name = ready_there ? (*there)->name_now() : bridge.name;
+  if (there != all_.end() &&
+      (name.empty() || ((name != bridge.name || is_other(**there)) && is_idle(*there)))) {
+    const auto old = std::exchange(*there, nullptr);
+    if (old->ready_) old->depart();
+    last_table = old->last_table_;
+    next = old->next_;
   }
+  std::shared_ptr<NatBridgeUse> use = there == all_.end() ? nullptr : *there;
   if (use == nullptr) {
     const auto place = free_place();
     if (!place)
@@ -615,14 +625,21 @@ Result<std::shared_ptr<NatBridgeUse>> NatBridges::get(const NatBridge& bridge, Z
     use->file_name_ = formatted("bridge.{}.{}", bridge.name, here);
     all_[*place] = use;
   }
-  if (described(use->bridge_) != described(bridge))
+  if (is_other(*use))
     return use->wrong(EBUSY, formatted("it is in use with {}, and this wants {}",
                                        described(use->bridge_), described(bridge)));
-  if (use->ready_) return use;
-  auto ready = use->take_part();
+  if (use->ready_ && name != bridge.name)
+    return use->wrong(ENODEV, formatted("it is called {} now", quoted(name)));
+  if (use->ready_) {
+    until.reset();
+    return use;
+  }
+  auto ready = use->take_part(until);
   if (!ready) all_[use->number_].reset();
   if (!ready) return fail(ready);
-  return *ready ? use : nullptr;
+  if (!*ready) return nullptr;
+  until.reset();
+  return use;
 }
 
 void NatBridges::depart() {
@@ -638,6 +655,13 @@ const Interface* BridgeShare::find(const std::string& name) const {
   return found == interfaces.end() ? nullptr : &*found;
 }
 
+std::uint32_t BridgeShare::bridge_of(const std::string& name) const {
+  const auto found = std::ranges::find(interfaces, name, &Interface::name);
+  return found == interfaces.end()
+             ? 0
+             : uses[static_cast<std::size_t>(found - interfaces.begin())]->index();
+}
+
 void BridgeShare::give_back() {
   published.clear();
   leases.clear();
@@ -651,7 +675,7 @@ void BridgeShare::leave() {
 }
 
 Result<bool> LaunchEngine::do_op(const op::LeaseAddress& o) {
-  auto use = zygote_->bridges().get(std::get<NatBridge>(o.interface.link), *zygote_);
+  auto use = zygote_->bridges().get(std::get<NatBridge>(o.interface.link), *zygote_, bridge_until_);
   if (!use) return fail(use);
   if (*use == nullptr) return false;
   Interface filled = o.interface;

@@ -75,16 +75,18 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   [[nodiscard]] Result<std::unique_ptr<Lease>> lease(Interface& interface);
   [[nodiscard]] Result<std::unique_ptr<Published>> publish(const std::vector<PublishedPort>& ports,
                                                            const std::vector<IpPrefix>& addresses);
+  /// The number of the bridge that it takes part in.
+  [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
 
  private:
   friend class NatBridges;
   NatBridgeUse(NatBridge bridge, Zygote& zygote, std::size_t number);
 
   /// False: others are at it, for milliseconds; to be called again.
-  [[nodiscard]] Result<bool> take_part();
-  [[nodiscard]] Result<bool> open_file();
-  /// Somebody else has removed it.
-  [[nodiscard]] bool is_gone() const;
+  [[nodiscard]] Result<bool> take_part(std::optional<std::chrono::steady_clock::time_point>& until);
+  [[nodiscard]] Result<bool> open_file(std::chrono::steady_clock::time_point until);
+  /// What it is called, by whomever; empty: somebody else has removed it.
+  [[nodiscard]] std::string name_now() const;
   [[nodiscard]] Result<void> ensure_bridge();
   [[nodiscard]] Result<void> create_bridge();
   [[nodiscard]] Result<void> set_up_host();
@@ -113,7 +115,6 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   Fd nft_;
   std::uint32_t index_ = 0;
   MacAddress mark_;  ///< The bridge's Ethernet address.
-  std::optional<std::chrono::steady_clock::time_point> until_;  ///< Others are waited for.
   bool ready_ = false;
   std::mutex mutex_;
   bool left_ = false;   ///< Some of it is a detached container's.
@@ -127,14 +128,18 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
 class NatBridges {
  public:
   /// Of the calling thread's network namespace; made at the first call. Nothing: others are at it,
-  /// to be called again.
-  [[nodiscard]] Result<std::shared_ptr<NatBridgeUse>> get(const NatBridge& bridge, Zygote& zygote);
+  /// to be called again with the same `until`, which is when that ends.
+  [[nodiscard]] Result<std::shared_ptr<NatBridgeUse>> get(
+      const NatBridge& bridge, Zygote& zygote,
+      std::optional<std::chrono::steady_clock::time_point>& until);
   /// The zygote is dead.
   void depart();
 
  private:
   std::mutex mutex_;
   [[nodiscard]] std::optional<std::size_t> free_place();
+  /// No container has anything of it, or will.
+  [[nodiscard]] static bool is_idle(const std::shared_ptr<NatBridgeUse>& use);
 
   std::vector<std::shared_ptr<NatBridgeUse>> all_;  ///< By the zygote's number.
 };
@@ -152,6 +157,8 @@ struct BridgeShare {
 
   /// With what was leased; nothing for an interface that is no matter of ours.
   [[nodiscard]] const Interface* find(const std::string& name) const;
+  /// The number of the bridge whose address it was given.
+  [[nodiscard]] std::uint32_t bridge_of(const std::string& name) const;
   void give_back();
   /// It lives on without us.
   void leave();

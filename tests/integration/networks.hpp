@@ -107,6 +107,17 @@ class OwnNetwork {
     NetlinkMessage m(RTM_DELLINK, NLM_F_ACK, head);
     send(m);
   }
+  /// Down, which one is to be for that before Linux 6.2.
+  void rename(const std::string& name, const std::string& to) {
+    ifinfomsg head{};
+    head.ifi_index = static_cast<int>(detail::find_interface(socket_, name).index);
+    head.ifi_change = IFF_UP;
+    NetlinkMessage down(RTM_NEWLINK, NLM_F_ACK, head);
+    send(down);
+    NetlinkMessage m(RTM_NEWLINK, NLM_F_ACK, head);
+    m.put(IFLA_IFNAME, to);
+    send(m);
+  }
   void take_down(const std::string& name) {
     detail::InterfaceRequest down = detail::down_request();
     const std::uint32_t index = detail::find_interface(socket_, name).index;

@@ -418,6 +418,48 @@ TEST_CASE("a bridge that was made again goes with whoever is last", "[nat][.root
   CHECK(entries_of(state_dir()).empty());
 }
 
+TEST_CASE("a bridge of our own that somebody else renamed is not given up", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  {
+    const Container box = need(own.launch(at_nat(root, {"pause"})));
+    net.rename("nat0", "other0");
+    CHECK_THAT(failure_of(own.launch(at_nat(root, {"exit"}))),
+               FailsWith(ENODEV, Step::create_bridge, "it is called 'other0' now"));
+    CHECK(net.has("other0"));
+  }
+  Container next = need(own.launch(at_nat(root, {"exit"})));
+  CHECK(wait(next).success());
+  CHECK(net.has("nat0"));
+  CHECK_FALSE(net.has("other0"));
+}
+
+TEST_CASE("an address of a bridge that was made again meanwhile is not used", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  const Plan plan = need(compile(at_nat(root, {"pause"}), facts()));
+  LaunchOptions options;
+  for (std::size_t i = 0; i < plan.ops.size(); ++i)
+    if (std::holds_alternative<op::CreateInterface>(plan.ops[i])) options.stop_before = i;
+  Launch launch = need(own.start(plan, options));
+  const auto step_until = [&](const auto& done) {
+    for (;;) {
+      auto box = launch.step();
+      if (!box || done()) return box;
+      pollfd p{launch.interest().fd.get(), launch.interest().events, 0};
+      (void)::poll(&p, 1, launch.timeout());
+    }
+  };
+  CHECK(step_until([&] { return launch.stopped(); }).has_value());
+  net.remove("nat0");
+  Container other = need(own.launch(at_nat(root, {"pause"})));
+  launch.resume();
+  CHECK_THAT(failure_of(step_until([] { return false; })),
+             FailsWith(ENODEV, Step::create_interface, "made again"));
+}
+
 TEST_CASE("a launch waits for who makes or removes the bridge, and blocks nobody", "[nat][.root]") {
   const TempRoot root;
   OwnNetwork net;
@@ -438,6 +480,14 @@ TEST_CASE("a launch waits for who makes or removes the bridge, and blocks nobody
     (void)::poll(nullptr, 0, launch.timeout());
   }
   CHECK_FALSE(net.has("nat0"));
+  {
+    // One that waited and was given up is in nobody's way.
+    Launch given_up = std::move(launch);
+    CHECK_FALSE(need(given_up.step()).has_value());
+  }
+  launch = need(own.start(
+      need(compile(on_network(root, at_bridge({"10.210.0.0/24"_prefix}), {"exit"}), facts())), {}));
+  CHECK_FALSE(need(launch.step()).has_value());
   held.reset();
   std::optional<Container> box;
   while (!(box = need(launch.step()))) {
