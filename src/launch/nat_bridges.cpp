@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <climits>
@@ -131,6 +133,33 @@ void go_on_listening() {
   ::closedir(d);
 }
 
+IpPrefix alone(const IpAddress& a) { return {a, static_cast<std::uint8_t>(8 * a.size())}; }
+
+std::vector<IpPrefix> each_alone(std::vector<IpPrefix> all) {
+  for (IpPrefix& p : all) p = alone(p.address);
+  return all;
+}
+
+/// To which one sends that sends to `asked`: without it, or for "any", all that the host has.
+std::vector<IpPrefix> addresses_of_host(const std::optional<IpAddress>& asked) {
+  if (asked && !asked->is_any()) return {alone(*asked)};
+  std::vector<IpPrefix> all{"127.0.0.0/8"_prefix, "::1/128"_prefix};
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) < 0) return all;
+  for (const ifaddrs* i = list; i != nullptr; i = i->ifa_next) {
+    const int family = i->ifa_addr == nullptr ? AF_UNSPEC : i->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    std::array<std::uint8_t, 16> bytes{};
+    if (family == AF_INET6)
+      std::memcpy(bytes.data(), &reinterpret_cast<sockaddr_in6*>(i->ifa_addr)->sin6_addr, 16);
+    else
+      std::memcpy(bytes.data(), &reinterpret_cast<sockaddr_in*>(i->ifa_addr)->sin_addr, 4);
+    all.push_back(alone(IpAddress::from_bytes(bytes, family == AF_INET6)));
+  }
+  ::freeifaddrs(list);
+  return all;
+}
+
 /// Also of what may have come about although we were told nothing of it.
 void remove_table(FdView socket, const std::string& name) {
   NftBatch batch(name);
@@ -229,26 +258,34 @@ Result<std::unique_ptr<NatBridgeUse::Lease>> NatBridgeUse::lease(Interface& inte
 // ---- ports --------------------------------------------------------------------------------------
 
 NatBridgeUse::Published::Published(std::shared_ptr<NatBridgeUse> of, std::string table,
-                                   std::vector<Fd> held, std::vector<std::uint16_t> datagrams)
+                                   std::vector<Fd> held, std::vector<DatagramFlows> flows)
     : of_(std::move(of)),
       table_(std::move(table)),
       held_(std::move(held)),
-      datagrams_(std::move(datagrams)) {}
+      flows_(std::move(flows)) {}
 
 NatBridgeUse::Published::~Published() {
   if (table_.empty() || of_->owner_ != ::getpid()) return;
-  const std::lock_guard guard(of_->mutex_);
-  if (of_->published_.erase(table_) == 0) return;  // they went with the bridge
-  remove_table(of_->nft_, table_);
-  for (const std::uint16_t port : datagrams_) forget_datagrams(of_->nft_, port);
+  {
+    const std::lock_guard guard(of_->mutex_);
+    // Or it went with the bridge.
+    if (of_->published_.erase(table_) != 0) remove_table(of_->nft_, table_);
+  }
+  of_->forget(flows_);
+}
+
+void NatBridgeUse::forget(const std::vector<DatagramFlows>& flows) {
+  const std::lock_guard guard(flows_mutex_);
+  if (flows_.valid()) forget_datagrams(flows_, flows);
 }
 
 Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     const std::vector<PublishedPort>& ports, const std::vector<IpPrefix>& addresses) {
   std::vector<Fd> held;
-  std::vector<std::uint16_t> datagrams;
+  // Those that lead to nobody, or to one of ours that is gone; and later, those to this container.
+  std::vector<DatagramFlows> before, after;
   bool from_loopback = false;
-  const std::lock_guard guard(mutex_);
+  std::unique_lock guard(mutex_);
   const std::string table = formatted("{}_{}", table_, ++last_table_);
   NftBatch batch(table);
   batch.new_table();
@@ -259,7 +296,13 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     Fd s = open_port(p, error, PortUse::hold);
     if (error != 0) return no_port(p, error);
     held.push_back(std::move(s));
-    if (p.protocol == PublishedPort::udp) datagrams.push_back(p.host_port);
+    if (p.protocol == PublishedPort::udp) {
+      before.push_back({.to = addresses_of_host(p.host_address),
+                        .port = p.host_port,
+                        .answered_by = bridge_.subnets,
+                        .unled = true});
+      after.push_back({.port = p.host_port, .answered_by = each_alone(addresses)});
+    }
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();
       if (p.host_address && p.host_address->is_v6() != v6) continue;
@@ -301,10 +344,12 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
         formatted("table '{}'{}", table, made.text.empty() ? "" : " (kernel: " + made.text + ")"));
   }
   published_.insert(table);
+  guard.unlock();
   // Also what was sent before somebody was there.
-  for (const std::uint16_t port : datagrams) forget_datagrams(nft_, port);
-  return std::make_unique<Published>(shared_from_this(), table, std::move(held),
-                                     std::move(datagrams));
+  auto done =
+      std::make_unique<Published>(shared_from_this(), table, std::move(held), std::move(after));
+  forget(before);
+  return done;
 }
 
 // ---- taking part --------------------------------------------------------------------------------
@@ -368,6 +413,7 @@ Result<bool> NatBridgeUse::take_part(std::optional<Clock::time_point>& until) {
     route_ = open_netlink(error);
     if (error != 0) return wrong(error, "a netlink socket");
     if (bridge_.nat) nft_ = open_netlink(error, NETLINK_NETFILTER);
+    if (bridge_.nat && error == 0) flows_ = open_netlink(error, NETLINK_NETFILTER);
     if (error != 0) return wrong(error, "a netlink socket of netfilter");
     // Before there is a file, so that it goes whatever happens to us.
     if (const int e = tell_zygote(); e != 0) return wrong(e, "telling the zygote");

@@ -28,6 +28,7 @@
 #include "condroid/spec/address.hpp"
 #include "condroid/spec/network.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/conntrack.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -54,7 +55,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   class Published {
    public:
     Published(std::shared_ptr<NatBridgeUse> of, std::string table, std::vector<Fd> held,
-              std::vector<std::uint16_t> datagrams);
+              std::vector<DatagramFlows> flows);
     Published(const Published&) = delete;
     Published& operator=(const Published&) = delete;
     ~Published();
@@ -63,8 +64,8 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
    private:
     std::shared_ptr<NatBridgeUse> of_;
     std::string table_;
-    std::vector<Fd> held_;  ///< Sockets at the ports, so that nobody else takes them.
-    std::vector<std::uint16_t> datagrams_;  ///< Ports of UDP.
+    std::vector<Fd> held_;              ///< Sockets at the ports, so that nobody else takes them.
+    std::vector<DatagramFlows> flows_;  ///< That were led to the container.
   };
 
   NatBridgeUse(const NatBridgeUse&) = delete;
@@ -93,6 +94,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   [[nodiscard]] Result<void> create_table();
   /// From now on the host passes nothing on between those at the bridge.
   [[nodiscard]] Result<void> keep_apart();
+  void forget(const std::vector<DatagramFlows>& flows);
   [[nodiscard]] int tell_zygote() const;
   [[nodiscard]] bool is_taken(std::uint64_t& number) const;
   [[nodiscard]] int lock_number(std::uint64_t number, bool wanted) const;
@@ -113,6 +115,8 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   Fd look_;    ///< The same file, to see the locks of the other.
   Fd route_;
   Fd nft_;
+  Fd flows_;                ///< For what is remembered of datagrams.
+  std::mutex flows_mutex_;  ///< Of that socket alone: it may take a while.
   std::uint32_t index_ = 0;
   MacAddress mark_;  ///< The bridge's Ethernet address.
   bool ready_ = false;

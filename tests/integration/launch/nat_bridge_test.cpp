@@ -241,6 +241,29 @@ TEST_CASE("addresses are given once, and a subnet has an end", "[nat][.root]") {
   CHECK(late.addresses() == std::vector{third});
 }
 
+/// How many flows the kernel remembers of which this is an address.
+int flows_of(const IpAddress& v4) {
+  int error = 0;
+  const Fd socket = detail::open_netlink(error, NETLINK_NETFILTER);
+  must(error == 0, "netfilter's socket");
+  struct {
+    nlmsghdr head;
+    nfgenmsg about;
+  } ask{{sizeof ask, NFNL_SUBSYS_CTNETLINK << 8 | 1 /* IPCTNL_MSG_CT_GET */,
+         NLM_F_REQUEST | NLM_F_DUMP, 1, 0},
+        {AF_INET, 0, 0}};
+  must(::send(socket.get(), &ask, sizeof ask, 0) > 0, "ask");
+  for (int count = 0;;) {
+    alignas(8) char answer[16384];
+    auto n = static_cast<unsigned>(::recv(socket.get(), answer, sizeof answer, 0));
+    for (auto* h = reinterpret_cast<nlmsghdr*>(answer); NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
+      if (h->nlmsg_type == NLMSG_DONE) return count;
+      must(h->nlmsg_type != NLMSG_ERROR, "the list of flows");
+      count += ::memmem(h, h->nlmsg_len, v4.bytes().data(), v4.size()) != nullptr ? 1 : 0;
+    }
+  }
+}
+
 TEST_CASE("datagrams go to whoever has the port now", "[nat][.root]") {
   const TempRoot root;
   World world;
@@ -255,6 +278,11 @@ TEST_CASE("datagrams go to whoever has the port now", "[nat][.root]") {
     // Also what came when nobody was there is remembered.
     (void)::sendto(client.get(), "?", 1, 0, to.get(), to.size);
     Server server(spec, ways[1], "0.0.0.0"_ip, 1, own);
+    // What goes to that port of somebody else is none of ours.
+    CHECK(flows_of("198.51.100.2"_ip) == (word == std::string_view("first") ? 0 : 1));
+    const auto elsewhere = detail::socket_address("198.51.100.2"_ip, 8080);
+    (void)::sendto(client.get(), "!", 1, 0, elsewhere.get(), elsewhere.size);
+    CHECK(flows_of("198.51.100.2"_ip) == 1);
     must(::sendto(client.get(), word, ::strlen(word), 0, to.get(), to.size) > 0, "send");
     char text[64];
     const ssize_t n = ::recv(client.get(), text, sizeof text, 0);
