@@ -16,11 +16,12 @@ inline constexpr uint16_t rtm_getlink = 18, rtm_dellinkprop = 109, ifla_ext_mask
                           ifla_prop_list = 52, attribute_type = 0x3fff;
 inline constexpr uint32_t rtext_filter_skip_stats = 8;
 
-/// What the kernel says next on a socket of rtnetlink(7), to which others can send, too; -errno.
+/// What the kernel says next on a socket of rtnetlink(7); -errno. To one that is not connected with
+/// the kernel others could send, too: that is not listened to for ever.
 template <class System>
 long hear_kernel(System& system, int socket, void* to, size_t size) {
   using namespace kernel;
-  for (;;) {
+  for (int others = 0; others < 1000; ++others) {
     NetlinkAddress from = {};
     int from_size = sizeof from;
     const long n =
@@ -29,6 +30,7 @@ long hear_kernel(System& system, int socket, void* to, size_t size) {
     if (n == -e_intr || (n >= 0 && from.port != 0)) continue;
     return n;
   }
+  return -e_proto;
 }
 
 /// A message of rtnetlink(7) about one interface, and its answer. `System` as of the Interpreter.
@@ -127,6 +129,7 @@ long drop_other_names(System& system, int socket, uint32_t index) {
   if (got < 0) return got;
   const auto end = static_cast<size_t>(got);
   if (end < sizeof(NetlinkHead) + sizeof(LinkMessage)) return -e_proto;
+  if (reinterpret_cast<const NetlinkHead*>(found)->sequence != find.head.sequence) return -e_proto;
   const uint16_t kind = reinterpret_cast<const NetlinkHead*>(found)->type;
   if (kind == nlmsg_error) return reinterpret_cast<const NetlinkError*>(found)->error;
   const auto read = [&](size_t at) {
@@ -166,7 +169,9 @@ long drop_other_names(System& system, int socket, uint32_t index) {
     NetlinkError answer;
     const long n = hear_kernel(system, socket, &answer, sizeof answer);
     if (n < 0) return n;
-    return n < static_cast<long>(sizeof answer) || answer.error != 0 ? -e_proto : 1;
+    const bool good = n >= static_cast<long>(sizeof answer) &&
+                      answer.head.sequence == head.sequence && answer.error == 0;
+    return good ? 1 : -e_proto;
   }
   return 0;
 }

@@ -8,6 +8,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 #if CONDROID_LIBNL
 #include <netlink/attr.h>
@@ -21,13 +22,18 @@ namespace condroid::inline v0::detail {
 Fd open_netlink(int& error, int protocol) {
   Fd s(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
   error = s.valid() ? 0 : errno;
-  // Without them it is told less.
   const int on = 1;
   if (s.valid()) {
+    // Nobody else can send to one that is connected with the kernel: an answer would have no room.
+    sockaddr_nl kernel{};
+    kernel.nl_family = AF_NETLINK;
+    if (::connect(s.get(), reinterpret_cast<const sockaddr*>(&kernel), sizeof kernel) < 0)
+      error = errno;
+    // Without these it is told less.
     (void)::setsockopt(s.get(), SOL_NETLINK, NETLINK_EXT_ACK, &on, sizeof on);
     (void)::setsockopt(s.get(), SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
   }
-  return s;
+  return error == 0 ? std::move(s) : Fd();
 }
 
 #if CONDROID_LIBNL

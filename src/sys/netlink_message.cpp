@@ -33,7 +33,8 @@ void NetlinkMessage::append(const void* data, std::size_t size) {
 NetlinkMessage::Nest::~Nest() { nla_nest_end(message_, begun_); }
 
 NetlinkMessage::Nest NetlinkMessage::nest(int attribute) {
-  nlattr* begun = nla_nest_start(message_.get(), attribute);
+  // libnl sets that flag since 3.5, and not all of the kernel does without.
+  nlattr* begun = nla_nest_start(message_.get(), attribute | NLA_F_NESTED);
   made(begun != nullptr);
   return {message_.get(), begun};
 }

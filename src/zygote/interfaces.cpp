@@ -17,6 +17,18 @@ struct Lent {
 Lent lent[max_lent];  // zero pages until used
 unsigned lent_count = 0;
 
+/// Nobody else can send to one that is connected with the kernel: who is in the container's network
+/// could fill it, and an answer would have no room.
+long open_netlink() {
+  const long fd = call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
+  if (fd < 0) return fd;
+  const NetlinkAddress kernel{af_netlink, 0, 0, 0};
+  const long e = call(__NR_connect, fd, &kernel, sizeof kernel);
+  if (e >= 0) return fd;
+  close(static_cast<int>(fd));
+  return e;
+}
+
 /// What `open` returns in the network namespace `ns`.
 template <class F>
 long opened_in(int ns, F open) {
@@ -82,9 +94,7 @@ void on_reach(const Request& request, int* fds, unsigned count) {
     } else if (lends) {
       for (unsigned i = 0; i < max_lent && place == nullptr; ++i)
         if (!lent[i].used) place = &lent[i];
-      fd = place == nullptr ? -e_mfile : opened_in(fds[0], [] {
-        return call(__NR_socket, af_netlink, sock_raw | sock_cloexec, netlink_route);
-      });
+      fd = place == nullptr ? -e_mfile : opened_in(fds[0], open_netlink);
     } else {
       WantedTap wanted;
       memcpy(&wanted, request.name, sizeof wanted);

@@ -6,6 +6,7 @@
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/if_tun.h>
+#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -21,10 +22,12 @@
 #include <chrono>
 #include <csignal>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -513,6 +516,28 @@ TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.r
       must(detail::ask_netlink(s, m.bytes(), 1).error == 0, "rename");
       return 0;
     });
+    need(box.kill());
+    CHECK(wait(box).cleanup_errors.empty());
+  }
+  SECTION("nobody in the container can send to who brings it home") {
+    Container box = launch(on_network(root, lent(), {"pause"}));
+    int sockets = 0;
+    inside(box, [&](const Fd& s) {
+      std::ifstream all("/proc/thread-self/net/netlink");
+      std::string line, address;
+      for (std::getline(all, line); std::getline(all, line);) {
+        int protocol = 0;
+        sockaddr_nl to{};
+        std::istringstream(line) >> address >> protocol >> to.nl_pid;
+        if (protocol != NETLINK_ROUTE || to.nl_pid == 0) continue;
+        to.nl_family = AF_NETLINK;
+        ++sockets;
+        CHECK(::sendto(s.get(), "x", 1, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) < 0);
+        CHECK(errno == ECONNREFUSED);
+      }
+      return 0;
+    });
+    CHECK(sockets == 2);  // that one, and our own
     need(box.kill());
     CHECK(wait(box).cleanup_errors.empty());
   }
