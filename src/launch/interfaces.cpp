@@ -412,8 +412,10 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
   if (const auto leased = made_.host_ends.share.bridge_of(o.interface.name);
       leased != 0 && leased != site.above)
     return maker.wrong(ENODEV, "its bridge was made again meanwhile");
-  made_.host_ends.ask_for_patience(*zygote_, netns);
   const auto* veth = std::get_if<Veth>(&o.interface.link);
+  // Only those are taken down at the end: by the other kinds a network goes on, with whoever
+  // joined.
+  if (veth != nullptr) made_.host_ends.ask_for_patience(*zygote_, netns);
   // Fifteen bytes are all that a name has: the kernel says when two draw the same.
   for (int tries = 0;; ++tries) {
     if (veth != nullptr)
