@@ -97,8 +97,11 @@ bool LaunchEngine::pump_host_ops() {
                   : reaching_      ? Interest{exit_, POLLIN}
                   : pidfd_.valid() ? Interest{pidfd_, 0}
                                    : Interest{exit_, POLLIN};
-      look_at_ = Clock::now() +
-                 std::chrono::milliseconds(request_sent_ && (helper_ || !pidfd_.valid()) ? 25 : 5);
+      // Before there is a child, those two say all that there is to be looked at.
+      const bool told = !request_sent_ && (hook_ || helper_);
+      look_at_ = told ? Clock::time_point{}
+                      : Clock::now() + std::chrono::milliseconds(
+                                           request_sent_ && (helper_ || !pidfd_.valid()) ? 25 : 5);
       return false;
     }
   }
