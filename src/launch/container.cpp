@@ -21,6 +21,7 @@
 #include "launch/engine.hpp"
 #include "launch/helper.hpp"
 #include "launch/kept.hpp"
+#include "launch/pasta.hpp"
 #include "launch/profiles.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
@@ -305,13 +306,18 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
                                              ? host_ends.not_home(record)
                                              : left_behind(record, unique_name)));
   // The zygote has ended it after the container; what went before that left it without a network.
+  // Of two that somebody killed at once the zygote may hear in any order.
+  constexpr std::uint64_t at_once = 5'000'000;  // nanoseconds
   if (companion)
-    if (const auto gone = companion->step(); gone && *gone && (*gone)->ended < record.ended) {
+    if (const auto gone = companion->step();
+        gone && *gone && (*gone)->ended + at_once < record.ended) {
       const auto& c = **gone;
+      bool end = false;
+      const std::string words = last_words(companion->heard(end));
       e.cleanup_errors.push_back(formatted(
           "start pasta: it ended before the container did, and with it the network: {} {}{}",
           c.code == CLD_EXITED ? "it exited with status" : "signal", c.status,
-          c.text.empty() ? "" : ": " + c.text));
+          words.empty() ? "" : ": " + words));
     }
   end(std::move(e));
   return exit;

@@ -100,7 +100,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
     out.error = page.error;
     out.part = page.part;
     out.text.assign(page.text, std::min<std::size_t>(page.text_size, sizeof page.text));
-    if (output_.valid()) {
+    if (output_.valid() && !serves_) {
       char text[1024];
       const ssize_t n = ::read(output_.get(), text, sizeof text);
       if (n > 0) out.text.assign(text, static_cast<std::size_t>(n));
@@ -154,7 +154,7 @@ Result<std::unique_ptr<Helper>> Helper::serve(std::shared_ptr<Zygote> zygote,
                       formatted("'{}'", tool), place + 1);
   if (!helper) return helper;
   (*helper)->output_ = std::move(read_end);
-  (*helper)->hears_ = true;
+  (*helper)->hears_ = (*helper)->serves_ = true;
   return helper;
 }
 

@@ -46,7 +46,7 @@ class Helper {
                                                              std::array<int, 2> descriptors,
                                                              std::uint32_t place);
   /// What it has said since the last call; poll_fd() tells of that, too, until `end`: it says
-  /// nothing any more.
+  /// nothing any more. Also once it has ended.
   [[nodiscard]] std::string heard(bool& end);
   /// SIGKILL, once it is known who it is.
   void kill();
@@ -79,6 +79,7 @@ class Helper {
   bool ended_ = false;
   int pid_ = 0;
   bool hears_ = false;
+  bool serves_ = false;     ///< What it says is left to heard().
   int owner_ = ::getpid();  ///< In a fork of the host it is nobody's.
 };
 

@@ -101,6 +101,13 @@ PastaWords pasta_words(std::string_view said) {
   return words;
 }
 
+std::string last_words(std::string_view said) {
+  constexpr std::size_t most = 512;
+  std::string all = pasta_words(said).complaint;
+  if (all.size() > most) all = "..." + all.substr(all.size() - most);
+  return all;
+}
+
 Result<bool> LaunchEngine::do_op(const op::StartPasta& o) {
   if (auto known = know_child(Step::start_pasta); !known || !*known)
     return known ? state_ != State::configuring : known;
@@ -125,7 +132,7 @@ Result<bool> LaunchEngine::do_op(const op::StartPasta& o) {
   }
   bool end = false;
   helper_said_ += helper_->heard(end);
-  const PastaWords words = pasta_words(helper_said_);
+  PastaWords words = pasta_words(helper_said_);
   if (words.ready && !end) {
     made_.companion = std::shared_ptr<Helper>(std::move(helper_));
     return true;
@@ -134,6 +141,8 @@ Result<bool> LaunchEngine::do_op(const op::StartPasta& o) {
   if (!done) return fail(done);
   if (!*done) return false;
   const Helper::Outcome out = std::move(**done);
+  helper_said_ += helper_->heard(end);
+  words = pasta_words(helper_said_);
   helper_.reset();
   if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", o.program));
   const std::string how = out.code == CLD_EXITED ? formatted("it exited with status {}", out.status)

@@ -19,5 +19,7 @@ struct PastaWords {
   std::string complaint = {};
 };
 [[nodiscard]] PastaWords pasta_words(std::string_view said);
+/// The end of its complaint, for a message.
+[[nodiscard]] std::string last_words(std::string_view said);
 
 }  // namespace condroid::inline v0::detail

@@ -30,6 +30,7 @@
 
 #include "condroid/relay.hpp"
 #include "containers.hpp"
+#include "launch/pasta.hpp"
 #include "launch/ports.hpp"
 #include "program/interface_requests.hpp"
 #include "sys/netlink.hpp"
@@ -668,6 +669,7 @@ TEST_CASE("pasta ends when its container does, whoever is killed", "[pasta][.roo
           pid_t it = 0;
           must(pastas(&it) == 1 && ::kill(it, SIGTERM) == 0, "pasta is killed");
           must(soon([] { return pastas() == 0; }), "it has ended");
+          (void)::poll(nullptr, 0, 20);  // not at once with the container
           must(alone.box.kill());
           const auto told = must(alone.box.wait()).cleanup_errors;
           must(told.size() == 1 && told[0].find("start pasta: it ended before") == 0, "it is told");
@@ -692,6 +694,17 @@ TEST_CASE("pasta ends when its container does, whoever is killed", "[pasta][.roo
           must(::kill(left, SIGKILL) == 0, "kill");
           must(soon([] { return pastas() == 0; }), "the container that was let go was killed");
         }) == "");
+}
+
+TEST_CASE("pasta's last words are its last, and about the cause", "[pasta][.root]") {
+  CHECK(detail::last_words("4711\nFailed to send 9 bytes to syslog\n").empty());
+  CHECK(detail::last_words("4711\nno route\ngone\n") == "no route; gone");
+  std::string much;
+  while (much.size() < 4096) much += "a packet was odd\n";
+  const std::string told = detail::last_words(much + "the tap is gone\n");
+  CHECK(told.size() < 600);
+  CHECK(told.starts_with("..."));
+  CHECK(told.ends_with("; the tap is gone"));
 }
 
 TEST_CASE("root's containers are connected by pasta, too", "[pasta][.root]") {
