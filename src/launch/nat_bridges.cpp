@@ -286,6 +286,8 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
   std::vector<DatagramFlows> before, after;
   bool from_loopback = false;
   std::unique_lock guard(mutex_);
+  if (departed_)  // the numbers of tables are the next one's
+    return fail(ENODEV, Step::publish_port, formatted("{} was removed", quoted(bridge_.name)));
   const std::string table = formatted("{}_{}", table_, ++last_table_);
   NftBatch batch(table);
   batch.new_table();
@@ -578,6 +580,7 @@ Result<void> NatBridgeUse::keep_apart() {
 
 void NatBridgeUse::depart() {
   const std::lock_guard guard(mutex_);
+  departed_ = true;
   // The tables first: they are ours alone. Not by closing, of which a fork of this program has a
   // copy. What was published leads to addresses that others may have soon.
   for (const std::string& table : std::exchange(published_, {})) remove_table(nft_, table);

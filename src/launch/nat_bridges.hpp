@@ -123,6 +123,7 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   std::mutex mutex_;
   bool left_ = false;   ///< Some of it is a detached container's.
   bool apart_ = false;  ///< The table says so.
+  bool departed_ = false;
   std::uint64_t next_ = 0;
   std::uint64_t last_table_ = 0;
   std::set<std::string> published_;  ///< Tables that are there.
