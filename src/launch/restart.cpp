@@ -291,6 +291,9 @@ void ContainerCore::begin_end_hooks() {
   unwatch(status_socket);
   exit_socket.reset();
   status_socket.reset();
+  // Drained, and of a last life hung up, which poll(2) would tell all the time.
+  unwatch(console.fd);
+  console_deaf = true;
   kill_at = Clock::time_point::max();
   kill_again = false;
   HookScene scene{.name = name,
