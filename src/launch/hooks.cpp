@@ -158,6 +158,7 @@ Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, 
   encoder.add(op::Exec{.paths = {hook.program}, .argv = hook.argv, .env = hook.env}, 4);
   run->began_ = Clock::now();
   run->until_ = run->began_ + hook.timeout;
+  const int zygote_fd = zygote->pidfd();
   auto helper = Helper::start(std::move(zygote), encoder, {input->get(), write_end.get()},
                               hook_subject(hook), 0, program::mark_group);
   if (!helper) {
@@ -167,9 +168,11 @@ Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, 
   }
   run->helper_ = std::move(*helper);
   run->poll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
-  for (const int fd : {run->output_.get(), run->helper_->poll_fd()}) {
+  // The zygote's: a copy of the other end may be somebody else's.
+  for (const int fd : {run->output_.get(), run->helper_->poll_fd(), zygote_fd}) {
     epoll_event event{};
     event.events = EPOLLIN;
+    if (fd < 0) continue;
     if (!run->poll_.valid() || ::epoll_ctl(run->poll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
       return fail(cannot(errno, hook, "waiting for it"));
   }
