@@ -133,9 +133,8 @@ Result<void> Container::reboot() {
 Result<void> Container::kill() {
   if (!core_) return moved_away(Step::kill);
   if (auto ok = core_->check_owner(); !ok) return ok;
-  if (core_->exit) return {};
   core_->stay_down = true;
-  return core_->kill_everything();
+  return core_->exit ? Result<void>{} : core_->kill_everything();
 }
 
 Result<Exit> Container::stop(std::chrono::milliseconds patience) {
