@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <array>
@@ -127,7 +128,7 @@ Helper::~Helper() {
   // Its end gives the places back; it is killed as soon as its pidfd is known, within milliseconds.
   // Of a zygote that does not say so, nobody waits here.
   for (int i = 0; i < 4 && !ended_; ++i) {
-    if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
+    kill();
     if (auto done = step(); !done || *done) return;
     (void)wait_for_fd(exit_.get(), POLLIN, 25);
   }
@@ -169,7 +170,14 @@ std::string Helper::heard(bool& end) {
   return all;
 }
 
+/// The kernel wrote its pid into the shared file before it ran; its pidfd may not have come, or
+/// have found no room here.
 void Helper::kill() {
+  const int pid = pidfd_.valid() || ended_ ? 0 : zygote_->live(live_).pid;
+  if (pid > 1) {
+    pidfd_ = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+    if (!is_the_one(zygote_->live(live_), pid)) pidfd_.reset();
+  }
   if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
 }
 

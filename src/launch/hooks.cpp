@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 #include "formatted.hpp"
 #include "launch/engine.hpp"
@@ -199,19 +200,25 @@ void HookRun::read() {
 
 Result<bool> HookRun::step(HookReport& report) {
   read();
-  if (!timed_out_ && Clock::now() >= until_) timed_out_ = true;
-  if (timed_out_) {
+  // Its end first: one that we come late to see may have been in time.
+  auto done = helper_->step();
+  const auto now = Clock::now();
+  bool stuck = false;
+  if (done && !*done) {
+    if (now < until_) return false;
+    constexpr std::chrono::seconds grace{10};
+    if (!std::exchange(timed_out_, true)) gone_by_ = now + grace;
+    stuck = now >= gone_by_;
     helper_->kill();
     // Its pidfd may be on its way yet; of who is killed the end comes by itself.
-    until_ = Clock::now() + std::chrono::milliseconds(25);
+    until_ = now + std::chrono::milliseconds(25);
+    if (!stuck) return false;
   }
-  auto done = helper_->step();
-  if (done && !*done) return false;
   read();
   report.point = hook_.point;
   report.program = hook_.program;
   report.interface = hook_.interface;
-  report.took = Clock::now() - began_;
+  report.took = now - began_;
   const auto bad = [&](Error e) -> Result<bool> {
     report.output = std::move(text_);
     report.dropped = dropped_;
@@ -225,12 +232,19 @@ Result<bool> HookRun::step(HookReport& report) {
     e.step = Step::run_hook;
     return bad(std::move(e));
   }
-  const Helper::Outcome out = std::move(**done);
-  if (timed_out_)
+  const auto too_long = [&](std::string_view more) {
     return bad(hook_error(hook_,
-                          formatted("it ran for {}, and {} is its limit", seconds(report.took),
-                                    seconds(hook_.timeout)),
+                          formatted("it ran for {}, and {} is its limit{}", seconds(report.took),
+                                    seconds(hook_.timeout), more),
                           text_));
+  };
+  if (stuck) {
+    helper_.reset();  // the zygote sees its end, whenever that is
+    return too_long("; it was killed and is not gone");
+  }
+  const Helper::Outcome out = std::move(**done);
+  const auto limit = (began_ + hook_.timeout).time_since_epoch();
+  if (timed_out_ && std::chrono::nanoseconds(out.ended) > limit) return too_long("");
   if (out.failed) return bad(sys_error(out.error, Step::run_hook, hook_subject(hook_)));
   if (out.code != CLD_EXITED || out.status != 0)
     return bad(hook_error(hook_, status_text(out.code == CLD_EXITED, out.status), text_));

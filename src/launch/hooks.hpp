@@ -63,7 +63,7 @@ class HookRun {
   Hook hook_;
   std::unique_ptr<Helper> helper_;
   Fd output_, poll_;
-  Clock::time_point began_{}, until_{};
+  Clock::time_point began_{}, until_{}, gone_by_{};
   bool timed_out_ = false;
   std::string text_;
   std::uint64_t dropped_ = 0;
