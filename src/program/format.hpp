@@ -128,6 +128,7 @@ struct HookOutput {
   uint32_t pad;
 };
 inline constexpr uint32_t hook_text = 16U << 10U;
+inline constexpr uint64_t hook_longest = 24ULL * 3600 * 1000000000;  // nanoseconds: a day
 inline constexpr uint64_t hook_place = sizeof(HookOutput) + hook_text;
 inline constexpr uint32_t max_filter = 4096;  // instructions, BPF_MAXINSNS
 // Rec::flags of Code::set_credentials.

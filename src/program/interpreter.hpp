@@ -173,8 +173,8 @@ class Interpreter {
       }
       case Code::run_hook: {
         const uint64_t room = (x.n[0] + x.n[1] + 1) * sizeof(char*);
-        return x.n[0] >= 2 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[3] < 4096 &&
-               x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) &&
+        return x.n[0] >= 2 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] <= hook_longest &&
+               x.n[3] < 4096 && x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) &&
                apart(x.s[3], x.s[1]) && apart(x.s[3], x.s[2]) &&
                strings_fit(x.s[0], x.n[0], blob) && strings_fit(x.s[1], x.n[1], blob);
       }
@@ -1792,11 +1792,7 @@ class Interpreter {
       int64_t now = 0;
       if (const long e = look_at_clock(now); e < 0) return e;
       said.took = static_cast<uint64_t>(now - began);
-      const int64_t left = until - now;
-      if (left <= 0) {
-        const long e = keep_hook(x, said);
-        return e < 0 ? e : at(Part::hook_time, -e_timedout);
-      }
+      const int64_t left = until > now ? until - now : 0;
       const Timespec limit{left / 1000000000, left % 1000000000};
       PollFd list[4] = {{hook, pollin, 0},
                         {cx_.sync, static_cast<int16_t>(pollrdhup), 0},
@@ -1812,6 +1808,10 @@ class Interpreter {
         open = more != 0;
       }
       if (list[0].revents != 0) break;
+      if (left == 0) {  // and its end was looked for after that
+        const long e = keep_hook(x, said);
+        return e < 0 ? e : at(Part::hook_time, -e_timedout);
+      }
     }
     // What it left running may hold the pipe for ever, and fill it.
     for (int pieces = 0; open && pieces < 64; ++pieces) {
@@ -1836,7 +1836,8 @@ class Interpreter {
   }
   void end_hook(int pid, int hook) {
     call(__NR_kill, -pid, sig_kill);
-    call(__NR_pidfd_send_signal, hook, sig_kill, 0L, 0);
+    // Whom we may not kill, as of a program that took other ids, is not waited for.
+    if (call(__NR_pidfd_send_signal, hook, sig_kill, 0L, 0) == -e_perm) return;
     SigInfo info;
     while (call(__NR_waitid, p_pidfd, hook, &info, wexited | wall, 0L) == -e_intr) {
     }

@@ -341,6 +341,11 @@ TEST_CASE("whatever could lead outside of a program makes it invalid", "[program
          const Str room = v.recs[1].s[3];
          v.recs[1].s[2] = {room.offset + 8, 1};
        }},
+      {"a hook that has more than a day",
+       [](detail::Encoder& e) {
+         e.add(op::RunHookInside{.hook = {.program = "/x", .argv = {"x"}}, .output = {1}}, 0);
+       },
+       [](const View& v) { v.recs[0].n[2] = std::uint64_t{1} << 63U; }},
   };
   for (const Spoiled& s : all) {
     INFO(s.what);

@@ -269,8 +269,9 @@ void fail_once(const Case& of, std::size_t n, const Place& p, int errnum, Counts
   child->system.remember = false;
   child->system.before = [&](const Call& c) -> std::optional<long> {
     // Nothing is done after a failure but tidying up and reading what the kernel said of it.
+    const bool of_hook = p.op != nullptr && std::holds_alternative<op::RunHookInside>(*p.op);
     const bool ends_hook =
-        c.nr == __NR_kill || c.nr == __NR_pidfd_send_signal || c.nr == __NR_waitid;
+        of_hook && (c.nr == __NR_kill || c.nr == __NR_pidfd_send_signal || c.nr == __NR_waitid);
     if (number++ >= n && c.nr != __NR_close && c.nr != __NR_read && !ends_hook) done = line_of(c);
     return {};
   };

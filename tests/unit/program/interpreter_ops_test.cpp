@@ -796,6 +796,34 @@ TEST_CASE("the small init does not outlive a command that was not executed", "[p
   }
 }
 
+TEST_CASE("a hook that ended in time is not late, and one that may not be killed is left",
+          "[program]") {
+  const Plan plan = small_plan(
+      {op::RunHookInside{.hook = {.program = "/x", .argv = {"x"}}, .output = {0}}});
+  const bool ends = GENERATE(true, false);
+  ChildRun child(plan);
+  child.system.clone_result = 0;
+  long times = 0, waits = 0;
+  child.system.before = [&](const Call& c) -> std::optional<long> {
+    if (c.nr == __NR_clock_gettime) {  // a minute goes by between two looks
+      const kernel::Timespec now{60 * times++, 0};
+      std::memcpy(reinterpret_cast<void*>(c.arguments[1]), &now, sizeof now);
+      return 0;
+    }
+    if (c.nr == __NR_ppoll && !ends) return 0;
+    if (c.nr == __NR_pidfd_send_signal) return -EPERM;
+    if (c.nr == __NR_waitid) ++waits;
+    return {};
+  };
+  child.run();
+  UNSCOPED_INFO(lines_of(child.system.calls));
+  CHECK(child.executed.has_value() == ends);
+  if (ends) return;
+  CHECK(child.page->part == Part::hook_time);
+  CHECK(child.page->error == ETIMEDOUT);
+  CHECK(waits == 0);
+}
+
 TEST_CASE("a filter is loaded when nothing but exec is left", "[program]") {
   op::LoadSeccomp load{.program = {0x7fff000000000006, 0x7fff000000000006}, .log = true};
   std::vector<std::uint64_t> loaded;
