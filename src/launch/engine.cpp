@@ -301,7 +301,7 @@ void LaunchEngine::feed(Event event) {
   }
   if (t.actions.has(Action::kill)) kill_child();
   if (t.actions.has(Action::undo)) undo();
-  if (state_ == State::failed) made_.host_ends.take_down();
+  if (state_ == State::failed && !owes_down()) made_.host_ends.take_down();
 }
 
 void LaunchEngine::kill_child() {
@@ -309,7 +309,7 @@ void LaunchEngine::kill_child() {
   sync_child_.reset();
   sync_closed_ = true;
   helper_.reset();
-  hook_.reset();
+  drop_hook();
   if (!request_sent_) {
     feed(Event::refused);
     return;
@@ -373,17 +373,18 @@ void LaunchEngine::leave_child() {
 
 void LaunchEngine::undo() {
   helper_.reset();  // what it is making is undone
-  hook_.reset();
+  drop_hook();
   if (request_sent_) {
     find_pidfd();  // the zygote is dead
     if (pidfd_.valid()) {
+      had_child_ = true;
       (void)pidfd_signal(pidfd_.get(), SIGKILL);
       (void)wait_for_fd(pidfd_.get(), POLLIN, 5000);
     }
     (void)wait_for_fd(zygote_->pidfd(), POLLIN, 1000);
     zygote_->bury();
   }
-  made_.host_ends.take_down();
+  if (!owes_down()) made_.host_ends.take_down();
   // EBUSY: of a child that lives on with the zygote, which removes it.
   for (const auto& [dir, name] : made_.below)
     (void)::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR);
@@ -482,7 +483,7 @@ bool LaunchEngine::pump_send() {
       }
       return true;
     }
-    request_sent_ = was_asked_ = true;
+    request_sent_ = true;
     sync_child_.reset();
     exit_zygote_.reset();
     made_.owned.clear();
@@ -722,6 +723,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
   switch (record.kind) {
     case program::RecordKind::cloned:
       pid_ = Pid{record.pid};
+      had_child_ = true;
       pidfd_ = std::move(pidfd);
       if (state_ == State::ending)
         end_child();
@@ -749,6 +751,7 @@ void LaunchEngine::on_record(const program::Record& record, Fd pidfd) {
     }
     case program::RecordKind::exited:
       exit_record_ = record;
+      had_child_ = true;
       if (record.error != 0 && (vanished_ || !error_)) {
         error_ = sys_error(record.error, Step::clone, "watching the container's process");
         vanished_ = false;

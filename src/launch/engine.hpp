@@ -180,6 +180,9 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> run_hook(const op::RunHook& o);
   [[nodiscard]] Result<bool> run_started_hooks();
   [[nodiscard]] bool run_end_hooks();
+  [[nodiscard]] bool owes_down() const;
+  [[nodiscard]] Result<void> keep_namespaces(Flags<Namespace> wanted);
+  void drop_hook();
   void report_inside();
   [[nodiscard]] HookReport inside_report(const op::RunHookInside& run) const;
   [[nodiscard]] Error inside_error(const program::ResultPage& page, const op::RunHookInside& run);
@@ -276,7 +279,7 @@ class LaunchEngine {
   std::vector<std::string> ups_;  ///< Interfaces whose hooks at `up` were run.
   std::vector<std::pair<Namespace, Fd>> namespaces_;
   bool hooks_owed_ = false;  ///< One at pre_start was run.
-  bool was_asked_ = false;   ///< The zygote was asked for a child.
+  bool had_child_ = false;
   bool end_begun_ = false;
 };
 

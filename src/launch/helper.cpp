@@ -182,11 +182,18 @@ void Helper::kill() {
 }
 
 void Helper::kill_group() const {
-  if (pid_ <= 1) return;
-  if (pidfd_.valid()) (void)pidfd_signal(pidfd_.get(), SIGKILL);
-  // Somebody else reaps it. As long as others are in the group its number is given to nobody.
-  for (int tries = 0; tries < 100 && ::kill(pid_, 0) == 0; ++tries) (void)wait_for_fd(-1, 0, 1);
-  if (::kill(pid_, 0) < 0 && errno == ESRCH) (void)::kill(-pid_, SIGKILL);
+  if (pid_ <= 1 || !pidfd_.valid()) return;
+  constexpr unsigned to_group = 1U << 2U;  // PIDFD_SIGNAL_PROCESS_GROUP, Linux 6.9
+  if (::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, to_group) == 0 ||
+      errno != EINVAL)
+    return;
+  // By number: as long as others are in the group, or it is not reaped, that is given to nobody.
+  const bool there = pidfd_signal(pidfd_.get(), SIGKILL) == 0;
+  if (there || (::kill(pid_, 0) < 0 && errno == ESRCH)) (void)::kill(-pid_, SIGKILL);
+}
+
+void Helper::kill_orphans() const {
+  if (!ended_ && owner_ == ::getpid() && !zygote_->alive()) kill_group();
 }
 
 void Helper::release() {

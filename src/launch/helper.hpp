@@ -52,6 +52,8 @@ class Helper {
   void kill();
   /// The same for the process group that it led, when the zygote cannot do that any more.
   void kill_group() const;
+  /// That, if it has not ended and the zygote is dead.
+  void kill_orphans() const;
   /// It lives on without this.
   void release();
 

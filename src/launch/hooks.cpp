@@ -180,7 +180,25 @@ Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, 
   return run;
 }
 
-HookRun::~HookRun() = default;
+HookRun::~HookRun() {
+  if (helper_) helper_->kill_orphans();
+}
+
+HookReport unfinished(const Hook& hook, const Error& error) {
+  return {.point = hook.point,
+          .program = hook.program,
+          .interface = hook.interface,
+          .error = to_string(error)};
+}
+
+HookReport HookRun::abandoned(const Error& error) {
+  read();
+  HookReport report = unfinished(hook_, error);
+  report.took = Clock::now() - began_;
+  report.output = std::move(text_);
+  report.dropped = dropped_;
+  return report;
+}
 
 /// Up to 1 MiB at a time: who writes as fast as we read would keep us here.
 void HookRun::read() {
@@ -257,16 +275,30 @@ Result<bool> HookRun::step(HookReport& report) {
 // ---- those of an end ----------------------------------------------------------------------------
 
 EndHooks::EndHooks(std::shared_ptr<RuntimeCore> runtime, HookScene scene,
-                   std::vector<op::RunHook> hooks, OnHook on_hook)
+                   std::vector<op::RunHook> hooks, OnHook on_hook, std::function<void()> gone)
     : runtime_(std::move(runtime)),
       scene_(std::move(scene)),
       hooks_(std::move(hooks)),
-      on_hook_(std::move(on_hook)) {}
+      on_hook_(std::move(on_hook)),
+      gone_(std::move(gone)) {}
 EndHooks::~EndHooks() = default;
 
 FdView EndHooks::poll_fd() const noexcept { return run_ ? run_->poll_fd() : FdView{}; }
 HookRun::Clock::time_point EndHooks::until() const noexcept {
   return run_ ? run_->until() : HookRun::Clock::time_point{};
+}
+
+std::chrono::milliseconds EndHooks::most() const noexcept {
+  std::chrono::milliseconds sum{0};
+  for (std::size_t i = next_; i < hooks_.size(); ++i)
+    sum += std::chrono::ceil<std::chrono::milliseconds>(hooks_[i].hook.timeout) +
+           std::chrono::milliseconds(1000);
+  return sum;
+}
+
+void EndHooks::all_gone() {
+  scene_.namespaces.clear();
+  if (const auto gone = std::exchange(gone_, {})) gone();
 }
 
 void EndHooks::failed(const Error& error) {
@@ -279,18 +311,17 @@ bool EndHooks::step() {
   for (; next_ < hooks_.size(); ++next_) {
     const op::RunHook& hook = hooks_[next_];
     if (!run_) {
-      if (hook.hook.point == HookPoint::post_stop) scene_.namespaces.clear();
+      if (hook.hook.point == HookPoint::post_stop) all_gone();
       // Not the zygote of the launch: that may be dead.
       auto zygote = runtime_->get_zygote();
-      if (!zygote) {
-        failed(zygote.error());
-        continue;
-      }
-      auto run =
-          HookRun::start(std::move(*zygote),
-                         filled(hook.hook, [&](HookValue v) { return scene_.value(v, hook); }));
+      auto run = zygote ? HookRun::start(std::move(*zygote),
+                                         filled(hook.hook, [&](HookValue v) {
+                                           return scene_.value(v, hook);
+                                         }))
+                        : fail(zygote);
       if (!run) {
         failed(run.error());
+        if (on_hook_) on_hook_(unfinished(hook.hook, run.error()));
         continue;
       }
       run_ = std::move(*run);
@@ -302,7 +333,7 @@ bool EndHooks::step() {
     if (!done) failed(done.error());
     if (on_hook_) on_hook_(report);
   }
-  scene_.namespaces.clear();
+  all_gone();
   return true;
 }
 
@@ -339,12 +370,24 @@ Result<void> LaunchEngine::look_for_hooks() const {
   return {};
 }
 
+/// Kills the one that runs: the launch has failed meanwhile.
+void LaunchEngine::drop_hook() {
+  if (!hook_) return;
+  const HookReport report =
+      hook_->abandoned(error_ ? *error_ : make_error(Errc::cancelled, Step::run_hook, plan().name));
+  hook_.reset();
+  if (options_.on_hook) options_.on_hook(report);
+}
+
 /// Runs one; false while it runs.
 Result<bool> LaunchEngine::run_hook(const op::RunHook& o) {
   if (!hook_) {
     auto run = HookRun::start(
         zygote_, filled(o.hook, [&](HookValue v) { return hook_scene().value(v, o); }));
-    if (!run) return fail(run);
+    if (!run) {
+      if (options_.on_hook) options_.on_hook(unfinished(o.hook, run.error()));
+      return fail(run);
+    }
     hook_ = std::move(*run);
   }
   HookReport report;
@@ -359,9 +402,20 @@ Result<bool> LaunchEngine::do_op(const op::RunHook& o) {
   if (request_sent_)
     if (auto known = know_child(Step::run_hook); !known || !*known) return known;
   if (o.hook.point == HookPoint::pre_start) hooks_owed_ = true;
-  if (o.hook.point == HookPoint::up && std::ranges::find(ups_, o.hook.interface) == ups_.end())
+  if (o.hook.point == HookPoint::up && std::ranges::find(ups_, o.hook.interface) == ups_.end()) {
     ups_.push_back(o.hook.interface);
+    if (namespaces_.empty() && owes_down())
+      if (auto ok = keep_namespaces(Namespace::net); !ok) return fail(ok);
+  }
   return run_hook(o);
+}
+
+/// Hooks at `down` for an interface that had its ones at `up`.
+bool LaunchEngine::owes_down() const {
+  return std::ranges::any_of(plan().later, [this](const op::RunHook& h) {
+    return h.hook.point == HookPoint::down &&
+           std::ranges::find(ups_, h.hook.interface) != ups_.end();
+  });
 }
 
 Result<void> LaunchEngine::do_op(const op::OpenHookOutput& o) {
@@ -378,9 +432,15 @@ Result<void> LaunchEngine::do_op(const op::OpenHookOutput& o) {
 
 Result<bool> LaunchEngine::do_op(const op::KeepNamespaces& o) {
   if (auto known = know_child(Step::run_hook); !known || !*known) return known;
+  if (auto ok = keep_namespaces(o.namespaces); !ok) return fail(ok);
+  return true;
+}
+
+/// Of a child that is known.
+Result<void> LaunchEngine::keep_namespaces(Flags<Namespace> wanted) {
   namespaces_.clear();
   for (const auto& [kind, name] : EnumNames<Namespace>::table) {
-    if (!o.namespaces.has(kind)) continue;
+    if (!wanted.has(kind)) continue;
     const char* const file = file_of(kind);
     Fd fd(::open(formatted("/proc/{}/ns/{}", pid_.value, file).c_str(), O_RDONLY | O_CLOEXEC));
     if (!fd.valid())
@@ -390,7 +450,7 @@ Result<bool> LaunchEngine::do_op(const op::KeepNamespaces& o) {
   // Whose number that was meanwhile.
   if (wait_for_fd(pidfd_.get(), POLLIN, 0) > 0)
     return fail(ESRCH, Step::run_hook, "the namespaces of a process that has ended");
-  return true;
+  return {};
 }
 
 /// What hooks in the container have said, once it is known that they have ended.
@@ -459,12 +519,12 @@ bool LaunchEngine::run_end_hooks() {
   if (!end_begun_) {
     end_begun_ = true;
     report_inside();
-    hook_.reset();
+    drop_hook();
     std::vector<op::RunHook> list;
     for (const op::RunHook& h : plan().later) {
       const HookPoint p = h.hook.point;
-      const bool began = p == HookPoint::post_stop ? hooks_owed_ || was_asked_
-                         : p == HookPoint::stop    ? was_asked_
+      const bool began = p == HookPoint::post_stop ? hooks_owed_ || had_child_
+                         : p == HookPoint::stop    ? had_child_
                          : p == HookPoint::down
                              ? std::ranges::find(ups_, h.hook.interface) != ups_.end()
                              : false;
@@ -475,10 +535,15 @@ bool LaunchEngine::run_end_hooks() {
       scene.target = "stop";
       scene.namespaces = std::move(namespaces_);
       end_hooks_ =
-          std::make_unique<EndHooks>(runtime_, std::move(scene), std::move(list), options_.on_hook);
+          std::make_unique<EndHooks>(runtime_, std::move(scene), std::move(list), options_.on_hook,
+                                     [this] { made_.host_ends.take_down(); });
     }
   }
-  if (!end_hooks_) return true;
+  if (!end_hooks_) {
+    namespaces_.clear();
+    made_.host_ends.take_down();
+    return true;
+  }
   if (!end_hooks_->step()) {
     interest_ = {end_hooks_->poll_fd(), POLLIN};
     return false;

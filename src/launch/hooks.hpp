@@ -41,6 +41,9 @@ struct HookScene {
 /// The last bytes of `text`, at most `limit`; the others are counted.
 void keep_end(std::string& text, std::size_t limit, std::uint64_t& dropped);
 
+/// Of one that never ran, or is killed before its end.
+[[nodiscard]] HookReport unfinished(const Hook& hook, const Error& error);
+
 /// One that runs.
 class HookRun {
  public:
@@ -54,6 +57,8 @@ class HookRun {
   /// False while it runs. A hook that did not end well is an error; `report` is filled in any case.
   [[nodiscard]] Result<bool> step(HookReport& report);
   [[nodiscard]] FdView poll_fd() const noexcept { return poll_; }
+  /// What is known of it now.
+  [[nodiscard]] HookReport abandoned(const Error& error);
   /// When step() wants to be called without an event.
   [[nodiscard]] Clock::time_point until() const noexcept { return until_; }
 
@@ -72,23 +77,30 @@ class HookRun {
 /// Those of a container's end, one after the other, whatever becomes of the ones before.
 class EndHooks {
  public:
+  /// `gone` makes go what hooks at `down` and `stop` see, once: before the first at `post_stop`.
   EndHooks(std::shared_ptr<RuntimeCore> runtime, HookScene scene, std::vector<op::RunHook> hooks,
-           OnHook on_hook);
+           OnHook on_hook, std::function<void()> gone);
   ~EndHooks();
   /// True when all have been run.
   [[nodiscard]] bool step();
   [[nodiscard]] FdView poll_fd() const noexcept;
   [[nodiscard]] HookRun::Clock::time_point until() const noexcept;
+  /// What those have that are not done.
+  [[nodiscard]] std::chrono::milliseconds most() const noexcept;
+  /// There is no next life after all.
+  void stay_down() noexcept { scene_.target = "stop"; }
   [[nodiscard]] std::vector<std::string>& errors() noexcept { return errors_; }
   /// Of those at post_stop.
   [[nodiscard]] const std::string& refusal() const noexcept { return refusal_; }
 
  private:
   void failed(const Error& error);
+  void all_gone();
   std::shared_ptr<RuntimeCore> runtime_;
   HookScene scene_;
   std::vector<op::RunHook> hooks_;
   OnHook on_hook_;
+  std::function<void()> gone_;
   std::size_t next_ = 0;
   std::unique_ptr<HookRun> run_;
   std::vector<std::string> errors_;
