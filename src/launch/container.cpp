@@ -206,6 +206,7 @@ void ContainerCore::end(Exit e) {
   if (zygote->alive()) zygote->give_back_live(live);
   e.launch_time = executed - began;
   e.timeline = timeline;
+  left_nothing = e.cleanup_errors.empty() && e.kind != Exit::lost;
   exit = std::move(e);
 }
 
@@ -386,6 +387,7 @@ ContainerCore::~ContainerCore() {
   // end.
   // Its hooks have their own.
   auto most = std::chrono::milliseconds(in_vain ? 0 : 30000);
+  if (end_hooks) most += end_hooks->most();
   for (const op::RunHook& h : later)
     most += std::chrono::ceil<std::chrono::milliseconds>(h.hook.timeout) +
             std::chrono::milliseconds(1000);

@@ -122,6 +122,7 @@ class ContainerCore {
   void begin_end_hooks();
   /// Of restarts within some time.
   [[nodiscard]] bool is_within_limit();
+  [[nodiscard]] std::string limit_text() const;
   void watch_hooks();
   [[nodiscard]] Result<void> begin_again();
   /// False while the next life is on its way.
@@ -181,7 +182,8 @@ class ContainerCore {
   std::vector<op::RunHook> later;  ///< Hooks of its end.
   std::vector<std::pair<Namespace, Fd>> namespaces;
   std::unique_ptr<EndHooks> end_hooks;  ///< They are being run.
-  std::string not_again;                ///< What a hook says against a next life.
+  std::string not_again;                ///< What a hook, or the limit, says against a next life.
+  bool left_nothing = false;            ///< The life that ended; its hooks are another thing.
 
   Lifecycle lifecycle;
   bool has_console = false;

@@ -168,6 +168,7 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
     feed_error(Event::op_failed, error);
     return fail(std::move(error));
   };
+  if (kept_) ups_ = kept_->ups;
   const int places = zygote_->take_places(live_, page_);
   if (places == EAGAIN)
     return give_up(sys_error(places, Step::clone,

@@ -404,6 +404,7 @@ Result<bool> LaunchEngine::do_op(const op::RunHook& o) {
   if (o.hook.point == HookPoint::pre_start) hooks_owed_ = true;
   if (o.hook.point == HookPoint::up && std::ranges::find(ups_, o.hook.interface) == ups_.end()) {
     ups_.push_back(o.hook.interface);
+    if (kept_ && stays(o.interface_type)) kept_->ups.push_back(o.hook.interface);
     if (namespaces_.empty() && owes_down())
       if (auto ok = keep_namespaces(Namespace::net); !ok) return fail(ok);
   }
@@ -533,6 +534,10 @@ bool LaunchEngine::run_end_hooks() {
     if (!list.empty()) {
       HookScene scene = hook_scene();
       scene.target = "stop";
+      // Of a next life, whose network is that of the one before.
+      if (namespaces_.empty() && kept_ && kept_->network.valid() && owes_down())
+        if (Fd net(::fcntl(kept_->network.get(), F_DUPFD_CLOEXEC, 3)); net.valid())
+          namespaces_.emplace_back(Namespace::net, std::move(net));
       scene.namespaces = std::move(namespaces_);
       end_hooks_ =
           std::make_unique<EndHooks>(runtime_, std::move(scene), std::move(list), options_.on_hook,

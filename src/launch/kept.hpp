@@ -4,6 +4,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -28,6 +29,7 @@ struct Kept {
   /// The terminals by their numbers in there, console first; -1: none.
   std::vector<int> terminals;
   std::vector<std::pair<std::string, std::string>> host_names;  ///< As of HostEnds.
+  std::vector<std::string> ups;  ///< Interfaces of that network whose hooks at `up` were run.
 
   /// Of a container that runs: takes what was sent up with its terminals out of `ptys`. Those that
   /// are still there from before have none in the list afterwards.
@@ -43,6 +45,10 @@ struct Kept {
                                                  const LaunchOptions& options);
 /// The options with a callback that takes the namespaces.
 [[nodiscard]] LaunchOptions keeping(LaunchOptions options, const std::shared_ptr<Kept>& kept);
+
+/// Whether an interface of this type, as hooks are told it, is there in the next life when the
+/// network is. One of the host's comes home with each end, and one of pasta's goes with its program.
+[[nodiscard]] bool stays(std::string_view interface_type);
 
 /// What the next life's plan takes from the one before, by descriptor; -1: nothing.
 struct Carried {

@@ -284,6 +284,11 @@ bool ContainerCore::is_within_limit() {
   return lifecycle.restart_limit == 0 || restarted_at.size() < lifecycle.restart_limit;
 }
 
+std::string ContainerCore::limit_text() const {
+  return formatted("{} times within {} s is the limit", lifecycle.restart_limit,
+                   std::chrono::duration<double>(lifecycle.restart_window).count());
+}
+
 void ContainerCore::begin_end_hooks() {
   if (later.empty()) return;
   // It is at its end, and would wake whoever waits for the hooks.
@@ -296,12 +301,29 @@ void ContainerCore::begin_end_hooks() {
   console_deaf = true;
   kill_at = Clock::time_point::max();
   kill_again = false;
+  const bool wanted = wants_again(*exit);
+  if (wanted && !is_within_limit()) not_again = limit_text();
+  const bool again = wanted && not_again.empty();
+  // Of what stays it is not the end yet.
+  if (again && kept->network.valid())
+    std::erase_if(later, [](const op::RunHook& h) {
+      return h.hook.point == HookPoint::down && stays(h.interface_type);
+    });
   HookScene scene{.name = name,
                   .pid = pid,
                   .host_names = host_ends.names,
                   .namespaces = std::move(namespaces),
-                  .target = wants_again(*exit) && is_within_limit() ? "reboot" : "stop"};
-  end_hooks = std::make_unique<EndHooks>(runtime, std::move(scene), std::move(later), on_hook);
+                  .target = again ? "reboot" : "stop"};
+  // The network goes with the last life, before hooks at post_stop.
+  const auto gone = [this] {
+    if (wants_again(*exit) && not_again.empty()) return;
+    host_ends.take_down();
+    if (!kept) return;
+    kept->network.reset();
+    kept->users.reset();
+  };
+  end_hooks =
+      std::make_unique<EndHooks>(runtime, std::move(scene), std::move(later), on_hook, gone);
   later.clear();
 }
 
@@ -321,7 +343,7 @@ bool ContainerCore::step_end_hooks() {
   }
   auto& all = exit->cleanup_errors;
   all.insert(all.end(), end_hooks->errors().begin(), end_hooks->errors().end());
-  not_again = end_hooks->refusal();
+  if (not_again.empty()) not_again = end_hooks->refusal();
   end_hooks.reset();
   return true;
 }
@@ -346,9 +368,7 @@ void ContainerCore::conclude() {
   out.text = std::move(ended->out);
   err.text = std::move(ended->err);
 
-  if (!is_within_limit())
-    return give_up(formatted("{} times within {} s is the limit", lifecycle.restart_limit,
-                             std::chrono::duration<double>(lifecycle.restart_window).count()));
+  if (!is_within_limit()) return give_up(limit_text());
   restarted_at.push_back(Clock::now());
   if (auto ok = begin_again(); !ok) {
     next.reset();
@@ -364,6 +384,7 @@ Result<void> ContainerCore::begin_again() {
   if (*alive != zygote && !host_ends.share.uses.empty()) {
     host_ends.take_down();
     kept->network.reset();
+    kept->ups.clear();
   }
   Carried carried{.network = kept->network.get(),
                   .users = kept->users.get(),
@@ -383,8 +404,7 @@ Result<void> ContainerCore::begin_again() {
   next = std::make_unique<LaunchEngine>(runtime, std::move(*alive), std::move(plan_again),
                                         std::move(options));
   // The same cgroup, unless something of the old one is left.
-  next->keep(kept, ended->cleanup_errors.empty() && ended->kind != Exit::lost ? unique_name
-                                                                              : std::string{});
+  next->keep(kept, left_nothing ? unique_name : std::string{});
   return next->prepare();
 }
 

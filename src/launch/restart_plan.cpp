@@ -6,6 +6,7 @@
 
 #include "launch/kept.hpp"
 #include "plan/ops.hpp"
+#include "spec/names.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -26,9 +27,8 @@ const op::MountOp* devpts_of(const Plan& plan) {
   return nullptr;
 }
 
-/// What concerns an interface that is there in the next life. One of the host's comes home with
-/// each end, and one of pasta's goes with its program.
-bool stays(const Plan& plan, const Op& o) {
+/// What concerns an interface that is there in the next life.
+bool concerns_kept(const Plan& plan, const Op& o) {
   const auto is_ours = [](const Interface& i) {
     return !std::holds_alternative<Phys>(i.link) && !std::holds_alternative<Pasta>(i.link);
   };
@@ -42,10 +42,16 @@ bool stays(const Plan& plan, const Op& o) {
   if (const auto* create = std::get_if<op::CreateInterface>(&o)) return is_ours(create->interface);
   if (const auto* configure = std::get_if<op::ConfigureInterface>(&o))
     return is_ours(configure->interface);
+  if (const auto* hook = std::get_if<op::RunHook>(&o))
+    return hook->hook.point == HookPoint::up && stays(hook->interface_type);
   return std::holds_alternative<op::LeaseAddress>(o) || std::holds_alternative<op::PublishPorts>(o);
 }
 
 }  // namespace
+
+bool stays(std::string_view interface_type) {
+  return interface_type != link_kind<Phys> && interface_type != link_kind<Pasta>;
+}
 
 Plan next_life(const Plan& plan, const Carried& carried) {
   const op::MountOp* const devpts = carried.devpts >= 0 ? devpts_of(plan) : nullptr;
@@ -71,7 +77,7 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       if (!copy.namespaces.empty()) add_op(next.ops, copy);
     } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
       continue;  // it is written
-    } else if (carried.network >= 0 && stays(plan, o)) {
+    } else if (carried.network >= 0 && concerns_kept(plan, o)) {
       continue;  // it is there, as the last life left it
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
       op::MountOp copy = *m;

@@ -36,6 +36,7 @@ Result<void> ContainerCore::send(Signal signal, const char* what) const {
 Result<void> ContainerCore::begin_stop(const StopOptions& options) {
   if (auto ok = check_owner(); !ok) return ok;
   stay_down = true;
+  if (end_hooks) end_hooks->stay_down();
   if (next) drop_next();
   if (exit || next) return {};
   const Signal polite = options.signal.value_or(lifecycle.stop_signal);
@@ -134,6 +135,7 @@ Result<void> Container::kill() {
   if (!core_) return moved_away(Step::kill);
   if (auto ok = core_->check_owner(); !ok) return ok;
   core_->stay_down = true;
+  if (core_->end_hooks) core_->end_hooks->stay_down();
   return core_->exit ? Result<void>{} : core_->kill_everything();
 }
 
