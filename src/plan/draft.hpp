@@ -75,6 +75,9 @@ void begin_hooks(Draft& draft);
 void run_hooks_here(const Draft& draft, HookPoint point, std::vector<Op>& ops,
                     const Interface* interface);
 void run_hooks_inside(Draft& draft, HookPoint point);
+[[nodiscard]] bool has_hooks(const Draft& draft, HookPoint point);
+/// Behind everything else the child waits for the host.
+[[nodiscard]] bool waits_for_hooks(const Draft& draft);
 void settle_hooks(Draft& draft);  // start, and the barrier of start_host
 void note_later_hooks(Draft& draft);
 /// Whether the root is needed at a path before it is the root.

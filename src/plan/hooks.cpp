@@ -16,6 +16,7 @@ namespace condroid::inline v0::detail {
 namespace {
 
 constexpr std::size_t most_hooks = 256;
+constexpr std::size_t most_words = std::size_t{64} << 10U;
 constexpr std::size_t most_input = std::size_t{1} << 20U;
 constexpr std::string_view usual_root = "/mnt";
 
@@ -71,7 +72,7 @@ Flags<Namespace> wanted_later(const Spec& spec, const Shape& shape) {
 
 void Checks::hooks() const {
   const Hooks& hooks = spec.hooks;
-  bool before_pivot = false, late_inside = false;
+  bool before_pivot = false;
   for (std::size_t i = 0; i < hooks.run.size(); ++i) {
     const Hook& h = hooks.run[i];
     const std::string field = nth("hooks.run", i);
@@ -90,7 +91,7 @@ void Checks::hooks() const {
       const std::string at = formatted("{}.{}", field, where);
       if (where != "input" && !text(at, value)) return;
       if (const std::string wrong = mistake_in(value); !wrong.empty())
-        refusals.bad(at, wrong, "\"%%{\" stands for \"%{\" itself; hook_text() writes it");
+        refusals.bad(at, wrong, "\"%%\" stands for \"%\" itself; hook_text() writes it");
     });
     std::set<std::string_view> names;
     for (std::size_t k = 0; k < h.env.size(); ++k) {
@@ -102,6 +103,13 @@ void Checks::hooks() const {
         refusals.bad(formatted("{}.env[{}]", field, k),
                      formatted("{} is there already", quoted(name)), "say it once");
     }
+    // Most of it is sent to a process that is not born yet.
+    std::size_t words = 0;
+    for (const auto* list : {&h.argv, &h.env})
+      for (const std::string& word : *list) words += word.size() + 1 + sizeof(char*);
+    if (words > most_words)
+      refusals.bad(field + ".argv", formatted("{} bytes with env; at most 64 KiB", words),
+                   "put them into its input");
     if (h.input.size() > most_input)
       refusals.bad(field + ".input", formatted("{} bytes; at most 1 MiB", h.input.size()),
                    "put it into a file");
@@ -126,7 +134,6 @@ void Checks::hooks() const {
                    "leave it out, or use up or down");
     }
     if (is_before_pivot(h.point)) before_pivot = true;
-    if (h.point == HookPoint::start || h.point == HookPoint::start_host) late_inside = true;
     if (is_before_pivot(h.point) && !shape.own_root() && refusals.size() == before)
       refusals.bad(field + ".point", "the container has no mounts of its own",
                    "give it a mount namespace");
@@ -140,12 +147,6 @@ void Checks::hooks() const {
                    formatted("\"{}\" is usual", usual_root));
   }
   const Seccomp& filter = spec.security.seccomp;
-  const bool own_filter = filter.kind == Seccomp::rules || filter.kind == Seccomp::bpf;
-  if (late_inside && own_filter && !spec.security.no_new_privs)
-    refusals.bad("hooks.run",
-                 "start and start_host come after a filter of the Spec's own that is loaded "
-                 "without no_new_privs, and what waits for them may not get past it",
-                 "set security.no_new_privs, or use another point");
   if (has(spec, HookPoint::start) && filter.kind == Seccomp::bpf && !filter.notify_program.empty())
     refusals.bad("hooks.run",
                  "a hook at start has the command's filter, and nobody answers yet for one that "
@@ -216,10 +217,16 @@ void run_hooks_inside(Draft& d, HookPoint point) {
   }
 }
 
+bool has_hooks(const Draft& d, HookPoint point) { return has(d.spec, point); }
+
+bool waits_for_hooks(const Draft& d) {
+  return has(d.spec, HookPoint::start_host) || !wanted_later(d.spec, d.shape).empty();
+}
+
 void settle_hooks(Draft& d) {
   const Flags<Namespace> kept = wanted_later(d.spec, d.shape);
   run_hooks_inside(d, HookPoint::start);
-  if (kept.empty() && !has(d.spec, HookPoint::start_host)) return;
+  if (!waits_for_hooks(d)) return;
   d.add(op::Sync{.ask = op::Sync::cgroup});
   if (!kept.empty()) d.add(op::KeepNamespaces{.namespaces = kept});
   run_hooks_here(d, HookPoint::start_host, d.plan.ops, nullptr);

@@ -69,6 +69,24 @@ void refuse_asking(Draft& d, const OwnFilters& filters, Early early) {
           "take it out, or allow it by a rule");
 }
 
+/// One that the filter denies, behind which hooks wait or are run.
+void refuse_denying(Draft& d, const OwnFilters& filters, Early early) {
+  for (const OwnCall& call : own_calls(filters, early))
+    if (may_deny(filters.program, call.number)) {
+      d.refusals.bad(
+          "hooks.run",
+          formatted("{} behind the Spec's own filter, which {}, and that may deny {}, which "
+                    "condroid makes for {}",
+                    early.hooks ? "start is" : "start_host is",
+                    early.credentials ? "is loaded early without no_new_privs"
+                                      : "is loaded before what the container could trace",
+                    quoted(call.name), early.hooks ? "hooks there" : "the wait"),
+          early.credentials ? "set security.no_new_privs, allow it, or use another point"
+                            : "take sys_ptrace away, allow it, or use another point");
+      return;
+    }
+}
+
 /// Rules or BPF of the Spec, beside the standard filter or without it: in order.
 std::vector<op::LoadSeccomp> own_loads(Draft& d, Early early) {
   const Seccomp& wanted = d.spec.security.seccomp;
@@ -84,6 +102,7 @@ std::vector<op::LoadSeccomp> own_loads(Draft& d, Early early) {
               .and_standard = wanted.and_standard,
               .log = wanted.log};
   std::vector<op::LoadSeccomp> loads;
+  if (early.barrier || early.hooks) refuse_denying(d, filters, early);
   if (!filters.notify.empty()) {
     refuse_asking(d, filters, early);
     loads.push_back(
@@ -159,9 +178,15 @@ void settle_process(Draft& d) {
   // memory is the host's user namespace's, which is out of the command's reach.
   const bool init_first =
       p.init && security.capabilities.has(Capability::sys_ptrace) && !d.shape.ids.inside();
+  // The same goes for a hook, which has the command's filter from the start.
+  const bool hook_first = has_hooks(d, HookPoint::start) && !d.shape.ids.inside() &&
+                          security.capabilities.has(Capability::sys_ptrace);
+  const bool behind = hook_first || !security.no_new_privs;
   const Early early{.credentials = !security.no_new_privs,
                     .init = p.init && (init_first || !security.no_new_privs),
-                    .terminal = terminal.valid()};
+                    .terminal = terminal.valid(),
+                    .barrier = behind && waits_for_hooks(d),
+                    .hooks = behind && has_hooks(d, HookPoint::start)};
   std::vector<op::LoadSeccomp> filters = own_loads(d, early);
   const auto load = [&](bool before_exec) {
     for (op::LoadSeccomp& filter : filters) {
@@ -206,6 +231,7 @@ void settle_process(Draft& d) {
     if (p.new_session) d.add(op::NewSession{.terminal = terminal});
   }
   restrict_once();
+  if (hook_first) load(false);
   settle_hooks(d);
   load(true);
   d.add(op::Exec{.paths = candidates(p), .argv = p.argv, .env = p.env});

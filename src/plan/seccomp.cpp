@@ -110,6 +110,12 @@ bool may_ask(std::span<const std::uint64_t> filter, long number) {
   return Paths(filter, static_cast<std::uint32_t>(number)).lead_to({SECCOMP_RET_USER_NOTIF});
 }
 
+bool may_deny(std::span<const std::uint64_t> filter, long number) {
+  return Paths(filter, static_cast<std::uint32_t>(number))
+      .lead_to({SECCOMP_RET_KILL_PROCESS, SECCOMP_RET_KILL_THREAD, SECCOMP_RET_TRAP,
+                SECCOMP_RET_ERRNO, SECCOMP_RET_TRACE});
+}
+
 bool lets_others_through(const Seccomp& seccomp) {
   if (seccomp.kind == Seccomp::rules)
     return seccomp.otherwise == SyscallAction::allow || seccomp.otherwise == SyscallAction::log;
@@ -153,6 +159,30 @@ std::vector<OwnCall> own_calls(const OwnFilters& filters, Early early) {
                            {"wait4", SYS_wait4},
                            {"kill", SYS_kill},
                            {"sendmsg", SYS_sendmsg}});
+  if (early.barrier || early.hooks)
+    all.insert(all.end(),
+               {{"sendmsg", SYS_sendmsg}, {"recvmsg", SYS_recvmsg}, {"ppoll", SYS_ppoll}});
+  if (early.hooks)
+    all.insert(all.end(), {{"clock_gettime", SYS_clock_gettime},
+                           {"madvise", SYS_madvise},
+                           {"memfd_create", SYS_memfd_create},
+                           {"pwrite64", SYS_pwrite64},
+                           {"pipe2", SYS_pipe2},
+                           {"clone", SYS_clone},
+                           {"close", SYS_close},
+                           {"fcntl", SYS_fcntl},
+                           {"read", SYS_read},
+                           {"waitid", SYS_waitid},
+                           {"kill", SYS_kill},
+                           {"pidfd_send_signal", SYS_pidfd_send_signal},
+                           {"prctl", SYS_prctl},
+                           {"setsid", SYS_setsid},
+                           {"dup3", SYS_dup3},
+                           {"close_range", SYS_close_range},
+                           {"chdir", SYS_chdir},
+                           {"prlimit64", SYS_prlimit64},
+                           {"umask", SYS_umask},
+                           {"rt_sigprocmask", SYS_rt_sigprocmask}});
   if (early.init && early.terminal) all.push_back({"ioctl", SYS_ioctl});
   return all;
 }

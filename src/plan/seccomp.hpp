@@ -42,6 +42,9 @@ struct OwnFilters {
 /// its arguments are.
 [[nodiscard]] bool may_ask(std::span<const std::uint64_t> filter, long number);
 
+/// Whether it may answer anything but yes.
+[[nodiscard]] bool may_deny(std::span<const std::uint64_t> filter, long number);
+
 /// Whether what rules or BPF do not name may be called, as far as they are asked.
 [[nodiscard]] bool lets_others_through(const Seccomp& seccomp);
 
@@ -56,6 +59,8 @@ struct Early {
   bool credentials = false;  ///< Rights are given up behind it.
   bool init = false;         ///< The small init is under it,
   bool terminal = false;     ///< and gives its command a terminal.
+  bool barrier = false;      ///< The host is waited for.
+  bool hooks = false;        ///< Programs are run in the container before the command.
 };
 /// What a launch makes: of the two that can send the listener one is enough.
 [[nodiscard]] std::vector<OwnCall> own_calls(const OwnFilters& filters, Early early = {});
