@@ -14,9 +14,8 @@ std::string placeholder(HookValue value) { return formatted("%{{{}}}", name_of(v
 
 std::string hook_text(std::string_view text) {
   std::string out;
-  for (std::size_t at; (at = text.find("%{")) != text.npos; text.remove_prefix(at + 2))
-    out.append(text.substr(0, at)).append("%%{");
-  return out.append(text);
+  for (const char c : text) out.append(c == '%' ? 2 : 1, c);
+  return out;
 }
 
 namespace detail {
@@ -26,11 +25,11 @@ namespace {
 /// Calls each(text) for what stands for itself and value(word) for what is filled in.
 template <class Each, class Value>
 void walk(std::string_view text, Each each, Value value) {
-  for (std::size_t at; (at = text.find("%{")) != text.npos;) {
-    if (at > 0 && text[at - 1] == '%') {
-      each(text.substr(0, at - 1));
-      each("%{");
-      text.remove_prefix(at + 2);
+  for (std::size_t at; (at = text.find('%')) != text.npos;) {
+    const std::string_view two = text.substr(at, 2);
+    if (two != "%{") {  // one that stands for itself, written once or twice
+      each(text.substr(0, at + 1));
+      text.remove_prefix(at + (two == "%%" ? 2 : 1));
       continue;
     }
     each(text.substr(0, at));

@@ -65,8 +65,8 @@ enum class HookValue : std::uint8_t {
 
 /// "%{pid}"
 [[nodiscard]] std::string placeholder(HookValue value);
-/// `text` as it stands for itself in a Hook: "%{" becomes "%%{", which is the only thing that is
-/// written differently.
+/// `text` as it stands for itself in a Hook, whatever stands beside it: "%" becomes "%%", which is
+/// the only thing that is written differently.
 [[nodiscard]] std::string hook_text(std::string_view text);
 
 /// One program. Plain data.

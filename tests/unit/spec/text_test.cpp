@@ -435,18 +435,21 @@ TEST_CASE("a hook's values are filled in, and what has none is left out", "[spec
     if (v == HookValue::pid) return "42";
     return std::nullopt;
   };
-  const Hook hook =
-      condroid::detail::filled({.program = "/x",
-                                .argv = {"x", "%{name}-%{pid}", "net:%{ns_net}", "100%", "%%{pid}"},
-                                .env = {"PID=%{pid}", "TARGET=%{target}"},
-                                .input = "{\"pid\":%{pid},\"root\":\"%{root}\"}"},
-                               lookup);
-  CHECK(hook.argv == std::vector<std::string>{"x", "box-42", "100%", "%{pid}"});
+  const Hook hook = condroid::detail::filled(
+      {.program = "/x",
+       .argv = {"x", "%{name}-%{pid}", "net:%{ns_net}", "100%", "%%{pid}", "%%%{pid}"},
+       .env = {"PID=%{pid}", "TARGET=%{target}"},
+       .input = "{\"pid\":%{pid},\"root\":\"%{root}\"}"},
+      lookup);
+  CHECK(hook.argv == std::vector<std::string>{"x", "box-42", "100%", "%{pid}", "%42"});
   CHECK(hook.env == std::vector<std::string>{"PID=42"});
   CHECK(hook.input == "{\"pid\":42,\"root\":\"\"}");
   CHECK(condroid::placeholder(HookValue::ns_net) == "%{ns_net}");
   bool missing = false;
   for (const char* text : {"%{pid}", "%", "%%", "%%{", "a%%{b}%{c", "{}"}) {
+    // Whatever comes after it.
+    CHECK(condroid::detail::filled(condroid::hook_text(text) + "{pid}%{pid}", lookup, missing) ==
+          text + std::string("{pid}42"));
     CHECK(condroid::detail::mistake_in(condroid::hook_text(text)).empty());
     CHECK(condroid::detail::filled(condroid::hook_text(text), lookup, missing) == text);
   }
