@@ -336,7 +336,8 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
     }
     const auto at_most = [&left](int most) { left = left < 0 ? most : std::min(left, most); };
     constexpr int slice = 100;
-    if ((console_deaf && !end_hooks) || kill_again) at_most(slice);  // step() asks it, or makes sure
+    if ((console_deaf && !end_hooks) || kill_again)
+      at_most(slice);  // step() asks it, or makes sure
     if (kill_at != Clock::time_point::max())
       at_most(static_cast<int>(std::max<long long>(
           0, std::chrono::ceil<std::chrono::milliseconds>(kill_at - Clock::now()).count())));

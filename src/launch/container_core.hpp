@@ -183,7 +183,6 @@ class ContainerCore {
   std::vector<std::pair<Namespace, Fd>> namespaces;
   std::unique_ptr<EndHooks> end_hooks;  ///< They are being run.
   std::string not_again;                ///< What a hook, or the limit, says against a next life.
-  bool left_nothing = false;            ///< The life that ended; its hooks are another thing.
 
   Lifecycle lifecycle;
   bool has_console = false;
@@ -192,6 +191,7 @@ class ContainerCore {
   bool killed = false;
   bool in_vain = false;     ///< It had its time to be gone after that.
   bool kill_again = false;  ///< On v1 something may freeze itself between our signal and our thaw.
+  bool left_nothing = false;  ///< The life that ended; its hooks are another thing.
   Clock::time_point kill_at = Clock::time_point::max();
   Fd timer;
   std::shared_ptr<Kept> kept;          ///< Only if it may be launched again.

@@ -153,8 +153,8 @@ int LaunchEngine::timeout() const {
   // Before that somebody else may be waited for, of whom no descriptor tells.
   const bool asks = request_sent_ || (state_ == State::planned && look_at_ != Clock::time_point{});
   // Of a hook, of an end and of who is known a descriptor does.
-  const bool told = hook_ || state_ == State::failed ||
-                    (state_ == State::executing && pidfd_.valid());
+  const bool told =
+      hook_ || state_ == State::failed || (state_ == State::executing && pidfd_.valid());
   const bool looks = asks && !told;
   if (looks && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
   if (until == Clock::time_point::max()) return -1;

@@ -314,10 +314,9 @@ bool EndHooks::step() {
       if (hook.hook.point == HookPoint::post_stop) all_gone();
       // Not the zygote of the launch: that may be dead.
       auto zygote = runtime_->get_zygote();
-      auto run = zygote ? HookRun::start(std::move(*zygote),
-                                         filled(hook.hook, [&](HookValue v) {
-                                           return scene_.value(v, hook);
-                                         }))
+      auto run = zygote ? HookRun::start(
+                              std::move(*zygote),
+                              filled(hook.hook, [&](HookValue v) { return scene_.value(v, hook); }))
                         : fail(zygote);
       if (!run) {
         failed(run.error());

@@ -47,7 +47,8 @@ struct Kept {
 [[nodiscard]] LaunchOptions keeping(LaunchOptions options, const std::shared_ptr<Kept>& kept);
 
 /// Whether an interface of this type, as hooks are told it, is there in the next life when the
-/// network is. One of the host's comes home with each end, and one of pasta's goes with its program.
+/// network is. One of the host's comes home with each end, and one of pasta's goes with its
+/// program.
 [[nodiscard]] bool stays(std::string_view interface_type);
 
 /// What the next life's plan takes from the one before, by descriptor; -1: nothing.

@@ -173,10 +173,11 @@ class Interpreter {
       }
       case Code::run_hook: {
         const uint64_t room = (x.n[0] + x.n[1] + 1) * sizeof(char*);
-        return x.n[0] >= 2 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) && x.n[2] <= hook_longest &&
-               x.n[3] < 4096 && x.s[3].size >= room && x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) &&
-               apart(x.s[3], x.s[1]) && apart(x.s[3], x.s[2]) &&
-               strings_fit(x.s[0], x.n[0], blob) && strings_fit(x.s[1], x.n[1], blob);
+        return x.n[0] >= 2 && x.n[0] < (1U << 20U) && x.n[1] < (1U << 20U) &&
+               x.n[2] <= hook_longest && x.n[3] < 4096 && x.s[3].size >= room &&
+               x.s[3].offset % 8 == 0 && apart(x.s[3], x.s[0]) && apart(x.s[3], x.s[1]) &&
+               apart(x.s[3], x.s[2]) && strings_fit(x.s[0], x.n[0], blob) &&
+               strings_fit(x.s[1], x.n[1], blob);
       }
       case Code::mount:
         return strings_fit(x.s[2], x.n[3], blob) && static_cast<int64_t>(x.n[2]) >= -1 &&

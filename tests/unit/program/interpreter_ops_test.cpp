@@ -798,8 +798,8 @@ TEST_CASE("the small init does not outlive a command that was not executed", "[p
 
 TEST_CASE("a hook that ended in time is not late, and one that may not be killed is left",
           "[program]") {
-  const Plan plan = small_plan(
-      {op::RunHookInside{.hook = {.program = "/x", .argv = {"x"}}, .output = {0}}});
+  const Plan plan =
+      small_plan({op::RunHookInside{.hook = {.program = "/x", .argv = {"x"}}, .output = {0}}});
   const bool ends = GENERATE(true, false);
   ChildRun child(plan);
   child.system.clone_result = 0;
