@@ -1100,4 +1100,46 @@ TEST_CASE("hooks that cannot be are refused by name", "[plan]") {
   spec.hooks = {.run = {{.point = HookPoint::stop, .program = "/x", .argv = {"%{ns_net}"}}}};
   CHECK(compile(spec, test::root_on_v2()));
   CHECK_FALSE(compile_parked(spec, test::root_on_v2()));
+  spec.hooks.run[0].argv = {"x", std::string(70000, 'x')};
+  const auto too_long = compile(spec, test::root_on_v2());
+  REQUIRE(!too_long);
+  CHECK(to_string(too_long.error()).find("hooks.run[0].argv: 700") != std::string::npos);
+}
+
+TEST_CASE("hooks are behind a filter of the Spec's own that lets them", "[plan]") {
+  const std::vector<std::uint64_t> all = {0x7fff000000000006};
+  const std::vector<std::uint64_t> no_ppoll = {
+      0x20, (std::uint64_t{SYS_ppoll} << 32U) | 0x01000015, 0x0005000100000006, all[0]};
+  const auto at = [](const Plan& plan, auto is) {
+    return std::ranges::find_if(plan.ops, is) - plan.ops.begin();
+  };
+  for (const HookPoint point : {HookPoint::start, HookPoint::start_host}) {
+    Spec spec = with_root();
+    spec.security.seccomp.kind = Seccomp::bpf;
+    spec.security.seccomp.program = all;
+    spec.hooks.run = {{.point = point, .program = "/x"}};
+    for (const bool privs : {false, true}) {
+      spec.security.no_new_privs = !privs;
+      const CapabilitySet before = spec.security.capabilities;
+      for (const bool traces : {false, true}) {
+        CAPTURE(static_cast<int>(point), privs, traces);
+        if (traces) spec.security.capabilities.add(Capability::sys_ptrace);
+        spec.security.seccomp.program = all;
+        const auto plan = compile(spec, test::root_on_v2());
+        REQUIRE(plan);
+        // What could trace the child does not find it with more calls than itself has.
+        const auto filter = at(*plan, [](const Op& o) {
+          const auto* load = std::get_if<op::LoadSeccomp>(&o);
+          return load != nullptr && load->what.find("own") != std::string::npos;
+        });
+        const auto hook = at(
+            *plan, [](const Op& o) { return std::holds_alternative<op::RunHookInside>(o); });
+        if (point == HookPoint::start) CHECK((filter < hook) == (privs || traces));
+        spec.security.seccomp.program = no_ppoll;
+        const bool early = privs || (traces && point == HookPoint::start);
+        CHECK(compile(spec, test::root_on_v2()).has_value() == !early);
+        spec.security.capabilities = before;
+      }
+    }
+  }
 }
