@@ -1,8 +1,10 @@
 // Programs of the caller's at points of a container's life.
+#include <poll.h>
 #include <signal.h>
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -24,10 +26,12 @@ using condroid::Restart;
 using condroid::Spec;
 using condroid::Step;
 using condroid::test::attempt;
+using condroid::test::facts;
 using condroid::test::FailsWith;
 using condroid::test::launch;
 using condroid::test::payload;
 using condroid::test::read_file;
+using condroid::test::runtime;
 using condroid::test::Surroundings;
 using condroid::test::TempDir;
 using condroid::test::TempRoot;
@@ -87,6 +91,47 @@ Hook inside(std::vector<std::string> args) {
 void warm_up() {
   const TempRoot root;
   for (int i = 0; i < 3; ++i) (void)condroid::test::launch_and_wait(payload(root, {"exit", "0"}));
+}
+
+/// What this process has used of the processor.
+std::chrono::nanoseconds used() {
+  timespec t{};
+  REQUIRE(::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0);
+  return std::chrono::seconds(t.tv_sec) + std::chrono::nanoseconds(t.tv_nsec);
+}
+
+condroid::Launch begin(const Spec& spec, LaunchOptions options = {}) {
+  auto plan = condroid::compile(spec, facts());
+  if (!plan) FAIL(to_string(plan.error()));
+  auto launch = runtime().start(std::move(*plan), std::move(options));
+  if (!launch) FAIL(to_string(launch.error()));
+  return std::move(*launch);
+}
+/// How often an event loop with nothing else in it was woken until there was a result.
+template <class Step, class Wait>
+auto count_wakes(Step step, Wait wait, int& wakes) {
+  for (wakes = 0;; ++wakes) {
+    auto done = step();
+    if (!done || *done || wakes > 5000) return done;
+    wait();
+  }
+}
+auto drive(condroid::Launch& launch, int& wakes) {
+  return count_wakes([&] { return launch.step(); },
+                     [&] {
+                       const auto [fd, events] = launch.interest();
+                       pollfd one{fd.get(), events, 0};
+                       (void)::poll(&one, 1, launch.timeout());
+                     },
+                     wakes);
+}
+auto drive(Container& box, int& wakes) {
+  return count_wakes([&] { return box.step(); },
+                     [&] {
+                       pollfd one{box.poll_fd().get(), POLLIN, 0};
+                       (void)::poll(&one, 1, 10000);
+                     },
+                     wakes);
 }
 
 constexpr HookPoint shell_points[] = {
@@ -287,6 +332,175 @@ TEST_CASE("each life has its hooks, and the last word is post_stop's", "[hooks][
   if (refuse) CHECK(exit.not_restarted.find("status 9: never again") != std::string::npos);
 }
 
+TEST_CASE("the host sleeps while hooks run", "[hooks][.root]") {
+  const World world;
+  constexpr int few = 60;
+  for (const HookPoint point : {HookPoint::pre_start, HookPoint::start_host, HookPoint::started,
+                                HookPoint::stop, HookPoint::post_stop}) {
+    CAPTURE(static_cast<int>(point));
+    Spec spec = payload(world.root, {"exit", "0"});
+    spec.process.stdio = condroid::Stdio::pty;
+    spec.hooks.run = {world.sh(point, "sleep 0.5")};
+    int launching = 0, ending = 0;
+    {
+      auto launch = begin(spec);
+      auto box = drive(launch, launching);
+      REQUIRE((box && *box));
+      CHECK(drive(**box, ending));
+    }
+    CHECK(launching < few);
+    CHECK(ending < few);
+    // The same without a loop of the caller's.
+    Container box = condroid::test::launch(spec);
+    const auto before = used();
+    CHECK(wait(box).success());
+    CHECK(used() - before < 200ms);
+  }
+  // After a launch that failed, too.
+  Spec spec = payload(world.root, {"exit", "0"});
+  spec.hooks.run = {world.sh(HookPoint::start_host, "exit 1"),
+                    world.sh(HookPoint::post_stop, "sleep 0.5")};
+  int wakes = 0;
+  auto launch = begin(spec);
+  CHECK_FALSE(drive(launch, wakes));
+  CHECK(wakes < few);
+}
+
+TEST_CASE("a hook that ended while its host was busy was in time", "[hooks][.root]") {
+  const World world;
+  Spec spec = payload(world.root, {"exit", "0"});
+  spec.hooks.run = {world.sh(HookPoint::start_host, "exit 0")};
+  spec.hooks.run[0].timeout = 300ms * condroid::test::slow();
+  auto launch = begin(spec);
+  const auto until = Clock::now() + 10s;
+  while (launch.state() != condroid::protocol::State::limiting && Clock::now() < until) {
+    REQUIRE(launch.step());
+    std::this_thread::sleep_for(1ms);
+  }
+  std::this_thread::sleep_for(spec.hooks.run[0].timeout + 100ms);
+  int wakes = 0;
+  auto box = drive(launch, wakes);
+  if (!box) FAIL(to_string(box.error()));
+  CHECK(wait(**box).success());
+}
+
+TEST_CASE("who ends a container while its hooks run is heard, and waits for them",
+          "[hooks][.root]") {
+  const World world;
+  Spec spec = payload(world.root, {"exit", "1"});
+  spec.lifecycle.restart = Restart::always;
+  spec.lifecycle.restart_limit = 5;
+  spec.hooks.run = {world.sh(HookPoint::stop,
+                             "echo begun >> $NOTES; sleep 0.4; "
+                             "echo stop $TARGET >> $NOTES"),
+                    world.sh(HookPoint::post_stop, "echo post_stop $TARGET >> $NOTES")};
+  enum { killed, stopped, dropped };
+  for (const int how : {killed, stopped, dropped}) {
+    CAPTURE(how);
+    condroid::test::make_file(world.notes / "all", "", 0666);
+    {
+      Container box = launch(spec);
+      const auto until = Clock::now() + 10s;
+      while (world.said().empty() && Clock::now() < until) {
+        REQUIRE(box.step());
+        std::this_thread::sleep_for(2ms);
+      }
+      if (how == killed) CHECK(box.kill());
+      if (how == stopped) CHECK(box.begin_stop({}));
+      if (how != dropped) CHECK(wait(box).restarts == 0);
+    }
+    CHECK(world.said() ==
+          std::vector<std::string>{"begun", "stop reboot",
+                                   how == dropped ? "post_stop reboot" : "post_stop stop"});
+  }
+}
+
+TEST_CASE("a hook that is killed with its launch is told of", "[hooks][.root]") {
+  const World world;
+  warm_up();
+  const Surroundings before = Surroundings::quiet();
+  for (const HookPoint point : {HookPoint::pre_start, HookPoint::start_host, HookPoint::started}) {
+    CAPTURE(static_cast<int>(point));
+    Spec spec = payload(world.root, {"exit", "0"});
+    spec.hooks.run = {world.sh(point, world.sleep + " & echo said; wait"),
+                      world.sh(HookPoint::post_stop, "true")};
+    std::vector<HookReport> reports;
+    LaunchOptions options;
+    options.on_hook = [&](const HookReport& r) { reports.push_back(r); };
+    auto launch = begin(spec, std::move(options));
+    const auto until = Clock::now() + 10s;
+    while (world.sleepers().empty() && Clock::now() < until) {
+      REQUIRE(launch.step());
+      std::this_thread::sleep_for(2ms);
+    }
+    launch.cancel();
+    int wakes = 0;
+    const auto done = drive(launch, wakes);
+    REQUIRE(!done);
+    CHECK(done.error().is(Errc::cancelled));
+    CHECK(world.is_quiet_soon());
+    REQUIRE(reports.size() == 2);
+    CHECK(reports[0].error.find("cancelled") != std::string::npos);
+    CHECK(reports[0].output == "said\n");
+    CHECK(reports[1].success);
+  }
+  CHECK(Surroundings::quiet() == before);
+}
+
+TEST_CASE("what a hook started ends with the zygote", "[hooks][.root]") {
+  const World world;
+  for (const HookPoint point : {HookPoint::pre_start, HookPoint::start_host, HookPoint::stop}) {
+    CAPTURE(static_cast<int>(point));
+    auto rt = condroid::Runtime::open(
+        {.state_dir = condroid::HostPath(fmt::format("/tmp/test-hooks-z-{}", ::getpid()))});
+    REQUIRE(rt);
+    Spec spec = payload(world.root, {"exit", "0"});
+    spec.hooks.run = {world.sh(point, world.sleep + " & wait")};
+    const pid_t zygote = rt->zygote_pid().value;
+    std::thread killer([&] {
+      const auto until = Clock::now() + 10s;
+      while (world.sleepers().empty() && Clock::now() < until) std::this_thread::sleep_for(5ms);
+      ::kill(zygote, SIGKILL);
+    });
+    auto box = rt->launch(spec);
+    if (box) (void)box->wait();
+    killer.join();
+    CHECK(box.has_value() == (point == HookPoint::stop));
+    CHECK(world.is_quiet_soon());
+  }
+}
+
+TEST_CASE("a hook that fails is no reason for another cgroup", "[hooks][.root]") {
+  const World world;
+  Spec spec = payload(world.root, {"exit", "1"});
+  spec.resources.pids_max = 20;
+  spec.lifecycle.restart = Restart::on_failure;
+  spec.lifecycle.restart_limit = 1;
+  spec.hooks.run = {world.sh(HookPoint::start_host,
+                             "grep -o 'test[.][0-9]*$' /proc/$HOST_PID/cgroup | sort -u >> $NOTES"),
+                    world.sh(HookPoint::stop, "exit 1")};
+  Container box = launch(spec);
+  CHECK(wait(box).restarts == 1);
+  const auto said = world.said();
+  REQUIRE(said.size() == 2);
+  CHECK(said[0] == said[1]);
+}
+
+TEST_CASE("hooks with an id map are the container's root", "[hooks][.root]") {
+  const World world;
+  Spec spec = payload(world.root, {"exit", "0"});
+  spec.idmap = {.kind = condroid::IdMap::single};
+  spec.hooks.run = {world.sh(HookPoint::mount, "id -u; cat /proc/self/uid_map")};
+  std::vector<HookReport> reports;
+  LaunchOptions options;
+  options.on_hook = [&](const HookReport& r) { reports.push_back(r); };
+  Container box = launch(spec, std::move(options));
+  CHECK(wait(box).success());
+  REQUIRE(reports.size() == 1);
+  CHECK(reports[0].output.starts_with("0\n"));
+  CHECK(reports[0].output.find("4294967295") == std::string::npos);
+}
+
 #if CONDROID_LIBNL
 TEST_CASE("interfaces have hooks of their own", "[hooks][net][.root]") {
   const World world;
@@ -311,5 +525,31 @@ TEST_CASE("interfaces have hooks of their own", "[hooks][net][.root]") {
   CHECK(world.said() == std::vector<std::string>{"up eth0 veth hooked hook-end 1",
                                                  "up eth1 veth none hook-two 1",
                                                  "down eth0 veth hooked hook-end 1"});
+
+  // A launch that failed: down finds what it undoes, and at post_stop that is down.
+  condroid::test::make_file(world.notes / "all", "", 0666);
+  const std::string state = " $(ip -br link show hook-end | grep -c UP)";
+  spec.hooks.run[1] = world.sh(
+      HookPoint::down, "echo down $IF" + state + " $(readlink $NET_NS | cut -c1-4) >> $NOTES");
+  spec.hooks.run[1].interface = "eth0";
+  spec.hooks.run.push_back(world.sh(HookPoint::post_stop, "echo post_stop" + state + " >> $NOTES"));
+  spec.hooks.run.push_back(world.sh(HookPoint::pre_mount, "exit 1"));
+  CHECK_FALSE(rt->launch(spec));
+  CHECK(world.said() == std::vector<std::string>{"up eth0 veth hooked hook-end 1",
+                                                 "up eth1 veth none hook-two 1",
+                                                 "down eth0 1 net:", "post_stop 0"});
+
+  // An interface that stays for the next life is made once, and goes once.
+  condroid::test::make_file(world.notes / "all", "", 0666);
+  spec.hooks.run.pop_back();
+  spec.process.argv = {"/bin/payload", "exit", "1"};
+  spec.lifecycle.restart = Restart::on_failure;
+  spec.lifecycle.restart_limit = 2;
+  auto again = rt->launch(spec);
+  if (!again) FAIL(to_string(again.error()));
+  CHECK(wait(*again).restarts == 2);
+  CHECK(world.said() == std::vector<std::string>{"up eth0 veth hooked hook-end 1",
+                                                 "up eth1 veth none hook-two 1", "post_stop 1",
+                                                 "post_stop 1", "down eth0 1 net:", "post_stop 0"});
 }
 #endif

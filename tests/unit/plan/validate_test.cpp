@@ -1108,8 +1108,8 @@ TEST_CASE("hooks that cannot be are refused by name", "[plan]") {
 
 TEST_CASE("hooks are behind a filter of the Spec's own that lets them", "[plan]") {
   const std::vector<std::uint64_t> all = {0x7fff000000000006};
-  const std::vector<std::uint64_t> no_ppoll = {
-      0x20, (std::uint64_t{SYS_ppoll} << 32U) | 0x01000015, 0x0005000100000006, all[0]};
+  const std::vector<std::uint64_t> no_ppoll = {0x20, (std::uint64_t{SYS_ppoll} << 32U) | 0x01000015,
+                                               0x0005000100000006, all[0]};
   const auto at = [](const Plan& plan, auto is) {
     return std::ranges::find_if(plan.ops, is) - plan.ops.begin();
   };
@@ -1132,8 +1132,8 @@ TEST_CASE("hooks are behind a filter of the Spec's own that lets them", "[plan]"
           const auto* load = std::get_if<op::LoadSeccomp>(&o);
           return load != nullptr && load->what.find("own") != std::string::npos;
         });
-        const auto hook = at(
-            *plan, [](const Op& o) { return std::holds_alternative<op::RunHookInside>(o); });
+        const auto hook =
+            at(*plan, [](const Op& o) { return std::holds_alternative<op::RunHookInside>(o); });
         if (point == HookPoint::start) CHECK((filter < hook) == (privs || traces));
         spec.security.seccomp.program = no_ppoll;
         const bool early = privs || (traces && point == HookPoint::start);
