@@ -75,6 +75,12 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
                        all<op::ConfigureInterface>(plan).size(),
                        all<op::WriteSetting>(plan).size()};
   };
+  spec.hooks.run = {{.point = HookPoint::up, .program = "/x"}};
+  const auto hooked = [](const Plan& plan) {
+    std::vector<std::string> names;
+    for (const auto& o : all<op::RunHook>(plan)) names.push_back(o.hook.interface);
+    return names;
+  };
   const auto awaited = [](const Plan& plan) {
     std::vector<std::string> names;
     for (const auto& o : all<op::AwaitInterface>(plan)) names.push_back(o.name);
@@ -84,6 +90,8 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
   CHECK(counts(first) == std::vector<std::size_t>{1, 1, 0});
   CHECK(counts(detail::next_life(first, {})) == counts(first));
   CHECK(counts(detail::next_life(first, {.network = 30})) == std::vector<std::size_t>{0, 0, 0});
+  CHECK(hooked(detail::next_life(first, {})) == hooked(first));
+  CHECK(hooked(detail::next_life(first, {.network = 30})).empty());
   // What is lent came home with the last life.
   spec.network.interfaces[0].ready_within = std::chrono::seconds(1);
   spec.network.interfaces.push_back({.name = "nic",
@@ -96,6 +104,8 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
   CHECK(counts(again) == std::vector<std::size_t>{1, 1, 0});
   CHECK(awaited(lends) == std::vector<std::string>{"eth0", "nic"});
   CHECK(awaited(again) == std::vector<std::string>{"nic"});
+  CHECK(hooked(lends) == std::vector<std::string>{"eth0", "nic"});
+  CHECK(hooked(again) == std::vector<std::string>{"nic"});
   // What a program of that life's made is gone.
   spec.network.interfaces = {{.link = Pasta{},
                               .addresses = {"10.0.3.2/24"_prefix},
