@@ -77,10 +77,11 @@ void refuse_denying(Draft& d, const OwnFilters& filters, Early early) {
           "hooks.run",
           formatted("{} behind the Spec's own filter, which {}, and that may deny {}, which "
                     "condroid makes for {}",
-                    early.hooks ? "start is" : "start_host is",
+                    early.hooks ? "start is" : "waiting for the host is",
                     early.credentials ? "is loaded early without no_new_privs"
                                       : "is loaded before what the container could trace",
-                    quoted(call.name), early.hooks ? "hooks there" : "the wait"),
+                    quoted(call.name),
+                    early.hooks ? "hooks there" : "start_host, or for namespaces at stop"),
           early.credentials ? "set security.no_new_privs, allow it, or use another point"
                             : "take sys_ptrace away, allow it, or use another point");
       return;
