@@ -329,7 +329,7 @@ build_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   sh tests/support/fallback_sources.sh "$source" || { echo 'sources of subprojects' > "$trouble" && return 1; }
   setup minimal -Dbuildtype=plain -Ddefault_library=static -Dtests=disabled -Dexamples=disabled -Dbenchmarks=disabled \
-    -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled --force-fallback-for=fmt,tl-expected || return
+    -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled -Db_pch=false --force-fallback-for=fmt,tl-expected || return
   source=.
   targets='src/libcondroid.so.0.1.0 tests/unit/libself-contained.a tests/unit/unit-base examples/01_hello examples/condroid-run'
   # shellcheck disable=SC2086

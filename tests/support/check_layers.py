@@ -15,6 +15,8 @@ import sys
 # Layer -> what it may include, beside itself.
 ARROWS = {
     "base": set(),
+    # Compiled ahead for the others.
+    "pch": set(),
     # The kernel's constants and structs are plain data that the program has to spell for itself, too.
     "sys": {"base", "program/kernel.hpp", "program/kernel_bits.hpp"},
     "spec": {"base"},
