@@ -848,12 +848,15 @@ TEST_CASE("a socket and its container end in any order", "[lxc][.root]") {
     auto waits =
         ask(*web.box, [&] { return Client(web.path.str(), "web").wait_for({State::stopped}); });
     REQUIRE(waits);
-    auto lives = std::async(std::launch::async, [&waits, pid = web.box->pid()] {
-      return std::pair(shown(waits->next(20s)), is_alive(pid.value));
+    const auto pidfd = Pidfd::open(web.box->pid());
+    REQUIRE(pidfd);
+    auto news = std::async(std::launch::async, [&] {
+      const std::string state = shown(waits->next(20s));
+      return state + (pidfd->ended_within(0ms).value_or(false) ? ", ended" : ", alive");
     });
     web.box.reset();
     CHECK(web.socket->state() == State::stopped);
-    CHECK(lives.get() == std::pair(std::string("STOPPED"), false));
+    CHECK(news.get() == "STOPPED, ended");
     CHECK(web.states == std::vector{State::starting, State::running, State::stopping});
     web.socket->step();
   }
