@@ -367,8 +367,8 @@ TEST_CASE("what holds is what lxc-info of Debian's 5.0.2 prints", "[config][lxc]
   }));
   INFO(text);
   CHECK(got(good(text), key) == value);
-  // Where the tool is there, it says the same.
-  if (::access("/usr/bin/lxc-info", X_OK) != 0) return;
+  // Where the tool is there, it says the same; it tells others than root of nobody's containers.
+  if (::geteuid() != 0 || ::access("/usr/bin/lxc-info", X_OK) != 0) return;
   const Folder folder;
   fs::create_directory(folder / "c");
   write(folder / "c/config", std::string(text) + "\n");
