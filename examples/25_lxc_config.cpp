@@ -11,6 +11,7 @@ namespace {
 constexpr std::string_view hello = R"(# Words of LXC 1.0 and of today.
 lxc.utsname = box
 lxc.mount.auto = proc:mixed
+lxc.cap.drop = net_admin sys_module sys_time
 lxc.console.path = none
 lxc.environment = PATH=/usr/bin:/bin
 lxc.prlimit.nofile = 256

@@ -184,8 +184,7 @@ void Translator::proc_settings(const Value& value) {
   for (const std::string& name : how_.kernel_settings ? *how_.kernel_settings : settings_here())
     if (!name.empty() && name != "net" && name.find('/') == name.npos) names.insert(name);
   for (const std::string& name : names) closed.emplace_back("/proc/sys/" + name);
-  unsupported(place(value), "what a module adds to /proc/sys later is not closed",
-              "proc:rw, where that may be open as well");
+  note(place(value), "what a module adds to /proc/sys later is not closed");
 }
 
 void Translator::mounts() {

@@ -678,6 +678,8 @@ TEST_CASE("of who was killed together with his zygote the next one removes the b
   for (int i = 0; i < 1000 * slow() && tables() != 0; ++i) std::this_thread::sleep_for(10ms);
   CHECK(tables() == 0);
   CHECK(net.has("nat0"));
+  // Its locks go when all of it does.
+  for (int i = 0; i < 1000 * slow() && is_alive(zygote); ++i) std::this_thread::sleep_for(10ms);
   const std::string old = state_dir() + ".old";
   if (moved) must(::rename(state_dir().c_str(), old.c_str()) == 0, "rename");
   {
