@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <sstream>
 
 #include "place.hpp"
 #include "say.hpp"
@@ -61,9 +60,13 @@ std::vector<One> candidates(const std::string& lxcpath, bool all, bool& wrong) {
 std::vector<One> chosen(const Arguments& args, std::vector<One> from) {
   if (args.has("all")) return from;
   std::vector<std::string> groups;
-  std::istringstream in(args.value("groups"));
-  for (std::string g; std::getline(in, g, ',');) groups.push_back(g);
-  if (groups.empty()) groups.emplace_back();
+  // An empty one at the end counts, too.
+  std::string text = args.value("groups");
+  for (std::size_t comma = 0;; text.erase(0, comma + 1)) {
+    comma = text.find(',');
+    groups.push_back(text.substr(0, comma));
+    if (comma == text.npos) break;
+  }
   std::vector<One> all;
   for (const std::string& g : groups)
     for (One& one : from) {
@@ -83,25 +86,22 @@ int run(const Arguments& args) {
   const auto all = candidates(*path, args.has("ignore-auto"), wrong);
   int status = wrong ? 1 : 0;
   for (const One& one : chosen(args, all)) {
-    if (args.has("list")) {
-      const bool ends = args.has("kill") || args.has("shutdown") || args.has("reboot");
-      fmt::print("{}", ends ? one.name + "\n" : fmt::format("{} {}\n", one.name, one.delay));
-      continue;
-    }
+    const bool start = !args.has("kill") && !args.has("shutdown") && !args.has("reboot");
     const bool runs =
         Place(*path, one.name).state().value_or(control::State::stopped) != control::State::stopped;
-    std::vector<std::string> command = {"/proc/self/exe"};
-    bool start = false;
-    if (args.has("kill"))
-      command.insert(command.end(), {"lxc-stop", "-k"});
-    else if (args.has("reboot"))
-      command.insert(command.end(), {"lxc-stop", "-r", "-t", std::to_string(*seconds)});
-    else if (args.has("shutdown"))
-      command.insert(command.end(), {"lxc-stop", "-t", std::to_string(*seconds)});
-    else
-      start = true;
     if (start == runs) continue;
-    if (start) command.emplace_back("lxc-start");
+    if (args.has("list")) {
+      fmt::print("{}", start ? fmt::format("{} {}\n", one.name, one.delay) : one.name + "\n");
+      continue;
+    }
+    std::vector<std::string> command = {"/proc/self/exe"};
+    if (start)
+      command.emplace_back("lxc-start");
+    else if (args.has("kill"))
+      command.insert(command.end(), {"lxc-stop", "-k"});
+    else
+      command.insert(command.end(),
+                     {"lxc-stop", args.has("reboot") ? "-rt" : "-t", std::to_string(*seconds)});
     command.insert(command.end(), {"-P", *path, "-n", one.name});
     if (run_program(command, {}) != 0)
       status = 1;
