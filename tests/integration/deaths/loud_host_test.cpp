@@ -257,7 +257,7 @@ int wait_in_time(const Forked& process, std::chrono::milliseconds patience) {
 
 }  // namespace
 
-// CONDROID_LOUD_SECONDS: how long. Among the others it is short; the test 'loud-minute' takes its
+// CONDROID_LOUD_SECONDS: how long. Among the others it is short; the test 'loud-host' takes its
 // time.
 TEST_CASE("a loud host launches without a hang and without a leak", "[launch][.root]") {
   const char* wanted = std::getenv("CONDROID_LOUD_SECONDS");
