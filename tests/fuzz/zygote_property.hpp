@@ -460,6 +460,9 @@ inline long Machine::call(long nr, const long (&x)[6]) {
       static_cast<char*>(pointer(1))[n] = '\n';
       return watched_.contains(fd) ? static_cast<long>(n) : 0;
     }
+    case __NR_connect:
+      need(x[0], "connect");
+      return fails() ? -ENOMEM : 0;
     case __NR_pread64:
       need(x[0], "pread64");
       std::memset(pointer(1), 1, static_cast<std::size_t>(x[2]));

@@ -947,8 +947,8 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
   };
   const Fd quiet(::eventfd(0, EFD_CLOEXEC));
   SECTION("moved from it is empty") {
-    Container box = launched(Restart::never);
     std::optional<Container> mine;
+    Container box = launched(Restart::never);
     REQUIRE(box.attend(quiet, [&mine](Container& lent) {
       mine.emplace(std::move(lent));
       *mine = std::move(lent);
@@ -963,8 +963,8 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
     CHECK(wait(box).kind == Exit::signaled);
   }
   SECTION("what throws is asked again") {
+    int calls = 0;  // longer than the handle, whose end looks once more
     Container box = launched(Restart::never);
-    int calls = 0;
     REQUIRE(box.attend(quiet, [&calls](Container&) {
       if (++calls < 3) throw std::runtime_error("not yet");
       return true;
@@ -975,8 +975,8 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
     CHECK(calls == 3);
   }
   SECTION("the end that it makes between two lives is seen at once") {
-    Container box = launched(Restart::always);
     std::vector<Life> seen;
+    Container box = launched(Restart::always);
     REQUIRE(box.attend(quiet, [&seen](Container& lent) {
       if (seen.empty() || seen.back() != lent.life()) seen.push_back(lent.life());
       if (lent.life() == Life::between) (void)lent.kill();
