@@ -858,7 +858,7 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 16> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 17> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
                                              {"isolation", &Bench::warm_isolation_section},
                                              {"network", &Bench::warm_network_section},
