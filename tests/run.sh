@@ -312,8 +312,8 @@ stage_benchmark() {
   fi
 }
 
-# What users build in other ways than we do: with a compiler of today a release tarball, static, without a single option, with
-# what it needs as subprojects; and all of our headers.
+# What users build in other ways than we do: a release tarball, static, without a single option, with what it needs as
+# subprojects; and with a compiler of today all of our headers.
 build_extras() {
   rm -rf "$root/tarball" "$root/minimal"
   mkdir "$root/tarball"
@@ -329,7 +329,7 @@ build_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   sh tests/support/fallback_sources.sh "$source" || { echo 'sources of subprojects' > "$trouble" && return 1; }
   # shellcheck disable=SC2086
-  CXX=$(first clang++-19,clang++) setup minimal -Dbuildtype=plain $lean -Ddefault_library=static -Dtests=disabled \
+  setup minimal -Dbuildtype=plain $lean -Ddefault_library=static -Dtests=disabled \
     -Dexamples=disabled -Dbenchmarks=disabled -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled -Db_pch=false \
     --force-fallback-for=fmt,tl-expected || return
   source=.
