@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <span>
 #include <string>
 
 #include "formatted.hpp"
@@ -84,7 +85,7 @@ FdView ContainerCore::poll_fd() {
   for (const Fd* fd : {&exit_socket, &status_socket, &out.fd, &err.fd}) watch(*fd);
   if (!console_deaf) watch(console.fd);
   for (const Attended& a : attended) watch(a.readable);
-  if (end_hooks) watch_hooks();
+  if (end_hooks) watch(end_hooks->poll_fd());
   set_timer();
   if (exit && !end_hooks && !exit_socket.valid()) wake_always();
   return poll.valid() ? FdView(poll) : FdView(exit_socket);
@@ -138,7 +139,7 @@ void ContainerCore::look_after() {
   }
 }
 
-void ContainerCore::watch(const Fd& fd) {
+void ContainerCore::watch(FdView fd) {
   if (!poll.valid() || !fd.valid()) return;
   epoll_event event{};
   event.events = EPOLLIN;
@@ -350,14 +351,20 @@ Result<std::optional<Exit>> ContainerCore::wait_until(int milliseconds) {
           0, 1 << 30)));
     }
     // poll(2) passes over what is negative.
-    std::vector<pollfd> waiting{{exit_socket.get(), POLLIN, 0},
-                                {end_hooks ? -1 : zygote->pidfd(), POLLIN, 0},
-                                {status_socket.get(), POLLIN, 0},
-                                {out.fd.get(), POLLIN, 0},
-                                {err.fd.get(), POLLIN, 0},
-                                {console_deaf ? -1 : console.fd.get(), POLLIN, 0},
-                                {launching.fd.get(), launching.events, 0}};
-    for (const Attended& a : attended) waiting.push_back({a.readable.get(), POLLIN, 0});
+    std::array<pollfd, 7> own{{{exit_socket.get(), POLLIN, 0},
+                               {end_hooks ? -1 : zygote->pidfd(), POLLIN, 0},
+                               {status_socket.get(), POLLIN, 0},
+                               {out.fd.get(), POLLIN, 0},
+                               {err.fd.get(), POLLIN, 0},
+                               {console_deaf ? -1 : console.fd.get(), POLLIN, 0},
+                               {launching.fd.get(), launching.events, 0}}};
+    std::span<pollfd> waiting = own;
+    std::vector<pollfd> more;
+    if (!attended.empty()) {
+      more.assign(own.begin(), own.end());
+      for (const Attended& a : attended) more.push_back({a.readable.get(), POLLIN, 0});
+      waiting = more;
+    }
     const int ready = ::poll(waiting.data(), waiting.size(), left);
     if (ready < 0 && errno != EINTR)
       return fail(errno, Step::wait, formatted("container '{}'", name));
@@ -375,7 +382,7 @@ ContainerCore::~ContainerCore() {
     look_after();
     return;
   }
-  stay_down = true;
+  no_next_life();
   if (next) {
     next.reset();
     give_up({});

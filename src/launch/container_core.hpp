@@ -75,7 +75,7 @@ class ContainerCore {
   [[nodiscard]] bool ours() const;
   /// For somebody's event loop; made at the first call. wait_until() does without.
   [[nodiscard]] FdView poll_fd();
-  void watch(const Fd& fd);
+  void watch(FdView fd);
   void wake_always();
   void unwatch(const Fd& fd);
   /// Has poll_fd() wake for kill_at, and for what the next life waits for.
@@ -106,6 +106,7 @@ class ContainerCore {
 
   // stop.cpp
   [[nodiscard]] Result<void> send(Signal signal, const char* what) const;
+  void no_next_life();
   [[nodiscard]] Result<void> begin_stop(const StopOptions& options);
   [[nodiscard]] Result<Exit> stop(const StopOptions& options);
 
@@ -123,7 +124,6 @@ class ContainerCore {
   /// Of restarts within some time.
   [[nodiscard]] bool is_within_limit();
   [[nodiscard]] std::string limit_text() const;
-  void watch_hooks();
   [[nodiscard]] Result<void> begin_again();
   /// False while the next life is on its way.
   [[nodiscard]] bool step_next();

@@ -177,10 +177,7 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
   if (places != 0)
     return give_up(sys_error(places, Step::open_runtime, formatted("'{}'", zygote_->state_file())));
   has_live_ = has_page_ = true;
-  if (auto ok = look_for_hooks(); !ok) {
-    end_begun_ = true;
-    return give_up(std::move(ok).error());
-  }
+  if (auto ok = look_for_hooks(); !ok) return give_up(std::move(ok).error());
   if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
     console_log_ = Fd(::open(
         t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
@@ -940,6 +937,8 @@ Timeline LaunchEngine::make_timeline(std::chrono::nanoseconds done) const {
 }
 
 void LaunchEngine::finish() {
+  // Of use at its end, so it is asked for when nobody waits any more.
+  if (!made_.host_ends.indexes.empty()) ask_for_patience();
   if (kept_)
     kept_->take_terminals(plan(), ptys_);
   else if (plan().lifecycle.restart != Restart::never && !ptys_.empty())

@@ -164,6 +164,7 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::CreateInterface& wanted);
   [[nodiscard]] Result<bool> lend(const op::CreateInterface& o, FdView socket, FdView netns);
   [[nodiscard]] Result<bool> make_tap(const op::CreateInterface& o, FdView netns);
+  void ask_for_patience();
   [[nodiscard]] Result<bool> reach(program::RequestKind kind, const void* what, std::size_t size,
                                    std::span<const int> fds, const std::string& subject);
   /// For those that are to have the address of their bridge.

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +19,7 @@
 #include "launch/interfaces.hpp"
 #include "launch/kept.hpp"
 #include "launch/zygote.hpp"
+#include "plan/memory_file.hpp"
 #include "program/format.hpp"
 #include "spec/hook_text.hpp"
 #include "spec/names.hpp"
@@ -67,8 +67,7 @@ std::string status_text(bool exited, int status) {
 
 /// In memory, to be read from its beginning.
 Result<Fd> input_of(const Hook& hook) {
-  Fd fd(::memfd_create("hook", MFD_CLOEXEC | 8U /* MFD_NOEXEC_SEAL, Linux 6.3 */));
-  if (!fd.valid()) fd = Fd(::memfd_create("hook", MFD_CLOEXEC));
+  Fd fd(memory_file("hook"));
   if (!fd.valid()) return fail(cannot(errno, hook, "its input"));
   for (std::size_t done = 0; done < hook.input.size();) {
     const ssize_t n = ::pwrite(fd.get(), hook.input.data() + done, hook.input.size() - done,
@@ -381,8 +380,9 @@ void LaunchEngine::drop_hook() {
 /// Runs one; false while it runs.
 Result<bool> LaunchEngine::run_hook(const op::RunHook& o) {
   if (!hook_) {
-    auto run = HookRun::start(
-        zygote_, filled(o.hook, [&](HookValue v) { return hook_scene().value(v, o); }));
+    const HookScene scene = hook_scene();
+    auto run =
+        HookRun::start(zygote_, filled(o.hook, [&](HookValue v) { return scene.value(v, o); }));
     if (!run) {
       if (options_.on_hook) options_.on_hook(unfinished(o.hook, run.error()));
       return fail(run);
@@ -419,8 +419,7 @@ bool LaunchEngine::owes_down() const {
 }
 
 Result<void> LaunchEngine::do_op(const op::OpenHookOutput& o) {
-  Fd fd(::memfd_create("hooks", MFD_CLOEXEC | 8U /* MFD_NOEXEC_SEAL, Linux 6.3 */));
-  if (!fd.valid()) fd = Fd(::memfd_create("hooks", MFD_CLOEXEC));
+  Fd fd(memory_file("hooks"));
   if (!fd.valid() || ::ftruncate(fd.get(), static_cast<off_t>(program::hook_place * o.hooks)) < 0)
     return fail(errno, Step::open_descriptor, "the output of hooks");
   Fd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,8 @@ class EndHooks {
   [[nodiscard]] HookRun::Clock::time_point until() const noexcept;
   /// What those have that are not done.
   [[nodiscard]] std::chrono::milliseconds most() const noexcept;
+  /// Whether a next life is to come.
+  [[nodiscard]] bool again() const noexcept { return std::string_view(scene_.target) == "reboot"; }
   /// There is no next life after all.
   void stay_down() noexcept { scene_.target = "stop"; }
   [[nodiscard]] std::vector<std::string>& errors() noexcept { return errors_; }

@@ -236,15 +236,20 @@ void HostEnds::bring_home(std::vector<std::string>& errors) {
   }
 }
 
-void HostEnds::ask_for_patience(const Zygote& zygote, FdView netns) {
-  if (patience.valid()) return;
+/// Asks the zygote for what ends a container's connections with it, of the network that has a veth:
+/// only those are taken down at the end, by the other kinds it goes on with whoever joined. What
+/// fails is no failure: the kernel is done with them some time later.
+void LaunchEngine::ask_for_patience() {
+  int error = 0;
+  const Fd netns = network_of(pidfd_, pid_, error);
+  Fd& ours = made_.host_ends.patience;
   Fd theirs;
   program::Request request{};
   request.magic = program::magic;
   request.kind = program::RequestKind::patience;
-  if (socket_pair(patience, theirs) != 0 ||
-      zygote.request(request, std::array{netns.get(), theirs.get()}) != 0)
-    patience.reset();
+  if (error != 0 || socket_pair(ours, theirs) != 0 ||
+      zygote_->request(request, std::array{netns.get(), theirs.get()}) != 0)
+    ours.reset();
 }
 
 void HostEnds::take_down() {
@@ -413,9 +418,6 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
       leased != 0 && leased != site.above)
     return maker.wrong(ENODEV, "its bridge was made again meanwhile");
   const auto* veth = std::get_if<Veth>(&o.interface.link);
-  // Only those are taken down at the end: by the other kinds a network goes on, with whoever
-  // joined.
-  if (veth != nullptr) made_.host_ends.ask_for_patience(*zygote_, netns);
   // Fifteen bytes are all that a name has: the kernel says when two draw the same.
   for (int tries = 0;; ++tries) {
     if (veth != nullptr)

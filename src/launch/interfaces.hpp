@@ -57,9 +57,6 @@ struct HostEnds {
 
   /// What the zygote does at each end, when that is gone.
   void bring_home(std::vector<std::string>& errors);
-  /// Asks the zygote for what ends a container's connections with it. What fails is no failure:
-  /// the kernel is done with them some time later.
-  void ask_for_patience(const Zygote& zygote, FdView netns);
   void take_down();
   /// Of what the zygote said.
   [[nodiscard]] Error not_home(const program::Record& record) const;

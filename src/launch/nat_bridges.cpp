@@ -140,9 +140,8 @@ std::vector<IpPrefix> each_alone(std::vector<IpPrefix> all) {
   return all;
 }
 
-/// To which one sends that sends to `asked`: without it, or for "any", all that the host has.
-std::vector<IpPrefix> addresses_of_host(const std::optional<IpAddress>& asked) {
-  if (asked && !asked->is_any()) return {alone(*asked)};
+/// To which one sends that sends to this host.
+std::vector<IpPrefix> addresses_of_host() {
   std::vector<IpPrefix> all{"127.0.0.0/8"_prefix, "::1/128"_prefix};
   ifaddrs* list = nullptr;
   if (::getifaddrs(&list) < 0) return all;
@@ -293,13 +292,16 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
   batch.new_table();
   batch.chain({"from_outside", "nat", NftChain::prerouting, NftChain::destinations});
   batch.chain({"from_here", "nat", NftChain::output, NftChain::destinations});
+  std::vector<IpPrefix> host;  // once a port of datagrams is at all of its addresses
   for (const PublishedPort& p : ports) {
+    const bool all = !p.host_address || p.host_address->is_any();
     int error = 0;
     Fd s = open_port(p, error, PortUse::hold);
     if (error != 0) return no_port(p, error);
     held.push_back(std::move(s));
     if (p.protocol == PublishedPort::udp) {
-      before.push_back({.to = addresses_of_host(p.host_address),
+      if (all && host.empty()) host = addresses_of_host();
+      before.push_back({.to = all ? host : std::vector{alone(*p.host_address)},
                         .port = p.host_port,
                         .answered_by = bridge_.subnets,
                         .unled = true});
@@ -308,13 +310,12 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
     for (const IpPrefix& to : addresses) {
       const bool v6 = to.address.is_v6();
       if (p.host_address && p.host_address->is_v6() != v6) continue;
-      const bool any = !p.host_address || p.host_address->is_any();
-      from_loopback = from_loopback || (!v6 && (any || p.host_address->is_loopback()));
+      from_loopback = from_loopback || (!v6 && (all || p.host_address->is_loopback()));
       const auto begun = [&] {
         NftRule r;
         r.is_of(to.address);
         const auto whole = static_cast<std::uint8_t>(8 * to.address.size());
-        if (any)
+        if (all)
           r.to_this_host();
         else
           r.to({*p.host_address, whole});
@@ -327,7 +328,7 @@ Result<std::unique_ptr<NatBridgeUse::Published>> NatBridgeUse::publish(
       };
       // The loopback's addresses are this host's alone, whatever comes from outside.
       const IpPrefix loopback = v6 ? "::1/128"_prefix : "127.0.0.0/8"_prefix;
-      if (any || !p.host_address->is_loopback()) add("from_outside", begun().not_to(loopback));
+      if (all || !p.host_address->is_loopback()) add("from_outside", begun().not_to(loopback));
       NftRule here = begun();
       if (v6) here.not_to(loopback);
       add("from_here", here);

@@ -89,7 +89,6 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   /// What it is called, by whomever; empty: somebody else has removed it.
   [[nodiscard]] std::string name_now() const;
   [[nodiscard]] Result<void> ensure_bridge();
-  [[nodiscard]] Result<void> create_bridge();
   [[nodiscard]] Result<void> set_up_host();
   [[nodiscard]] Result<void> create_table();
   /// From now on the host passes nothing on between those at the bridge.

@@ -327,18 +327,9 @@ void ContainerCore::begin_end_hooks() {
   later.clear();
 }
 
-void ContainerCore::watch_hooks() {
-  const int fd = end_hooks->poll_fd().get();
-  if (!poll.valid() || fd < 0) return;
-  epoll_event event{};
-  event.events = EPOLLIN;
-  event.data.fd = fd;
-  if (::epoll_ctl(poll.get(), EPOLL_CTL_ADD, fd, &event) != 0 && errno != EEXIST) wake_always();
-}
-
 bool ContainerCore::step_end_hooks() {
   if (!end_hooks->step()) {
-    watch_hooks();
+    watch(end_hooks->poll_fd());
     return false;
   }
   auto& all = exit->cleanup_errors;
@@ -520,8 +511,9 @@ void ContainerCore::give_up(std::string why) {
 unsigned Container::restarts() const noexcept { return core_ ? core_->restarts : 0; }
 
 Life Container::life() const noexcept {
-  if (!core_ || core_->exit) return Life::ended;
-  return core_->next ? Life::between : Life::running;
+  if (!core_) return Life::ended;
+  if (core_->next || (core_->end_hooks && core_->end_hooks->again())) return Life::between;
+  return core_->exit ? Life::ended : Life::running;
 }
 
 const Exit* Container::last_exit() const noexcept {

@@ -33,10 +33,14 @@ Result<void> ContainerCore::send(Signal signal, const char* what) const {
   return {};
 }
 
-Result<void> ContainerCore::begin_stop(const StopOptions& options) {
-  if (auto ok = check_owner(); !ok) return ok;
+void ContainerCore::no_next_life() {
   stay_down = true;
   if (end_hooks) end_hooks->stay_down();
+}
+
+Result<void> ContainerCore::begin_stop(const StopOptions& options) {
+  if (auto ok = check_owner(); !ok) return ok;
+  no_next_life();
   if (next) drop_next();
   if (exit || next) return {};
   const Signal polite = options.signal.value_or(lifecycle.stop_signal);
@@ -134,8 +138,7 @@ Result<void> Container::reboot() {
 Result<void> Container::kill() {
   if (!core_) return moved_away(Step::kill);
   if (auto ok = core_->check_owner(); !ok) return ok;
-  core_->stay_down = true;
-  if (core_->end_hooks) core_->end_hooks->stay_down();
+  core_->no_next_life();
   return core_->exit ? Result<void>{} : core_->kill_everything();
 }
 
