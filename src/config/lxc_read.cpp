@@ -582,7 +582,8 @@ std::vector<Diagnostic> Configuration::modernize() {
       if (!key.empty() || typed) {
         if (key.empty()) key = item.key();
         const std::string value = (typed ? type + ":" : std::string()) + std::string(item.value());
-        say(typed ? formatted("becomes {} = {}", key, value) : formatted("becomes {}", key));
+        say(typed ? formatted("becomes {} = {}", key, spec_text::shown(value))
+                  : formatted("becomes {}", key));
         rewrite(item, key, value);
       }
     } else if (item.origin == Item::own && item.kind == Item::comment) {

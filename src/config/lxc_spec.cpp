@@ -161,7 +161,8 @@ void Translator::root() {
   } else if (!backend.empty()) {
     type = backend;
   } else if (colon != rest.npos && !rest.starts_with('/')) {
-    return wrong(place(row("lxc.rootfs.path")), formatted("unknown type {}", before),
+    return wrong(place(row("lxc.rootfs.path")),
+                 formatted("unknown type {}", spec_text::shown(before)),
                  "dir, overlay, loop, nbd, lvm, zfs, btrfs or rbd");
   }
   out_.program.rootfs_path = rest;
@@ -206,7 +207,8 @@ void Translator::root() {
       root.idmapped = true;
     else if (option != "rw" && option != "bind" && option != "rbind" && option != "defaults" &&
              option != "relatime" && option != "dev" && option != "suid" && option != "exec")
-      unsupported(place(row("lxc.rootfs.options")), formatted("{} for the root", option));
+      unsupported(place(row("lxc.rootfs.options")),
+                  formatted("{} for the root", spec_text::shown(option)));
   }
 }
 
