@@ -116,7 +116,6 @@ int wrong(const Tool& tool, const std::string& what) {
 std::optional<Arguments> Arguments::read(const Tool& tool, int argc, char** argv, int& status) {
   const Table table(tool);
   Arguments args;
-  args.tool_ = &tool;
   opterr = 0;
   status = 1;
   bool wants_help = false;

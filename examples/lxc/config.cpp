@@ -23,8 +23,8 @@ int run(const Arguments& args) {
     say("one setting is needed; --list has their names");
     return 1;
   }
-  const auto system = lxc::SystemConfiguration::load();
-  if (!system) return say_error(system.error());
+  const auto system = system_configuration();
+  if (!system) return 1;
   const std::string& name = args.words()[0];
   const std::string values[] = {
       system->default_config.str(), system->lxcpath.str(), system->lvm_vg,

@@ -39,9 +39,8 @@ constexpr Option options[] = {
 constexpr const char* refused[] = {"lvname",  "vgname",  "thinpool", "rbdname",
                                    "rbdpool", "zfsroot", "fstype",   "fssize"};
 
-bool made(const std::string& what, const std::vector<std::string>& command,
-          const std::vector<std::string>& env = {}) {
-  const int status = run_program(command, env);
+bool made(const std::string& what, const std::vector<std::string>& command) {
+  const int status = run_program(command, {});
   if (status != 0) say("{} failed: {}", what, fmt::join(command, " "));
   return status == 0;
 }
@@ -95,11 +94,8 @@ bool fill(const Arguments& args, const Place& place, const std::string& root) {
 std::optional<lxc::Configuration> first_config(const Arguments& args) {
   std::string file = args.value("config");
   if (file.empty()) {
-    const auto system = lxc::SystemConfiguration::load();
-    if (!system) {
-      say_error(system.error());
-      return {};
-    }
+    const auto system = system_configuration();
+    if (!system) return {};
     file = system->default_config.str();
     if (::access(file.c_str(), F_OK) != 0) return lxc::Configuration();
   }
@@ -144,9 +140,9 @@ int run(const Arguments& args) {
     set("lxc.rootfs.path", "dir:" + root);
   }
   set("lxc.uts.name", place->name());
-  fine = fine && fill(args, *place, root);
+  // Before the template, which may have something to change and to add.
   std::ofstream(place->config_file()) << config->text();
-  fine = fine && place->defined();
+  fine = fine && place->defined() && fill(args, *place, root);
   if (!fine) (void)remove_tree(place->directory());
   return fine ? 0 : 1;
 }

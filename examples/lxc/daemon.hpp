@@ -11,7 +11,7 @@ void close_inherited(std::initializer_list<int> kept);
 class Background {
  public:
   /// Forks. In the caller: waits and gives back the exit status. In the process that goes on:
-  /// nothing in `status`; what it says goes to the caller's terminal until done(). Of what was
+  /// nothing in `status`; what it says goes to the caller's terminal until running(). Of what was
   /// open `kept` stays so.
   [[nodiscard]] static std::optional<Background> enter(std::optional<int>& status, int kept);
   /// The container runs: an int with its state, as LXC tells it.

@@ -59,7 +59,8 @@ bool destroy_container(const Place& place, const lxc::Configuration& config) {
     say_error(made.error());
     return false;
   }
-  if (!run_scripts(place, config, made->program, "destroy", {}, {})) return false;
+  if (!run_scripts(place, config, made->program, "destroy")) return false;
+  if (!made->program.rootfs_managed) return true;  // its storage is somebody else's
   const std::string& root = made->program.rootfs_path;
   // What somebody has elsewhere was not made by lxc-create.
   if (!root.empty() && !root.starts_with(place.directory() + "/"))

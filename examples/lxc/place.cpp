@@ -13,18 +13,21 @@
 
 using namespace condroid;
 
+std::optional<lxc::SystemConfiguration> system_configuration() {
+  const char* const home = ::getenv("HOME");
+  auto system = lxc::SystemConfiguration::load(
+      HostPath(::geteuid() == 0 || home == nullptr ? std::string("/etc/lxc/lxc.conf")
+                                                   : fmt::format("{}/.config/lxc/lxc.conf", home)));
+  if (system) return std::move(*system);
+  say_error(system.error());
+  return {};
+}
+
 std::optional<std::string> lxcpath_of(const Arguments& args) {
   std::string path = args.value("lxcpath");
   if (path.empty()) {
-    const char* const home = ::getenv("HOME");
-    const HostPath file(::geteuid() == 0 || home == nullptr
-                            ? std::string("/etc/lxc/lxc.conf")
-                            : fmt::format("{}/.config/lxc/lxc.conf", home));
-    const auto system = lxc::SystemConfiguration::load(file);
-    if (!system) {
-      say_error(system.error());
-      return {};
-    }
+    const auto system = system_configuration();
+    if (!system) return {};
     path = system->lxcpath.str();
   }
   // The name of the socket is made of the path as it is written, by all who look for it.

@@ -11,6 +11,8 @@
 
 /// -P, or what the system's configuration says. Nothing, and it was said, if that cannot be read.
 [[nodiscard]] std::optional<std::string> lxcpath_of(const Arguments& args);
+/// LXC's own settings, root's or this user's. Nothing, and it was said, when they cannot be read.
+[[nodiscard]] std::optional<condroid::lxc::SystemConfiguration> system_configuration();
 
 class Place {
  public:
@@ -31,7 +33,6 @@ class Place {
   /// State::stopped where nobody answers.
   [[nodiscard]] condroid::Result<condroid::control::State> state() const;
   /// It answers, or has a configuration.
-  [[nodiscard]] bool exists() const { return defined() || client_.state().has_value(); }
   /// Reads the configuration. Nothing, and all that is wrong in it was said.
   [[nodiscard]] std::optional<condroid::lxc::Configuration> load() const;
 

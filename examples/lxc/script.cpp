@@ -39,8 +39,7 @@ int run_program(const std::vector<std::string>& argv, const std::vector<std::str
 }
 
 bool run_scripts(const Place& place, const lxc::Configuration& config, const lxc::Program& program,
-                 std::string_view when, const std::vector<std::string>& extras,
-                 const std::vector<std::string>& env) {
+                 std::string_view when) {
   for (const lxc::Hook& hook : program.hooks) {
     if (hook.when != when) continue;
     std::vector<std::string> argv = {"/bin/sh", "-c", fmt::format("exec {} \"$@\"", hook.command),
@@ -48,8 +47,7 @@ bool run_scripts(const Place& place, const lxc::Configuration& config, const lxc
     if (program.hook_version == 0)
       for (std::string word : {place.name(), std::string("lxc"), hook.when})
         argv.push_back(std::move(word));
-    argv.insert(argv.end(), extras.begin(), extras.end());
-    std::vector<std::string> told = env;
+    std::vector<std::string> told;
     told.push_back("LXC_NAME=" + place.name());
     told.push_back("LXC_CONFIG_FILE=" + place.config_file());
     told.push_back(fmt::format("LXC_HOOK_VERSION={}", program.hook_version));

@@ -46,7 +46,6 @@ class Arguments {
   [[nodiscard]] static std::optional<Arguments> read(const Tool& tool, int argc, char** argv,
                                                      int& status);
 
-  [[nodiscard]] const Tool& tool() const { return *tool_; }
   /// By the long name.
   [[nodiscard]] bool has(std::string_view option) const { return given_.contains(option); }
   /// The last one; empty without.
@@ -60,7 +59,6 @@ class Arguments {
   [[nodiscard]] const std::string& container() const { return container_; }
 
  private:
-  const Tool* tool_ = nullptr;
   std::map<std::string_view, std::vector<std::string>> given_;
   std::vector<std::string> words_;
   std::string container_;

@@ -81,7 +81,7 @@ enum class Shape : std::uint8_t {
 
 struct Key {
   std::string_view name;
-  std::string_view legacy;  ///< A blank between them. Those of lxc.network.* are made.
+  std::string_view legacy;  ///< The older name. Those of lxc.network.* are made.
   Shape shape;
   Check check;
   std::string_view values;
@@ -113,8 +113,8 @@ inline constexpr auto table = std::to_array<Key>({
      "host's."},
     {"lxc.rootfs.mount", "", Shape::once, path, "a directory",
      "/usr/lib/x86_64-linux-gnu/lxc/rootfs",
-     "Where LXC mounts the root file system before it is the root. Hooks are told; nothing is "
-     "mounted there."},
+     "Where LXC mounts the root file system before it is the root. Hooks see it there; without "
+     "hooks nothing is mounted."},
     {"lxc.rootfs.options", "", Shape::once, root_options, "options of mount(8), idmap=container",
      "", "How the root file system is mounted."},
     {"lxc.rootfs.managed", "", Shape::once, flag, flag_values, "1",
@@ -308,8 +308,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.hook.post-stop", "", Shape::list, anything, command_values, "",
      "When nothing of it is left. A failure ends a restart."},
     {"lxc.hook.clone", "", Shape::list, anything, command_values, "", "When it has been copied."},
-    {"lxc.hook.destroy", "", Shape::list, anything, command_values, "",
-     "When it has been destroyed."},
+    {"lxc.hook.destroy", "", Shape::list, anything, command_values, "", "Before it is destroyed."},
     {"lxc.hook.version", "", Shape::once, flag, flag_values, "0",
      "How a hook is told what it is about: 0 by arguments, 1 by its environment."},
 
@@ -324,7 +323,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.start.auto", "", Shape::once, flag, flag_values, "0", "1: started with the machine."},
     {"lxc.start.delay", "", Shape::once, whole, number_values, "0",
      "Seconds until the next one is started."},
-    {"lxc.start.order", "", Shape::once, integer, "a whole number", "0", "The higher, the sooner."},
+    {"lxc.start.order", "", Shape::once, integer, "a whole number", "0", "The lower, the sooner."},
     {"lxc.signal.halt", "lxc.haltsignal", Shape::once, signal, signal_values, "0",
      "Asks it to end; SIGPWR, or SIGRTMIN+3 for systemd."},
     {"lxc.signal.reboot", "lxc.rebootsignal", Shape::once, signal, signal_values, "0",

@@ -80,7 +80,7 @@ struct Item {
 /// docs/lxc-keys.md are made from.
 struct KeyInfo {
   std::string_view name = {};    ///< "lxc.net.N.type"; one with a '.' last has something after it.
-  std::string_view legacy = {};  ///< Older names, a blank between them.
+  std::string_view legacy = {};  ///< The older name.
   std::string_view values = {};  ///< What may be said.
   std::string_view otherwise = {};  ///< What holds without it, where LXC says so when asked.
   bool list = false;                ///< Each line adds to it.
@@ -124,7 +124,7 @@ enum class LogLevel : std::uint8_t {
 struct Program {
   std::string rootfs_type = {};  ///< "dir", "overlay", "loop" ...; empty: nothing was said.
   std::string rootfs_path = {};  ///< As written, without the type.
-  HostPath rootfs_mount = {};    ///< LXC's mount point for it. Nothing here needs one.
+  HostPath rootfs_mount = {};    ///< LXC's mount point for it. Where hooks see it.
   bool rootfs_managed = true;    ///< To be removed with the container.
   bool ephemeral = false;        ///< The container is to be removed when it has stopped.
   std::vector<std::string> execute = {};  ///< lxc.execute.cmd, in words.
