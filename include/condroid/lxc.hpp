@@ -56,7 +56,7 @@ struct StartOptions {
 /// A container that runs. Move-only; on one thread, as its parts. Its destruction kills it, then
 /// who waits for it is told.
 struct Started {
-  /// Below the container: it has to be there until that is gone.
+  /// Before the container, which is destroyed first and needs it until then.
   control::CommandSocket socket;
   Container container;
   Program program = {};  ///< What its configuration says to who keeps it.
@@ -71,8 +71,8 @@ struct Started {
                                       const StartOptions& options);
 
 /// Opens the command socket, translates, launches, and has the container answer LXC's tools. Blocks
-/// until the command was executed. lxc.ephemeral, lxc.start.*, lxc.log.* and lxc.console.path are
-/// the caller's to heed.
+/// until the command was executed. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path, .size
+/// and .rotate, lxc.monitor.unshare and lxc.seccomp.notify.* are the caller's to heed.
 /// @errors EADDRINUSE, Step::command_socket: it runs already, or is being started; those of
 /// Configuration::to_spec, compile() and a launch. Who waits for it is told: ABORTING.
 [[nodiscard]] Result<Started> start(const Runtime& runtime, const Configuration& config,

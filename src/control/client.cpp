@@ -125,29 +125,13 @@ Result<void> Call::pass(FdView fd) {
 Result<Reply> Call::reply(std::size_t most_fds, std::int32_t most) {
   Reply r;
   if (auto ok = wait(POLLIN); !ok) return fail(ok);
-  iovec part{&r.head, sizeof r.head};
-  // Room for more than can be: all that came is taken, and closed where it is too many.
-  constexpr std::size_t room = condroid::detail::most_message_fds;
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * room)> control{};
-  msghdr m{};
-  m.msg_iov = &part;
-  m.msg_iovlen = 1;
-  m.msg_control = control.data();
-  m.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(fd_.get(), &m, MSG_CMSG_CLOEXEC);
-  if (n < 0) return failed(errno);
-  for (const cmsghdr* c = CMSG_FIRSTHDR(&m); c != nullptr;
-       c = CMSG_NXTHDR(&m, const_cast<cmsghdr*>(c))) {
-    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int number = -1;
-      std::memcpy(&number, CMSG_DATA(c) + i * sizeof number, sizeof number);
-      r.fds.emplace_back(number);
-    }
-  }
-  if (n == 0) return failed(ECONNRESET);
-  if (n != static_cast<ssize_t>(sizeof r.head)) return nonsense("half an answer");
-  if (r.fds.size() > most_fds) return nonsense("more descriptors than were asked for");
+  r.fds.resize(most_fds);
+  const auto head = condroid::detail::receive_message(fd_.get(), &r.head, sizeof r.head, r.fds);
+  if (head.error != 0) return failed(head.error);
+  if (head.end) return failed(ECONNRESET);
+  if (head.truncated) return nonsense("more descriptors than were asked for");
+  if (head.size != sizeof r.head) return nonsense("half an answer");
+  r.fds.resize(head.fd_count);
   if (r.head.size < 0 || r.head.size > most) return nonsense("an answer of impossible size");
   const auto size = static_cast<std::size_t>(r.head.size);
   while (r.data.size() < size) {

@@ -257,32 +257,12 @@ void CommandServer::receive(Id id) {
 void CommandServer::receive_listener(Id id) {
   Connection& c = connections_.at(id);
   char byte = 0;
-  iovec part{&byte, 1};
-  // Room for all that can come: what is no answer is closed.
-  alignas(cmsghdr)
-      std::array<char, CMSG_SPACE(sizeof(ucred)) +
-                           CMSG_SPACE(sizeof(int) * condroid::detail::most_message_fds)>
-          control{};
-  msghdr m{};
-  m.msg_iov = &part;
-  m.msg_iovlen = 1;
-  m.msg_control = control.data();
-  m.msg_controllen = control.size();
-  const ssize_t n = ::recvmsg(c.fd.get(), &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  std::vector<Fd> fds;
-  for (const cmsghdr* head = n >= 0 ? CMSG_FIRSTHDR(&m) : nullptr; head != nullptr;
-       head = CMSG_NXTHDR(&m, const_cast<cmsghdr*>(head))) {
-    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
-    for (std::size_t i = 0; i < (head->cmsg_len - CMSG_LEN(0)) / sizeof(int); ++i) {
-      int number = -1;
-      std::memcpy(&number, CMSG_DATA(head) + i * sizeof number, sizeof number);
-      fds.emplace_back(number);
-    }
-  }
-  if (n != 1) return close(id);
-  const int error = fds.size() == 1 ? served_.add_seccomp_listener(std::move(fds[0])) : EINVAL;
-  answer(id, failed(error));
+  std::array<Fd, 1> fds;
+  const auto got = condroid::detail::receive_message(c.fd.get(), &byte, 1, fds);
+  if (got.error == EAGAIN) return;
+  if (got.error != 0 || got.size != 1) return close(id);
+  const bool one = got.fd_count == 1 && !got.truncated;
+  answer(id, failed(one ? served_.add_seccomp_listener(std::move(fds[0])) : EINVAL));
 }
 
 void CommandServer::answer(Id id, Answer a, std::string_view data, FdView fd) {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <poll.h>
-#include <sched.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -20,6 +19,9 @@
 #include "condroid/sys/cgroup.hpp"
 #include "control/command_server.hpp"
 #include "formatted.hpp"
+#include "program/kernel_bits.hpp"
+#include "sys/kernel_files.hpp"
+#include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
 
 namespace condroid::inline v0::control {
@@ -27,21 +29,6 @@ namespace condroid::inline v0::control {
 namespace detail {
 
 namespace {
-
-/// What a container does not share, CLONE_NEW* by its file.
-struct NamespaceFile {
-  const char* name;
-  std::uint64_t flag;
-};
-constexpr std::uint64_t clone_newtime = 0x80;  // Linux 5.6
-constexpr std::array<NamespaceFile, 8> namespace_files{{{"mnt", CLONE_NEWNS},
-                                                        {"uts", CLONE_NEWUTS},
-                                                        {"ipc", CLONE_NEWIPC},
-                                                        {"user", CLONE_NEWUSER},
-                                                        {"pid", CLONE_NEWPID},
-                                                        {"net", CLONE_NEWNET},
-                                                        {"cgroup", CLONE_NEWCGROUP},
-                                                        {"time", clone_newtime}}};
 
 int number_of(const Result<void>& result) {
   if (result) return 0;
@@ -213,7 +200,7 @@ void SocketCore::follow(Life life) {
 std::optional<std::uint64_t> SocketCore::namespaces() {
   if (!runs()) return 0;
   std::uint64_t flags = 0;
-  for (const auto& [name, flag] : namespace_files) {
+  for (const auto& [kind, name] : condroid::detail::namespace_files) {
     struct stat ours {
     }, theirs{};
     if (::stat(formatted("/proc/self/ns/{}", name).c_str(), &ours) != 0) {
@@ -222,7 +209,7 @@ std::optional<std::uint64_t> SocketCore::namespaces() {
     }
     if (::stat(formatted("/proc/{}/ns/{}", box_->pid().value, name).c_str(), &theirs) != 0)
       return {};
-    if (ours.st_ino != theirs.st_ino) flags |= flag;
+    if (ours.st_ino != theirs.st_ino) flags |= condroid::detail::clone_bits(kind);
   }
   // Somebody else's, when it has ended meanwhile.
   if (condroid::detail::wait_for_fd(box_->pidfd().get(), POLLIN, 0) != 0) return {};
@@ -271,20 +258,13 @@ std::vector<ServedCgroup> SocketCore::cgroups() {
 /// Of the mount behind a descriptor, and without asking its file system, which may be one that
 /// answers never. proc(5)
 bool is_devpts(const Fd& dir, Pid pid) {
-  const auto text_of = [](const std::string& path) {
-    std::string text;
-    const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    std::array<char, 4096> some{};
-    for (ssize_t n = 0; (n = ::read(file.get(), some.data(), some.size())) > 0;)
-      text.append(some.data(), static_cast<std::size_t>(n));
-    return text;
-  };
-  const std::string info = text_of(formatted("/proc/thread-self/fdinfo/{}", dir.get()));
+  using condroid::detail::small_file;
+  const std::string info = small_file(formatted("/proc/thread-self/fdinfo/{}", dir.get()));
   constexpr std::string_view key = "mnt_id:\t";
   const std::size_t at = info.find(key);
   if (at == std::string::npos) return false;
   const std::string id = info.substr(at + key.size(), info.find('\n', at) - at - key.size());
-  const std::string mounts = "\n" + text_of(formatted("/proc/{}/mountinfo", pid.value));
+  const std::string mounts = "\n" + small_file(formatted("/proc/{}/mountinfo", pid.value));
   const std::size_t line = mounts.find("\n" + id + " ");
   if (line == std::string::npos) return false;
   const std::size_t end = mounts.find('\n', line + 1);

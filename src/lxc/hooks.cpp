@@ -67,6 +67,7 @@ class Writer {
       const auto value = config.get(key);
       return value ? value->value_or("") : std::string();
     };
+    autodev_ = item("lxc.autodev") != "0";
     tell("LXC_NAME", options.name);
     tell("LXC_CONFIG_FILE", options.config_file.str());
     tell("LXC_ROOTFS_MOUNT", hooks_.root_at.str());
@@ -117,6 +118,7 @@ class Writer {
       if (row == named.end())
         return fail(Errc::bad_spec, Step::compile,
                     formatted("lxc.hook.{}: no such hook", one.when));
+      if (row->point == HookPoint::autodev && !autodev_) continue;
       std::vector<std::string> extras;
       if (row->point == HookPoint::stop && program_.hook_version == 0)
         for (const auto& [name, value] : namespaces)
@@ -154,6 +156,7 @@ class Writer {
   const StartOptions& options_;
   std::vector<std::string> env_;
   Hooks hooks_;
+  bool autodev_ = true;
 };
 
 }  // namespace

@@ -32,7 +32,7 @@ ARROWS = {
     "container": {"base", "sys", "spec"},
     "builder": {"base", "spec"},
     "launch": {"base", "sys", "spec", "plan", "program", "container", "builder", "probe/format.hpp"},
-    "control": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config"},
+    "control": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config", "program/kernel_bits.hpp"},
     "lxc": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config", "control"},
     "umbrella": {"base", "sys", "spec", "config", "android", "plan", "launch", "container", "builder", "control"},
 }

@@ -990,6 +990,24 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
     CHECK(to_string(**exit) == "killed by signal 9 (SIGKILL)");
     CHECK(seen.back() == Life::ended);
   }
+  SECTION("hooks between two lives are no end of it") {
+    std::vector<Life> seen;
+    Spec spec = payload(root, {});
+    spec.process.argv = {"/bin/busybox", "sleep", "60"};
+    spec.lifecycle.restart = Restart::always;
+    spec.hooks.run = {
+        {.point = HookPoint::stop, .program = "/bin/sleep", .argv = {"sleep", "0.2"}}};
+    Container box = launch(spec);
+    REQUIRE(box.attend(quiet, [&seen](Container& lent) {
+      if (seen.empty() || seen.back() != lent.life()) seen.push_back(lent.life());
+      return lent.life() != Life::ended;
+    }));
+    ::kill(box.pid().value, SIGKILL);
+    drive(
+        &box, [&box] { return box.restarts() == 1 && box.life() == Life::running; },
+        "its next life");
+    CHECK(seen == std::vector{Life::between, Life::running});
+  }
 }
 
 TEST_CASE("a container is served from where it is", "[lxc][.root]") {
