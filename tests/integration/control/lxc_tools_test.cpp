@@ -1006,7 +1006,8 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
     drive(
         &box, [&box] { return box.restarts() == 1 && box.life() == Life::running; },
         "its next life");
-    CHECK(seen == std::vector{Life::between, Life::running});
+    CHECK(std::ranges::count(seen, Life::between) == 1);
+    CHECK(std::ranges::count(seen, Life::ended) == 0);
   }
 }
 
