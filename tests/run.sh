@@ -52,7 +52,7 @@ for stage in $stages; do
     main) needs="$needs lxc=lxc-info" ;;
     sanitize) needs="$needs clang-14=clang++-14,clang++ lxc=lxc-info" ;;
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
-    benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute" ;;
+    benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute lxc-dev=lxc/lxccontainer.h" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
     vm) needs="$needs lxc=lxc-info apparmor=apparmor_parser,/usr/sbin/apparmor_parser" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;

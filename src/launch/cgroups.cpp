@@ -85,6 +85,28 @@ Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
   return g.dir.get();
 }
 
+std::vector<std::string> Zygote::offer_controllers(std::size_t hierarchy, const std::string& base,
+                                                   const std::vector<std::string>& wished,
+                                                   std::string& why) {
+  const std::lock_guard lock(mutex_);
+  Group& g = groups_.at(hierarchy);
+  std::vector<std::string> on;
+  Fd base_dir;
+  for (const std::string& c : wished) {
+    if (!contains(g.controllers, c) && !contains(g.refused, c)) {
+      if (!base_dir.valid()) base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      auto ok = enable_controllers(base_dir.get(), base, {c});
+      if (ok) ok = enable_controllers(g.dir.get(), base + "/" + name_, {c});
+      (ok ? g.controllers : g.refused).push_back(c);
+      if (!ok && g.why.empty())
+        g.why = formatted("{} ({})", ok.error().subject, errno_name(ok.error().errnum()));
+    }
+    if (contains(g.controllers, c)) on.push_back(c);
+  }
+  why = on.size() == wished.size() ? std::string() : g.why;
+  return on;
+}
+
 namespace {
 
 /// Words of /proc/PID/stat after the name, from the state on; nothing when there is no such

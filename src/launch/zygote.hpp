@@ -98,6 +98,13 @@ class Zygote {
   [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
                                        const std::string& parent,
                                        const std::vector<std::string>& controllers);
+  /// Switches on for those below it, after cgroup_dir(), what nothing needs; what was refused once
+  /// is not tried again.
+  /// @returns those that are on; in `why` what is in the way of the others.
+  [[nodiscard]] std::vector<std::string> offer_controllers(std::size_t hierarchy,
+                                                           const std::string& base,
+                                                           const std::vector<std::string>& wished,
+                                                           std::string& why);
 
  private:
   Zygote() = default;
@@ -133,6 +140,8 @@ class Zygote {
   struct Group {
     Fd dir;
     std::vector<std::string> controllers;
+    std::vector<std::string> refused = {};
+    std::string why = {};  // of the first of them
   };
   std::array<Group, program::max_hierarchies> groups_{};
 

@@ -29,11 +29,12 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
     // and no more than that.
     for (std::size_t i = 0; i < facts.cgroups.size(); ++i)
       if (facts.cgroups[i].writable) groups.need(i, {"mounts"});
-  // On v2 a cgroup counts and limits what is switched on for it.
+  // On v2 a cgroup counts and limits what is switched on for it. Nothing needs that, and where this
+  // program's own cgroup is the parent the kernel refuses it: no internal processes, cgroups(7).
   if (const auto v2 = groups.v2();
       r.cgroup == CgroupMode::everywhere && v2 && facts.cgroups[*v2].writable)
     for (const std::string_view controller : {"cpu", "cpuset", "hugetlb", "io", "memory", "pids"})
-      if (groups.find(controller) == v2) groups.need(controller, {"resources.cgroup"});
+      if (groups.find(controller) == v2) groups.wish(*v2, controller, {"resources.cgroup"});
 
   if (spec.lifecycle.freezable) {
     if (const auto freezer = groups.freezer())

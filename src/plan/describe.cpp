@@ -144,6 +144,7 @@ struct Describe {
   std::string operator()(const op::CreateCgroup& o) const {
     std::string text = formatted("in {} ({}", quoted(o.mount_point), o.v2 ? "v2" : "v1");
     if (o.v2 && !o.controllers.empty()) text += ": " + listed(o.controllers, " ");
+    if (!o.wished.empty()) text += "; where they can be: " + listed(o.wished, " ");
     text += ')';
     if (o.delegated) text += formatted(", given to uid {} and gid {}", o.uid.value, o.gid.value);
     return text;

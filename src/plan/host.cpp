@@ -32,7 +32,8 @@ void make_cgroups(Draft& d) {
     op::CreateCgroup create{.hierarchy = g.hierarchy,
                             .v2 = h.v2,
                             .mount_point = h.mount_point,
-                            .controllers = g.controllers};
+                            .controllers = g.controllers,
+                            .wished = g.wished};
     if (!h.v2) {
       create.tasks = d.slot();
       d.tasks.emplace_back(create.tasks, h.mount_point);

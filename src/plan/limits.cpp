@@ -61,6 +61,11 @@ Group* Groups::need(std::string_view controller, Field field) {
   return g;
 }
 
+void Groups::wish(std::size_t hierarchy, std::string_view controller, Field field) {
+  Group* const g = need(hierarchy, field);
+  if (g != nullptr && !has(g->controllers, controller)) g->wished.emplace_back(controller);
+}
+
 Group* Groups::need(std::size_t hierarchy, Field field) {
   const CgroupHierarchy& h = facts_.cgroups[hierarchy];
   const auto at = std::ranges::lower_bound(list_, hierarchy, {}, &Group::hierarchy);

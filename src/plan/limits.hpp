@@ -48,6 +48,8 @@ class Groups {
   /// The container's group where `controller` is; refused or left out when there is none to be had.
   Group* need(std::string_view controller, Field field);
   Group* need(std::size_t hierarchy, Field field);
+  /// After all that are needed: nothing depends on this one.
+  void wish(std::size_t hierarchy, std::string_view controller, Field field);
   /// This machine cannot do it.
   void cannot(Field field, std::string_view what, std::string hint);
 

@@ -44,6 +44,7 @@ struct Ids {
 struct Group {
   std::size_t hierarchy = 0;
   std::vector<std::string> controllers = {};      ///< v2: to be switched on.
+  std::vector<std::string> wished = {};           ///< v2: none of those; switched on where it can.
   std::vector<op::WriteCgroup> values = {};       ///< In the order in which they are written.
   std::optional<op::FilterDevices> devices = {};  ///< To be filtered here.
 };

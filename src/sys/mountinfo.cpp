@@ -99,6 +99,28 @@ std::vector<MountEntry> parse_mountinfo(std::string_view text) {
   return list;
 }
 
+bool is_hidden(const std::vector<MountEntry>& mounts, const MountEntry& mount) {
+  constexpr int deepest = 100;        // what has no root, too, comes to an end
+  const MountEntry* below = nullptr;  // of the chain from `mount` up, the one before `at`
+  const MountEntry* at = &mount;
+  for (int depth = 0; at != nullptr && depth < deepest; ++depth) {
+    for (const MountEntry& other : mounts) {
+      if (&other == at || &other == below) continue;
+      // On its own root; or on a directory on the way from its parent's root to it.
+      if (other.parent == at->id && other.target == at->target) return true;
+      if (other.parent == at->parent && other.target.size() < at->target.size() &&
+          at->target.starts_with(other.target) &&
+          (other.target == "/" || at->target[other.target.size()] == '/'))
+        return true;
+    }
+    const auto up = std::ranges::find_if(
+        mounts, [at](const MountEntry& other) { return other.id == at->parent && &other != at; });
+    below = at;
+    at = up == mounts.end() ? nullptr : &*up;
+  }
+  return false;
+}
+
 std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mounts,
                                               std::string_view membership) {
   struct Member {
@@ -115,7 +137,7 @@ std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mou
   }
   std::vector<CgroupHierarchy> list;
   for (const MountEntry& m : mounts) {
-    if (m.type != "cgroup" && m.type != "cgroup2") continue;
+    if ((m.type != "cgroup" && m.type != "cgroup2") || is_hidden(mounts, m)) continue;
     CgroupHierarchy h;
     h.v2 = m.type == "cgroup2";
     h.mount_point = m.target;

@@ -13,8 +13,11 @@ namespace condroid::inline v0::detail {
 /// Parses /proc/PID/mountinfo; proc(5). Lines that are none are passed over.
 [[nodiscard]] std::vector<MountEntry> parse_mountinfo(std::string_view text);
 
-/// The cgroup hierarchies among the mounts, each once, in the order of the mounts; `membership` is
-/// /proc/PID/cgroup.
+/// Another mount covers it, or what it is on: its path leads elsewhere. `mount` is one of them.
+[[nodiscard]] bool is_hidden(const std::vector<MountEntry>& mounts, const MountEntry& mount);
+
+/// The cgroup hierarchies among the mounts that can be reached, each once, in the order of the
+/// mounts; `membership` is /proc/PID/cgroup.
 [[nodiscard]] std::vector<CgroupHierarchy> find_hierarchies(const std::vector<MountEntry>& mounts,
                                                             std::string_view membership);
 

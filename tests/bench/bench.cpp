@@ -21,6 +21,7 @@
 #include "crowd.hpp"
 #include "isolation.hpp"
 #include "launcher.hpp"
+#include "lxc.hpp"
 #include "measures.hpp"
 #include "network.hpp"
 #include "process_info.hpp"
@@ -134,6 +135,11 @@ class Bench {
   [[nodiscard]] Warm warm();
   void warm_isolation_section() { isolation_section(warm()); }
   void warm_network_section() { network_section(warm(), options_.condroid_run); }
+  void warm_lxc_section() {
+    lxc_section(warm(), {.worker = options_.lxc_worker,
+                         .liblxc = options_.liblxc_worker,
+                         .ours = options_.lxc_programs});
+  }
   void warm_take_section() { take_section(warm()); }
   void warm_attach_section() { attach_section(warm()); }
   void warm_sustain_section() { sustain_section(warm()); }
@@ -858,10 +864,11 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 17> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 18> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
                                              {"isolation", &Bench::warm_isolation_section},
                                              {"network", &Bench::warm_network_section},
+                                             {"lxc", &Bench::warm_lxc_section},
                                              {"host", &Bench::host_section},
                                              {"rate", &Bench::rate_section},
                                              {"commands", &Bench::command_section},

@@ -16,6 +16,9 @@ struct Options {
   std::string floor = {};
   std::vector<std::string> payloads = {};
   std::string condroid_run = {};
+  std::string lxc_worker = {};
+  std::string liblxc_worker = {};
+  std::string lxc_programs = {};
 };
 
 /// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a

@@ -8,7 +8,6 @@
 #include <fstream>
 
 namespace bench {
-namespace {
 
 std::string find_program(const std::string& name) {
   for (const char* directory :
@@ -18,6 +17,8 @@ std::string find_program(const std::string& name) {
   }
   return "";
 }
+
+namespace {
 
 Command command_of(const std::string& name, std::vector<std::string> arguments) {
   Command c;
@@ -90,6 +91,8 @@ std::string oci_config(const Work& work, const std::string& root) {
 )";
 }
 
+}  // namespace
+
 std::string lxc_config(const Work& work, const std::string& root) {
   return "lxc.rootfs.path = dir:" + root +
          (work.read_only_root ? "\nlxc.rootfs.options = ro" : "") +
@@ -110,8 +113,6 @@ std::string lxc_config(const Work& work, const std::string& root) {
               : "") +
          "\n";
 }
-
-}  // namespace
 
 std::vector<Command> make_commands(const Work& work, const Scratch& scratch,
                                    const std::string& condroid_run) {

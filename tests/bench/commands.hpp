@@ -19,6 +19,10 @@ struct Command {
   std::string note = {};
 };
 
+/// Its path, or empty.
+[[nodiscard]] std::string find_program(const std::string& name);
+/// What LXC reads for that container, without a command.
+[[nodiscard]] std::string lxc_config(const Work& work, const std::string& root);
 /// The commands for the container `work`, with their configuration files in `scratch`.
 /// `condroid_run` is the path of ours, or empty.
 [[nodiscard]] std::vector<Command> make_commands(const Work& work, const Scratch& scratch,

@@ -2,7 +2,6 @@
 
 #include <malloc.h>
 #include <poll.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <thread>
 #include <vector>
 
+#include "grow.hpp"
 #include "launcher.hpp"
 #include "wire.hpp"
 
@@ -43,7 +43,6 @@ class HostWorker {
 
  private:
   [[nodiscard]] bool handle(std::string* error);
-  [[nodiscard]] bool grow(std::string* error);
   [[nodiscard]] bool run(std::string* error);
   [[nodiscard]] bool rate(std::string* error);
   [[nodiscard]] bool spawn(std::string* error);
@@ -54,18 +53,6 @@ class HostWorker {
   std::unique_ptr<Request> request_ = std::make_unique<Request>();
   std::unique_ptr<Reply> reply_ = std::make_unique<Reply>();
 };
-
-bool HostWorker::grow(std::string* error) {
-  if (request_->amount == 0) return true;
-  void* at =
-      ::mmap(nullptr, request_->amount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED) return *error = "mmap", false;
-  // Small pages: the page tables, which a fork copies, are as large as they get.
-  ::madvise(at, request_->amount, MADV_NOHUGEPAGE);
-  for (std::uint64_t offset = 0; offset < request_->amount; offset += 4096)
-    static_cast<volatile char*>(at)[offset] = 1;
-  return true;
-}
 
 bool HostWorker::run(std::string* error) {
   if (!launcher_->prepare(request_->work, error)) return false;
@@ -169,7 +156,7 @@ bool HostWorker::sustain(std::string* error) {
 bool HostWorker::handle(std::string* error) {
   switch (request_->kind) {
     case Request::grow:
-      return grow(error);
+      return grow(request_->amount) || (*error = "mmap", false);
     case Request::open:
       launcher_ = make_launcher(request_->work, error);
       if (launcher_ == nullptr) return false;
@@ -190,6 +177,8 @@ bool HostWorker::handle(std::string* error) {
       if (launcher_ == nullptr) return *error = "no launcher is open", false;
       break;
     case Request::cage:
+    case Request::enter:
+    case Request::lxc_start:
     case Request::command:
       return *error = "not a request for a host", false;
   }

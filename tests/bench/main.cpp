@@ -24,13 +24,15 @@ constexpr const char* usage =
     "  --patience SECONDS spent in all on waiting for moments in which nothing else runs (default: "
     "300)\n"
     "  --section NAME     only this section; may be repeated: same, launch, isolation, network, "
-    "host, rate, "
-    "commands, "
-    "live, measures, text, calls, many, crowd, take, attach, sustain\n"
+    "lxc, host, rate, commands, live, measures, text, control, calls, many, crowd, take, attach, "
+    "sustain\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
     "  --payload PATH     condroid-bench-true, -pause, -crowd, -clock (default: beside this "
     "program)\n"
     "  --condroid-run PATH                            (default: $CONDROID_RUN)\n"
+    "  --lxc-worker PATH  condroid-bench-lxc         (default: beside this program)\n"
+    "  --liblxc-worker PATH condroid-bench-liblxc    (default: beside this program)\n"
+    "  --lxc-programs DIR lxc-start and lxc-info     (default: $CONDROID_LXC_PROGRAMS)\n"
     "A row that cannot be measured fails the run: exit status 1. Needs root.\n";
 
 std::string own_directory() {
@@ -47,6 +49,10 @@ int main(int argc, char** argv) {
 
   bench::Options options;
   options.floor = own_directory() + "/condroid-bench-floor";
+  options.lxc_worker = own_directory() + "/condroid-bench-lxc";
+  options.liblxc_worker = own_directory() + "/condroid-bench-liblxc";
+  if (const char* there = std::getenv("CONDROID_LXC_PROGRAMS"); there != nullptr)
+    options.lxc_programs = there;
   if (const char* run = std::getenv("CONDROID_RUN"); run != nullptr) options.condroid_run = run;
   std::vector<std::string> payloads;
   for (int i = 1; i < argc; ++i) {
@@ -72,6 +78,12 @@ int main(int argc, char** argv) {
       payloads.push_back(value());
     } else if (option == "--condroid-run") {
       options.condroid_run = value();
+    } else if (option == "--lxc-worker") {
+      options.lxc_worker = value();
+    } else if (option == "--liblxc-worker") {
+      options.liblxc_worker = value();
+    } else if (option == "--lxc-programs") {
+      options.lxc_programs = value();
     } else {
       std::fprintf(stderr, "%s", usage);
       return option == "--help" ? 0 : 2;

@@ -141,6 +141,13 @@ std::string Scratch::cgroup_in(const std::string& mount_point,
   return path;
 }
 
+std::vector<std::string> Scratch::cgroups_to_enter() const {
+  std::vector<std::string> all;
+  for (const std::string& path : cgroups_)
+    if (!path.ends_with(".limits")) all.push_back(path);
+  return all;
+}
+
 bool Scratch::start_guardian(std::string* error) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return *error = "pipe", false;

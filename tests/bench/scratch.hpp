@@ -31,6 +31,8 @@ class Scratch {
   /// can be in it. Empty if it could not be made.
   [[nodiscard]] std::string cgroup_in(const std::string& mount_point,
                                       const std::vector<std::string>& controllers) const;
+  /// Ours of each hierarchy, for a process to be in.
+  [[nodiscard]] std::vector<std::string> cgroups_to_enter() const;
   [[nodiscard]] const std::string& cgroup_error() const noexcept { return cgroup_error_; }
 
  private:

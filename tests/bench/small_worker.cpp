@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "attach_floor.hpp"
+#include "cage.hpp"
 #include "floor.hpp"
 #include "wire.hpp"
 
@@ -83,34 +84,13 @@ void rate() {
   reply.value[1] = at - start;
 }
 
-// A place of its own for commands that make cgroups and keep state in /run: they see the
-// benchmark's own v2 cgroup as the root of all cgroups and an empty /run, so nothing of theirs is
-// left on the machine. crun and runc need a machine with the v2 tree alone.
+// What commands make there is gone with it, and nothing of theirs is left on the machine. crun and
+// runc need a machine with the v2 tree alone.
 void cage() {
-  char procs[300];
   const char* const directory = request.argv.next(nullptr);
   if (directory == nullptr) return refuse("cage", EINVAL);
-  const int length = std::snprintf(procs, sizeof procs, "%s/cgroup.procs", directory);
-  if (length < 0 || static_cast<std::size_t>(length) >= sizeof procs)
-    return refuse("cage", ENAMETOOLONG);
-  const int fd = ::open(procs, O_WRONLY | O_CLOEXEC);
-  if (fd < 0) return refuse("open cgroup.procs", errno);
-  const bool moved = ::write(fd, "0", 1) == 1;
-  const int error = errno;
-  ::close(fd);
-  if (!moved) return refuse("write cgroup.procs", error);
-  if (::unshare(CLONE_NEWNS | CLONE_NEWCGROUP) != 0) return refuse("unshare", errno);
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
-    return refuse("mount private", errno);
-  // Of the network namespace that it runs in; EBUSY: that is what is there.
-  if (::mount("sysfs", "/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) != 0 &&
-      errno != EBUSY)
-    return refuse("mount sysfs", errno);
-  if (::mount("cgroup2", "/sys/fs/cgroup", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr) !=
-      0)
-    return refuse("mount cgroup2", errno);
-  if (::mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0)
-    return refuse("mount /run", errno);
+  const char* what = nullptr;
+  if (const int error = enter_cage(directory, &what); error != 0) refuse(what, error);
 }
 
 void command() {
@@ -199,6 +179,8 @@ int serve() {
       case Request::spawn:
       case Request::stop_all:
       case Request::settle:
+      case Request::enter:
+      case Request::lxc_start:
         refuse("request", ENOSYS);
         break;
     }

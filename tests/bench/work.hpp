@@ -117,8 +117,12 @@ struct Request {
     /// Host worker: a take each 1/`count` s for `millis`, refilled in between. Reply values: how
     /// many, p50 and p99 of the time to the first instruction, nanoseconds in all.
     sustain,
-    cage,  ///< Command worker: own mount and cgroup namespace in which only the v2 cgroup `argv` is
-           ///< visible.
+    cage,   ///< Command and LXC worker: own mount and cgroup namespace in which only the v2 cgroup
+            ///< `argv` is visible.
+    enter,  ///< LXC worker: an empty /run, and into the cgroups `argv`, one of each hierarchy.
+    /// LXC worker: `count` starts of `argv`: LXCPATH, name and configuration, each timed from the
+    /// call to where it has stopped.
+    lxc_start,
     command,  ///< Command worker: run `argv` `count` times, each timed. Of `work` only the filter.
   };
   Kind kind = run;

@@ -41,6 +41,7 @@ struct CreateCgroup {
   bool v2 = false;
   std::string mount_point = {};               ///< For the reader.
   std::vector<std::string> controllers = {};  ///< v2: to be switched on above it.
+  std::vector<std::string> wished = {};       ///< v2: the same, where that can be.
   /// v1: the child writes "0" to it; v2: none, the child is cloned into it.
   Slot tasks = {};
   /// Given to `uid` and `gid`, as the host numbers them; cgroups(7), delegation.

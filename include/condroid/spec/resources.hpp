@@ -84,7 +84,8 @@ enum class CgroupMode : std::uint8_t {
   automatic,  ///< When a limit, a cgroup mount or a shared pid namespace needs one.
   always,     ///< One at least, of version 2 where there is one.
   /// In every hierarchy where this user may make one, with every controller: all is counted, and
-  /// any limit can be set while it runs.
+  /// any limit can be set while it runs. On v2 a cgroup that has processes, like the one of this
+  /// program, cannot give controllers to those below it: Container::left_out() names them.
   everywhere,
   never,
 };

@@ -77,6 +77,32 @@ TEST_CASE("lines that are no mounts are passed over", "[sys]") {
   CHECK(parse_mountinfo("1 2 0:1 / /x rw - tmpfs x rw").size() == 1);
 }
 
+TEST_CASE("a hierarchy that another mount covers is none", "[sys]") {
+  const std::string before = hybrid;
+  // As the kernel lists it: on the root of what was there, 31.
+  const auto all = hierarchies(
+      before + "40 31 0:40 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n",
+      "0::/a\n");
+  REQUIRE(all.size() == 1);
+  CHECK(all[0].v2);
+  CHECK(all[0].mount_point == "/sys/fs/cgroup");
+  // One alone; what is above of it; and what was mounted on the cover counts.
+  CHECK(hierarchies(before + "40 32 0:40 / /sys/fs/cgroup/unified rw - tmpfs tmpfs rw\n", "")
+            .size() == 3);
+  CHECK(hierarchies(
+            "23 1 0:2 / / rw - ext4 x rw\n31 30 0:3 / /sys/fs/cgroup rw - tmpfs x rw\n"
+            "30 23 0:3 / /sys rw - sysfs x rw\n32 31 0:4 / /sys/fs/cgroup/a rw - cgroup2 x rw\n"
+            "41 30 0:4 / /sys rw - sysfs x rw\n42 41 0:5 / /sys/fs/cgroup rw - cgroup2 y rw\n",
+            "")
+            .size() == 1);
+  // Beside it and of a longer name.
+  CHECK(hierarchies(before + "40 31 0:40 / /sys/fs/cgroup/mem rw - tmpfs tmpfs rw\n", "").size() ==
+        4);
+  // Two that are each other's parents are nowhere.
+  CHECK(hierarchies("1 2 0:1 / /a rw - cgroup2 x rw\n2 1 0:1 / /b rw - tmpfs x rw\n", "").size() ==
+        1);
+}
+
 TEST_CASE("hybrid cgroups are found with their controllers and the process's place", "[sys]") {
   const auto list = hierarchies(hybrid,
                                 "4:memory:/jobs/7\n"
