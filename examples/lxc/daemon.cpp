@@ -121,8 +121,8 @@ void set_title(const std::string& title) {
   // From field 4 on: arg_start is 48, arg_end 49.
   constexpr std::size_t start = 48 - 4, stop = 49 - 4;
   if (numbers.size() <= stop || numbers[stop] <= numbers[start]) return;
-  char* const from = reinterpret_cast<char*>(numbers[start]);  // NOLINT(*-no-int-to-ptr)
+  char* const from = reinterpret_cast<char*>(numbers[start]);
   const std::size_t room = numbers[stop] - numbers[start];
   std::memset(from, 0, room);
-  std::memcpy(from, title.data(), std::min(title.size(), room - 1));
+  title.copy(from, room - 1);
 }

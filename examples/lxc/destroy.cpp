@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,7 +30,8 @@ bool empty(Fd dir, dev_t device, const std::string& path) {
     const bool folder = known && S_ISDIR(st.st_mode);
     if (folder && st.st_dev == device) {
       Fd below(::openat(fd, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (below.valid()) fine = empty(std::move(below), device, path + "/" + name) && fine;
+      if (below.valid())
+        fine = empty(std::move(below), device, fmt::format("{}/{}", path, name)) && fine;
     }
     if (::unlinkat(fd, name.c_str(), folder ? AT_REMOVEDIR : 0) == 0) continue;
     say("'{}/{}': {}", path, name, errno_name(errno));

@@ -8,6 +8,7 @@
 #include <memory>
 #include <set>
 #include <sstream>
+#include <utility>
 
 #include "place.hpp"
 #include "say.hpp"
@@ -166,8 +167,9 @@ class Filter {
 int table(std::vector<Row>& rows, const std::vector<std::string>& shown) {
   std::vector<std::vector<std::string>> lines = {shown};
   for (Row& row : rows) {
-    std::vector<std::string>& line = lines.emplace_back();
+    std::vector<std::string> line;
     for (const std::string& column : shown) line.push_back(row.cell(column));
+    lines.push_back(std::move(line));
   }
   std::vector<std::size_t> width(shown.size());
   for (std::size_t i = 0; i < shown.size(); ++i) {

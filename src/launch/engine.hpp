@@ -93,6 +93,11 @@ class LaunchEngine {
   [[nodiscard]] int end_fd() const noexcept { return exit_.get(); }
   /// The descriptors that its process sent up.
   [[nodiscard]] static std::vector<Fd> take_sent(Container& made);
+  /// For tests, of a container that may be launched again: its next lives stop before that op of
+  /// their plan, which is another than that of the first.
+  static void stop_next_before(Container& box, std::size_t op);
+  /// The next life on its way, or null.
+  [[nodiscard]] static LaunchEngine* next_of(Container& box);
   /// Looks for the end of a parked one: step() fails then.
   void look_for_end();
 

@@ -136,7 +136,8 @@ void keep_end(std::string& text, std::size_t limit, std::uint64_t& dropped) {
   text.erase(0, text.size() - limit);
 }
 
-Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, Hook filled) {
+Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, Hook filled,
+                                                FdView besides) {
   std::unique_ptr<HookRun> run(new HookRun);
   run->hook_ = std::move(filled);
   const Hook& hook = run->hook_;
@@ -169,7 +170,7 @@ Result<std::unique_ptr<HookRun>> HookRun::start(std::shared_ptr<Zygote> zygote, 
   run->helper_ = std::move(*helper);
   run->poll_ = Fd(::epoll_create1(EPOLL_CLOEXEC));
   // The zygote's: a copy of the other end may be somebody else's.
-  for (const int fd : {run->output_.get(), run->helper_->poll_fd(), zygote_fd}) {
+  for (const int fd : {run->output_.get(), run->helper_->poll_fd(), zygote_fd, besides.get()}) {
     epoll_event event{};
     event.events = EPOLLIN;
     if (fd < 0) continue;
@@ -381,8 +382,11 @@ void LaunchEngine::drop_hook() {
 Result<bool> LaunchEngine::run_hook(const op::RunHook& o) {
   if (!hook_) {
     const HookScene scene = hook_scene();
+    // What comes at `started` may last longer than the command.
+    const bool for_child = request_sent_ && state_ != State::executing;
     auto run =
-        HookRun::start(zygote_, filled(o.hook, [&](HookValue v) { return scene.value(v, o); }));
+        HookRun::start(zygote_, filled(o.hook, [&](HookValue v) { return scene.value(v, o); }),
+                       for_child ? FdView(pidfd_) : FdView());
     if (!run) {
       if (options_.on_hook) options_.on_hook(unfinished(o.hook, run.error()));
       return fail(run);
@@ -407,7 +411,13 @@ Result<bool> LaunchEngine::do_op(const op::RunHook& o) {
     if (namespaces_.empty() && owes_down())
       if (auto ok = keep_namespaces(Namespace::net); !ok) return fail(ok);
   }
-  return run_hook(o);
+  auto done = run_hook(o);
+  // Of a child that has ended nobody waits for the hooks.
+  if (done && !*done && pidfd_.valid() && wait_for_fd(pidfd_.get(), POLLIN, 0) > 0) {
+    vanished_ = true;
+    feed(Event::closed_early);
+  }
+  return done;
 }
 
 /// Hooks at `down` for an interface that had its ones at `up`.

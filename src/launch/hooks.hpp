@@ -49,8 +49,9 @@ void keep_end(std::string& text, std::size_t limit, std::uint64_t& dropped);
 class HookRun {
  public:
   using Clock = std::chrono::steady_clock;
+  /// poll_fd() wakes for `besides`, too.
   [[nodiscard]] static Result<std::unique_ptr<HookRun>> start(std::shared_ptr<Zygote> zygote,
-                                                              Hook filled);
+                                                              Hook filled, FdView besides = {});
   HookRun(const HookRun&) = delete;
   HookRun& operator=(const HookRun&) = delete;
   /// Kills it and its process group.

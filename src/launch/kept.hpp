@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +23,7 @@ struct Kept {
   std::shared_ptr<const Plan> plan;
   std::chrono::milliseconds deadline{0};
   bool trace = false;
+  std::optional<std::size_t> stop_before = {};  ///< An op of each next life's plan.
   std::vector<Fd> held;  ///< What the plan names, and the container's ends of pipes.
   Fd stdin_write, stdout_read, stderr_read;
   Fd network;  ///< Its network namespace, if it has one of its own.

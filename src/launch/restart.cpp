@@ -389,7 +389,12 @@ Result<void> ContainerCore::begin_again() {
       number = -1;
   }
   auto plan_again = std::make_shared<const Plan>(next_life(*kept->plan, carried));
-  LaunchOptions options{.deadline = kept->deadline, .trace = kept->trace};
+  if (kept->stop_before && *kept->stop_before >= plan_again->ops.size())
+    return fail(Errc::bad_spec, Step::clone,
+                formatted("stop before {}: the plan of a next life has {} ops", *kept->stop_before,
+                          plan_again->ops.size()));
+  LaunchOptions options{
+      .deadline = kept->deadline, .stop_before = kept->stop_before, .trace = kept->trace};
   options.on_event = std::move(on_event);
   options.on_hook = on_hook;
   next = std::make_unique<LaunchEngine>(runtime, std::move(*alive), std::move(plan_again),
@@ -505,6 +510,12 @@ void ContainerCore::give_up(std::string why) {
     kill_at = Clock::time_point::max();
   }
 }
+
+void LaunchEngine::stop_next_before(Container& box, std::size_t op) {
+  if (box.core_->kept) box.core_->kept->stop_before = op;
+}
+
+LaunchEngine* LaunchEngine::next_of(Container& box) { return box.core_->next.get(); }
 
 }  // namespace detail
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Kills hosts, zygotes, both at once, and containers, before every step of a launch, of an attach and
-of a take from a pool, and after it; and at any time those that launch themselves again.
+"""Kills hosts, zygotes, both at once, and containers, before every step of a launch, of an attach, of
+a take from a pool and of a next life, and after it; while hooks run, and the hooks themselves; and at
+any time those that launch themselves again.
 
-    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--slow FACTOR]
+    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--next-every N] [--slow FACTOR]
 
 HOST is the program of host.cpp. What must hold within a second of the kill (times FACTOR, on an
 emulated machine; what was only late, as it is when others want the processors, is tried twice more,
@@ -42,6 +43,8 @@ AS_USER = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../suppo
 LAUNCHES = (("plain", [], PLAIN), ("rich", [], RICH), ("subids", AS_USER, ["--init", "--tty"]))
 PARTS = 4
 KILLED = ("host", "zygote", "both", "zygote first", "child")
+POINTS = ("pre_start", "up", "configured", "pre_mount", "mount", "autodev", "start", "start_host",
+          "started", "down", "stop", "post_stop")
 SLEEP = ["/bin/sleep", "1000"]
 STUBBORN = ["/usr/bin/setpriv", "--pdeathsig", "clear", *SLEEP]
 
@@ -122,8 +125,8 @@ class Victim:
 
 def kill(who, host, server, child):
     """Both: one right after the other. Of a host that comes second the own end may come first."""
-    for pid in {"host": [host], "zygote": [server], "child": [child], "both": [host, server],
-                "zygote first": [server, host]}[who]:
+    for pid in {"host": [host], "zygote": [server], "child": [child], "hook": [child],
+                "both": [host, server], "zygote first": [server, host]}[who]:
         os.kill(pid, signal.SIGKILL)
 
 
@@ -138,9 +141,9 @@ def wait_until(true, what, patience=1):
 
 
 class Tests:
-    def __init__(self, condroid_run, host, part, every, seed):
+    def __init__(self, condroid_run, host, part, every, next_every, seed):
         self.condroid_run, self.host = condroid_run, host
-        self.part, self.every = part, every
+        self.part, self.every, self.next_every = part, every, next_every
         self.chance = random.Random(seed)
         self.specs = {label: (prefix, self._spec(label, prefix, options))
                       for label, prefix, options in LAUNCHES}
@@ -330,6 +333,90 @@ class Tests:
             for who in KILLED:
                 self.case(f"take: {who} before op {op}", lambda: self.stepping("taking", op, who))
 
+    # ---- before every step of a next life ----
+
+    @staticmethod
+    def child_of(server):
+        """Its container's first process, or what is to become that; 0: there is none."""
+        return next((pid for pid, (parent, state, name) in leakwatch.processes().items()
+                     if parent == server and state not in "ZX" and name != "sleep"), 0)
+
+    def next_life(self, prefix, spec, op, who):
+        victim = Victim([*prefix, self.host, "next", spec, str(op)])
+        try:
+            told = victim.until(rb"^ready (\d+) (\d+) \d+ \d+$")
+            server, child = int(told[1]), int(told[2])
+            if who == "child" and not child:
+                victim.process.kill()  # nobody is there yet
+                victim.end(SETTLE)
+                return
+            kill(who, victim.process.pid, server, child)
+            if who in ("zygote", "child"):
+                # A host that was told to stop does not look; it finds out when it goes on.
+                victim.process.send_signal(signal.SIGCONT)
+            code = victim.end(SETTLE)
+            if who in ("zygote", "child"):
+                if code != 1 or b"not restarted: " not in victim.said:
+                    raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            elif code != -signal.SIGKILL and (who, code) != ("zygote first", 1):
+                raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            if who in ("both", "zygote first"):
+                self.next_runtime(prefix)
+        finally:
+            victim.stop()
+
+    def every_op_of_a_next_life(self):
+        number = 0
+        for label, (prefix, spec) in self.specs.items():
+            asked = subprocess.run([*prefix, self.host, "next", spec, "1000"], check=False,
+                                   capture_output=True)
+            for op in range(int(re.search(rb"a next life has (\d+) ops", asked.stdout)[1])):
+                for who in KILLED:
+                    number += 1
+                    if number % self.next_every == 0:
+                        self.case(f"next life, {label}: {who} before op {op}",
+                                  lambda: self.next_life(prefix, spec, op, who))
+
+    # ---- while a hook runs ----
+
+    def hooked(self, prefix, spec, point, who):
+        victim = Victim([*prefix, self.host, "hooked", spec, point])
+        try:
+            def hooks():
+                return [pid for pid, (_, state, name) in leakwatch.processes().items()
+                        if name == "sleep" and state not in "ZX"]
+            wait_until(hooks, lambda: "the hook was not run", 3)
+            server, hook = zygote(), hooks()[0]
+            child = self.child_of(server)
+            if who == "child" and not child:
+                victim.process.kill()  # it is not there yet, or any more
+                victim.end(SETTLE)
+                return
+            kill(who, victim.process.pid, server, hook if who == "hook" else child)
+            if (who, point) == ("child", "started"):
+                os.kill(hook, signal.SIGKILL)  # it may last longer than the command
+            code = victim.end(SETTLE)
+            if who in ("zygote", "child", "hook"):
+                told = b"host: " in victim.said and (
+                    who != "hook" or b"killed by signal 9" in victim.said)
+                if code != 1 or not told:
+                    raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            elif code != -signal.SIGKILL and (who, code) != ("zygote first", 1):
+                raise Failed(f"status {code}, it said: {victim.said.decode()}")
+            if who in ("both", "zygote first"):
+                self.next_runtime(prefix)
+        finally:
+            victim.stop()
+
+    def every_hook(self):
+        for label, (prefix, spec) in self.specs.items():
+            for point in POINTS:
+                if label != "rich" and point in ("up", "down"):
+                    continue  # it has no interface
+                for who in (*KILLED, "hook"):
+                    self.case(f"hook at {point}, {label}: {who}",
+                              lambda: self.hooked(prefix, spec, point, who))
+
     # ---- of a running container ----
 
     def running(self, prefix, options, command, who):
@@ -459,9 +546,12 @@ def main():
     parser.add_argument("host")
     groups = {"ops": Tests.every_op, "beside": Tests.every_op_beside,
               "attach": Tests.every_op_of_an_attach, "take": Tests.every_op_of_a_take,
+              "next": Tests.every_op_of_a_next_life, "hooks": Tests.every_hook,
               "running": Tests.every_running, "others": Tests.others}
     parser.add_argument("--only", choices=groups)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
+    parser.add_argument("--next-every", type=int, default=1, metavar="N",
+                        help="one of N cases of next lives")
     parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")
     parser.add_argument("--no-ephemeral", action="store_true", help="where overlayfs cannot have it")
     options = parser.parse_args()
@@ -476,7 +566,8 @@ def main():
     if part is None:
         print("skipped: needs root of the machine", file=sys.stderr)
         return 1 if "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",") else SKIPPED
-    tests = Tests(options.condroid_run, options.host, part, options.every, int(seed))
+    tests = Tests(options.condroid_run, options.host, part, options.every, options.next_every,
+                  int(seed))
     for name, group in groups.items():
         if options.only in (None, name):
             group(tests)

@@ -9,6 +9,10 @@
 //                      containers launch themselves again (restart); when its zygote was killed and
 //                      another one has launched a container, it prints "again"
 //   host attaching OP  a container, and an attach to it that stops before an op until SIGCONT
+//   host next SPEC OP  a container that was killed and is launched again, stopped before an op of
+//                      that until SIGCONT
+//   host hooked SPEC POINT
+//                      launches it with a hook at that point, `sleep`, which does not end
 //   host plan SPEC     prints the plan of the spec in a file
 //   host stopped SPEC OP WORD...
 //                      launches it and stops before an op until SIGCONT. Beside it there is, by the
@@ -54,6 +58,8 @@
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include "launch/engine.hpp"
 
 using namespace condroid;
 
@@ -188,10 +194,11 @@ int busy(std::string_view what) {
   return 0;
 }
 
-Spec spec_of(const std::string& path) {
+/// With more lines behind those of the file.
+Spec spec_of(const std::string& path, const std::string& more = {}) {
   std::ifstream file(path);
   if (!file) give_up("no " + path);
-  return need(parse_spec(std::string(std::istreambuf_iterator<char>(file), {})));
+  return need(parse_spec(std::string(std::istreambuf_iterator<char>(file), {}) + more));
 }
 
 int plan(const Spec& spec) {
@@ -293,6 +300,62 @@ int stopped(const std::string& path, const std::string& op, std::span<char*> wor
     ready(runtime, launch.pid(), wanted("forked") ? forked_child() : 0,
           beside ? beside->pid().value : 0);
   });
+}
+
+/// What is said of an end that nobody wanted.
+int ended(const Result<Exit>& exit) {
+  if (!exit) {
+    fmt::print("host: {}\n", exit.error());
+  } else {
+    fmt::print("host: {}\n", *exit);
+    for (const std::string& left : exit->cleanup_errors) fmt::print("host: {}\n", left);
+  }
+  return 1;
+}
+
+int next_life(const std::string& path, std::size_t at) {
+  const Fd signals = continued();
+  const Runtime runtime = need(Runtime::open());
+  Spec spec = spec_of(path);
+  spec.lifecycle.restart = Restart::always;
+  Container box = need(runtime.launch(spec, {.deadline = {}}));
+  using Engine = detail::LaunchEngine;
+  Engine::stop_next_before(box, at);
+  if (auto ok = box.signal(Signal{SIGKILL}); !ok) give_up(to_string(ok.error()));
+  for (bool told = false;;) {
+    auto done = box.step();
+    if (!done) return ended(fail(done));
+    if (*done) return ended(std::move(**done));
+    if (box.restarts() > 0) {  // and not by exit(3), as above
+      fmt::print("host: it was not stopped\n");
+      return 1;
+    }
+    Engine* const next = Engine::next_of(box);
+    if (next != nullptr && next->stopped() && !told) {
+      told = true;
+      ready(runtime, next->pid());
+    }
+    std::array<pollfd, 2> waiting{{{signals.get(), POLLIN, 0}, {box.poll_fd().get(), POLLIN, 0}}};
+    (void)::poll(waiting.data(), waiting.size(), -1);
+    signalfd_siginfo info{};
+    const bool go_on = ::read(signals.get(), &info, sizeof info) == sizeof info;
+    if (go_on && next != nullptr) next->resume();
+  }
+}
+
+int hooked(const std::string& path, const std::string& point) {
+  const Runtime runtime = need(Runtime::open());
+  // Below /mnt a machine may have mounts that an ephemeral root is to have, too.
+  Spec spec =
+      spec_of(path, fmt::format("hooks.root_at = /srv\n"
+                                "hooks.run = {} /bin/sleep argv=sleep argv=1000 timeout=100s\n",
+                                point));
+  const bool at_end = point == "down" || point == "stop" || point == "post_stop";
+  spec.process.argv = {"/bin/true"};
+  if (!at_end) spec.process.argv = {"/usr/bin/tail", "-f", "/dev/null"};
+  auto box = runtime.launch(spec, {.deadline = {}});
+  if (!box) return ended(fail(box));
+  return ended(box->wait());
 }
 
 int probe_detached(const std::string& root, const std::string& log, std::span<char*> paths) {
@@ -425,6 +488,13 @@ int main(int argc, char** argv) {
     (void)std::from_chars(more.data(), more.data() + more.size(), at);
     return verb == "taking" ? taking(at) : attaching(at);
   }
+  if (verb == "next" && argc > 3) {
+    const std::string_view op = argv[3];
+    std::size_t at = 0;
+    (void)std::from_chars(op.data(), op.data() + op.size(), at);
+    return next_life(argv[2], at);
+  }
+  if (verb == "hooked" && argc > 3) return hooked(argv[2], argv[3]);
   const std::span<char*> rest(argv + std::min(argc, 4), argv + argc);
   if (verb == "plan") return plan(spec_of(argv[2]));
   if (verb == "stopped" && argc > 3) return stopped(argv[2], argv[3], rest);

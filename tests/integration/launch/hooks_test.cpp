@@ -446,6 +446,30 @@ TEST_CASE("a hook that is killed with its launch is told of", "[hooks][.root]") 
   CHECK(Surroundings::quiet() == before);
 }
 
+TEST_CASE("a hook ends with the child that it is for", "[hooks][.root]") {
+  const World world;
+  warm_up();
+  const Surroundings before = Surroundings::quiet();
+  for (const HookPoint point : {HookPoint::configured, HookPoint::start_host}) {
+    CAPTURE(static_cast<int>(point));
+    Spec spec = payload(world.root, {"exit", "0"});
+    spec.hooks.run = {world.sh(point, "kill -KILL $HOST_PID; " + world.sleep + " & wait")};
+    spec.hooks.run[0].timeout = 60s;
+    std::vector<HookReport> reports;
+    LaunchOptions options{.deadline = 60s};
+    options.on_hook = [&](const HookReport& r) { reports.push_back(r); };
+    const auto began = Clock::now();
+    const auto done = attempt(spec, options);
+    REQUIRE(done.error);
+    CHECK(done.error->is(Errc::child_vanished));
+    CHECK(Clock::now() - began < 5s * condroid::test::slow());
+    CHECK(world.is_quiet_soon());
+    REQUIRE(reports.size() == 1);
+    CHECK_FALSE(reports[0].success);
+  }
+  CHECK(Surroundings::quiet() == before);
+}
+
 TEST_CASE("what a hook started ends with the zygote", "[hooks][.root]") {
   const World world;
   for (const HookPoint point : {HookPoint::pre_start, HookPoint::start_host, HookPoint::stop}) {
