@@ -525,6 +525,25 @@ class CommandLines(unittest.TestCase):
         asks = "COMP_WORDS=(lxc-stop --no); COMP_CWORD=1; _condroid_lxc; echo ${COMPREPLY[@]}"
         self.assertEqual(run("bash", "-c", f"{script}\n{asks}")[:2], (0, "--nowait --nolock --nokill\n"))
 
+    def test_completion_of_everything(self):
+        binary = f"{os.path.dirname(BIN)}/condroid-lxc"
+        script = run(binary, "--bash-completion")[1]
+
+        def offered(*words):
+            quoted = " ".join(f"'{w}'" for w in words)
+            asks = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _condroid_lxc; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            status, out, err = run("bash", "-c", f"{script}\n{asks}", env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"))
+            self.assertEqual((status, [line for line in err.split("\n") if "compopt" not in line and line]), (0, []))
+            return out.split("\n")[:-1]
+        for tool in self.TOOLS:
+            # The same options as its help has, none more and none less.
+            named = re.findall(r"^ +(?:-., )?--([a-z-]+)", run(f"{BIN}/{tool}", "--help")[1], re.M)
+            self.assertEqual(sorted(o.strip("-=") for o in offered(tool, "--")), sorted(named), tool)
+            self.assertEqual(offered("condroid-lxc", tool.removeprefix("lxc-"), "--"), offered(tool, "--"))
+        self.assertEqual(sorted(offered("condroid-lxc", "")[:-2]), [tool.removeprefix("lxc-") for tool in self.TOOLS])
+        with Box() as box:
+            self.assertEqual(offered("lxc-stop", "-P", box.path, "w"), ["web"])
+
     def test_words_and_options_mix(self):
         with Box() as box:
             self.assertEqual(run(f"{BIN}/lxc-info", box.name, "-sH", "-P", box.path)[1], "STOPPED\n")
