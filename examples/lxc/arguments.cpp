@@ -227,7 +227,19 @@ std::string bash_completion() {
       "/usr/share/bash-completion/completions.\n"
       "_condroid_lxc() {\n"
       "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options paths=() i\n"
-      "  case ${COMP_WORDS[0]##*/} in\n";
+      "  local tool=${COMP_WORDS[0]##*/}\n"
+      "  if [[ $tool == condroid-lxc ]]; then\n"
+      "    if ((COMP_CWORD == 1)); then\n"
+      "      COMPREPLY=($(compgen -W 'NAMES --bash-completion --help' -- \"$cur\")); return\n"
+      "    fi\n"
+      "    tool=lxc-${COMP_WORDS[1]#lxc-}\n"
+      "  fi\n"
+      "  case $tool in\n";
+  std::string names;
+  for (const Tool* tool : all_tools())
+    names +=
+        fmt::format("{}{}", names.empty() ? "" : " ", tool->name.substr(tool->name.find('-') + 1));
+  text.replace(text.find("NAMES"), std::string_view("NAMES").size(), names);
   for (const Tool* tool : all_tools()) {
     text += fmt::format("    {}) options='", tool->name);
     for (const Option& o : Table(*tool).rows)
@@ -256,7 +268,7 @@ std::string bash_completion() {
       "    done < <(lxc-ls -1 \"${paths[@]}\" 2>/dev/null)\n"
       "  fi\n"
       "}\n"
-      "complete -F _condroid_lxc";
+      "complete -F _condroid_lxc condroid-lxc";
   for (const Tool* tool : all_tools()) text += fmt::format(" {}", tool->name);
   text += '\n';
   return text;

@@ -1,19 +1,18 @@
 // lxc-create: a container's directory, from a template.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
-#include "destroy.hpp"
+#include "claim.hpp"
+#include "copy.hpp"
 #include "place.hpp"
 #include "say.hpp"
 #include "script.hpp"
 #include "tools.hpp"
+#include "tree.hpp"
 
 using namespace condroid;
 namespace fs = std::filesystem;
@@ -40,14 +39,9 @@ constexpr const char* refused[] = {"lvname",  "vgname",  "thinpool", "rbdname",
                                    "rbdpool", "zfsroot", "fstype",   "fssize"};
 
 bool made(const std::string& what, const std::vector<std::string>& command) {
-  const int status = run_program(command, {});
-  if (status != 0) say("{} failed: {}", what, fmt::join(command, " "));
+  const int status = run_program(command);
+  if (status != 0) say("{} {}: {}", what, how_it_ended(status), fmt::join(command, " "));
   return status == 0;
-}
-
-void write(const std::string& path, std::string_view text, unsigned mode) {
-  std::ofstream(path) << text;
-  ::chmod(path.c_str(), mode);
 }
 
 /// What is needed to start and to log in: busybox, linked for everything it does.
@@ -59,17 +53,20 @@ bool busybox(const std::string& root) {
     say("there is no busybox here; install one that is linked statically");
     return false;
   }
-  for (const char* dir : {"bin", "sbin", "usr/bin", "usr/sbin", "etc", "dev", "proc", "sys", "tmp",
+  constexpr unsigned directory = 0755, temporary = 01777, file = 0644;
+  for (const char* dir : {"bin", "sbin", "usr", "usr/bin", "usr/sbin", "etc", "dev", "proc", "sys",
                           "root", "run", "var"})
-    fs::create_directories(root + "/" + dir);
-  fs::permissions(root + "/tmp", fs::perms::all | fs::perms::sticky_bit);
-  fs::copy_file(from, root + "/bin/busybox", fs::copy_options::overwrite_existing);
-  write(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", 0644);
-  write(root + "/etc/group", "root:x:0:\n", 0644);
-  write(root + "/etc/inittab",
-        "::sysinit:/bin/mount -t tmpfs tmpfs /run\n::respawn:-/bin/sh\ntty1::askfirst:-/bin/sh\n"
-        "::ctrlaltdel:/sbin/reboot\n::shutdown:/bin/umount -a -r\n",
-        0644);
+    if (!make_directory(root + "/" + dir, directory)) return false;
+  if (!make_directory(root + "/tmp", temporary)) return false;
+  if (!made("the copy", {"cp", "--", from, root + "/bin/busybox"})) return false;
+  if (!write_file(root + "/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n", file) ||
+      !write_file(root + "/etc/group", "root:x:0:\n", file) ||
+      !write_file(
+          root + "/etc/inittab",
+          "::sysinit:/bin/mount -t tmpfs tmpfs /run\n::respawn:-/bin/sh\ntty1::askfirst:-/bin/sh\n"
+          "::ctrlaltdel:/sbin/reboot\n::shutdown:/bin/umount -a -r\n",
+          file))
+    return false;
   return made("busybox", {"chroot", root, "/bin/busybox", "--install", "-s"});
 }
 
@@ -84,8 +81,10 @@ bool fill(const Arguments& args, const Place& place, const std::string& root) {
     command.insert(command.end(), args.words().begin(), args.words().end());
     return made("the template", command);
   }
-  if (fs::is_directory(kind)) return made("the copy", {"cp", "-a", kind + "/.", root});
-  if (fs::is_regular_file(kind))
+  struct stat st {};
+  const bool there = ::stat(kind.c_str(), &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) return made("the copy", {"cp", "-a", "--", kind + "/.", root});
+  if (there && S_ISREG(st.st_mode))
     return made("tar", {"tar", "--numeric-owner", "-xpf", kind, "-C", root});
   say("--template={}: neither none nor busybox, and no directory, archive or template", kind);
   return false;
@@ -120,31 +119,36 @@ int run(const Arguments& args) {
     }
   auto config = first_config(args);
   if (!config) return 1;
+  heed_interruption();
+  const auto claim = Claim::take(*place);
+  if (!claim) return 1;
+  if (is_partial(*place)) return 1;
   std::error_code error;
   fs::create_directories(place->lxcpath(), error);
-  constexpr unsigned mode = 0770;
-  if (::mkdir(place->directory().c_str(), mode) != 0) {
-    say("'{}': {}", place->directory(), errno == EEXIST ? "it exists already" : errno_name(errno));
-    return 1;
-  }
-  const std::string root = args.has("dir") ? args.value("dir") : place->directory() + "/rootfs";
-  bool fine = true;
-  const auto set = [&](const char* key, const std::string& value) {
-    const auto ok = config->set(key, value);
-    if (!ok) say_error(ok.error());
-    fine = fine && ok;
-  };
+  auto making = Making::begin(place->directory());
+  if (!making) return 1;
+  const std::string root =
+      args.has("dir") ? whole_path(args.value("dir")) : place->directory() + "/rootfs";
   config->draw_addresses();
   if (args.value("template") != "none") {
     fs::create_directories(root, error);
-    set("lxc.rootfs.path", "dir:" + root);
+    if (error) {
+      say("'{}': {}", root, error.message());
+      return 1;
+    }
+    if (!set_item(*config, "lxc.rootfs.path", "dir:" + root)) return 1;
   }
-  set("lxc.uts.name", place->name());
+  if (!set_item(*config, "lxc.uts.name", place->name())) return 1;
   // Before the template, which may have something to change and to add.
-  std::ofstream(place->config_file()) << config->text();
-  fine = fine && place->defined() && fill(args, *place, root);
-  if (!fine) (void)remove_tree(place->directory());
-  return fine ? 0 : 1;
+  constexpr unsigned mode = 0644;
+  if (!write_file(place->config_file(), config->text(), mode) || !fill(args, *place, root))
+    return 1;
+  if (interrupted()) {
+    say("it was interrupted");
+    return 1;
+  }
+  making->done();
+  return 0;
 }
 
 }  // namespace

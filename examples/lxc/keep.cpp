@@ -18,8 +18,11 @@ std::optional<Peer> Peer::open(const std::string& path, bool foreground) {
   Peer peer;
   if (path == "none" || (path.empty() && (!foreground || own_terminal() < 0))) return peer;
   constexpr unsigned mode = 0600;
-  const char* const name = path.empty() ? "/dev/tty" : path.c_str();
-  const int flags = path.empty() ? O_RDWR : O_RDWR | O_CREAT | O_APPEND;
+  const std::string whole = whole_path(path);
+  const char* const name = path.empty() ? "/dev/tty" : whole.c_str();
+  // Opened here and nobody else's: a write to a terminal waits, poll(2) or not, until all of it is
+  // taken, and whoever asks the container would wait with it.
+  const int flags = O_NONBLOCK | (path.empty() ? O_RDWR : O_RDWR | O_CREAT | O_APPEND);
   peer.fd_ = Fd(::open(name, flags | O_CLOEXEC | O_NOCTTY, mode));
   if (!peer.fd_.valid()) {
     if (path.empty()) return peer;  // a terminal that is not this session's

@@ -1,8 +1,7 @@
 // lxc-destroy: removes a container.
-#include <dirent.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
+#include "claim.hpp"
 #include "destroy.hpp"
 #include "say.hpp"
 #include "tools.hpp"
@@ -19,6 +18,14 @@ constexpr Option options[] = {
 int run(const Arguments& args) {
   const auto place = Place::of(args);
   if (!place) return 1;
+  if (partial(place->directory()) == Partial::made_now) {
+    say("it is being made now");
+    return 1;
+  }
+  if (partial(place->directory()) == Partial::left) {
+    const auto claim = Claim::take(*place);
+    return claim && remove_half_made(*place) ? 0 : 1;
+  }
   if (!place->defined()) {
     say("there is no such container");
     return 1;
@@ -32,8 +39,7 @@ int run(const Arguments& args) {
     }
     if (const auto ok = place->client().stop(); !ok) return say_error(ok.error());
   }
-  if (!args.has("snapshots") && ::access((place->directory() + "/snaps").c_str(), F_OK) == 0 &&
-      ::rmdir((place->directory() + "/snaps").c_str()) != 0) {
+  if (!args.has("snapshots") && !snapshots_of(*place).empty()) {
     say("it has snapshots; -s removes them, too");
     return 1;
   }
@@ -49,8 +55,8 @@ const Tool lxc_destroy = {
     .brief = "Removes a container: its directory with all that is in it.",
     .options = options,
     .more =
-        "A root file system elsewhere is left.\n\nExit status: 0; 1 when there is none, it runs, "
-        "or "
-        "something could not be removed.",
+        "A root file system elsewhere is left. While a clone's files lie above its own, or "
+        "something is mounted\nin its directory, nothing is removed.\n\n"
+        "Exit status: 0; 1 when there is none, it runs, or something could not be removed.",
     .run = &run,
 };

@@ -1,4 +1,5 @@
 // lxc-start: starts a container by its configuration.
+#include "claim.hpp"
 #include "place.hpp"
 #include "say.hpp"
 #include "start.hpp"
@@ -31,6 +32,7 @@ int run(const Arguments& args) {
     say("it is running already");
     return 0;
   }
+  if (is_partial(*place)) return 1;
   if (!place->defined()) {
     say("there is no configuration '{}'", place->config_file());
     return 1;
@@ -45,8 +47,8 @@ int run(const Arguments& args) {
                          {.daemon = !args.has("foreground"),
                           .close_all = args.has("close-all-fds"),
                           .console = args.value("console"),
-                          .console_log = args.value("console-log"),
-                          .pidfile = args.value("pidfile"),
+                          .console_log = whole_path(args.value("console-log")),
+                          .pidfile = whole_path(args.value("pidfile")),
                           .command = args.words()});
 }
 

@@ -31,31 +31,40 @@ std::optional<std::string> lxcpath_of(const Arguments& args) {
     path = system->lxcpath.str();
   }
   // The name of the socket is made of the path as it is written, by all who look for it.
-  if (!path.starts_with('/')) {
-    const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), &::free);
-    if (here) path = fmt::format("{}/{}", here.get(), path);
-  }
-  return path;
+  return whole_path(std::move(path));
+}
+
+std::string whole_path(std::string path) {
+  if (path.empty() || path.starts_with('/')) return path;
+  const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), &::free);
+  return here ? fmt::format("{}/{}", here.get(), path) : path;
 }
 
 Place::Place(std::string lxcpath, std::string name, std::string rcfile)
     : lxcpath_(std::move(lxcpath)),
       name_(std::move(name)),
-      config_(rcfile.empty() ? directory() + "/config" : std::move(rcfile)),
+      config_(rcfile.empty() ? directory() + "/config" : whole_path(std::move(rcfile))),
       client_(lxcpath_, name_) {}
 
 std::optional<Place> Place::of(const Arguments& args) { return of(args, args.container()); }
 
 std::optional<Place> Place::of(const Arguments& args, std::string name) {
-  constexpr std::size_t longest = 255;
-  if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos ||
-      name.size() > longest) {
-    say("'{}' is no name of a container; it has 1 to {} bytes and no '/'", name, longest);
-    return {};
-  }
   auto path = lxcpath_of(args);
   if (!path) return {};
-  return Place(std::move(*path), std::move(name), args.value("rcfile"));
+  auto place = of_path(std::move(*path), std::move(name));
+  if (!place) return {};
+  return Place(place->lxcpath_, place->name_, args.value("rcfile"));
+}
+
+std::optional<Place> Place::of_path(std::string lxcpath, std::string name) {
+  constexpr std::size_t longest = 255;
+  if (name.empty() || name == "." || name == ".." || name.find('/') != name.npos ||
+      name.find('\n') != name.npos || name.size() > longest) {
+    say("'{}' is no name of a container; it has 1 to {} bytes, no '/' and no end of a line", name,
+        longest);
+    return {};
+  }
+  return Place(std::move(lxcpath), std::move(name));
 }
 
 bool Place::defined() const { return ::access(config_.c_str(), F_OK) == 0; }

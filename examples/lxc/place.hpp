@@ -14,11 +14,16 @@
 /// LXC's own settings, root's or this user's. Nothing, and it was said, when they cannot be read.
 [[nodiscard]] std::optional<condroid::lxc::SystemConfiguration> system_configuration();
 
+/// A path that stays what it is when the working directory changes; an empty one is empty.
+[[nodiscard]] std::string whole_path(std::string path);
+
 class Place {
  public:
   /// As the command line says. Nothing, and it was said, for a name that is none.
   [[nodiscard]] static std::optional<Place> of(const Arguments& args);
   [[nodiscard]] static std::optional<Place> of(const Arguments& args, std::string name);
+  /// The same below that path, with its own configuration.
+  [[nodiscard]] static std::optional<Place> of_path(std::string lxcpath, std::string name);
   Place(std::string lxcpath, std::string name, std::string rcfile = {});
 
   [[nodiscard]] const std::string& lxcpath() const { return lxcpath_; }
@@ -32,7 +37,6 @@ class Place {
   [[nodiscard]] const condroid::control::Client& client() const { return client_; }
   /// State::stopped where nobody answers.
   [[nodiscard]] condroid::Result<condroid::control::State> state() const;
-  /// It answers, or has a configuration.
   /// Reads the configuration. Nothing, and all that is wrong in it was said.
   [[nodiscard]] std::optional<condroid::lxc::Configuration> load() const;
 

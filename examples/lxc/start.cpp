@@ -32,18 +32,16 @@ std::optional<std::string> process_of(const Place& place, const std::string& who
 
 class PidFile {
  public:
-  [[nodiscard]] bool write(const std::string& path) {
-    if (path.empty()) return true;
+  [[nodiscard]] Result<void> write(const std::string& path) {
+    if (path.empty()) return {};
     constexpr unsigned mode = 0600;
     const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, mode));
     const std::string text = std::to_string(::getpid());
     if (!file.valid() ||
-        ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-      say("pid file '{}': {}", path, errno_name(errno));
-      return false;
-    }
+        ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+      return fail(errno, Step::none, fmt::format("pid file '{}'", path));
     path_ = path;
-    return true;
+    return {};
   }
   PidFile() = default;
   PidFile(const PidFile&) = delete;
@@ -64,7 +62,8 @@ void tell_hook(const HookReport& report) {
        output);
 }
 
-lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Peer& peer) {
+lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Peer& peer,
+                             PidFile& pidfile) {
   lxc::StartOptions options{.name = place.name(),
                             .lxcpath = HostPath(place.lxcpath()),
                             .config_file = HostPath(place.config_file()),
@@ -72,11 +71,13 @@ lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Pe
                             .execute = wish.execute,
                             .background = wish.daemon,
                             .console_log = HostPath(wish.console_log)};
-  options.adjust = [size = peer.size()](Spec& spec) -> Result<void> {
-    if (!size) return {};
-    spec.terminal.rows = size->rows;
-    spec.terminal.columns = size->columns;
-    return {};
+  options.adjust = [size = peer.size(), &wish, &pidfile](Spec& spec) -> Result<void> {
+    if (size) {
+      spec.terminal.rows = size->rows;
+      spec.terminal.columns = size->columns;
+    }
+    // Not before the name is this start's: the file may be that of who has it.
+    return pidfile.write(wish.pidfile);
   };
   options.launch.on_hook = &tell_hook;
   return options;
@@ -142,10 +143,9 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
     close_inherited({log_descriptor(), peer->descriptor()});
   }
   PidFile pidfile;
-  if (!pidfile.write(wish.pidfile)) return 1;
   const auto runtime = Runtime::open();
   if (!runtime) return failed(runtime.error(), place);
-  auto started = lxc::start(*runtime, config, options_of(place, wish, *peer));
+  auto started = lxc::start(*runtime, config, options_of(place, wish, *peer, pidfile));
   if (!started) return failed(started.error(), place);
   // Not before: a start that does not come to its end can be interrupted.
   const Fd signals = forwarded_signals();
@@ -160,6 +160,6 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   for (const std::string& left : exit->cleanup_errors) note(lxc::LogLevel::warn, "{}", left);
   if (!exit->not_restarted.empty())
     note(lxc::LogLevel::warn, "it is not started again: {}", exit->not_restarted);
-  if (started->program.ephemeral) (void)destroy_container(place, config);
+  if (started->program.ephemeral && place.defined()) (void)destroy_container(place, config);
   return wish.execute ? exit->shell_status() : 0;
 }

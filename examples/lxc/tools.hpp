@@ -10,15 +10,19 @@
   ONE(lxc_checkconfig)   \
   ONE(lxc_config)        \
   ONE(lxc_console)       \
+  ONE(lxc_copy)          \
   ONE(lxc_create)        \
   ONE(lxc_destroy)       \
+  ONE(lxc_device)        \
   ONE(lxc_execute)       \
   ONE(lxc_freeze)        \
   ONE(lxc_info)          \
   ONE(lxc_ls)            \
   ONE(lxc_monitor)       \
+  ONE(lxc_snapshot)      \
   ONE(lxc_start)         \
   ONE(lxc_stop)          \
+  ONE(lxc_top)           \
   ONE(lxc_unfreeze)      \
   ONE(lxc_unshare)       \
   ONE(lxc_update_config) \

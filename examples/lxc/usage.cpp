@@ -121,6 +121,51 @@ Usage usage_of(const control::Client& client) {
   return u;
 }
 
+void Load::add(const Load& other) {
+  for (auto member :
+       {&Load::cpu_ns, &Load::cpu_system_ns, &Load::cpu_user_ns, &Load::io_read, &Load::io_written,
+        &Load::io_operations, &Load::memory, &Load::memory_and_swap, &Load::kernel})
+    this->*member += other.*member;
+}
+
+Load load_of(const control::Client& client) {
+  constexpr std::uint64_t ns_per_us = 1000, ns_per_tick = 10'000'000;
+  Load l;
+  const Usage u = usage_of(client);
+  l.cpu_ns = u.cpu_ns.value_or(0);
+  l.memory = u.memory.value_or(0);
+  l.kernel = u.kernel.value_or(0);
+  if (u.swap) l.memory_and_swap = l.memory + *u.swap;
+  const auto cpu = cgroup_file(client, "cpuacct", "cpuacct.stat", "cpu.stat");
+  l.cpu_user_ns = field(cpu, "user").value_or(0) * ns_per_tick +
+                  field(cpu, "user_usec").value_or(0) * ns_per_us;
+  l.cpu_system_ns = field(cpu, "system").value_or(0) * ns_per_tick +
+                    field(cpu, "system_usec").value_or(0) * ns_per_us;
+  const auto count = [](const std::optional<std::string>& text, std::uint64_t& reads,
+                        std::uint64_t& writes, std::string_view v2_reads,
+                        std::string_view v2_writes) {
+    std::istringstream in(text.value_or(""));
+    // v1: "8:0 Read 12"; v2: "8:0 rbytes=1 wbytes=2 rios=..."
+    for (std::string word; in >> word;) {
+      std::uint64_t n = 0;
+      if ((word == "Read" || word == "Write") && in >> n) (word == "Read" ? reads : writes) += n;
+      const std::size_t at = word.find('=');
+      if (at == word.npos) continue;
+      std::from_chars(word.data() + at + 1, word.data() + word.size(), n);
+      const std::string_view name = std::string_view(word).substr(0, at);
+      if (name == v2_reads) reads += n;
+      if (name == v2_writes) writes += n;
+    }
+  };
+  count(cgroup_file(client, "blkio", "blkio.throttle.io_service_bytes", "io.stat"), l.io_read,
+        l.io_written, "rbytes", "wbytes");
+  std::uint64_t read = 0, written = 0;
+  count(cgroup_file(client, "blkio", "blkio.throttle.io_serviced", "io.stat"), read, written,
+        "rios", "wios");
+  l.io_operations = read + written;
+  return l;
+}
+
 std::vector<Address> addresses_of(int pid, bool all) {
   std::vector<Address> found;
   int ends[2];

@@ -19,6 +19,17 @@ struct Usage {
 };
 [[nodiscard]] Usage usage_of(const condroid::control::Client& client);
 
+/// What lxc-top shows; 0: nobody counts it.
+struct Load {
+  std::uint64_t cpu_ns = 0, cpu_system_ns = 0, cpu_user_ns = 0;
+  std::uint64_t io_read = 0, io_written = 0, io_operations = 0;
+  std::uint64_t memory = 0, memory_and_swap = 0, kernel = 0;
+
+  [[nodiscard]] std::uint64_t io_total() const { return io_read + io_written; }
+  void add(const Load& other);
+};
+[[nodiscard]] Load load_of(const condroid::control::Client& client);
+
 struct Address {
   std::string interface = {};
   std::string address = {};  ///< Empty: the interface has none.

@@ -71,10 +71,12 @@ struct Started {
                                       const StartOptions& options);
 
 /// Opens the command socket, translates, launches, and has the container answer LXC's tools. Blocks
-/// until the command was executed. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path, .size
+/// until the command was executed; who asks meanwhile is told STARTING, and `lxc-stop -k` has it
+/// given up. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path, .size
 /// and .rotate, lxc.monitor.unshare and lxc.seccomp.notify.* are the caller's to heed.
 /// @errors EADDRINUSE, Step::command_socket: it runs already, or is being started; those of
-/// Configuration::to_spec, compile() and a launch. Who waits for it is told: ABORTING.
+/// Configuration::to_spec, compile() and a launch; Errc::cancelled: it was given up. Who waits for
+/// it is told: ABORTING.
 [[nodiscard]] Result<Started> start(const Runtime& runtime, const Configuration& config,
                                     StartOptions options);
 

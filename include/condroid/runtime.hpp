@@ -66,6 +66,8 @@ class Runtime {
   /// The same for a plan that is launched many times: it is not copied.
   [[nodiscard]] Result<Launch> start(std::shared_ptr<const Plan> plan,
                                      LaunchOptions options = {}) const;
+  /// compile() and start() in one; the errors of both.
+  [[nodiscard]] Result<Launch> start(const Spec& spec, LaunchOptions options = {}) const;
   /// Launches and waits until the command was executed. Blocks for about a millisecond, at most for
   /// options.deadline. Nobody can resume here what options.stop_before stopped: that is for
   /// start().

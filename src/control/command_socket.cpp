@@ -100,7 +100,11 @@ class SocketCore final : public Served {
   [[nodiscard]] FdView pidfd() override { return runs() ? box_->pidfd() : FdView{}; }
   [[nodiscard]] std::optional<std::uint64_t> namespaces() override;
   [[nodiscard]] int stop() override {
-    if (box_ == nullptr) return ESRCH;
+    if (box_ == nullptr) {
+      if (server.state() != State::starting || !owner.give_up) return ESRCH;
+      owner.give_up();
+      return 0;
+    }
     const int error = number_of(owner.stop ? owner.stop(*box_) : box_->kill());
     if (error == 0 && owner.stop && box_->frozen().value_or(false))
       (void)box_->thaw(std::chrono::milliseconds{0});

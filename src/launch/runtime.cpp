@@ -93,8 +93,23 @@ Result<Container> Runtime::launch(Plan plan, LaunchOptions options) const {
   return launch(std::make_shared<const Plan>(std::move(plan)), std::move(options));
 }
 
-Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOptions options) const {
-  auto launch = start(std::move(plan), std::move(options));
+Result<Launch> Runtime::start(const Spec& spec, LaunchOptions options) const {
+  auto facts = this->facts();
+  if (!facts) return fail(facts);
+  const auto start_it = [&](const Spec& settled) -> Result<Launch> {
+    auto plan = compile(settled, *facts);
+    if (!plan) return fail(plan);
+    return start(std::move(*plan), std::move(options));
+  };
+  if (spec.security.seccomp.kind != Seccomp::rules) return start_it(spec);
+  Spec settled = spec;
+  if (auto ok = core_->filters.settle(settled.security.seccomp); !ok) return fail(ok);
+  return start_it(settled);
+}
+
+namespace {
+
+Result<Container> to_the_end(Result<Launch> launch) {
   if (!launch) return fail(launch);
   for (;;) {
     auto done = launch->step();
@@ -109,18 +124,14 @@ Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOption
   }
 }
 
+}  // namespace
+
+Result<Container> Runtime::launch(std::shared_ptr<const Plan> plan, LaunchOptions options) const {
+  return to_the_end(start(std::move(plan), std::move(options)));
+}
+
 Result<Container> Runtime::launch(const Spec& spec, LaunchOptions options) const {
-  auto facts = this->facts();
-  if (!facts) return fail(facts);
-  const auto launch_it = [&](const Spec& settled) -> Result<Container> {
-    auto plan = compile(settled, *facts);
-    if (!plan) return fail(plan);
-    return launch(std::move(*plan), std::move(options));
-  };
-  if (spec.security.seccomp.kind != Seccomp::rules) return launch_it(spec);
-  Spec settled = spec;
-  if (auto ok = core_->filters.settle(settled.security.seccomp); !ok) return fail(ok);
-  return launch_it(settled);
+  return to_the_end(start(spec, std::move(options)));
 }
 
 const ScopeOutcome& Runtime::scope() const noexcept { return core_->scope; }

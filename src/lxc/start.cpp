@@ -1,4 +1,8 @@
+#include <poll.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -22,10 +26,15 @@ std::string spec_name(const std::string& name) {
   return text;
 }
 
+/// What a start and its socket tell each other.
+struct Shared {
+  Signal stop_signal = {};  ///< Known once the configuration is translated.
+  bool given_up = false;
+};
+
 /// Who the tools speak to. What they ask of the configuration is answered from the one that runs.
-/// `stop_signal` is known once that is translated.
 control::CommandOwner owner_of(const Configuration& config, const StartOptions& options,
-                               std::shared_ptr<const Signal> stop_signal) {
+                               const std::shared_ptr<Shared>& shared) {
   control::CommandOwner owner;
   owner.lxcpath = options.lxcpath.str();
   owner.name = options.name;
@@ -36,10 +45,11 @@ control::CommandOwner owner_of(const Configuration& config, const StartOptions& 
     auto value = kept->get(key);
     return value ? std::move(*value) : std::nullopt;
   };
-  owner.stop = [stop_signal = std::move(stop_signal)](Container& box) -> Result<void> {
+  owner.stop = [shared](Container& box) -> Result<void> {
     constexpr int sigkill = 9;
-    return stop_signal->value == sigkill ? box.kill() : box.signal(*stop_signal);
+    return shared->stop_signal.value == sigkill ? box.kill() : box.signal(shared->stop_signal);
   };
+  owner.give_up = [shared] { shared->given_up = true; };
   return owner;
 }
 
@@ -66,12 +76,30 @@ Result<void> fill(Spec& spec, const Program& program, const StartOptions& option
   return options.adjust ? options.adjust(spec) : Result<void>{};
 }
 
+/// A hook may take its time: whoever asks meanwhile is answered.
+Result<Container> launched(Launch launch, control::CommandSocket& socket, const Shared& shared) {
+  bool cancelled = false;
+  for (;;) {
+    if (shared.given_up && !std::exchange(cancelled, true)) launch.cancel();
+    auto done = launch.step();
+    if (!done) return fail(done);
+    if (*done) return std::move(**done);
+    const auto [fd, events] = launch.interest();
+    pollfd wait[] = {{fd.get(), events, 0}, {socket.poll_fd().get(), POLLIN, 0}};
+    if (::poll(wait, std::size(wait), launch.timeout()) < 0) {
+      if (errno != EINTR) return fail(errno, Step::wait, "poll");
+      continue;
+    }
+    if (wait[1].revents != 0) socket.step();
+  }
+}
+
 }  // namespace
 
 Result<Started> start(const Runtime& runtime, const Configuration& config, StartOptions options) {
   if (options.lxcpath.empty()) options.lxcpath = system_path();
-  const auto stop_signal = std::make_shared<Signal>();
-  auto socket = control::CommandSocket::open(owner_of(config, options, stop_signal));
+  const auto shared = std::make_shared<Shared>();
+  auto socket = control::CommandSocket::open(owner_of(config, options, shared));
   if (!socket) return fail(socket);
   const auto facts = runtime.facts();
   if (!facts) return fail(facts.error());
@@ -81,12 +109,14 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   if (!idmap || !*idmap) how.capabilities = CapabilitySet::from_bits(facts->get().effective_caps);
   auto made = config.to_spec(how);
   if (!made) return fail(made);
-  *stop_signal = made->spec.lifecycle.stop_signal;
+  shared->stop_signal = made->spec.lifecycle.stop_signal;
   auto hooks = hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);
   made->spec.hooks = std::move(*hooks);
   if (auto ok = fill(made->spec, made->program, options); !ok) return fail(ok);
-  auto box = runtime.launch(made->spec, std::move(options.launch));
+  auto launch = runtime.start(made->spec, std::move(options.launch));
+  if (!launch) return fail(launch);
+  auto box = launched(std::move(*launch), *socket, *shared);
   if (!box) return fail(box);
   if (auto ok = socket->serve(*box); !ok) return fail(ok);
   return Started{.socket = std::move(*socket),

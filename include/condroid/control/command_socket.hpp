@@ -45,6 +45,8 @@ struct CommandOwner {
   /// What the command `stop` does. Unset: Container::kill(). Whatever it is, what is frozen is
   /// thawed then.
   std::function<Result<void>(Container&)> stop = {};
+  /// What `stop` does before there is a container: has its start given up. Unset: ESRCH.
+  std::function<void()> give_up = {};
   /// A rule of lxc-device's. Unset: refused.
   std::function<Result<void>(Container&, const DeviceRule&)> device = {};
   /// A listener of seccomp_unotify(2) that a process in the container hands to its owner. Unset:

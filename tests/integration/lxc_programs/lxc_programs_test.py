@@ -10,6 +10,8 @@ import re
 import select
 import shutil
 import signal
+import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -61,7 +63,7 @@ class Box:
         for folder in ("bin", "dev", "proc", "sys", "etc", "tmp", "root", "sbin", "data", "vendor"):
             os.makedirs(f"{self.root}/{folder}")
         shutil.copy(shutil.which("busybox"), f"{self.root}/bin/busybox")
-        for applet in "sh sleep cat echo env id true false kill stty tty reboot hostname ps mount test touch ls tr".split():
+        for applet in "sh sleep cat echo env id true false kill stty tty reboot hostname ps mount test touch ls tr rm mkdir".split():
             os.symlink("busybox", f"{self.root}/bin/{applet}")
         self.write(f"{self.root}/sbin/init", init, 0o755)
         self.write(f"{self.root}/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
@@ -338,6 +340,49 @@ class Start(unittest.TestCase):
                         if not version:
                             self.assertTrue(words.startswith(f"word web lxc {point}"), line)
 
+    def test_a_start_that_takes_its_time_is_told_of(self):
+        with Box('lxc.hook.pre-start = sh -c "sleep 1000"\n') as box:
+            process = subprocess.Popen([f"{BIN}/lxc-start", "-P", box.path, "-n", box.name], stderr=subprocess.PIPE)
+            for where in (BIN, DEBIAN):
+                eventually(lambda at=where: box.at(at, "lxc-info", "-sH")[1] == "STARTING\n", "STARTING")
+            self.assertEqual(box.at(DEBIAN, "lxc-wait", "-s", "STARTING", "-t", "5")[0], 0)
+            self.assertIn("running already", box.ours("lxc-start")[2])
+            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+            self.assertEqual(process.wait(10), 1)
+            process.stderr.close()
+            self.assertEqual(box.state(), "STOPPED")
+
+    def test_a_stalled_terminal_stops_nobody(self):
+        with Box() as box, Terminal(f"{BIN}/lxc-start", "-P", box.path, "-F", "-n", box.name, "--", "/bin/sh", "-c",
+                                    "while :; do echo something that nobody reads; done") as user:
+            eventually(lambda: box.state() == "RUNNING", "RUNNING")
+            time.sleep(1)
+            for _ in range(5):
+                self.assertEqual(box.ours("lxc-info", "-sH", timeout=5)[:2], (0, "RUNNING\n"))
+            self.assertEqual(box.ours("lxc-stop", "-k", timeout=10)[0], 0)
+            user.process.wait(10)
+
+    def test_the_pid_file_is_of_who_has_the_name(self):
+        with Box() as box, socket.socket(socket.AF_UNIX) as held:
+            box.write(f"{box.path}/pid", "somebody's")
+            held.bind(f"\0{box.path}/web/command")
+            status, _, err = box.ours("lxc-start", "-p", f"{box.path}/pid")
+            self.assertEqual((status, "running already" in err), (1, True), err)
+            self.assertEqual(read(f"{box.path}/pid"), "somebody's")
+
+    def test_relative_paths(self):
+        with Box("lxc.hook.pre-start = echo $LXC_CONFIG_FILE >&2\n") as box:
+            os.rename(box.config, f"{box.path}/given")
+            box.write(box.config, "")
+            done = run(f"{BIN}/lxc-start", "-P", ".", "-n", "web", "-f", "given", "-p", "pid", "-o", "log", "-l", "DEBUG", "-L", "console",
+                       "-c", "peer", cwd=box.path)
+            self.assertEqual(done, (0, "", ""))
+            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+            self.assertTrue({"pid", "log", "console", "peer"} <= set(os.listdir(box.path)))
+            self.assertIn(f"{box.path}/given", read(f"{box.path}/log"))
+            self.assertEqual(run(f"{BIN}/lxc-stop", "-P", ".", "-n", "web", "-k", cwd=box.path)[0], 0)
+            eventually(lambda: not os.path.exists(f"{box.path}/pid"), "the end of the pid file")
+
     def test_a_hook_that_fails(self):
         with Box("lxc.hook.pre-start = /bin/false\n") as box:
             status, _, err = box.ours("lxc-start")
@@ -480,6 +525,25 @@ class CommandLines(unittest.TestCase):
         asks = "COMP_WORDS=(lxc-stop --no); COMP_CWORD=1; _condroid_lxc; echo ${COMPREPLY[@]}"
         self.assertEqual(run("bash", "-c", f"{script}\n{asks}")[:2], (0, "--nowait --nolock --nokill\n"))
 
+    def test_completion_of_everything(self):
+        binary = f"{os.path.dirname(BIN)}/condroid-lxc"
+        script = run(binary, "--bash-completion")[1]
+
+        def offered(*words):
+            quoted = " ".join(f"'{w}'" for w in words)
+            asks = f"COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; _condroid_lxc; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+            status, out, err = run("bash", "-c", f"{script}\n{asks}", env=dict(os.environ, PATH=f"{BIN}:{os.environ['PATH']}"))
+            self.assertEqual((status, [line for line in err.split("\n") if "compopt" not in line and line]), (0, []))
+            return out.split("\n")[:-1]
+        for tool in self.TOOLS:
+            # The same options as its help has, none more and none less.
+            named = re.findall(r"^ +(?:-., )?--([a-z-]+)", run(f"{BIN}/{tool}", "--help")[1], re.M)
+            self.assertEqual(sorted(o.strip("-=") for o in offered(tool, "--")), sorted(named), tool)
+            self.assertEqual(offered("condroid-lxc", tool.removeprefix("lxc-"), "--"), offered(tool, "--"))
+        self.assertEqual(sorted(offered("condroid-lxc", "")[:-2]), [tool.removeprefix("lxc-") for tool in self.TOOLS])
+        with Box() as box:
+            self.assertEqual(offered("lxc-stop", "-P", box.path, "w"), ["web"])
+
     def test_words_and_options_mix(self):
         with Box() as box:
             self.assertEqual(run(f"{BIN}/lxc-info", box.name, "-sH", "-P", box.path)[1], "STOPPED\n")
@@ -497,6 +561,394 @@ class CommandLines(unittest.TestCase):
             log = f"{box.path}/log"
             self.assertEqual(box.ours("lxc-start", "-q", "-o", log, "-l", "DEBUG", "--", "/nothing/such"), (1, "", ""))
             self.assertRegex(read(log), r"lxc-start web [0-9.]+ ERROR +exec: '/nothing/such'")
+
+
+def furnish(root):
+    """What a copy could lose."""
+    Box.write(f"{root}/etc/hostname", "web\n")
+    Box.write(f"{root}/data/owned", "1", 0o4751)
+    os.chown(f"{root}/data/owned", 1000, 1001)
+    os.chmod(f"{root}/data/owned", 0o4751)
+    os.setxattr(f"{root}/data/owned", "user.some", b"thing")
+    # cap_net_raw+ep, and an access list with one more user.
+    os.setxattr(f"{root}/data/owned", "security.capability", struct.pack("<IIIII", 0x02000001, 1 << 13, 0, 0, 0))
+    acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *e) for e in
+                                          ((1, 6, 2**32 - 1), (2, 4, 1234), (4, 4, 2**32 - 1), (16, 4, 2**32 - 1), (32, 0, 2**32 - 1)))
+    Box.write(f"{root}/data/listed", "2")
+    os.setxattr(f"{root}/data/listed", "system.posix_acl_access", acl)
+    os.link(f"{root}/data/listed", f"{root}/data/linked")
+    with open(f"{root}/data/sparse", "wb") as f:
+        f.truncate(64 << 20)
+    os.mknod(f"{root}/data/null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    os.mkfifo(f"{root}/data/fifo")
+    os.symlink("/etc/hostname", f"{root}/data/absolute")
+    os.symlink("nowhere", f"{root}/data/dangling")
+    os.utime(f"{root}/data/owned", ns=(10**18, 10**18 + 5))
+    os.chmod(f"{root}/tmp", 0o1777)
+
+
+def looks(root, without=("etc/hostname",)):
+    """All that there is to see of a tree."""
+    found, links = {}, {}
+    for folder, folders, files in os.walk(root):
+        for name in ["."] * (folder == root) + folders + files:
+            path = os.path.normpath(f"{folder}/{name}")
+            relative, at = os.path.relpath(path, root), os.lstat(path)
+            if relative in without:
+                continue
+            more = os.readlink(path) if stat.S_ISLNK(at.st_mode) else None
+            if stat.S_ISREG(at.st_mode):
+                with open(path, "rb") as f:
+                    more = hash(f.read()), links.setdefault(at.st_ino, relative), at.st_blocks
+            # The time of /etc is that of its hostname.
+            found[relative] = (at.st_mode, at.st_uid, at.st_gid, at.st_rdev, relative in ("etc", "bin") or at.st_mtime_ns, more,
+                               sorted((x, os.getxattr(path, x, follow_symlinks=False)) for x in os.listxattr(path, follow_symlinks=False)))
+    return found
+
+
+class Copies(unittest.TestCase):
+    @contextlib.contextmanager
+    def furnished(self, config="", **more):
+        with Box(config, **more) as box:
+            furnish(box.root)
+            # Debian's copies by rsync(1), where that is not installed by this.
+            self.addCleanup(shutil.rmtree, tools := tempfile.mkdtemp(prefix="condroid-lxc-"))
+            box.write(f"{tools}/rsync", "#!/bin/sh\nfor a; do from=$to; to=$a; done\nexec cp -a \"$from/.\" \"$to\"\n", 0o755)
+            self.env = dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}")
+            yield box
+
+    def same(self, box, tool, *args):
+        ours, theirs = box.ours(tool, *args), box.at(DEBIAN, tool, *args, env=self.env)
+        # In the order of a directory, theirs.
+        self.assertEqual([ours[0], *sorted(ours[1].split("\n"))], [theirs[0], *sorted(theirs[1].split("\n"))],
+                         (tool, args, ours[2], theirs[2]))
+        return ours
+
+    def refused(self, box, tool, *args, says):
+        before, names = looks(box.root), sorted(os.listdir(box.path))
+        status, out, err = box.ours(tool, *args)
+        self.assertEqual((status, out), (1, ""), err)
+        self.assertIn(says, err)
+        self.assertEqual(looks(box.root), before)
+        self.assertEqual(sorted(os.listdir(box.path)), names)
+
+    def test_a_copy_has_everything(self):
+        with self.furnished("# kept\nlxc.net.0.hwaddr = 00:16:3e:11:22:33\nlxc.hook.clone = DIR/hook\n") as box:
+            directory = os.path.dirname(box.config)
+            box.write(box.config, read(box.config).replace("DIR", directory))
+            box.write(f"{directory}/hook", f"#!/bin/sh\necho $0 $* $LXC_SRC_NAME $LXC_ROOTFS_MOUNT >{box.path}/hooked\n", 0o755)
+            before = looks(box.root)
+            self.assertEqual(box.ours("lxc-copy", "-N", "new", "--", "a", "b c"), (0, "", ""))
+            new = f"{box.path}/new"
+            self.assertEqual(looks(f"{new}/rootfs"), before)
+            self.assertEqual(looks(box.root), before)
+            self.assertEqual(read(f"{new}/rootfs/etc/hostname"), "new\n")
+            self.assertEqual(read(f"{box.path}/hooked"), f"{new}/hook new lxc clone a b c web {new}/rootfs\n")
+            os.remove(f"{box.path}/hooked")
+            self.assertEqual(sorted(os.listdir(new)), ["config", "hook", "rootfs"])
+            self.assertEqual(box.at(DEBIAN, "lxc-copy", "-N", "theirs", env=self.env)[0], 0)
+
+            def told(name):
+                return sorted(re.sub(r"3e(:\w\w){3}", "3e", read(f"{box.path}/{name}/config")).replace(name, "NAME").split("\n"))
+            self.assertEqual(told("new"), told("theirs"))
+            self.assertNotIn("11:22:33", read(f"{new}/config"))
+            self.assertEqual(box.ours("lxc-copy", "-N", "kept", "-K", "-M")[0], 0)
+            self.assertEqual(read(f"{box.path}/kept/config"), read(box.config).replace("/web/", "/kept/"))
+            self.assertEqual(read(f"{box.path}/kept/rootfs/etc/hostname"), "web\n")
+            self.assertEqual(run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "new", "--", "hostname")[:2], (0, "new\n"))
+
+    def test_what_is_no_copy(self):
+        with self.furnished() as box:
+            self.refused(box, "lxc-copy", says="-N")
+            self.refused(box, "lxc-copy", "-N", "../x", says="no name")
+            self.refused(box, "lxc-copy", "-N", "web", says="exists already")
+            self.refused(box, "lxc-copy", "-N", "x", "-B", "zfs", says="dir or overlay")
+            self.refused(box, "lxc-copy", "-N", "x", "-L", "1G", says="--fssize")
+            self.refused(box, "lxc-copy", "-e", "-m", "bin=/etc", says="neither bind nor overlay")
+            self.refused(box, "lxc-copy", "-e", "-m", "overlay=/etc/passwd", says="no directory")
+            subprocess.run(["mount", "--bind", f"{box.root}/etc", f"{box.root}/data"], check=True)
+            try:
+                for args in (("lxc-copy", "-N", "x"), ("lxc-snapshot",), ("lxc-copy", "-N", "x", "-R"), ("lxc-destroy",)):
+                    self.refused(box, *args, says=f"'{box.root}/data'")
+            finally:
+                subprocess.run(["umount", f"{box.root}/data"], check=True)
+            shutil.rmtree(f"{box.path}/web/snaps", ignore_errors=True)
+            box.name = "nobody"
+            for tool in ("lxc-copy", "lxc-snapshot"):
+                self.same(box, tool, "-N", "x")
+            box.name = "web"
+            box.write(box.config, read(box.config).replace(f"dir:{box.root}", f"{box.path}/link"))
+            os.symlink(box.root, f"{box.path}/link")
+            self.refused(box, "lxc-copy", "-N", "x", says="symbolic link")
+            box.write(box.config, read(box.config).replace(f"{box.path}/link", "zfs:a/b"))
+            self.refused(box, "lxc-copy", "-N", "x", says="zfs:a/b")
+
+    def test_a_copy_that_fails_leaves_nothing(self):
+        with self.furnished("lxc.hook.clone = /bin/false\n") as box:
+            self.refused(box, "lxc-copy", "-N", "x", says="ended with status 1")
+            self.refused(box, "lxc-copy", "-N", "x", "-s", says="ended with status 1")
+            self.assertFalse(os.path.exists(f"{box.path}/web/lxc_snapshots"))
+            with tempfile.TemporaryDirectory() as small:
+                subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "small", small], check=True)
+                try:
+                    self.refused(box, "lxc-copy", "-N", "x", "-p", small, says="cp ended with status 1")
+                    self.assertEqual(os.listdir(small), [])
+                finally:
+                    subprocess.run(["umount", small], check=True)
+
+    def test_a_copy_that_is_interrupted(self):
+        with self.furnished('lxc.hook.clone = sh -c "sleep 1000"\n') as box:
+            before = looks(box.root)
+            process = subprocess.Popen([f"{BIN}/lxc-copy", "-P", box.path, "-n", "web", "-N", "x"], stderr=subprocess.PIPE)
+            eventually(lambda: os.path.exists(f"{box.path}/x/config"), "the hook")
+            self.assertIn("being made", run(f"{BIN}/lxc-start", "-P", box.path, "-n", "x")[2])
+            self.assertIn("another program", box.ours("lxc-start")[2] + box.ours("lxc-destroy")[2])
+            time.sleep(0.2)
+            process.terminate()
+            self.assertEqual(process.wait(20), 1)
+            process.stderr.close()
+            self.assertEqual((os.listdir(box.path), looks(box.root)), (["web"], before))
+
+    def test_what_was_never_made_whole(self):
+        with self.furnished() as box:
+            os.mkdir(f"{box.path}/x")
+            for name in ("config", "partial"):
+                box.write(f"{box.path}/x/{name}", "")
+            words = ("-P", box.path, "-n", "x")
+            self.assertIn("never made whole", run(f"{BIN}/lxc-start", *words)[2])
+            self.assertEqual(run(f"{BIN}/lxc-destroy", *words), (0, "", ""))
+            self.assertEqual(os.listdir(box.path), ["web"])
+
+    def test_an_overlay(self):
+        with self.furnished() as box:
+            before = looks(box.root)
+            self.assertEqual(box.ours("lxc-copy", "-N", "above", "-s"), (0, "", ""))
+            words = ("-P", box.path, "-n", "above")
+            command = ("--", "sh", "-c", "hostname; cat /etc/hostname; echo x >/data/new; test -e /data/owned && ls /data/new")
+            self.assertEqual(run(f"{BIN}/lxc-execute", *words, *command)[:2], (0, "above\nabove\n/data/new\n"))
+            self.assertEqual(looks(box.root), before)
+            for where in (BIN, DEBIAN):
+                status, _, err = box.at(where, "lxc-destroy")
+                self.assertEqual((status, "has clones" in err), (1, True), err)
+            self.refused(box, "lxc-copy", "-N", "x", "-R", says="clones")
+            # A copy of it is one of the same, and knows that it has the same below.
+            self.assertEqual(run(f"{BIN}/lxc-copy", *words, "-N", "second", "-s"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-copy", *words, "-N", "third")[0], 1)
+            self.assertEqual(run(f"{BIN}/lxc-snapshot", *words), (0, "", ""))
+            # What it hides of the other is hidden in its copies, too.
+            hide = ("--", "sh", "-c", "rm -r /data && mkdir /data && ls -A /data")
+            self.assertEqual(run(f"{BIN}/lxc-execute", *words, *hide, env=dict(os.environ, PATH="/bin"))[:2], (0, ""))
+            self.assertEqual(run(f"{BIN}/lxc-copy", *words, "-N", "hidden", "-s"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "hidden", "--", "ls", "-A", "/data")[:2], (0, ""))
+            self.assertEqual(run(f"{BIN}/lxc-destroy", "-P", box.path, "-n", "hidden"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-snapshot", *words, "-r", "snap0"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-execute", *words, "--", "cat", "/data/new")[:2], (0, "x\n"))
+            self.assertEqual(sorted(os.listdir(f"{box.path}/above")), ["config", "lxc_rdepends", "overlay", "rootfs", "snaps"])
+            self.assertEqual(sorted(read(f"{box.path}/web/lxc_snapshots").split()),
+                             sorted([box.path, "above", box.path, "second", f"{box.path}/above/snaps", "snap0"]))
+            self.assertEqual(run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "second", "--", "cat", "/data/new")[:2], (0, "x\n"))
+            self.assertEqual(run(f"{BIN}/lxc-copy", "-P", box.path, "-n", "second", "-N", "2nd", "-R"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-destroy", *words, "-s"), (0, "", ""))
+            self.assertEqual(read(f"{box.path}/web/lxc_snapshots").split(), [box.path, "2nd"])
+            self.assertEqual(run(f"{DEBIAN}/lxc-destroy", "-P", box.path, "-n", "2nd")[0], 0)
+            self.assertEqual(box.ours("lxc-destroy"), (0, "", ""))
+            self.assertEqual(os.listdir(box.path), [])
+
+    def test_an_image(self):
+        with self.furnished() as box:
+            image = f"{box.path}/image"
+            with open(image, "wb") as f:
+                f.truncate(32 << 20)
+                f.write(b"something")
+            box.write(box.config, f"lxc.rootfs.path = loop:{image}\n")
+            self.assertEqual(box.ours("lxc-copy", "-N", "x"), (0, "", ""))
+            self.assertIn(f"lxc.rootfs.path = loop:{box.path}/x/rootdev\n", read(f"{box.path}/x/config"))
+            self.assertEqual(looks(f"{box.path}/x")["rootdev"][5][0], looks(box.path)["image"][5][0])
+            self.assertLess(os.stat(f"{box.path}/x/rootdev").st_blocks, 1000)
+            self.refused(box, "lxc-copy", "-N", "y", "-s", says="image")
+
+    def test_another_name(self):
+        with started() as box:
+            furnish(box.root)
+            for args in (("-N", "new", "-R"), ("-N", "new"), ("-N", "new", "-s")):
+                self.assertEqual((box.ours("lxc-copy", *args)[0], box.at(DEBIAN, "lxc-copy", *args)[0]), (1, 1))
+            self.assertEqual(box.ours("lxc-snapshot")[0], 1)
+            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+            before = looks(box.root)
+            self.assertEqual(box.ours("lxc-copy", "-N", "new", "-R"), (0, "", ""))
+            self.assertEqual(os.listdir(box.path), ["new"])
+            self.assertEqual(looks(f"{box.path}/new/rootfs"), before)
+            self.assertEqual(run(f"{DEBIAN}/lxc-info", "-P", box.path, "-n", "new", "-c", "lxc.rootfs.path")[1],
+                             f"lxc.rootfs.path = {box.path}/new/rootfs\n")
+
+    def test_for_one_run(self):
+        with self.furnished() as box:
+            before = looks(box.root)
+            box.write(f"{box.path}/some", "file")
+            status, out, err = box.ours(
+                "lxc-copy", "-e", "-m", f"bind={box.path}/some:/tmp/some:ro,overlay={box.root}/data:/vendor", "--", "sh", "-c",
+                "cat /tmp/some; echo x >/vendor/x && ls /vendor/owned; ls /data/x; hostname >/root/name")
+            self.assertEqual(status, 0, err)
+            self.assertRegex(out, "^Created (web_\\w{6}) as clone of web\nfile/vendor/owned\n$")
+            eventually(lambda: sorted(os.listdir(box.path)) == ["some", "web"], "its end")
+            self.assertEqual(looks(box.root), before)
+            self.assertFalse(os.path.exists(f"{box.path}/web/lxc_snapshots"))
+            os.chmod(f"{box.root}/sbin/init", 0o644)
+            self.assertEqual(box.ours("lxc-copy", "-e", "-N", "x")[0], 1)
+            self.assertEqual(sorted(os.listdir(box.path)), ["some", "web"])
+
+    def test_snapshots(self):
+        with self.furnished() as box:
+            self.same(box, "lxc-snapshot", "-L")
+            self.same(box, "lxc-snapshot", "-r", "snap0")
+            box.write(f"{box.path}/comment", "why\n")
+            before = looks(box.root)
+            self.assertEqual(box.ours("lxc-snapshot"), (0, "", ""))
+            self.assertEqual(box.ours("lxc-snapshot", "-c", f"{box.path}/comment"), (0, "", ""))
+            self.assertEqual(box.at(DEBIAN, "lxc-snapshot", env=self.env)[0], 0)
+            self.assertRegex(self.same(box, "lxc-snapshot", "-L")[1], rf"^snap0 \({box.path}/web/snaps\) \d{{4}}:\d\d:\d\d \d\d:\d\d:\d\d\n")
+            self.assertIn("\nwhy\n", self.same(box, "lxc-snapshot", "-L", "-C")[1])
+            self.assertEqual(looks(box.root), before)
+            self.same(box, "lxc-destroy")
+            self.same(box, "lxc-copy", "-N", "x", "-R")
+            os.remove(f"{box.root}/data/owned")
+            box.write(f"{box.root}/data/more", "later")
+            config = read(box.config)
+            box.write(box.config, config + "lxc.tty.max = 3\n")
+            self.assertEqual(box.ours("lxc-snapshot", "-r", "snap1"), (0, "", ""))
+            self.assertEqual((looks(box.root, ()), read(box.config)), (looks(f"{box.path}/web/snaps/snap1/rootfs", ()), config))
+            self.assertEqual(looks(box.root), before)
+            self.assertEqual(sorted(os.listdir(f"{box.path}/web")), ["config", "rootfs", "snaps"])
+            self.assertEqual(box.ours("lxc-snapshot", "-r", "snap0", "-N", "new"), (0, "", ""))
+            self.assertEqual(looks(f"{box.path}/new/rootfs"), before)
+            for args in (("-r", "snap7"), ("-d", "snap7"), ("-r", "../web"), ("-d", "..")):
+                self.same(box, "lxc-snapshot", *args)
+            self.assertEqual(box.ours("lxc-snapshot", "-d", "snap0"), (0, "", ""))
+            self.assertEqual(box.ours("lxc-snapshot", "-d", "ALL"), (0, "", ""))
+            self.assertEqual(sorted(os.listdir(f"{box.path}/web")), ["config", "rootfs"])
+            self.assertEqual(box.ours("lxc-snapshot"), (0, "", ""))
+            self.assertEqual(box.ours("lxc-destroy", "-s"), (0, "", ""))
+            self.assertEqual(sorted(os.listdir(box.path)), ["comment", "new"])
+
+    def test_a_way_back_that_is_killed_has_all_of_one_or_the_other(self):
+        with self.furnished() as box:
+            for i in range(300):
+                box.write(f"{box.root}/data/many{i}", str(i))
+            self.assertEqual(box.ours("lxc-snapshot"), (0, "", ""))
+            then = looks(box.root)
+            for i in range(300):
+                box.write(f"{box.root}/data/many{i}", "later")
+            now, seen = looks(box.root), set()
+            for i in range(24):
+                process = subprocess.Popen([f"{BIN}/lxc-snapshot", "-P", box.path, "-n", "web", "-r", "snap0"])
+                time.sleep(0.004 * i)
+                process.kill()
+                process.wait()
+                found = looks(box.root)
+                self.assertIn(found, (now, then))
+                seen.add(found == then)
+            self.assertEqual(looks(f"{box.path}/web/snaps/snap0/rootfs"), then)
+            self.assertEqual(box.ours("lxc-snapshot", "-r", "snap0"), (0, "", ""))
+            self.assertEqual(looks(box.root), then)
+            self.assertEqual(box.ours("lxc-destroy", "-s"), (0, "", ""))
+            self.assertEqual(os.listdir(box.path), [])
+
+    def test_nothing_is_started_while_it_is_removed(self):
+        with self.furnished('lxc.hook.destroy = sh -c "env >$LXC_CONFIG_FILE.told; sleep 2"\n') as box:
+            process = subprocess.Popen([f"{BIN}/lxc-destroy", "-P", box.path, "-n", "web"])
+            eventually(lambda: os.path.exists(f"{box.config}.told"), "its hook")
+            self.assertEqual(box.state(), "STOPPED")
+            self.assertIn("running already", box.ours("lxc-start")[2])
+            self.assertIn("another program", box.ours("lxc-destroy")[2] + box.ours("lxc-copy", "-N", "x")[2])
+            self.assertIn(f"LXC_ROOTFS_PATH={box.root}\n", read(f"{box.config}.told"))
+            self.assertIn("LXC_ROOTFS_MOUNT=/", read(f"{box.config}.told"))
+            self.assertEqual(box.at(DEBIAN, "lxc-start")[0], 1)
+            self.assertEqual(process.wait(20), 0)
+            self.assertEqual(os.listdir(box.path), [])
+
+    def test_a_way_back_that_fails_changes_nothing(self):
+        with self.furnished() as box:
+            with tempfile.TemporaryDirectory() as small:
+                subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "small", small], check=True)
+                try:
+                    self.assertEqual(box.ours("lxc-copy", "-N", "x", "-p", small), (0, "", ""))
+                    words = ("-P", small, "-n", "x")
+                    self.assertEqual(run(f"{BIN}/lxc-snapshot", *words), (0, "", ""))
+                    with contextlib.suppress(OSError), open(f"{small}/full", "wb", 0) as f:
+                        while f.write(bytes(65536)):
+                            pass
+                    box.write(f"{small}/x/rootfs/etc/hostname", "")
+                    before = looks(small, ())
+                    status, _, err = run(f"{BIN}/lxc-snapshot", *words, "-r", "snap0")
+                    self.assertEqual((status, "cp ended" in err), (1, True), err)
+                    after = looks(small, ())
+                    for each in (before, after):
+                        del each["x"]  # its time
+                    self.assertEqual(after, before)
+                finally:
+                    subprocess.run(["umount", small], check=True)
+
+
+class Running(unittest.TestCase):
+    """What is done to containers that run."""
+
+    def test_devices(self):
+        for where in (BIN, DEBIAN):
+            with started(where) as box:
+                for args in ((), ("add",), ("add", "/etc/passwd"), ("add", "/nothing/such"), ("mul", "/dev/full"), ("del", "/dev/full", "/x")):
+                    self.assertEqual((box.ours("lxc-device", *args)[0], box.at(DEBIAN, "lxc-device", *args)[0]), (1, 1), args)
+                self.assertEqual(box.ours("lxc-device", "--", "add", "/dev/full", "/data/below/full"), (0, "", ""))
+                self.assertIn("1,   7", box.ours("lxc-attach", "--", "ls", "-l", "/data/below/full")[1])
+                self.assertEqual(box.ours("lxc-attach", "--", "sh", "-c", "cat </data/below/full | true")[0], 0)
+                self.assertEqual(box.ours("lxc-device", "add", "/dev/full", "/data/below/full")[0], 1)
+                self.assertEqual(box.ours("lxc-device", "del", "/dev/zero", "/data/below/full")[0], 1)
+                self.assertEqual(box.ours("lxc-device", "del", "/dev/full", "/data/below/full"), (0, "", ""))
+                # A link of the container's leads nowhere but in it.
+                os.symlink("/etc", f"{box.root}/data/link")
+                self.assertEqual(box.ours("lxc-device", "add", "/dev/full", "/data/link/full"), (0, "", ""))
+                self.assertTrue(os.path.exists(f"{box.root}/etc/full"))
+        with Box() as box:
+            self.assertEqual((box.ours("lxc-device", "add", "/dev/full")[0], box.at(DEBIAN, "lxc-device", "add", "/dev/full")[0]), (1, 1))
+
+    def test_interfaces(self):
+        # In a namespace of its own: nothing of this machine's is moved.
+        with Box() as box:
+            words = f"-P {box.path} -n web"
+            script = (f"set -e; export PATH={BIN}:$PATH; ip link add some type veth peer name more; lxc-start {words}; lxc-device {words} add some other; "
+                      f"lxc-attach {words} -- cat /proc/net/dev; ! lxc-device {words} del some; lxc-device {words} del other back; "
+                      f"ip -br link show dev back; lxc-stop {words} -k")
+            status, out, err = run("unshare", "-n", "sh", "-c", script)
+            self.assertEqual((status, "other:" in out, "back" in out), (0, True, True), out + err)
+
+    def test_what_they_use(self):
+        with started() as box, Terminal(f"{DEBIAN}/lxc-top", "-P", box.path, "-b") as theirs:
+            head = theirs.until("\r\n")
+            ours = subprocess.Popen([f"{BIN}/lxc-top", "-P", box.path, "-b", "-d", "1"], stdout=subprocess.PIPE, text=True)
+            try:
+                self.assertEqual(ours.stdout.readline(), head + "\n")
+                mine, other = ours.stdout.readline().strip().split(","), theirs.until("\r\n").split(",")
+                self.assertEqual((mine[1], len(mine)), (other[1], len(other)))
+                self.assertTrue(all(one.isdigit() for one in mine[2:]), mine)
+                self.assertGreater(int(mine[2]), 0)
+                self.assertAlmostEqual(int(mine[7]), int(other[7]), delta=1 << 20)
+                self.assertIn(",web,", ours.stdout.readline())
+            finally:
+                ours.kill()
+                ours.wait()
+                ours.stdout.close()
+            self.assertEqual(box.ours("lxc-top")[0], 1)
+            for args in (("-d", "x"), ("-d", "0"), ("-s", "z")):
+                self.assertEqual(run(f"{BIN}/lxc-top", *args)[0], 1)
+
+    def test_what_they_use_on_a_terminal(self):
+        with started() as box, Terminal(f"{BIN}/lxc-top", "-P", box.path) as user:
+            user.until("TOTAL 1 of 1")
+            for key in "cbmsknrr":
+                user.type(key)
+                user.until("TOTAL 1 of 1")
+            user.type("q")
+            self.assertEqual(user.process.wait(10), 0)
+            self.assertTrue(user.restored())
 
 
 class Others(unittest.TestCase):
@@ -525,6 +977,21 @@ class Others(unittest.TestCase):
                 self.assertEqual(self.tool("lxc-execute", *words, "--", "/bin/hostname")[:2], (0, f"{name}\n"))
             self.assertEqual(self.tool("lxc-create", "-P", box.path, "-n", "c", "-t", "nothing-such", "-f", "/dev/null")[0], 1)
             self.assertFalse(os.path.exists(f"{box.path}/c"))
+
+    def test_what_is_not_made_to_its_end(self):
+        with Box() as box, tempfile.TemporaryDirectory() as tools:
+            box.write(f"{tools}/cp", "#!/bin/sh\nexec sleep 1000\n", 0o755)
+            words = ("-P", box.path, "-n", "x", "-t", box.root, "-f", "/dev/null")
+            process = subprocess.Popen([f"{BIN}/lxc-create", *words], stderr=subprocess.PIPE, text=True,
+                                       env=dict(os.environ, PATH=f"{tools}:{os.environ['PATH']}"))
+            eventually(lambda: os.path.exists(f"{box.path}/x/rootfs"), "its beginning")
+            self.assertEqual(self.tool("lxc-create", *words)[0], 1)
+            self.assertIn("being made", self.tool("lxc-destroy", "-P", box.path, "-n", "x")[2])
+            process.terminate()
+            self.assertEqual((process.wait(20), os.listdir(box.path)), (1, ["web"]))
+            process.stderr.close()
+            self.assertEqual(self.tool("lxc-create", *words, "--dir", "/dev/null/x")[0], 1)
+            self.assertEqual(os.listdir(box.path), ["web"])
 
     def test_cgroup(self):
         name, value = ("cpu.weight", "77") if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else ("cpu.shares", "512")
