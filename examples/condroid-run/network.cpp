@@ -39,6 +39,7 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
   if (kind == "bridge") return rest.empty() ? NatBridge{} : NatBridge{.name = rest};
   if (kind == "macvlan") return Macvlan{.parent = rest};
   if (kind == "phys") return Phys{.parent = rest};
+  if (kind == "user-nic") return UserNic{.bridge = rest};
   if (kind == "pasta") return Pasta{.parent = rest};
   if (kind == "ipvlan") return Ipvlan{.parent = rest};
   if (kind == "vlan") {
@@ -50,7 +51,7 @@ Interface::Link link(const std::string& kind, const std::string& rest) {
   }
   throw Mistake(fmt::format(
       "--net: '{}' is none of none, host, bridge, bridge:NAME, pasta, veth, veth:BRIDGE, "
-      "macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, phys:DEV, ns:PATH, container:NAME",
+      "user-nic:BRIDGE, macvlan:DEV, ipvlan:DEV, vlan:DEV:ID, phys:DEV, ns:PATH, container:NAME",
       kind));
 }
 

@@ -94,7 +94,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.add_option(
          "--net", network.net,
          "Network: none (default; loopback only), host, bridge[:NAME] (with NAT,\nmade for it), "
-         "pasta (needs no rights), veth:BRIDGE, veth,\nmacvlan:DEV, ipvlan:DEV, vlan:DEV:ID, "
+         "pasta or user-nic:BRIDGE (need no rights), veth:BRIDGE,\nveth, macvlan:DEV, ipvlan:DEV, "
+         "vlan:DEV:ID, "
          "phys:DEV, or one that is there:\nns:PATH, container:NAME")
       ->type_name("KIND");
   app.add_option("--ip", network.ip, "Address of its interface, repeatable")->type_name("ADDR/LEN");

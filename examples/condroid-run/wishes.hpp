@@ -57,8 +57,8 @@ struct NetworkWishes {
   std::string net;  ///< "" is what a stored spec said.
   std::vector<std::string> ip, gateway, host_ip, publish, dns;
 };
-/// "none", "host", "bridge[:NAME]", "pasta[:DEV]", "veth[:BRIDGE]", "macvlan:DEV", "ipvlan:DEV",
-/// "vlan:DEV:ID", "phys:DEV", "ns:PATH", "container:NAME".
+/// "none", "host", "bridge[:NAME]", "pasta[:DEV]", "veth[:BRIDGE]", "user-nic:BRIDGE",
+/// "macvlan:DEV", "ipvlan:DEV", "vlan:DEV:ID", "phys:DEV", "ns:PATH", "container:NAME".
 void set_network(Spec& spec, const NetworkWishes& wishes);
 
 /// "auto", "host", or any number of "IN:OUT:COUNT".

@@ -172,10 +172,11 @@ class LaunchEngine {
   void ask_for_patience();
   [[nodiscard]] Result<bool> reach(program::RequestKind kind, const void* what, std::size_t size,
                                    std::span<const int> fds, const std::string& subject);
-  /// For those that are to have the address of their bridge.
-  [[nodiscard]] Result<void> find_gateways();
+  /// Those of which the child is to set what only the host finds or draws.
+  [[nodiscard]] Result<void> complete_interfaces();
   [[nodiscard]] Result<bool> do_op(const op::LeaseAddress& o);  // nat_bridges.cpp
   [[nodiscard]] Result<void> do_op(const op::PublishPorts& o);  // nat_bridges.cpp
+  [[nodiscard]] Result<bool> do_op(const op::AskUserNic& o);    // user_nic.cpp
   [[nodiscard]] Result<bool> do_op(const op::StartPasta& o);    // pasta.cpp
   // hooks.cpp
   [[nodiscard]] Result<bool> do_op(const op::RunHook& o);
@@ -268,7 +269,7 @@ class LaunchEngine {
   std::optional<Clock::time_point> bridge_until_;  // whoever makes or removes a bridge is, too
   std::optional<Reaching> reaching_;  // what the zygote was asked to do in the child's network
   std::optional<LentOut> lending_;
-  std::vector<std::pair<std::size_t, op::ConfigureInterface>> with_gateways_;
+  std::vector<std::pair<std::size_t, op::ConfigureInterface>> completed_;
   std::vector<Fd> ptys_;
   Fd listener_;  // of a filter that asks
   std::vector<std::pair<std::size_t, std::chrono::nanoseconds>> host_stamps_;

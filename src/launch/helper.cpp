@@ -123,6 +123,7 @@ Result<std::optional<Helper::Outcome>> Helper::step() {
 }
 
 Helper::~Helper() {
+  if (finishes_) release();
   if (ended_ || owner_ != ::getpid()) return;
   sync_.reset();
   // Its end gives the places back; it is killed as soon as its pidfd is known, within milliseconds.
@@ -202,7 +203,8 @@ void Helper::release() {
 }
 
 Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,
-                                            const std::vector<std::string>& argv, int input) {
+                                            const std::vector<std::string>& argv, int input,
+                                            std::uint32_t marks) {
   const std::string& tool = argv[0];
   int pair[2];
   if (::pipe2(pair, O_CLOEXEC) < 0) return fail(errno, Step::run_helper, tool);
@@ -220,9 +222,14 @@ Result<std::unique_ptr<Helper>> Helper::run(std::shared_ptr<Zygote> zygote,
   encoder.add(op::PlaceDescriptors{.entries = {{in, 0}, {out, 1}, {out, 2}}}, 1);
   encoder.add(
       op::Exec{.paths = {tool}, .argv = argv, .env = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}}, 2);
-  auto helper = start(std::move(zygote), encoder, {input < 0 ? null.get() : input, write_end.get()},
-                      formatted("'{}'", tool));
-  if (helper) (*helper)->output_ = std::move(read_end);
+  // One that is to finish keeps somebody who could read what it says: itself. SIGPIPE would end it.
+  const bool finishes = (marks & program::mark_finishes) != 0;
+  const int from = finishes ? read_end.get() : input < 0 ? null.get() : input;
+  auto helper =
+      start(std::move(zygote), encoder, {from, write_end.get()}, formatted("'{}'", tool), 0, marks);
+  if (!helper) return helper;
+  (*helper)->output_ = std::move(read_end);
+  (*helper)->finishes_ = finishes;
   return helper;
 }
 

@@ -37,7 +37,7 @@ class Helper {
   /// it prints is in its outcome.
   [[nodiscard]] static Result<std::unique_ptr<Helper>> run(std::shared_ptr<Zygote> zygote,
                                                            const std::vector<std::string>& argv,
-                                                           int input = -1);
+                                                           int input = -1, std::uint32_t marks = 0);
 
   /// The same for one that stays until the container at `place` of the zygote's table ends:
   /// `descriptors` are its standard input and output. Its standard error is read by heard().
@@ -82,6 +82,7 @@ class Helper {
   int pid_ = 0;
   bool hears_ = false;
   bool serves_ = false;     ///< What it says is left to heard().
+  bool finishes_ = false;   ///< mark_finishes
   int owner_ = ::getpid();  ///< In a fork of the host it is nobody's.
 };
 

@@ -117,6 +117,7 @@ const std::string* above(const Interface::Link& link) {
     const std::string* operator()(const Tap& /*l*/) const { return nullptr; }
     const std::string* operator()(const Tun& /*l*/) const { return nullptr; }
     const std::string* operator()(const NatBridge& l) const { return &l.name; }
+    const std::string* operator()(const UserNic& l) const { return &l.bridge; }
     const std::string* operator()(const Pasta& /*l*/) const { return nullptr; }
   };
   return std::visit(Name{}, link);
@@ -367,15 +368,20 @@ Result<bool> LaunchEngine::make_tap(const op::CreateInterface& o, FdView netns) 
   return true;
 }
 
-Result<void> LaunchEngine::find_gateways() {
+Result<void> LaunchEngine::complete_interfaces() {
   for (std::size_t n = 0; n < plan().ops.size(); ++n) {
     const auto* configure = std::get_if<op::ConfigureInterface>(&plan().ops[n]);
-    if (configure == nullptr || !configure->interface.gateway_auto) continue;
+    if (configure == nullptr) continue;
+    const bool draws = std::holds_alternative<UserNic>(configure->interface.link) &&
+                       !configure->interface.mac_template.empty();
+    if (!configure->interface.gateway_auto && !draws) continue;
     op::ConfigureInterface found = *configure;
     Interface& i = found.interface;
-    i.gateway_auto = false;
+    if (draws) i = with_mac(i);
+    const bool finds = std::exchange(i.gateway_auto, false);
     const std::string* name = above(i.link);
     for (const bool v6 : {false, true}) {
+      if (!finds) break;
       const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
       if (std::ranges::none_of(i.addresses, same, &IpPrefix::address) ||
           std::ranges::any_of(i.gateways, same))
@@ -389,7 +395,7 @@ Result<void> LaunchEngine::find_gateways() {
                        "give it one, or name the gateway"));
       i.gateways.push_back(*gateway);
     }
-    with_gateways_.emplace_back(n, std::move(found));
+    completed_.emplace_back(n, std::move(found));
   }
   return {};
 }

@@ -128,7 +128,7 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
     copy.label = own_profile();
     return replaced = std::move(copy);
   }
-  for (const auto& [at, op] : with_gateways_)
+  for (const auto& [at, op] : completed_)
     if (at == index) return replaced = op;
   if (const auto* c = std::get_if<op::ConfigureInterface>(&o))
     if (const Interface* filled = made_.host_ends.share.find(c->interface.name)) {
@@ -187,12 +187,14 @@ Result<void> LaunchEngine::prepare_clone() {
   }
   auto bare = open_trees_ahead();
   if (!bare) return fail(bare);
-  if (auto ok = find_gateways(); !ok) return fail(ok);
+  if (auto ok = complete_interfaces(); !ok) return fail(ok);
   if (*bare) request_.flags |= program::request_bare_mounts;
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
-  const bool holds = std::ranges::any_of(
-      plan().ops, [](const Op& o) { return std::holds_alternative<op::WriteIdMap>(o); });
+  // Others than the host name the child by its number.
+  const bool holds = std::ranges::any_of(plan().ops, [](const Op& o) {
+    return std::holds_alternative<op::WriteIdMap>(o) || std::holds_alternative<op::AskUserNic>(o);
+  });
   const op::Clone* clone = nullptr;
   for (const Op& o : plan().ops)
     if (const auto* c = std::get_if<op::Clone>(&o)) clone = c;

@@ -44,7 +44,8 @@ bool concerns_kept(const Plan& plan, const Op& o) {
     return is_ours(configure->interface);
   if (const auto* hook = std::get_if<op::RunHook>(&o))
     return hook->hook.point == HookPoint::up && stays(hook->interface_type);
-  return std::holds_alternative<op::LeaseAddress>(o) || std::holds_alternative<op::PublishPorts>(o);
+  return std::holds_alternative<op::AskUserNic>(o) || std::holds_alternative<op::LeaseAddress>(o) ||
+         std::holds_alternative<op::PublishPorts>(o);
 }
 
 }  // namespace

@@ -94,6 +94,18 @@ Result<Container> launched(Launch launch, control::CommandSocket& socket, const 
   }
 }
 
+/// As LXC does for users without rights: a program that has them makes the veth. It does nothing
+/// else, so that of one with more the Spec stays as it is, and is refused.
+void use_user_nic(Spec& spec) {
+  for (Interface& i : spec.network.interfaces) {
+    const auto* veth = std::get_if<Veth>(&i.link);
+    if (veth == nullptr || veth->bridge.empty()) continue;
+    // The name of the host's end is that program's.
+    if (*veth == Veth{.bridge = veth->bridge, .host_name = veth->host_name})
+      i.link = UserNic{.bridge = veth->bridge};
+  }
+}
+
 }  // namespace
 
 Result<Started> start(const Runtime& runtime, const Configuration& config, StartOptions options) {
@@ -109,6 +121,7 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   if (!idmap || !*idmap) how.capabilities = CapabilitySet::from_bits(facts->get().effective_caps);
   auto made = config.to_spec(how);
   if (!made) return fail(made);
+  if (!facts->get().has_cap(static_cast<unsigned>(Capability::net_admin))) use_user_nic(made->spec);
   shared->stop_signal = made->spec.lifecycle.stop_signal;
   auto hooks = hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);

@@ -96,6 +96,7 @@ struct Checks {
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;
   void interface(const std::string& field, const Interface& i) const;
+  void user_nic() const;
   void pasta() const;
   void sysctls() const;
   void capabilities() const;

@@ -133,6 +133,7 @@ std::string link_text(const Interface::Link& link) {
     std::string operator()(const NatBridge& l) const {
       return formatted("veth at bridge {} of our own", quoted(l.name));
     }
+    std::string operator()(const UserNic& l) const { return "veth at bridge " + quoted(l.bridge); }
     std::string operator()(const Pasta& l) const {
       return l.parent.empty() ? "pasta" : formatted("pasta as {}", quoted(l.parent));
     }
@@ -307,6 +308,10 @@ struct Describe {
       all.push_back(formatted("{}{}{}->{}/{}", p.host_address ? to_string(*p.host_address) : "",
                               p.host_address ? " " : "", p.host_port, p.port, name_of(p.protocol)));
     return formatted("{} of {}", listed(all, ", "), quoted(o.interface));
+  }
+  std::string operator()(const op::AskUserNic& o) const {
+    return formatted("{}: {} ({})", quoted(o.interface.name), link_text(o.interface.link),
+                     quoted(o.program));
   }
   std::string operator()(const op::StartPasta& o) const {
     return formatted("{}: {} ({}{})", quoted(o.interface.name), link_text(o.interface.link),

@@ -52,6 +52,16 @@ bool is_mac_template(std::string_view text) {
 
 const char* kind_of(const IpAddress& a) { return a.is_v6() ? "IPv6" : "IPv4"; }
 
+/// Its program has other rights, and makes it for a user who has none.
+bool needs_no_rights(const Interface& i) {
+  return std::holds_alternative<UserNic>(i.link) || std::holds_alternative<Pasta>(i.link);
+}
+
+/// Its program leaves the Ethernet address to others.
+bool has_mac_set_inside(const Interface& i) {
+  return std::holds_alternative<UserNic>(i.link) && (i.mac || !i.mac_template.empty());
+}
+
 /// They are its parent's: pasta sets them.
 bool has_addresses_of_pasta(const Interface& i) {
   return std::holds_alternative<Pasta>(i.link) && i.addresses.empty();
@@ -85,7 +95,8 @@ struct Complaints {
     unsigned v4 = 0, v6 = 0;
     if (i.gateway_auto) {
       const auto* veth = std::get_if<Veth>(&i.link);
-      if ((veth == nullptr || veth->bridge.empty()) && !std::holds_alternative<Macvlan>(i.link))
+      if ((veth == nullptr || veth->bridge.empty()) && !std::holds_alternative<Macvlan>(i.link) &&
+          !std::holds_alternative<UserNic>(i.link))
         add("its gateway is to be found, and there is no bridge and no parent to have it",
             "name the gateway");
       if (i.addresses.empty())
@@ -236,6 +247,7 @@ struct Complaints {
       }
     }
   }
+  void operator()(const UserNic& l) const { name(l.bridge, "the bridge"); }
   void operator()(const Pasta& l) const {
     if (!l.parent.empty()) name(l.parent, "the parent");
     if (!i.up) add("pasta brings its interface up", "leave up as it is");
@@ -359,6 +371,19 @@ void Checks::names() const {
                    "use a name like example.org");
 }
 
+void Checks::user_nic() const {
+  if (std::ranges::none_of(spec.network.interfaces, [](const Interface& i) {
+        return std::holds_alternative<UserNic>(i.link);
+      }))
+    return;
+  if (facts.user_nic.empty())
+    refusals.unsupported(list, "lxc-user-nic is not installed, or not set-user-ID root",
+                         "Debian: package lxc; or use pasta");
+  else if (facts.no_new_privs)
+    refusals.unsupported(list, "no_new_privs is set, so lxc-user-nic would gain no privilege",
+                         "run it without no_new_privs, or use pasta");
+}
+
 /// One connects the container to all that its user reaches.
 void Checks::pasta() const {
   const auto is_pasta = [](const Interface& i) { return std::holds_alternative<Pasta>(i.link); };
@@ -371,6 +396,7 @@ void Checks::pasta() const {
 }
 
 void Checks::network() const {
+  user_nic();
   pasta();
   publish();
   names();
@@ -383,11 +409,10 @@ void Checks::network() const {
   refusals.unsupported(list, "cannot be made by this build of condroid, which has no libnl",
                        "build it with libnl-3-dev, -Dnetwork=enabled");
 #endif
-  const bool ours = std::ranges::any_of(
-      interfaces, [](const Interface& i) { return !std::holds_alternative<Pasta>(i.link); });
+  const bool ours = !std::ranges::all_of(interfaces, needs_no_rights);
   if (ours && !facts.has_cap(static_cast<unsigned>(Capability::net_admin)))
     refusals.unsupported(list, "need CAP_NET_ADMIN where the host's interfaces are",
-                         "run as root, or use pasta");
+                         "run as root, or use pasta, or user_nic");
   const auto needs_zygote = [](const Interface& i) {
     return std::holds_alternative<Phys>(i.link) || std::holds_alternative<Tap>(i.link) ||
            std::holds_alternative<Tun>(i.link);
@@ -445,7 +470,10 @@ void create_interfaces(const Draft& d, std::vector<Op>& host) {
   std::optional<op::PublishPorts> ports;  // behind all of them
   for (const Interface& i : d.spec.network.interfaces) {
     const auto* const by = d.spec.network.publish.empty() ? nullptr : published_by(d.spec);
-    if (std::holds_alternative<Pasta>(i.link))
+    if (std::holds_alternative<UserNic>(i.link))
+      add_op(host, op::AskUserNic{
+                       .program = d.facts.user_nic, .interface = i, .user = d.facts.user_name});
+    else if (std::holds_alternative<Pasta>(i.link))
       add_op(host, op::StartPasta{
                        .program = d.facts.pasta,
                        .interface = i,
@@ -481,7 +509,7 @@ void configure_interfaces(Draft& d) {
     if (is_without_ipv6(i)) configure.proc = d.proc;
     if (configure.interface.up || !i.addresses.empty() ||
         (i.mtu && !std::holds_alternative<Pasta>(i.link)) || configure.proc.valid() ||
-        std::holds_alternative<NatBridge>(i.link))
+        std::holds_alternative<NatBridge>(i.link) || has_mac_set_inside(i))
       d.add(std::move(configure));
   }
   // Behind all of them: what is asked about their addresses is asked at the same time.

@@ -252,6 +252,8 @@ inline constexpr uint32_t mark_profile = 1U << 1U;
 inline constexpr uint32_t mark_group = 1U << 3U;
 /// Its first process is an init of ours, which does not have the label that the command has.
 inline constexpr uint32_t mark_label_below = 1U << 2U;
+/// Ends by itself, soon, and leaves something unfinished if it is killed: whoever dies, it is not.
+inline constexpr uint32_t mark_finishes = 1U << 4U;
 
 inline constexpr unsigned max_live = 16384;
 inline constexpr unsigned max_pages = 2048;

@@ -39,6 +39,11 @@ class Requests {
     if (mtu != 0) m.put(IFLA_MTU, mtu);
     add(std::move(m), index_in_link, "up");
   }
+  void mac(const MacAddress& address) {
+    NetlinkMessage m(RTM_NEWLINK, 0, ifinfomsg{});
+    m.put(IFLA_ADDRESS, address.bytes);
+    add(std::move(m), index_in_link, "Ethernet address " + to_string(address));
+  }
   void mtu(std::uint32_t bytes) {
     NetlinkMessage m(RTM_NEWLINK, 0, ifinfomsg{});
     m.put(IFLA_MTU, bytes);
@@ -210,7 +215,8 @@ void put_link(NetlinkMessage& m, const Interface& i, const InterfaceSite& site, 
 // Made by their descriptor.
 void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tap&) {}
 void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const Tun&) {}
-/// Its program makes it.
+/// Their programs make them.
+void put_link(NetlinkMessage&, const Interface&, const InterfaceSite&, const UserNic&) {}
 void put_link(NetlinkMessage& /*m*/, const Interface& /*i*/, const InterfaceSite& /*site*/,
               const Pasta& /*l*/) {}
 
@@ -218,9 +224,11 @@ void put_link(NetlinkMessage& /*m*/, const Interface& /*i*/, const InterfaceSite
 
 std::vector<InterfaceRequest> setup_requests(const Interface& interface) {
   Requests r;
+  const bool by_program = std::holds_alternative<UserNic>(interface.link);
   const bool by_descriptor =
       std::holds_alternative<Tap>(interface.link) || std::holds_alternative<Tun>(interface.link);
-  if (by_descriptor && interface.mtu) r.mtu(*interface.mtu);
+  if (by_program && interface.mac) r.mac(*interface.mac);
+  if ((by_program || by_descriptor) && interface.mtu) r.mtu(*interface.mtu);
   // One that pasta made has its own.
   const bool ours = !std::holds_alternative<Pasta>(interface.link);
   if (interface.up) r.up(ours ? 0 : interface.mtu.value_or(0));

@@ -291,6 +291,12 @@ void fields(V& v, Like<NatBridge> auto& bridge) {
 }
 
 template <class V>
+void fields(V& v, Like<UserNic> auto& nic) {
+  auto& [bridge] = nic;
+  v.must("bridge", bridge);
+}
+
+template <class V>
 void fields(V& v, Like<Pasta> auto& pasta) {
   auto& [parent, reach_host] = pasta;
   v("parent", parent);

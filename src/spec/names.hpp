@@ -517,6 +517,8 @@ inline constexpr std::string_view link_kind<Tun> = "tun";
 template <>
 inline constexpr std::string_view link_kind<NatBridge> = "bridge";
 template <>
+inline constexpr std::string_view link_kind<UserNic> = "user_nic";
+template <>
 inline constexpr std::string_view link_kind<Pasta> = "pasta";
 
 // The kinds of mount by type: a new alternative of Mount does not compile until it has a word.

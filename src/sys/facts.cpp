@@ -67,9 +67,9 @@ class Reader {
   std::optional<Error> error_;
 };
 
-/// newuidmap and newgidmap gain their rights by a set-id bit or a file capability.
-std::string find_helper(const char* name) {
-  for (const char* dir : {"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"}) {
+/// newuidmap, newgidmap and lxc-user-nic gain their rights by a set-id bit or a file capability.
+std::string find_helper(const char* name, std::initializer_list<const char*> dirs) {
+  for (const char* dir : dirs) {
     std::string path = formatted("{}/{}", dir, name);
     struct stat st {};
     if (::stat(path.c_str(), &st) < 0 || !S_ISREG(st.st_mode) || (st.st_mode & 0111) == 0) continue;
@@ -226,8 +226,13 @@ void probe_user(HostFacts& f, Reader& reader) {
       detail::parse_subids(reader.read_all("/etc/subgid"), f.user_name, f.uid.value), gid_map);
   for (const char* path : {"/usr/bin/pasta", "/usr/local/bin/pasta", "/bin/pasta"})
     if (f.pasta.empty() && ::access(path, X_OK) == 0) f.pasta = path;
-  f.newuidmap = find_helper("newuidmap");
-  f.newgidmap = find_helper("newgidmap");
+  const auto programs = {"/usr/bin", "/usr/local/bin", "/bin", "/usr/sbin", "/sbin"};
+  f.newuidmap = find_helper("newuidmap", programs);
+  f.newgidmap = find_helper("newgidmap", programs);
+  // As distributions have it: Debian, Fedora, Ubuntu, Arch.
+  f.user_nic = find_helper("lxc-user-nic", {"/usr/libexec/lxc", "/usr/local/libexec/lxc",
+                                            "/usr/lib/x86_64-linux-gnu/lxc",
+                                            "/usr/lib/aarch64-linux-gnu/lxc", "/usr/lib/lxc"});
   f.no_new_privs = ::prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1;
   for (int r = 0; r <= RLIMIT_RTTIME; ++r) {
     rlimit limit{};

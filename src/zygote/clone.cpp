@@ -327,6 +327,8 @@ void take_up(const Request& request, long pid, int pidfd, int exit_socket) {
   c.memory = request.memory;
   c.pids = request.pids;
   c.cpu = request.cpu;
+  c.detached = (request.marks & mark_finishes) != 0;
+  if (c.detached) ++detached_count;
   ++live_count;
   const bool orphan = !join_owner(request.live, request.lives_with);
 

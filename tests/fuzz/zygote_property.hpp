@@ -363,6 +363,14 @@ inline long Machine::call(long nr, const long (&x)[6]) {
     case __NR_openat:
       if (x[0] != kernel::at_fdcwd) need(x[0], "openat");
       return fails() ? -ENOENT : opened();
+    case __NR_fsconfig:
+      need(x[0], "fsconfig");
+      return fails() ? -EINVAL : 0;
+    case __NR_fsmount:
+      need(x[0], "fsmount");
+      return fails() ? -EPERM : opened();
+    case __NR_fsopen:
+      return fails() ? -EPERM : opened();
     case __NR_eventfd2:
     case __NR_epoll_create1:
       return opened();

@@ -176,6 +176,7 @@ inline HostFacts root_on_v2() {
   f.apparmor = f.apparmor_loads = true;
   f.apparmor_parser = "/usr/sbin/apparmor_parser";
   f.pasta = "/usr/bin/pasta";
+  f.user_nic = "/usr/libexec/lxc/lxc-user-nic";
   return f;
 }
 inline HostFacts root_on_hybrid() { return root_on(hybrid(true)); }

@@ -202,6 +202,17 @@ struct StartPasta {
   bool operator==(const StartPasta&) const = default;
 };
 
+/// Has lxc-user-nic(1) make a veth between the child's network namespace and a bridge of the host.
+/// It goes with the namespace.
+struct AskUserNic {
+  static constexpr Step step = Step::create_interface;
+  static constexpr Actor actor = Actor::host;
+  std::string program = {};
+  Interface interface = {};
+  std::string user = {};  ///< For the hint.
+  bool operator==(const AskUserNic&) const = default;
+};
+
 /// Makes an interface in the child's network namespace; rtnetlink(7). It goes with the namespace.
 struct CreateInterface {
   static constexpr Step step = Step::create_interface;
@@ -772,15 +783,15 @@ using Op = std::variant<
     op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup, op::EnterProcess,
     op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
     op::OverlayTrees, op::RunHook, op::OpenHookOutput, op::KeepNamespaces, op::RunHookInside,
-    op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::StartPasta, op::Clone,
-    op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace, op::SetTimeOffsets,
-    op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp, op::MakeEntry, op::MakeNode,
-    op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath, op::SetMountFlags, op::PivotRoot,
-    op::SetHostname, op::RaiseLoopback, op::ConfigureInterface, op::AwaitInterface,
-    op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality, op::SetUmask,
-    op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory, op::SetCredentials,
-    op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel, op::LoadSeccomp,
-    op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
+    op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::AskUserNic, op::StartPasta,
+    op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
+    op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
+    op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath,
+    op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::ConfigureInterface,
+    op::AwaitInterface, op::WriteSetting, op::SetRlimit, op::SetScheduling, op::SetPersonality,
+    op::SetUmask, op::JoinKeyring, op::NewSession, op::PlaceDescriptors, op::ChangeDirectory,
+    op::SetCredentials, op::NoNewPrivs, op::ApplyLandlock, op::LoadProfile, op::SetLabel,
+    op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
 [[nodiscard]] inline Step step_of(const Op& o) {

@@ -7,7 +7,7 @@
 // Interfaces are made by the host behind the barrier "configure", straight in the container's
 // namespace and under their names there, and are set up by the child before anything else of the
 // container runs. They go with the namespace: with the last process and descriptor in it.
-// rtnetlink(7). They take CAP_NET_ADMIN in the host's network namespace, but for Pasta.
+// rtnetlink(7). They take CAP_NET_ADMIN in the host's network namespace, but for UserNic and Pasta.
 #pragma once
 
 #include <chrono>
@@ -124,6 +124,14 @@ struct Tun {
   bool operator==(const Tun&) const = default;
 };
 
+/// A veth(4) at a bridge of the host for users without rights: lxc-user-nic(1), a set-user-ID
+/// program of LXC's, makes as many as lxc-usernet(5) lets them have. The host's end has the MTU of
+/// the bridge.
+struct UserNic {
+  std::string bridge = {};
+  bool operator==(const UserNic&) const = default;
+};
+
 /// What programs in the container send goes out as connections of this user's, by a process of
 /// pasta(1), package passt: no rights on the host are needed. It ends with the container.
 struct Pasta {
@@ -145,7 +153,7 @@ struct Route {
 
 /// An interface in the container.
 struct Interface {
-  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun, NatBridge, Pasta>;
+  using Link = std::variant<Veth, Macvlan, Ipvlan, Vlan, Phys, Tap, Tun, NatBridge, UserNic, Pasta>;
 
   std::string name = "eth0";  ///< There; 1 to 15 bytes.
   Link link = {};

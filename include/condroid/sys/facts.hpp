@@ -99,6 +99,7 @@ struct HostFacts {
   std::string newuidmap = {};
   std::string newgidmap = {};
   std::string pasta = {};     ///< Path of pasta(1); empty: none.
+  std::string user_nic = {};  ///< Of lxc-user-nic(1), with its set-id bit.
   bool no_new_privs = false;  ///< Set on this thread: newuidmap would gain nothing.
   /// soft, hard; indexed by Rlimit.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> rlimits = {};

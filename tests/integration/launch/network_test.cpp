@@ -408,9 +408,9 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
   net.bridge("cbr0", {"10.77.0.1/16"_prefix});
   constexpr unsigned threads = 4, each = 50;
   std::atomic<unsigned> good = 0;
+  std::array<std::string, threads> said;
   {
     std::vector<std::jthread> all;
-    std::array<std::string, threads> said;
     for (unsigned t = 0; t < threads; ++t)
       all.emplace_back([&, t] {
         net.enter();
@@ -419,6 +419,7 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
           Interface i = bridged("cbr0", 2);
           i.addresses = {*IpPrefix::parse(fmt::format("10.77.{}.{}/16", t + 1, n + 1))};
           auto box = runtime().launch(on_network(root, i, {"pause"}));
+          if (!box) said[t] = to_string(box.error());
           if (!box) return;
           boxes.push_back(std::move(*box));
         }
@@ -426,6 +427,7 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
         for (Container& box : boxes) (void)box.kill();
       });
   }
+  INFO(fmt::format("{}", fmt::join(said, "\n")));
   CHECK(good == threads * each);
   CHECK(net.soon({"lo", "cbr0"}));
 }

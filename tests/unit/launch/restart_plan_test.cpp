@@ -114,6 +114,13 @@ TEST_CASE("interfaces of a kept network stay as the last life left them", "[laun
   CHECK(all<op::StartPasta>(next).size() == 1);
   CHECK(awaited(next) == std::vector<std::string>{"eth0"});
   CHECK(all<op::ConfigureInterface>(next).size() == 1);
+  // What another one made is in the namespace, and stays with it.
+  spec.network.interfaces = {
+      {.link = UserNic{.bridge = "br0"}, .addresses = {"10.0.3.2/24"_prefix}}};
+  CHECK(all<op::AskUserNic>(plan_of(spec)).size() == 1);
+  const Plan kept = detail::next_life(plan_of(spec), {.network = 30});
+  CHECK(all<op::AskUserNic>(kept).empty());
+  CHECK(all<op::ConfigureInterface>(kept).empty());
 }
 #endif
 

@@ -230,6 +230,7 @@ struct SlotsOf {
   Slots operator()(const op::CreateInterface&) const { return {}; }
   Slots operator()(const op::LeaseAddress&) const { return {}; }
   Slots operator()(const op::PublishPorts&) const { return {}; }
+  Slots operator()(const op::AskUserNic&) const { return {}; }
   Slots operator()(const op::StartPasta&) const { return {}; }
   Slots operator()(const op::ConfigureInterface& o) const { return {some({o.proc}), {}}; }
   Slots operator()(const op::AwaitInterface&) const { return {}; }

@@ -229,6 +229,33 @@ TEST_CASE("pasta needs no rights, and publishes ports", "[network]") {
   CHECK(refusals(compile(spec, without))[0].find("there is no port 0") != std::string::npos);
 }
 
+TEST_CASE("a veth by lxc-user-nic needs that program and no rights", "[network]") {
+  const Interface i{
+      .link = UserNic{.bridge = "br0"}, .addresses = {"10.0.3.2/24"_prefix}, .gateway_auto = true};
+  HostFacts without = test::root_on_v2();
+  without.effective_caps &= ~(std::uint64_t{1} << static_cast<unsigned>(Capability::net_admin));
+  const auto plan = compile(with(i), without);
+  REQUIRE(plan);
+  const auto ask = std::ranges::find_if(
+      plan->ops, [](const Op& o) { return std::holds_alternative<op::AskUserNic>(o); });
+  REQUIRE(ask != plan->ops.end());
+  CHECK(describe(*ask) == "'eth0': veth at bridge 'br0' ('/usr/libexec/lxc/lxc-user-nic')");
+  HostFacts missing = without;
+  missing.user_nic.clear();
+  refused(with(i), "lxc-user-nic is not installed, or not set-user-ID root", missing);
+  missing = without;
+  missing.no_new_privs = true;
+  refused(with(i), "lxc-user-nic would gain no privilege", missing);
+  refused("the bridge has no name", [](Interface& one) { one = {.link = UserNic{}}; });
+  Interface down{.link = UserNic{.bridge = "br0"}, .mac = "02:00:00:00:00:01"_mac, .up = false};
+  down.ipv6_autoconf = true;
+  const auto configured = compile(with(down), without);
+  REQUIRE(configured);
+  CHECK(std::ranges::any_of(configured->ops, [](const Op& o) {
+    return std::holds_alternative<op::ConfigureInterface>(o);
+  }));
+}
+
 TEST_CASE("two interfaces are not both the way to all others", "[network]") {
   Interface other{.name = "eth1", .addresses = {"10.9.0.2/24"_prefix}, .gateways = {"10.9.0.1"_ip}};
   refused(with({bridged(), other}), "a second default route for IPv4");

@@ -607,7 +607,7 @@ class Random {
            routes, ipv6_autoconf, detection, ready] = i;
     some(name, mac, mac_template, mtu, up, addresses, broadcasts, gateways, gateway_auto, routes,
          ipv6_autoconf, detection, ready);
-    switch (below(9)) {
+    switch (below(10)) {
       case 0:
         fill(link.emplace<Veth>());
         break;
@@ -631,6 +631,9 @@ class Random {
         break;
       case 7:
         fill(link.emplace<Pasta>());
+        break;
+      case 8:
+        some(link.emplace<UserNic>().bridge);
         break;
       default:
         link.emplace<Tun>();

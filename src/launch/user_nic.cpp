@@ -1,0 +1,114 @@
+#include "launch/user_nic.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "formatted.hpp"
+#include "launch/engine.hpp"
+#include "launch/helper.hpp"
+#include "sys/netlink.hpp"
+
+namespace condroid::inline v0::detail {
+
+namespace {
+
+constexpr std::string_view quota = "Quota reached";
+
+std::vector<std::string_view> split(std::string_view text, char at) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const std::size_t end = text.find(at);
+    parts.push_back(text.substr(0, end));
+    if (end == text.npos) return parts;
+    text.remove_prefix(end + 1);
+  }
+}
+
+bool is_number(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// What says that it is none, in a form that its program can make something of.
+Result<void> look_for_bridge(const op::AskUserNic& o, const std::string& bridge) {
+  int error = 0;
+  const Fd socket = open_netlink(error);
+  if (error != 0)
+    return fail(error, Step::create_interface, describe(Op(o)) + ": a netlink socket");
+  const FoundInterface found = find_interface(socket, bridge);
+  if (found.error != 0) return fail(found.error, Step::create_interface, describe(Op(o)));
+  if (found.kind == "bridge" || found.kind == "openvswitch") return {};
+  return fail(make_error(Errc::unsupported, Step::create_interface,
+                         formatted("{}: '{}' is {}", describe(Op(o)), bridge,
+                                   found.kind.empty() ? "no bridge" : "a " + found.kind),
+                         "name a bridge"));
+}
+
+}  // namespace
+
+std::string user_nic_complaint(std::string_view said) {
+  // "../src/lxc/cmd/lxc_user_nic.c: 1250: main: Quota reached", or "...: main - CAUSE - TEXT".
+  std::vector<std::string> all;
+  const auto words = split(said, ' ');
+  for (std::size_t n = 0; n < words.size(); ++n) {
+    const bool begins = n + 2 < words.size() && words[n].ends_with(".c:") &&
+                        words[n + 1].ends_with(':') &&
+                        is_number(words[n + 1].substr(0, words[n + 1].size() - 1));
+    if (begins) {
+      all.emplace_back();
+      n += words[n + 2].ends_with(':') ? 2 : 3;
+      continue;
+    }
+    if (words[n].empty()) continue;
+    if (all.empty()) all.emplace_back();
+    if (!all.back().empty()) all.back() += ' ';
+    all.back() += words[n];
+  }
+  if (all.size() > 1) std::erase(all, quota);
+  return formatted("{}", fmt::join(all, "; "));
+}
+
+std::optional<std::string> user_nic_host_end(std::string_view said) {
+  const auto parts = split(said, ':');
+  if (parts.size() != 4 || parts[2].empty() || !is_number(parts[1]) || !is_number(parts[3]))
+    return std::nullopt;
+  return std::string(parts[2]);
+}
+
+Result<bool> LaunchEngine::do_op(const op::AskUserNic& o) {
+  if (auto known = know_child(Step::create_interface); !known || !*known)
+    return known ? state_ != State::configuring : known;
+  const std::string& bridge = std::get<UserNic>(o.interface.link).bridge;
+  if (!helper_) {
+    if (auto ok = look_for_bridge(o, bridge); !ok) return fail(ok);
+    auto helper = Helper::run(zygote_,
+                              {o.program, "create", "/", plan().name, formatted("{}", pid_.value),
+                               "veth", bridge, o.interface.name},
+                              -1, program::mark_finishes);
+    if (!helper) return fail(helper);
+    helper_ = std::move(*helper);
+  }
+  auto done = helper_->step();
+  if (!done) return fail(done);
+  if (!*done) return false;
+  const Helper::Outcome out = std::move(**done);
+  helper_.reset();
+  if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", o.program));
+  const bool well = out.code == CLD_EXITED && out.status == 0;
+  if (auto end = user_nic_host_end(out.text); well && end) {
+    made_.host_ends.names.emplace_back(o.interface.name, std::move(*end));
+    return true;
+  }
+  std::string why = user_nic_complaint(out.text);
+  if (why.empty())
+    why = out.code == CLD_EXITED ? formatted("it exited with status {}", out.status)
+                                 : formatted("signal {}", out.status);
+  return fail(make_error(
+      Errc::unsupported, Step::create_interface, formatted("{} failed: {}", describe(Op(o)), why),
+      formatted("a line '{} veth {} 10' in /etc/lxc/lxc-usernet lets this user have ten at a time",
+                o.user.empty() ? "USER" : o.user, bridge)));
+}
+
+}  // namespace condroid::inline v0::detail
