@@ -15,6 +15,7 @@ using namespace condroid;
 int run_program(const std::vector<std::string>& argv, const std::vector<std::string>& env) {
   const auto pointers = [](const std::vector<std::string>& from) {
     std::vector<char*> all;
+    all.reserve(from.size() + 1);
     for (const std::string& one : from) all.push_back(const_cast<char*>(one.c_str()));
     all.push_back(nullptr);
     return all;
