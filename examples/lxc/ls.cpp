@@ -168,6 +168,7 @@ int table(std::vector<Row>& rows, const std::vector<std::string>& shown) {
   std::vector<std::vector<std::string>> lines = {shown};
   for (Row& row : rows) {
     std::vector<std::string> line;
+    line.reserve(shown.size());
     for (const std::string& column : shown) line.push_back(row.cell(column));
     lines.push_back(std::move(line));
   }

@@ -14,7 +14,7 @@
 namespace {
 
 constexpr const Tool* tools[] = {
-#define ONE(name) &name,
+#define ONE(name) &(name),
     EACH_TOOL(ONE)
 #undef ONE
 };

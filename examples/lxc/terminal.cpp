@@ -134,20 +134,17 @@ std::optional<Escape> Escape::parse(std::string_view text) {
 std::string Escape::pass(std::string_view typed, bool& over) {
   std::string out;
   for (const char c : typed) {
-    if (letter_ < 0) {
-      out += c;
-    } else if (seen_) {
-      seen_ = false;
-      if (c == 'q') {
-        over = true;
-        return out;
-      }
-      out += c;  // the prefix twice is the prefix
-    } else if (c == letter_) {
+    if (!seen_ && letter_ >= 0 && c == letter_) {
       seen_ = true;
-    } else {
-      out += c;
+      continue;
     }
+    if (seen_ && c == 'q') {
+      seen_ = false;
+      over = true;
+      return out;
+    }
+    seen_ = false;
+    out += c;  // the prefix twice is the prefix
   }
   return out;
 }
