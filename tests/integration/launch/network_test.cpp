@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -406,6 +407,11 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.bridge("cbr0", {"10.77.0.1/16"_prefix});
+  // Each takes five descriptors of this program's, and 1024 are not enough then.
+  rlimit limit{};
+  must(::getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  must(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
   constexpr unsigned threads = 4, each = 50;
   std::atomic<unsigned> good = 0;
   std::array<std::string, threads> said;
