@@ -49,11 +49,14 @@ class Writer {
     const Root& root = spec_.root;
     if (!root.upper.empty())
       line("rootfs.path", "overlay:{}:{}", root.path.str(), root.upper.str());
+    else if (!root.image.path.empty())
+      line("rootfs.path", "loop:{}", root.image.path.str());
     else if (!root.path.empty())
       line("rootfs.path", "dir:{}", root.path.str());
-    if (root.read_only || root.idmapped)
-      line("rootfs.options", "{}{}{}", root.read_only ? "ro" : "",
-           root.read_only && root.idmapped ? "," : "", root.idmapped ? "idmap=container" : "");
+    std::vector<std::string_view> options(root.image.options.begin(), root.image.options.end());
+    if (root.read_only) options.emplace_back("ro");
+    if (root.idmapped) options.emplace_back("idmap=container");
+    if (!options.empty()) line("rootfs.options", "{}", fmt::join(options, ","));
     Flags<Namespace> kinds = spec_.namespaces - Namespace::user;
     if (spec_.time != TimeOffsets{}) kinds -= Namespace::time;
     if (kinds != Spec::default_namespaces) {

@@ -314,7 +314,8 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     return unsupported(at, formatted("{} of a mount that is there", o.refused),
                        "say it where the mount is made");
 
-  if (target.starts_with('/') && !spec.root.path.empty()) {
+  const bool own_root = !spec.root.path.empty() || !spec.root.image.path.empty();
+  if (target.starts_with('/') && own_root) {
     // Below its root it is meant; LXC passes over what is elsewhere.
     const std::string& root = out_.program.rootfs_path;
     std::string by_name = how_.lxcpath.empty() ? lxc::system_path().str() : how_.lxcpath.str();

@@ -208,6 +208,11 @@ struct Describe {
                      o.path.empty() ? formatted("descriptor {}", o.fd.number) : quoted(o.path),
                      o.recursive ? ", recursive" : "");
   }
+  std::string operator()(const op::MountImage& o) const {
+    return formatted("image {}{}{}{}", quoted(o.image.path.str()),
+                     o.image.type.empty() ? "" : " of type " + o.image.type,
+                     o.read_only ? ", read-only" : "", o.idmapped ? ", with shifted owners" : "");
+  }
   std::string operator()(const op::OverlayTrees& o) const {
     std::vector<std::string> lower;
     for (const auto& l : o.layers) lower.push_back(quoted(l.lower));
@@ -511,6 +516,9 @@ struct DescribeUndo {
     return "removing it when nothing is left that runs under it";
   }
   std::string operator()(const op::PinRootfs& /*o*/) const { return "closing it at the end"; }
+  std::string operator()(const op::MountImage& /*o*/) const {
+    return "the last who uses it ends, and with him its loop device";
+  }
   std::string operator()(const op::Clone& /*o*/) const { return "SIGKILL to everything in it"; }
 };
 

@@ -320,9 +320,18 @@ void fields(V& v, Like<Interface> auto& interface) {
 // The parts of a Spec.
 
 template <class V>
-void fields(V& v, Like<Root> auto& root) {
-  auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = root;
+void fields(V& v, Like<RootImage> auto& image) {
+  auto& [path, type, options] = image;
   v("path", path);
+  v("type", type);
+  v.words("options", options);
+}
+
+template <class V>
+void fields(V& v, Like<Root> auto& root) {
+  auto& [path, image, read_only, ephemeral, upper, work, size, idmapped, propagation] = root;
+  v("path", path);
+  v.group("image", image);
   v("read_only", read_only);
   v("ephemeral", ephemeral);
   v("upper", upper);

@@ -127,11 +127,25 @@ using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts
   return std::visit([](const auto& m) -> const GuestPath& { return m.target; }, mount);
 }
 
+/// A file system in a file, or on a block device. The host mounts it for the container, which takes
+/// root's rights, and all who have the same file share one mounted file system. Nothing of it
+/// stays, no loop device either, when the last of them is gone, however that came. The kernel reads
+/// what is in it: an image of somebody who is not trusted is not for it.
+struct RootImage {
+  HostPath path = {};  ///< A regular file, or the node of a block device. Empty: none.
+  /// Of the file system, as in mount(8); empty: ext4, squashfs, erofs and others by what is in it.
+  std::string type = {};
+  std::vector<std::string> options = {};  ///< "key" or "key=value" each, of that file system.
+  bool operator==(const RootImage&) const = default;
+};
+
 /// The root file system.
 struct Root {
   /// A directory. Empty or "/": the host's own, read-only unless it is ephemeral or there is
   /// Allow::host_root_writable; /run and /tmp are empty ones of the container.
   HostPath path = {};
+  /// Instead of `path`. What cannot be written to, as squashfs and erofs, is read-only.
+  RootImage image = {};
   bool read_only = false;
   bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
   /// Of the ephemeral overlay; empty: a tmpfs that ends with the container.

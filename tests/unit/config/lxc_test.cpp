@@ -984,13 +984,24 @@ TEST_CASE("an optional mount that cannot be is left out", "[config][lxc]") {
   CHECK(std::get<Bind>(odd.mounts.at(0)).source == HostPath("/a\\000b\\ "));
 }
 
-TEST_CASE("an image as the root is none of a directory", "[config][lxc]") {
+TEST_CASE("an image or a block device is the root as one", "[config][lxc]") {
   const Folder folder;
   write(folder / "image", "x");
   const std::string path = (folder / "image").string();
-  const auto image = translated(good("lxc.rootfs.path = " + path));
-  CHECK(image.program.rootfs_type == "loop");
-  CHECK(said(image, Diagnostic::unsupported, "a root file system in an image") == 1);
+  for (const char* type : {"", "loop:", "lvm:"}) {
+    INFO(type);
+    const auto image = translated(good("lxc.rootfs.path = " + std::string(type) + path +
+                                       "\nlxc.rootfs.options = ro,noload,idmap=container\n"
+                                       "lxc.mount.entry = /srv srv none bind,create=dir 0 0\n"));
+    CHECK(image.program.rootfs_type == (*type == 'l' && type[1] == 'v' ? "lvm" : "loop"));
+    CHECK(image.spec.root.image.path == HostPath(path));
+    CHECK(image.spec.root.image.options == std::vector<std::string>{"noload"});
+    CHECK(image.spec.root.path.empty());
+    CHECK(image.spec.root.read_only);
+    CHECK(image.spec.root.idmapped);
+    CHECK_FALSE(image.spec.security.allow.has(Allow::host_root_writable));
+    CHECK(said(image, Diagnostic::unsupported, "") == 0);
+  }
 }
 
 TEST_CASE("a Spec becomes a configuration, or says what cannot", "[config][lxc]") {

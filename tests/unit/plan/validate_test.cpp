@@ -167,6 +167,17 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
       {"root.path", "4096 bytes",
        [](Spec& s) { s.root.path = HostPath("/" + std::string(4095, 'a')); }},
       {"root.path", "'..'", [](Spec& s) { s.root.path = "/srv/.."_host; }},
+      {"root.path", "an image (root.image) as well",
+       [](Spec& s) { s.root.image.path = "/srv/image"_host; }},
+      {"root.image.path", "not absolute",
+       [](Spec& s) { s.root = {.image = {.path = "image"_host}}; }},
+      {"root.image.path", "is empty", [](Spec& s) { s.root.image.type = "ext4"; }},
+      {"root.image.type", "no file system",
+       [](Spec& s) { s.root = {.image = {.path = "/i"_host, .type = "a/b"}}; }},
+      {"root.image.options[1]", "no option",
+       [](Spec& s) {
+         s.root = {.image = {.path = "/i"_host, .options = {"noatime", "=1"}}};
+       }},
       {"root.upper", "not absolute",
        [](Spec& s) {
          s.root.ephemeral = true;
@@ -221,6 +232,8 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
   });
   check_user({
       {"root.idmapped", "CAP_SYS_ADMIN", [](Spec& s) { s.root.idmapped = true; }},
+      {"root.image", "unsquashfs",
+       [](Spec& s) { s.root = {.image = {.path = "/srv/image"_host}}; }},
       {"root.ephemeral", "Linux 5.11", [](Spec& s) { s.root.ephemeral = true; }, kernel_5_10},
   });
 }

@@ -506,9 +506,13 @@ class Random {
     auto& [name, value] = s;
     some(name, value);
   }
+  void fill(RootImage& i) {
+    auto& [path, type, options] = i;
+    some(path, type, options);
+  }
   void fill(Root& r) {
-    auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = r;
-    some(path, read_only, ephemeral, upper, work, size, idmapped, propagation);
+    auto& [path, image, read_only, ephemeral, upper, work, size, idmapped, propagation] = r;
+    some(path, image, read_only, ephemeral, upper, work, size, idmapped, propagation);
   }
   void fill(Stdio& s) {
     auto& [in, out, err] = s;
