@@ -172,13 +172,15 @@ void Translator::root() {
     const auto parts = words_of(rest, ":");
     if (parts.size() < 2)
       return wrong(place(row("lxc.rootfs.path")), "has no upper directory", "overlay:LOWER:UPPER");
-    if (parts.size() > 2)
-      unsupported(place(row("lxc.rootfs.path")), "more than one lower directory",
-                  "only the first is seen");
     std::string lower(parts[0]), upper(parts.back());
     path(lower);
     path(upper);
     root.path = HostPath(lower);
+    for (std::size_t i = 1; i + 1 < parts.size(); ++i) {
+      std::string below(parts[i]);
+      path(below);
+      root.lower.emplace_back(below);
+    }
     root.ephemeral = true;
     root.upper = HostPath(upper);
     root.work = HostPath(upper.substr(0, upper.rfind('/')) + "/work");

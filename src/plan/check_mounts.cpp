@@ -46,6 +46,16 @@ void Checks::root() const {
   if (!r.upper.empty() && !r.ephemeral)
     refusals.bad("root.upper", "is of an ephemeral root, which this is not",
                  "set root.ephemeral = true");
+  for (std::size_t i = 0; i < r.lower.size(); ++i)
+    if (const std::string field = nth("root.lower", i);
+        host_path(field, r.lower[i]) && without_dots(r.lower[i].str()) == "/")
+      need(Allow::unmasked_kernel, field, "shows the host's own '/'");
+  if (!r.lower.empty() && (!r.ephemeral || host))
+    refusals.bad("root.lower", "is of an ephemeral root that has a path or an image",
+                 "set root.ephemeral = true, or leave it out");
+  if (!r.lower.empty() && r.idmapped)
+    refusals.unsupported("root.lower", "owners of several directories are not shifted",
+                         "set root.idmapped = false, or merge them");
   if (host && r.ephemeral && !r.upper.empty())
     refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory",
                  "leave it out, or set root.path");
@@ -154,6 +164,21 @@ void Checks::mount(std::string_view f, const Bind& m) const {
                  "give one that is open, or a path as source");
   if (by_fd && !m.source.empty())
     refusals.bad(source, "there is a descriptor (source_fd) as well", "leave one of them out");
+  if (!m.inside.empty()) {
+    if (by_fd || !m.source.empty())
+      refusals.bad(field + ".inside", "there is a source of the host as well",
+                   "leave one of them out");
+    if (m.idmapped)
+      refusals.bad(field + ".idmapped", "what is inside has the root's owners", "leave it out");
+    if (!guest_path(field + ".inside", m.inside)) return;
+    // What is hidden in there is hidden by its usual name alone.
+    const std::string from = normalized(m.inside.str());
+    for (const std::string_view kernel : {"/proc", "/sys"})
+      if (from == kernel || is_below(kernel, from) || (is_below(from, kernel) && m.recursive))
+        need(Allow::unmasked_kernel, field + ".inside",
+             formatted("shows {} where nothing of it is hidden", kernel));
+    return;
+  }
   if (m.idmapped) {
     if (!shape.ids.own)
       refusals.bad(field + ".idmapped", "there is no id map", "set idmap.kind");
@@ -210,6 +235,15 @@ void Checks::mount(std::string_view f, const Sysfs& m) const {
   const std::string field(f), target = normalized(m.target.str());
   if (!m.flags.has(MountFlag::read_only))
     need(Allow::unmasked_kernel, field + ".flags", "a sysfs without read_only is writable");
+  if (m.net_writable && m.common.optional)
+    refusals.bad(field + ".net_writable", "is of a mount that must be there",
+                 "leave it out, or optional");
+  if (m.net_writable) {
+    need(Allow::unmasked_kernel, field + ".net_writable", "a part of sysfs is writable");
+    if (!shape.own(Namespace::net))
+      refusals.bad(field + ".net_writable", "the network is not the container's own",
+                   "add net to namespaces, or leave it out");
+  }
   if (target != "/sys") hidden_below(field + ".target", "/sys", target, true);
 }
 

@@ -96,8 +96,10 @@ void ephemeral_directory(Draft& d) {
     d.add(op::MakeEntry{.base = d.root_upper, .path = "upper"});
     d.add(op::MakeEntry{.base = d.root_upper, .path = "work", .mode = {0700}});
   }
-  overlay_options(d, m, "root.path", {lower}, in_memory ? "upper" : root.upper.str(),
-                  in_memory ? "work" : root.work.str());
+  std::vector<std::string> layers = {std::move(lower)};
+  for (const HostPath& below : root.lower) layers.push_back(below.str());
+  overlay_options(d, m, root.lower.empty() ? "root.path" : "root.lower", layers,
+                  in_memory ? "upper" : root.upper.str(), in_memory ? "work" : root.work.str());
   d.add(std::move(m));
 }
 

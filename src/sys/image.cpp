@@ -193,7 +193,7 @@ Result<DetachedMount> mount_device(const std::string& device, const ImageWanted&
     hint = "somebody has it mounted read-only: use root.read_only or root.ephemeral";
   else if (errnum == EROFS)
     hint = "its journal is to be replayed, which is written: mount it once, or have it checked";
-  else if (errnum == EINVAL || errnum == EUCLEAN || errnum == EIO)
+  else if (errnum == EINVAL || errnum == EUCLEAN || errnum == EIO || errnum == EBADMSG)
     hint = "is it whole, and does the kernel know all of its features? dmesg says more";
   return wrong(errnum, wanted, formatted("{}, mounting {}", what, mount.error().subject),
                std::move(hint));

@@ -427,6 +427,7 @@ struct MountOp {
   Slot cwd = {};  ///< filesystem: relative paths in options start here. tree: `what` does.
   Slot from = {};
   bool recursive = false;
+  bool inside = false;  ///< tree: `what` is looked up below `base`, and never through a link.
   Flags<MountFlag> flags = {};
   bool recursive_flags = false;
   Propagation propagation = Propagation::as_is;

@@ -28,6 +28,9 @@ struct Bind {
   HostPath source = {};
   /// Instead of `source`: a descriptor of the file or directory, or a detached mount.
   HostFd source_fd = {};
+  /// Instead of both: a file or directory of the container's own root, with what was mounted there
+  /// before, never found through a link. Mounts are made in the order of their targets' names.
+  GuestPath inside = {};
   GuestPath target = {};
   Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev;
   bool recursive = false;  ///< With the mounts below it; the flags then count for all of them.
@@ -63,6 +66,9 @@ struct Sysfs {
   GuestPath target = GuestPath("/sys");
   Flags<MountFlag> flags =
       MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  /// Where the rest is read-only: devices/virtual/net, the settings of the network's interfaces, is
+  /// not. Needs a network namespace of the container's own.
+  bool net_writable = false;
   MountCommon common = {};
   auto operator<=>(const Sysfs&) const = default;
 };
@@ -148,6 +154,8 @@ struct Root {
   RootImage image = {};
   bool read_only = false;
   bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
+  /// Of an ephemeral root: directories that lie below `path` or `image`, topmost first.
+  std::vector<HostPath> lower = {};
   /// Of the ephemeral overlay; empty: a tmpfs that ends with the container.
   HostPath upper = {};
   HostPath work = {};  ///< overlayfs's work directory, beside `upper` on the same file system.

@@ -178,6 +178,15 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
        [](Spec& s) {
          s.root = {.image = {.path = "/i"_host, .options = {"noatime", "=1"}}};
        }},
+      {"root.lower", "of an ephemeral root", [](Spec& s) { s.root.lower = {"/srv/low"_host}; }},
+      {"root.lower[0]", "not absolute",
+       [](Spec& s) { s.root = {.path = "/a"_host, .ephemeral = true, .lower = {"b"_host}}; }},
+      {"root.lower", "are not shifted",
+       [](Spec& s) {
+         s.idmap = {.kind = IdMap::ranges, .uids = usual_map, .gids = usual_map};
+         s.root.ephemeral = s.root.idmapped = true;
+         s.root.lower = {"/srv/low"_host};
+       }},
       {"root.upper", "not absolute",
        [](Spec& s) {
          s.root.ephemeral = true;
@@ -571,6 +580,14 @@ TEST_CASE("mounts are refused that cannot be", "[plan]") {
        kernel_5_10},
       {"mounts[0].mode", "beyond", mount(Tmpfs{.target = "/x"_guest, .mode = {010000}})},
       {"mounts[0].source", "is missing", mount(Bind{.target = "/x"_guest})},
+      {"mounts[0].inside", "as well",
+       mount(Bind{.source = "/y"_host, .inside = "/y"_guest, .target = "/x"_guest})},
+      {"mounts[0].inside", "'..'", mount(Bind{.inside = "/../y"_guest, .target = "/x"_guest})},
+      {"mounts[0].idmapped", "the root's owners",
+       mount(Bind{.inside = "/y"_guest, .target = "/x"_guest, .idmapped = true})},
+      {"mounts[0].inside", "nothing of it is hidden",
+       mount(Bind{.inside = "/proc/sys"_guest, .target = "/x"_guest})},
+      {"mounts[0].net_writable", "a part of sysfs", mount(Sysfs{.net_writable = true})},
       {"mounts[0].source", "as well",
        mount(Bind{.source = "/a"_host, .source_fd = {5}, .target = "/x"_guest})},
       {"mounts[0].source", "not absolute", mount(Bind{.source = "a"_host, .target = "/x"_guest})},
