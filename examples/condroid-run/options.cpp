@@ -38,8 +38,9 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.set_version_flag("--version", fmt::format("condroid-run {}", condroid::version));
   app.option_defaults()->group("Files");
   app.add_option("--rootfs", rootfs,
-                 "Directory to be the root (default: the host's own, read-only)")
-      ->type_name("DIR");
+                 "Directory, image or block device to be the root (default: the host's own,\n"
+                 "read-only)")
+      ->type_name("PATH");
   app.add_flag("--ephemeral", ephemeral, "Changes are kept in memory and forgotten at the end");
   app.add_flag("--read-only", read_only, "Nothing in the root can be changed");
   app.add_option("--bind", binds,
@@ -203,16 +204,17 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
     Spec& spec = options.spec;
     spec.name = "condroid";
     if (!spec_file.empty()) spec = parse("--spec " + spec_file, file_text("--spec", spec_file));
-    if (!rootfs.empty()) spec.root.path = host_path(rootfs);
+    if (!rootfs.empty()) set_root(spec, rootfs);
     if (ephemeral) spec.root.ephemeral = true;
     if (read_only) spec.root.read_only = true;
     for (const auto& b : binds) add_bind(spec, b);
     for (const auto& t : tmpfs) add_tmpfs(spec, t);
     if (!workdir.empty()) spec.process.cwd = GuestPath(workdir);
     if (!user.empty()) {
-      const std::string root = !options.attach.empty()  ? root_of(options.attach)
-                               : spec.root.path.empty() ? "/"
-                                                        : spec.root.path.str();
+      const std::string root = !options.attach.empty()         ? root_of(options.attach)
+                               : !spec.root.image.path.empty() ? spec.root.image.path.str()
+                               : spec.root.path.empty()        ? "/"
+                                                               : spec.root.path.str();
       auto known = find_user(root, user);
       if (!known) throw Mistake(fmt::format("--user: {}", known.error()));
       spec.process.uid = known->uid;

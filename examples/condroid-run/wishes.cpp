@@ -112,6 +112,18 @@ HostPath host_path(const std::string& text) {
   return HostPath(path.string());
 }
 
+void set_root(Spec& spec, const std::string& text) {
+  HostPath path = host_path(text);
+  std::error_code none;
+  const auto kind = std::filesystem::status(path.str(), none).type();
+  spec.root.path = {};
+  spec.root.image = {};
+  if (kind == std::filesystem::file_type::regular || kind == std::filesystem::file_type::block)
+    spec.root.image.path = std::move(path);
+  else
+    spec.root.path = std::move(path);
+}
+
 void add_bind(Spec& spec, const std::string& text) {
   const auto parts = split(text, ':');
   if (parts.size() < 2 || parts.size() > 3 || parts[0].empty() || parts[1].empty())

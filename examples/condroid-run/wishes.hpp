@@ -40,6 +40,8 @@ T number(const std::string& option, const std::string& text, Base... how) {
 
 /// A path of the host, from the working directory as everywhere in a shell.
 [[nodiscard]] HostPath host_path(const std::string& text);
+/// A directory, or a file system in a file or on a block device: what is there.
+void set_root(Spec& spec, const std::string& text);
 
 /// SRC:DST[:opts]
 void add_bind(Spec& spec, const std::string& text);

@@ -55,6 +55,12 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& root(Root wanted) && { return std::move(root(std::move(wanted))); }
+  /// A file system in a file or on a block device, by what is in it. Needs root.
+  ContainerBuilder& root_image(HostPath path) & {
+    spec_.root.image.path = std::move(path);
+    return *this;
+  }
+  ContainerBuilder&& root_image(HostPath path) && { return std::move(root_image(std::move(path))); }
   ContainerBuilder& read_only(bool on = true) & {
     spec_.root.read_only = on;
     return *this;

@@ -47,13 +47,18 @@ class Writer {
     if (spec_.namespaces.has(Namespace::uts))
       line("uts.name", "{}", spec_.hostname.empty() ? spec_.name : spec_.hostname);
     const Root& root = spec_.root;
+    std::vector<std::string_view> layers = {root.path.str()};
+    for (const HostPath& below : root.lower) layers.emplace_back(below.str());
     if (!root.upper.empty())
-      line("rootfs.path", "overlay:{}:{}", root.path.str(), root.upper.str());
+      line("rootfs.path", "overlay:{}:{}", fmt::join(layers, ":"), root.upper.str());
+    else if (!root.image.path.empty())
+      line("rootfs.path", "loop:{}", root.image.path.str());
     else if (!root.path.empty())
       line("rootfs.path", "dir:{}", root.path.str());
-    if (root.read_only || root.idmapped)
-      line("rootfs.options", "{}{}{}", root.read_only ? "ro" : "",
-           root.read_only && root.idmapped ? "," : "", root.idmapped ? "idmap=container" : "");
+    std::vector<std::string_view> options(root.image.options.begin(), root.image.options.end());
+    if (root.read_only) options.emplace_back("ro");
+    if (root.idmapped) options.emplace_back("idmap=container");
+    if (!options.empty()) line("rootfs.options", "{}", fmt::join(options, ","));
     Flags<Namespace> kinds = spec_.namespaces - Namespace::user;
     if (spec_.time != TimeOffsets{}) kinds -= Namespace::time;
     if (kinds != Spec::default_namespaces) {
@@ -193,7 +198,10 @@ class Writer {
     if (b.propagation == Propagation::private_) options += ",private";
     if (b.propagation == Propagation::shared) options += ",shared";
     if (b.propagation == Propagation::unbindable) options += ",unbindable";
-    entry(b.source.str(), b.target, "none", options);
+    if (!b.inside.empty())
+      entry(b.inside.str().substr(1), b.target, "none", options + ",relative");
+    else
+      entry(b.source.str(), b.target, "none", options);
   }
   void mount(const Tmpfs& t) {
     std::string options = flags(t.flags, t.common) + formatted(",mode={:o}", t.mode.value);
@@ -212,8 +220,12 @@ class Writer {
   void mount(const Sysfs& s) {
     Sysfs writable;
     writable.flags -= MountFlag::read_only;
+    Sysfs mixed;
+    mixed.net_writable = true;
     if (s == Sysfs{})
       line("mount.auto", "sys:ro");
+    else if (s == mixed)
+      line("mount.auto", "sys:mixed");
     else if (s == writable)
       line("mount.auto", "sys:rw");
     else

@@ -229,10 +229,9 @@ void Translator::automatic() {
     } else if (kind == "sys") {
       Sysfs sysfs;
       if (how == "rw") sysfs.flags -= MountFlag::read_only;
+      // Without one of its own the host's network would be set there.
+      if (how == "mixed" && own(Namespace::net)) sysfs.net_writable = true;
       spec.mounts.emplace_back(sysfs);
-      if (how == "mixed")
-        unsupported(place(v), "/sys/devices/virtual/net cannot be written to",
-                    "sys:rw, where that is needed");
     } else if (kind == "cgroup" || kind == "cgroup-full" || kind == "cgroup2") {
       const bool own = spec.namespaces.has(Namespace::cgroup);
       if (kind != "cgroup2" && !force && own && keeps(Capability::sys_admin) && !cgroup2_only()) {
@@ -314,7 +313,8 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     return unsupported(at, formatted("{} of a mount that is there", o.refused),
                        "say it where the mount is made");
 
-  if (target.starts_with('/') && !spec.root.path.empty()) {
+  const bool own_root = !spec.root.path.empty() || !spec.root.image.path.empty();
+  if (target.starts_with('/') && own_root) {
     // Below its root it is meant; LXC passes over what is elsewhere.
     const std::string& root = out_.program.rootfs_path;
     std::string by_name = how_.lxcpath.empty() ? lxc::system_path().str() : how_.lxcpath.str();
@@ -346,9 +346,10 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
               .propagation = o.propagation.value_or(Propagation::slave),
               .common = common};
     if (o.relative) {
-      // By a link that the container made, the host's own files would be found there.
-      return unsupported(at, "a source below the container's root",
-                         "name the directory of the host, if nobody else can write there");
+      const auto from = words_of(source, "/");
+      if (std::ranges::find(from, "..") != from.end())
+        return refuse("its source goes up by '..'", "say where it is from the container's root");
+      bind.inside = GuestPath(source.starts_with('/') ? source : "/" + source);
     } else if (source.starts_with('/')) {
       bind.source = HostPath(source);
     } else {

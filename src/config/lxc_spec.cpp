@@ -172,13 +172,15 @@ void Translator::root() {
     const auto parts = words_of(rest, ":");
     if (parts.size() < 2)
       return wrong(place(row("lxc.rootfs.path")), "has no upper directory", "overlay:LOWER:UPPER");
-    if (parts.size() > 2)
-      unsupported(place(row("lxc.rootfs.path")), "more than one lower directory",
-                  "only the first is seen");
     std::string lower(parts[0]), upper(parts.back());
     path(lower);
     path(upper);
     root.path = HostPath(lower);
+    for (std::size_t i = 1; i + 1 < parts.size(); ++i) {
+      std::string below(parts[i]);
+      path(below);
+      root.lower.emplace_back(below);
+    }
     root.ephemeral = true;
     root.upper = HostPath(upper);
     root.work = HostPath(upper.substr(0, upper.rfind('/')) + "/work");
@@ -188,10 +190,13 @@ void Translator::root() {
     if (type.empty() && ::stat(root.path.str().c_str(), &st) == 0 &&
         (S_ISREG(st.st_mode) || S_ISBLK(st.st_mode))) {
       type = S_ISREG(st.st_mode) ? "loop" : "lvm";
-      unsupported(place(row("lxc.rootfs.path")), "a root file system in an image or on a device",
-                  "mount it, and name the directory");
+      root.image.path = std::exchange(root.path, {});
     }
-    if (!root.path.is_absolute())
+    if (!HostPath(out_.program.rootfs_path).is_absolute())
+      return wrong(place(row("lxc.rootfs.path")), "is not absolute", "begin it with '/'");
+  } else if (type == "loop" || type == "lvm") {
+    root.image.path = HostPath(out_.program.rootfs_path);
+    if (!root.image.path.is_absolute())
       return wrong(place(row("lxc.rootfs.path")), "is not absolute", "begin it with '/'");
   } else {
     root.path = HostPath(out_.program.rootfs_path);
@@ -206,9 +211,14 @@ void Translator::root() {
     else if (option == "idmap=container")
       root.idmapped = true;
     else if (option != "rw" && option != "bind" && option != "rbind" && option != "defaults" &&
-             option != "relatime" && option != "dev" && option != "suid" && option != "exec")
+             option != "relatime" && option != "dev" && option != "suid" && option != "exec") {
+      if (!root.image.path.empty()) {
+        root.image.options.emplace_back(option);
+        continue;
+      }
       unsupported(place(row("lxc.rootfs.options")),
                   formatted("{} for the root", spec_text::shown(option)));
+    }
   }
 }
 
@@ -662,7 +672,9 @@ void Translator::allow() {
   if (!s.no_new_privs) allow |= Allow::new_privileges;
   if (s.seccomp.kind == Seccomp::none || s.seccomp.otherwise == SyscallAction::allow)
     allow |= Allow::all_syscalls;
-  if (spec.root.path.empty() || spec.root.path.str() == "/") allow |= Allow::host_root_writable;
+  const bool image = !spec.root.image.path.empty();
+  if (!image && (spec.root.path.empty() || spec.root.path.str() == "/"))
+    allow |= Allow::host_root_writable;
   const auto joined = [&](Namespace kind) {
     return std::ranges::any_of(spec.join, [&](const Join& j) { return j.kind == kind; });
   };

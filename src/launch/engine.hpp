@@ -164,6 +164,7 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> do_op(const op::LoadProfile& o);  // profiles.cpp
   [[nodiscard]] Result<bool> do_op(const op::WriteIdMap& o);
   [[nodiscard]] Result<bool> do_op(const op::IdmapTree& o);
+  [[nodiscard]] Result<bool> do_op(const op::MountImage& o);  // images.cpp
   [[nodiscard]] Result<bool> do_op(const op::OverlayTrees& o);
   [[nodiscard]] std::string own_profile() const;
   [[nodiscard]] Result<bool> do_op(const op::CreateInterface& wanted);
@@ -207,6 +208,9 @@ class LaunchEngine {
     bool optional = false;  ///< Something that is no mount, when it cannot be had.
   };
   [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, TreeWanted wanted);
+  /// None: somebody else sets the same image up now, and it is to be tried again.
+  [[nodiscard]] Result<std::optional<Fd>> image_for_child(const RootImage& image, bool read_only,
+                                                          bool idmapped);  // images.cpp
   [[nodiscard]] Result<Fd> make_tree(const std::string& path, HostFd fd, TreeWanted wanted);
   void give(op::Slot slot, int fd);
   void give(op::Slot slot, Fd fd);
@@ -267,6 +271,7 @@ class LaunchEngine {
   std::string helper_said_;
   std::optional<Clock::time_point> name_until_;    // the name of an interface is waited for
   std::optional<Clock::time_point> bridge_until_;  // whoever makes or removes a bridge is, too
+  std::optional<Clock::time_point> image_until_;   // and whoever sets up an image
   std::optional<Reaching> reaching_;  // what the zygote was asked to do in the child's network
   std::optional<LentOut> lending_;
   std::vector<std::pair<std::size_t, op::ConfigureInterface>> completed_;

@@ -550,6 +550,15 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
   if (!helper_) {
     auto ns = user_namespace();
     if (!ns) return fail(ns);
+    std::vector<int> passed = {*ns};
+    std::optional<Fd> image;
+    if (!o.image.path.empty()) {
+      auto mounted = image_for_child(o.image, true, o.idmapped);
+      if (!mounted) return fail(mounted);
+      if (!*mounted) return false;
+      image = std::move(*mounted);
+      passed.push_back(image->get());
+    }
     // Whose files the upper directories are: the host's name for the container's root.
     std::uint32_t uid = 0, gid = 0;
     for (const Op& other : plan().ops)
@@ -562,6 +571,8 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     using program::Code;
     Encoder e;
     e.pass(op::Slot{0});
+    const op::Slot lower_image{static_cast<int>(2 + o.layers.size())};
+    if (image) e.pass(lower_image);
     e.add(op::ArmDeathSignal{}, 0);
     e.add(op::Unshare{.namespaces = Namespace::mount}, 0);
     e.add(op::ContainPropagation{}, 0);
@@ -581,13 +592,15 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
       const std::string lower = formatted("l{}", i), upper = formatted("u{}", i),
                         work = formatted("w{}", i);
       e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = lower}, index);
-      e.add(
-          op::MountOp{
-              .source = op::MountOp::tree, .what = layer.lower, .base = base, .target = lower},
-          index);
+      e.add(op::MountOp{.source = image ? op::MountOp::slot : op::MountOp::tree,
+                        .what = layer.lower,
+                        .from = image ? lower_image : op::Slot{},
+                        .base = base,
+                        .target = lower},
+            index);
       // The owner shift goes with the copy of the lower directory; it is not an op of any
-      // container's own plan.
-      if (o.idmapped) e.last().r[3] = 0;
+      // container's own plan. An image has it already.
+      if (o.idmapped && !image) e.last().r[3] = 0;
       if (layer.upper.empty()) {
         e.add(
             op::MakeEntry{
@@ -614,7 +627,7 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
     program::Rec& send = e.add(Code::send_slots, 0);
     send.s[0] = e.bytes(sent.data(), sent.size() * sizeof sent[0], 2);
     e.add(Code::end, 0);
-    auto helper = Helper::start(zygote_, e, {*ns}, "building overlays");
+    auto helper = Helper::start(zygote_, e, std::move(passed), "building overlays");
     if (!helper) return fail(helper);
     helper_ = std::move(*helper);
   }

@@ -87,7 +87,7 @@ Result<bool> LaunchEngine::open_trees_ahead() {
   std::vector<std::pair<std::size_t, Fd>> trees;
   for (std::size_t i = 0; i < plan().ops.size(); ++i) {
     const auto* m = std::get_if<op::MountOp>(&plan().ops[i]);
-    if (m == nullptr || m->source != op::MountOp::tree || m->cwd.valid()) continue;
+    if (m == nullptr || m->source != op::MountOp::tree || m->cwd.valid() || m->inside) continue;
     // Made private here unless the child does so with the whole of it: what was shared once would
     // stay so, with the host.
     const bool set_later =

@@ -39,10 +39,23 @@ void Checks::root() const {
     // Whether this is the host's own "/", which is never writable by mistake, could not be told.
     refusals.bad("root.path", formatted("{} goes up by '..'", quoted(r.path.str())),
                  "say the directory itself");
+  image("root.image", r.image);
+  if (!r.image.path.empty() && !r.path.empty())
+    refusals.bad("root.path", "there is an image (root.image) as well", "leave one of them out");
   layers("root", r.upper, r.work, r.size, r.ephemeral && r.upper.empty());
   if (!r.upper.empty() && !r.ephemeral)
     refusals.bad("root.upper", "is of an ephemeral root, which this is not",
                  "set root.ephemeral = true");
+  for (std::size_t i = 0; i < r.lower.size(); ++i)
+    if (const std::string field = nth("root.lower", i);
+        host_path(field, r.lower[i]) && without_dots(r.lower[i].str()) == "/")
+      need(Allow::unmasked_kernel, field, "shows the host's own '/'");
+  if (!r.lower.empty() && (!r.ephemeral || host))
+    refusals.bad("root.lower", "is of an ephemeral root that has a path or an image",
+                 "set root.ephemeral = true, or leave it out");
+  if (!r.lower.empty() && r.idmapped)
+    refusals.unsupported("root.lower", "owners of several directories are not shifted",
+                         "set root.idmapped = false, or merge them");
   if (host && r.ephemeral && !r.upper.empty())
     refusals.bad("root.upper", "the host's own '/' has a layer for each directory, all in memory",
                  "leave it out, or set root.path");
@@ -80,6 +93,37 @@ void Checks::root() const {
   else if (!facts.kernel_at_least(5, 19))
     refusals.unsupported("root.ephemeral", "an overlay above shifted owners needs Linux 5.19",
                          host ? "set idmap.kind = none" : "set root.idmapped = false");
+}
+
+void Checks::image(const std::string& field, const RootImage& i) const {
+  if (i.path.empty()) {
+    if (i != RootImage{})
+      refusals.bad(field + ".path", "is empty", "name the file, or the block device");
+    return;
+  }
+  host_path(field + ".path", i.path);
+  file_system(field, i.type, i.options);
+  if (!facts.privileged())
+    refusals.unsupported(field, "mounting a file system takes CAP_SYS_ADMIN on the host",
+                         "run as root, or unpack it into a directory (unsquashfs, fsck.erofs "
+                         "--extract, debugfs -R 'rdump / DIR') for root.path");
+}
+
+/// A type that may be empty, and options.
+void Checks::file_system(const std::string& field, const std::string& type,
+                         const std::vector<std::string>& options) const {
+  if (type.size() > 255 || type.find('/') != std::string::npos)
+    refusals.bad(field + ".type", formatted("{} is no file system", quoted(type.substr(0, 80))),
+                 "say one of /proc/filesystems");
+  else
+    text(field + ".type", type);
+  for (std::size_t i = 0; i < options.size(); ++i) {
+    const std::string option = nth(field + ".options", i);
+    if (options[i].empty() || options[i].front() == '=')
+      refusals.bad(option, formatted("{} is no option", quoted(options[i])), "key, or key=value");
+    else
+      text(option, options[i]);
+  }
 }
 
 void Checks::mounts() const {
@@ -120,6 +164,21 @@ void Checks::mount(std::string_view f, const Bind& m) const {
                  "give one that is open, or a path as source");
   if (by_fd && !m.source.empty())
     refusals.bad(source, "there is a descriptor (source_fd) as well", "leave one of them out");
+  if (!m.inside.empty()) {
+    if (by_fd || !m.source.empty())
+      refusals.bad(field + ".inside", "there is a source of the host as well",
+                   "leave one of them out");
+    if (m.idmapped)
+      refusals.bad(field + ".idmapped", "what is inside has the root's owners", "leave it out");
+    if (!guest_path(field + ".inside", m.inside)) return;
+    // What is hidden in there is hidden by its usual name alone.
+    const std::string from = normalized(m.inside.str());
+    for (const std::string_view kernel : {"/proc", "/sys"})
+      if (from == kernel || is_below(kernel, from) || (is_below(from, kernel) && m.recursive))
+        need(Allow::unmasked_kernel, field + ".inside",
+             formatted("shows {} where nothing of it is hidden", kernel));
+    return;
+  }
   if (m.idmapped) {
     if (!shape.ids.own)
       refusals.bad(field + ".idmapped", "there is no id map", "set idmap.kind");
@@ -176,6 +235,15 @@ void Checks::mount(std::string_view f, const Sysfs& m) const {
   const std::string field(f), target = normalized(m.target.str());
   if (!m.flags.has(MountFlag::read_only))
     need(Allow::unmasked_kernel, field + ".flags", "a sysfs without read_only is writable");
+  if (m.net_writable && m.common.optional)
+    refusals.bad(field + ".net_writable", "is of a mount that must be there",
+                 "leave it out, or optional");
+  if (m.net_writable) {
+    need(Allow::unmasked_kernel, field + ".net_writable", "a part of sysfs is writable");
+    if (!shape.own(Namespace::net))
+      refusals.bad(field + ".net_writable", "the network is not the container's own",
+                   "add net to namespaces, or leave it out");
+  }
   if (target != "/sys") hidden_below(field + ".target", "/sys", target, true);
 }
 
@@ -249,21 +317,9 @@ void Checks::mount(std::string_view f, const Overlay& m) const {
 
 void Checks::mount(std::string_view f, const FsMount& m) const {
   const std::string field(f);
-  if (m.type.empty())
-    refusals.bad(field + ".type", "is empty", "say one of /proc/filesystems");
-  else if (m.type.size() > 255 || m.type.find('/') != std::string::npos)
-    refusals.bad(field + ".type", formatted("{} is no file system", quoted(m.type.substr(0, 80))),
-                 "say one of /proc/filesystems");
-  else
-    text(field + ".type", m.type);
+  if (m.type.empty()) refusals.bad(field + ".type", "is empty", "say one of /proc/filesystems");
   text(field + ".source", m.source);
-  for (std::size_t i = 0; i < m.options.size(); ++i) {
-    const std::string option = nth(field + ".options", i);
-    if (m.options[i].empty() || m.options[i].front() == '=')
-      refusals.bad(option, formatted("{} is no option", quoted(m.options[i])), "key, or key=value");
-    else
-      text(option, m.options[i]);
-  }
+  file_system(field, m.type, m.options);
   // The same as the mounts that have a type of their own, and what else is the whole machine's.
   const std::string target = normalized(m.target.str());
   const bool read_only = m.flags.has(MountFlag::read_only);

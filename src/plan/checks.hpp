@@ -74,6 +74,9 @@ struct Checks {
   void names() const;                         // network.cpp
 
  private:
+  void image(const std::string& field, const RootImage& i) const;
+  void file_system(const std::string& field, const std::string& type,
+                   const std::vector<std::string>& options) const;
   void own_profile() const;
   void namespaces() const;
   void joins() const;

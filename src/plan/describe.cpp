@@ -210,6 +210,11 @@ struct Describe {
                      o.path.empty() ? formatted("descriptor {}", o.fd.number) : quoted(o.path),
                      o.recursive ? ", recursive" : "");
   }
+  std::string operator()(const op::MountImage& o) const {
+    return formatted("image {}{}{}{}", quoted(o.image.path.str()),
+                     o.image.type.empty() ? "" : " of type " + o.image.type,
+                     o.read_only ? ", read-only" : "", o.idmapped ? ", with shifted owners" : "");
+  }
   std::string operator()(const op::OverlayTrees& o) const {
     std::vector<std::string> lower;
     for (const auto& l : o.layers) lower.push_back(quoted(l.lower));
@@ -435,7 +440,7 @@ std::string Describe::operator()(const op::MountOp& o) const {
         what = o.what == "/" ? "the host's own '/'" : "root directory " + quoted(o.what);
       else
         what = formatted("{} {}", o.recursive ? "rbind" : "bind",
-                         o.cwd.valid() ? "its own " + quoted(o.what) : quoted(o.what));
+                         o.cwd.valid() || o.inside ? "its own " + quoted(o.what) : quoted(o.what));
       break;
     case op::MountOp::slot:
       what = o.what.empty() ? "prepared mount" : "prepared " + o.what;
@@ -517,6 +522,9 @@ struct DescribeUndo {
     return "removing it when nothing is left that runs under it";
   }
   std::string operator()(const op::PinRootfs& /*o*/) const { return "closing it at the end"; }
+  std::string operator()(const op::MountImage& /*o*/) const {
+    return "the last who uses it ends, and with him its loop device";
+  }
   std::string operator()(const op::Clone& /*o*/) const { return "SIGKILL to everything in it"; }
 };
 

@@ -32,6 +32,7 @@ struct Draft {
   std::vector<op::Slot> uppers =
       {};                     ///< By index of Spec::mounts: the tmpfs of an ephemeral overlay.
   op::Slot root_source = {};  ///< The root as the host made it.
+  op::Slot root_image = {};   ///< The file system of an image, to be the root or to lie below it.
   std::vector<op::Slot> root_trees =
       {};  ///< Overlays of the host's directories that the host made, in their order.
   op::Slot root_upper = {};  ///< The tmpfs of an ephemeral root's upper layers.

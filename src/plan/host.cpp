@@ -97,10 +97,19 @@ void open_sources(Draft& d) {
   }
 }
 
+void open_image(Draft& d) {
+  const Root& root = d.spec.root;
+  // With shifted owners it is made when there are some.
+  if (root.image.path.empty() || !d.shape.own_root() || root.idmapped) return;
+  d.root_image = d.slot();
+  d.add(op::MountImage{
+      .image = root.image, .read_only = root.read_only || root.ephemeral, .to = d.root_image});
+}
+
 void pin(Draft& d) {
   const Root& root = d.spec.root;
   // Only a container with the real CAP_SYS_ADMIN could remount the host's file system.
-  if (d.shape.ids.inside() || !d.shape.own_root() || root.ephemeral ||
+  if (d.shape.ids.inside() || !d.shape.own_root() || root.ephemeral || !root.image.path.empty() ||
       !d.spec.security.capabilities.has(Capability::sys_admin))
     return;
   d.add(op::PinRootfs{.path = is_host_root(root) ? "/" : root.path.str()});
@@ -123,12 +132,17 @@ void make_root_for_ids(Draft& d, Receive receive, Ask ask) {
     if (!trees.layers.empty()) ask(std::move(trees));
   } else if (root.idmapped && root.ephemeral) {
     d.root_source = receive();
-    op::OverlayTrees trees{.size = root.size};
-    trees.layers.push_back({.lower = root.path.str(),
-                            .upper = root.upper.str(),
-                            .work = root.work.str(),
-                            .to = d.root_source});
+    op::OverlayTrees trees{.image = root.image, .size = root.size};
+    trees.layers.push_back(
+        {.lower = root.image.path.empty() ? root.path.str() : root.image.path.str(),
+         .upper = root.upper.str(),
+         .work = root.work.str(),
+         .to = d.root_source});
     ask(std::move(trees));
+  } else if (root.idmapped && !root.image.path.empty()) {
+    d.root_image = receive();
+    ask(op::MountImage{
+        .image = root.image, .read_only = root.read_only, .idmapped = true, .to = d.root_image});
   } else if (root.idmapped) {
     d.root_source = receive();
     ask(op::IdmapTree{.path = root.path.str(),
@@ -171,6 +185,7 @@ std::vector<std::pair<Namespace, op::Slot>> open_host_side(Draft& d, bool parked
   make_cgroups(d);
   auto joins = open_joins(d);
   open_sources(d);
+  open_image(d);
   if (!parked) take_descriptors(d);
   pin(d);
   load_profile(d);

@@ -59,7 +59,8 @@ void emit(Draft& d, const Bind& b, std::optional<std::size_t> index) {
     m.what = b.source_fd.valid() ? formatted("descriptor {}", b.source_fd.number) : b.source.str();
   } else {
     m.source = op::MountOp::tree;
-    m.what = b.source.str();
+    m.inside = !b.inside.empty();
+    m.what = m.inside ? normalized(b.inside.str()) : b.source.str();
   }
   d.add(std::move(m));
 }
@@ -120,8 +121,11 @@ void emit(Draft& d, const Proc& p, std::optional<std::size_t> /*index*/) {
 }
 
 void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
-  op::MountOp m = at_target(d, s.target, s.flags, s.common);
+  const bool net = s.net_writable && s.flags.has(MountFlag::read_only) && !s.common.optional;
+  op::MountOp m = at_target(d, s.target, net ? s.flags - MountFlag::read_only : s.flags, s.common);
   keep_for_hiding(d, m, "/sys", d.sys_dir);
+  if (net && !m.to.valid()) m.to = d.slot();
+  const op::Slot sys = m.to;
   if (d.shape.shares(Namespace::net) || (d.shape.ids.own && !d.shape.own(Namespace::net))) {
     // A sysfs of the host's network is the host's, and only the owner of a network gets a new one;
     // locked mounts in it cannot be left out.
@@ -132,6 +136,23 @@ void emit(Draft& d, const Sysfs& s, std::optional<std::size_t> /*index*/) {
     m = new_fs(std::move(m), "sysfs");
   }
   d.add(std::move(m));
+  if (!net) return;
+  // A mount of its own, which stays as it is when the rest is closed.
+  const op::Slot part = d.slot();
+  d.add(op::MountOp{.source = op::MountOp::tree,
+                    .what = "devices/virtual/net",
+                    .cwd = sys,
+                    .propagation = Propagation::private_,
+                    .place = op::MountOp::nowhere,
+                    .to = part});
+  d.add(op::SetMountFlags{
+      .mount = sys, .flags = MountFlag::read_only, .what = normalized(s.target.str())});
+  op::MountOp open = at_target(d, s.target / "devices/virtual/net", {}, s.common);
+  open.source = op::MountOp::slot;
+  open.what = "devices/virtual/net";
+  open.from = part;
+  open.create = false;
+  d.add(std::move(open));
 }
 
 void emit(Draft& d, const Mqueue& q, std::optional<std::size_t> index) {

@@ -35,7 +35,7 @@ namespace condroid::inline v0::detail {
 
 /// True for a root that is the host's own.
 [[nodiscard]] inline bool is_host_root(const Root& root) {
-  return root.path.empty() || normalized(root.path.str()) == "/";
+  return root.image.path.empty() && (root.path.empty() || normalized(root.path.str()) == "/");
 }
 
 /// As overlayfs wants a path in its options: ':' separates layers, '\' escapes.

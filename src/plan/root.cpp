@@ -32,23 +32,28 @@ op::MountOp tmpfs_on_root(op::Slot to, Bytes size, Flags<MountFlag> flags) {
           .to = to};
 }
 
-/// A directory of the host as it is.
+/// What the root is made of, for a reader.
+std::string origin(const Root& root) {
+  return root.image.path.empty() ? root.path.str() : root.image.path.str();
+}
+
+/// A directory of the host, or the file system of an image, as it is.
 void directory(Draft& d) {
   const Root& root = d.spec.root;
   Flags<MountFlag> flags = root_flags(d);
   // From the first moment: what the container needs to be there must be there already.
   if (root.read_only) flags |= MountFlag::read_only;
   op::MountOp m{.source = op::MountOp::tree,
-                .what = root.path.str(),
+                .what = origin(root),
                 .recursive = true,
                 .flags = flags,
                 .recursive_flags = true,
                 .propagation = until_pivot(root),
                 .place = op::MountOp::on_root,
                 .to = d.root};
-  if (d.root_source.valid()) {
+  if (const op::Slot made = d.root_image.valid() ? d.root_image : d.root_source; made.valid()) {
     m.source = op::MountOp::slot;
-    m.from = d.root_source;
+    m.from = made;
   }
   d.add(std::move(m));
 }
@@ -58,7 +63,7 @@ void ephemeral_directory(Draft& d) {
   const Root& root = d.spec.root;
   if (d.root_source.valid()) {  // the host made the overlay
     d.add(op::MountOp{.source = op::MountOp::slot,
-                      .what = "overlay of " + root.path.str(),
+                      .what = "overlay of " + origin(root),
                       .from = d.root_source,
                       .flags = root_flags(d),
                       .propagation = until_pivot(root),
@@ -73,13 +78,28 @@ void ephemeral_directory(Draft& d) {
                 .propagation = until_pivot(root),
                 .place = op::MountOp::on_root,
                 .to = d.root};
+  std::string lower = root.path.str();
+  if (d.root_image.valid()) {  // beside the upper layer, where it has a name
+    lower = "lower";
+    m.cwd = d.root_upper;
+    d.add(op::MakeEntry{.base = d.root_upper, .path = lower});
+    d.add(op::MountOp{.source = op::MountOp::slot,
+                      .what = origin(root),
+                      .from = d.root_image,
+                      .flags = root_flags(d) | MountFlag::read_only,
+                      .propagation = Propagation::private_,
+                      .base = d.root_upper,
+                      .target = lower});
+  }
   if (in_memory) {
     m.cwd = d.root_upper;
     d.add(op::MakeEntry{.base = d.root_upper, .path = "upper"});
     d.add(op::MakeEntry{.base = d.root_upper, .path = "work", .mode = {0700}});
   }
-  overlay_options(d, m, "root.path", {root.path.str()}, in_memory ? "upper" : root.upper.str(),
-                  in_memory ? "work" : root.work.str());
+  std::vector<std::string> layers = {std::move(lower)};
+  for (const HostPath& below : root.lower) layers.push_back(below.str());
+  overlay_options(d, m, root.lower.empty() ? "root.path" : "root.lower", layers,
+                  in_memory ? "upper" : root.upper.str(), in_memory ? "work" : root.work.str());
   d.add(std::move(m));
 }
 
@@ -242,7 +262,8 @@ void make_root(Draft& d) {
   const bool host = is_host_root(root);
   const std::size_t first = d.plan.ops.size();
   // Upper layers lie below the root in the stack on the host's "/", so that they go away with it.
-  if (root.ephemeral && root.upper.empty() && !d.root_source.valid() && d.root_trees.empty()) {
+  if (root.ephemeral && (root.upper.empty() || d.root_image.valid()) && !d.root_source.valid() &&
+      d.root_trees.empty()) {
     d.root_upper = d.slot();
     d.add(tmpfs_on_root(d.root_upper, root.size, root_flags(d)));
   }

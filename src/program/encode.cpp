@@ -173,7 +173,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
                 (x.create ? program::mount_create : 0) |
                 (x.follow_links ? program::mount_follow : 0) |
                 (x.optional ? program::mount_optional : 0) |
-                (x.dir.valid() ? program::mount_near : 0));
+                (x.inside ? program::mount_inside : 0) | (x.dir.valid() ? program::mount_near : 0));
             r.r[0] = reg(x.dir.valid() ? x.dir : x.base);
             r.r[1] = reg(x.from);
             r.r[2] = reg(x.to);

@@ -113,7 +113,9 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
                           mount_recursive = 1U << 3U, mount_recursive_flags = 1U << 4U,
                           mount_at_target = 1U << 5U, mount_on_root = 1U << 6U,
                           mount_create = 1U << 7U, mount_follow = 1U << 8U,
-                          mount_optional = 1U << 9U, mount_near = 1U << 10U;
+                          mount_optional = 1U << 9U, mount_near = 1U << 10U,
+                          // A tree of what is below r0, and not a path of the host.
+    mount_inside = 1U << 11U;
 // Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0,
 // which nobody else has seen.
 inline constexpr uint16_t path_near = 1U << 0U;

@@ -846,14 +846,23 @@ class Interpreter {
         if (const long e = set_attributes(static_cast<int>(fd), 0, x.n[1], false, -1); e < 0)
           return close(fd), e;
     } else {
-      if ((x.flags & mount_tree) != 0)
+      const unsigned how = open_tree_clone | open_tree_cloexec |
+                           static_cast<unsigned>(at_no_automount) |
+                           (recursive ? static_cast<unsigned>(at_recursive) : 0U);
+      if ((x.flags & mount_tree) != 0 && (x.flags & mount_inside) != 0) {
+        fd = at(Part::open_source, resolve(reg(x, 0), str(x, 0), false));
+        if (fd < 0) return fd;
+        const long there = fd;
+        fd = at(Part::open_source,
+                call(__NR_open_tree, there, "", how | static_cast<unsigned>(at_empty_path)));
+        close(there);
+      } else if ((x.flags & mount_tree) != 0) {
         fd = at(Part::open_source,
                 call(__NR_open_tree, static_cast<int64_t>(x.n[2]) >= 0 ? regs_[x.n[2]] : at_fdcwd,
-                     str(x, 0),
-                     open_tree_clone | open_tree_cloexec | static_cast<unsigned>(at_no_automount) |
-                         (recursive ? static_cast<unsigned>(at_recursive) : 0U)));
-      else
+                     str(x, 0), how));
+      } else {
         fd = reg(x, 1);
+      }
       if (fd < 0 && (x.flags & mount_tree) == 0) return at(Part::open_source, -e_badf);
       if (fd >= 0 && (x.flags & mount_tree) != 0 && reg(x, 1) >= 0) {
         if (const long e = same_file(static_cast<int>(fd), reg(x, 1)); e < 0)

@@ -43,9 +43,10 @@ void fields(V& v, Like<MountCommon> auto& common) {
 
 template <class V>
 void fields(V& v, Like<Bind> auto& bind) {
-  auto& [source, source_fd, target, flags, recursive, idmapped, propagation, common] = bind;
+  auto& [source, source_fd, inside, target, flags, recursive, idmapped, propagation, common] = bind;
   v("source", source);
   v("source_fd", source_fd);
+  v("inside", inside);
   v.must("target", target);
   v("flags", flags);
   v("recursive", recursive);
@@ -77,9 +78,10 @@ void fields(V& v, Like<Proc> auto& proc) {
 
 template <class V>
 void fields(V& v, Like<Sysfs> auto& sysfs) {
-  auto& [target, flags, common] = sysfs;
+  auto& [target, flags, net_writable, common] = sysfs;
   v("target", target);
   v("flags", flags);
+  v("net_writable", net_writable);
   v.part(common);
 }
 
@@ -326,11 +328,21 @@ void fields(V& v, Like<Interface> auto& interface) {
 // The parts of a Spec.
 
 template <class V>
-void fields(V& v, Like<Root> auto& root) {
-  auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = root;
+void fields(V& v, Like<RootImage> auto& image) {
+  auto& [path, type, options] = image;
   v("path", path);
+  v("type", type);
+  v.words("options", options);
+}
+
+template <class V>
+void fields(V& v, Like<Root> auto& root) {
+  auto& [path, image, read_only, ephemeral, lower, upper, work, size, idmapped, propagation] = root;
+  v("path", path);
+  v.group("image", image);
   v("read_only", read_only);
   v("ephemeral", ephemeral);
+  v.words("lower", lower);
   v("upper", upper);
   v("work", work);
   v("size", size);

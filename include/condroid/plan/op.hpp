@@ -169,6 +169,19 @@ struct IdmapTree {
   bool operator==(const IdmapTree&) const = default;
 };
 
+/// Mounts the file system in an image, detached; a file by a loop device, that of others who have
+/// the same file mounted.
+struct MountImage {
+  static constexpr Step step = Step::mount_root;
+  static constexpr Actor actor = Actor::host;
+  RootImage image = {};
+  bool read_only = false;  ///< Nobody writes to it by this mount.
+  /// With owners shifted by the child's id map. Then it is received as of IdmapTree.
+  bool idmapped = false;
+  Slot to = {};
+  bool operator==(const MountImage&) const = default;
+};
+
 /// Makes, in a throwaway process of the zygote, a detached overlay for every directory given, over
 /// copies whose owners are shifted by the child's id map, and sends them to the child. Upper layers
 /// share one tmpfs.
@@ -185,6 +198,7 @@ struct OverlayTrees {
     bool operator==(const Layer&) const = default;
   };
   std::vector<Layer> layers = {};
+  RootImage image = {};  ///< Is the lower directory, and not `lower`, of the only layer.
   Bytes size = {};
   bool idmapped = true;
   bool operator==(const OverlayTrees&) const = default;
@@ -425,6 +439,7 @@ struct MountOp {
   Slot cwd = {};  ///< filesystem: relative paths in options start here. tree: `what` does.
   Slot from = {};
   bool recursive = false;
+  bool inside = false;  ///< tree: `what` is looked up below `base`, and never through a link.
   Flags<MountFlag> flags = {};
   bool recursive_flags = false;
   Propagation propagation = Propagation::as_is;
@@ -782,9 +797,9 @@ struct Exec {
 using Op = std::variant<
     op::CreateCgroup, op::WriteCgroup, op::FilterDevices, op::OpenCgroup, op::EnterProcess,
     op::EnterRoot, op::OpenInside, op::OpenDescriptor, op::PinRootfs, op::WriteIdMap, op::IdmapTree,
-    op::OverlayTrees, op::RunHook, op::OpenHookOutput, op::KeepNamespaces, op::RunHookInside,
-    op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::AskUserNic, op::StartPasta,
-    op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
+    op::MountImage, op::OverlayTrees, op::RunHook, op::OpenHookOutput, op::KeepNamespaces,
+    op::RunHookInside, op::CreateInterface, op::LeaseAddress, op::PublishPorts, op::AskUserNic,
+    op::StartPasta, op::Clone, op::ArmDeathSignal, op::EnterCgroup, op::Unshare, op::JoinNamespace,
     op::SetTimeOffsets, op::Sync, op::BecomeRoot, op::ContainPropagation, op::MountOp,
     op::MakeEntry, op::MakeNode, op::OpenPty, op::SendPtys, op::MaskPath, op::ProtectPath,
     op::SetMountFlags, op::PivotRoot, op::SetHostname, op::RaiseLoopback, op::ConfigureInterface,

@@ -28,6 +28,9 @@ struct Bind {
   HostPath source = {};
   /// Instead of `source`: a descriptor of the file or directory, or a detached mount.
   HostFd source_fd = {};
+  /// Instead of both: a file or directory of the container's own root, with what was mounted there
+  /// before, never found through a link. Mounts are made in the order of their targets' names.
+  GuestPath inside = {};
   GuestPath target = {};
   Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev;
   bool recursive = false;  ///< With the mounts below it; the flags then count for all of them.
@@ -63,6 +66,9 @@ struct Sysfs {
   GuestPath target = GuestPath("/sys");
   Flags<MountFlag> flags =
       MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  /// Where the rest is read-only: devices/virtual/net, the settings of the network's interfaces, is
+  /// not. Needs a network namespace of the container's own.
+  bool net_writable = false;
   MountCommon common = {};
   auto operator<=>(const Sysfs&) const = default;
 };
@@ -127,13 +133,29 @@ using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts
   return std::visit([](const auto& m) -> const GuestPath& { return m.target; }, mount);
 }
 
+/// A file system in a file, or on a block device. The host mounts it for the container, which takes
+/// root's rights, and all who have the same file share one mounted file system. Nothing of it
+/// stays, no loop device either, when the last of them is gone, however that came. The kernel reads
+/// what is in it: an image of somebody who is not trusted is not for it.
+struct RootImage {
+  HostPath path = {};  ///< A regular file, or the node of a block device. Empty: none.
+  /// Of the file system, as in mount(8); empty: ext4, squashfs, erofs and others by what is in it.
+  std::string type = {};
+  std::vector<std::string> options = {};  ///< "key" or "key=value" each, of that file system.
+  bool operator==(const RootImage&) const = default;
+};
+
 /// The root file system.
 struct Root {
   /// A directory. Empty or "/": the host's own, read-only unless it is ephemeral or there is
   /// Allow::host_root_writable; /run and /tmp are empty ones of the container.
   HostPath path = {};
+  /// Instead of `path`. What cannot be written to, as squashfs and erofs, is read-only.
+  RootImage image = {};
   bool read_only = false;
   bool ephemeral = false;  ///< Changes go to an upper layer; the directory itself is never touched.
+  /// Of an ephemeral root: directories that lie below `path` or `image`, topmost first.
+  std::vector<HostPath> lower = {};
   /// Of the ephemeral overlay; empty: a tmpfs that ends with the container.
   HostPath upper = {};
   HostPath work = {};  ///< overlayfs's work directory, beside `upper` on the same file system.

@@ -459,6 +459,49 @@ TEST_CASE("a writable sysfs needs its token", "[launch][.root]") {
   CHECK(flags_at(run(spec), "/sys") == Words{"nosuid"});
 }
 
+TEST_CASE("what is of the network is writable in a sysfs that is not otherwise",
+          "[launch][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"touch", "/sys/kernel/none", "/sys/devices/virtual/net/none"});
+  spec.mounts = {Sysfs{.net_writable = true}};
+  CHECK_THAT(attempt(spec), FailsWith(Errc::bad_spec, Step::compile, "net_writable"));
+  spec.security.allow |= Allow::unmasked_kernel;
+  const Report seen = run(spec);
+  CHECK(seen["/sys/kernel/none"] == "EROFS");
+  CHECK(seen["/sys/devices/virtual/net/none"] != "EROFS");
+  spec.process.argv = {"/bin/payload", "write", "/sys/class/net/lo/tx_queue_len", "77"};
+  CHECK(run(spec).exit().success());
+  spec.process.argv = {"/bin/payload", "probe"};
+  const Report probe = run(spec);
+  CHECK(probe.mount("/sys").find("sysfs ro,") == 0);
+  CHECK(probe.mount("/sys/devices/virtual/net").find("sysfs rw,") == 0);
+}
+
+TEST_CASE("a bind of what is inside goes through no link, and shows what is mounted there",
+          "[launch][.root][.userns]") {
+  const TempRoot root;
+  must(::symlink("/etc", (root / "link").c_str()) == 0, "symlink");
+  make_dir(root / "from");
+  make_file(root / "from/file", "of the root\n");
+  Spec spec = payload(root, {"read", "/mnt/file"});
+  const auto inside = [](const char* path) {
+    return Bind{.inside = GuestPath(path), .target = "/mnt"_guest};
+  };
+  spec.mounts = {inside("/from")};
+  CHECK(run(spec)["/mnt/file"] == "of the root");
+  spec.process.argv = {"/bin/payload", "touch", "/mnt/file"};
+  CHECK(run(spec)["/mnt/file"] == "EROFS");
+  spec.process.argv = {"/bin/payload", "list", "/mnt"};
+  spec.mounts = {inside("/from"), Tmpfs{.target = "/from"_guest}};
+  CHECK(run(spec).exit().out.find("file") == std::string::npos);
+  for (const char* path : {"/link", "/link/hostname"}) {
+    spec.mounts = {inside(path)};
+    CHECK_THAT(attempt(spec), FailsWith(ELOOP, Step::open_source));
+  }
+  spec.mounts = {inside("/none")};
+  CHECK_THAT(attempt(spec), FailsWith(ENOENT, Step::open_source));
+}
+
 TEST_CASE("mqueue and devpts are mounted anywhere", "[launch][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"pause"});

@@ -977,20 +977,44 @@ TEST_CASE("an optional mount that cannot be is left out", "[config][lxc]") {
            "lxc.mount.entry = /a b/../c none bind,optional 0 0\n"
            "lxc.mount.entry = /a b none ro,optional 0 0\n"
            "lxc.rootfs.path = /srv/x\nlxc.mount.entry = var/share share none bind,relative 0 0\n"));
-  CHECK(all.spec.mounts.empty());
+  REQUIRE(all.spec.mounts.size() == 1);
+  CHECK(std::get<Bind>(all.spec.mounts[0]).inside == GuestPath("/var/share"));
   CHECK(said(all, Diagnostic::note, "is left out") == 3);
-  CHECK(said(all, Diagnostic::unsupported, "a source below the container's root") == 1);
   const Spec odd = spec_of("lxc.mount.entry = /a\\000b\\134\\040 c\\011 none bind 0 0");
   CHECK(std::get<Bind>(odd.mounts.at(0)).source == HostPath("/a\\000b\\ "));
 }
 
-TEST_CASE("an image as the root is none of a directory", "[config][lxc]") {
+TEST_CASE("an image or a block device is the root as one", "[config][lxc]") {
   const Folder folder;
   write(folder / "image", "x");
   const std::string path = (folder / "image").string();
-  const auto image = translated(good("lxc.rootfs.path = " + path));
-  CHECK(image.program.rootfs_type == "loop");
-  CHECK(said(image, Diagnostic::unsupported, "a root file system in an image") == 1);
+  for (const char* type : {"", "loop:", "lvm:"}) {
+    INFO(type);
+    const auto image = translated(good("lxc.rootfs.path = " + std::string(type) + path +
+                                       "\nlxc.rootfs.options = ro,noload,idmap=container\n"
+                                       "lxc.mount.entry = /srv srv none bind,create=dir 0 0\n"));
+    CHECK(image.program.rootfs_type == (*type == 'l' && type[1] == 'v' ? "lvm" : "loop"));
+    CHECK(image.spec.root.image.path == HostPath(path));
+    CHECK(image.spec.root.image.options == std::vector<std::string>{"noload"});
+    CHECK(image.spec.root.path.empty());
+    CHECK(image.spec.root.read_only);
+    CHECK(image.spec.root.idmapped);
+    CHECK_FALSE(image.spec.security.allow.has(Allow::host_root_writable));
+    CHECK(said(image, Diagnostic::unsupported, "") == 0);
+  }
+}
+
+TEST_CASE("sys:mixed and further lower directories are as LXC has them", "[config][lxc]") {
+  const auto mixed = [](const std::string& more) {
+    return std::get<Sysfs>(spec_of("lxc.mount.auto = sys\n" + more).mounts.at(0)).net_writable;
+  };
+  CHECK(mixed(""));
+  CHECK_FALSE(mixed("lxc.net.0.type = none\n"));
+  const auto layered = translated(good("lxc.rootfs.path = overlay:/a:/b//c:/d:/upper/x\n"));
+  CHECK(layered.spec.root.path == HostPath("/a"));
+  CHECK(layered.spec.root.lower == std::vector<HostPath>{"/b/c"_host, "/d"_host});
+  CHECK(layered.spec.root.upper == HostPath("/upper/x"));
+  CHECK(said(layered, Diagnostic::unsupported, "") == 0);
 }
 
 TEST_CASE("a Spec becomes a configuration, or says what cannot", "[config][lxc]") {

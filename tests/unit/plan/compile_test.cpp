@@ -190,6 +190,7 @@ struct SlotsOf {
   Slots operator()(const op::WriteIdMap&) const { return {}; }
   // What the host makes behind a barrier comes with its answer: Sync has the register.
   Slots operator()(const op::IdmapTree& o) const { return {{o.to}, {}}; }
+  Slots operator()(const op::MountImage& o) const { return {{o.to}, {}}; }
   Slots operator()(const op::OverlayTrees& o) const {
     Slots s;
     for (const auto& layer : o.layers) s.uses.push_back(layer.to);

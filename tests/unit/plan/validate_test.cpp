@@ -167,6 +167,26 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
       {"root.path", "4096 bytes",
        [](Spec& s) { s.root.path = HostPath("/" + std::string(4095, 'a')); }},
       {"root.path", "'..'", [](Spec& s) { s.root.path = "/srv/.."_host; }},
+      {"root.path", "an image (root.image) as well",
+       [](Spec& s) { s.root.image.path = "/srv/image"_host; }},
+      {"root.image.path", "not absolute",
+       [](Spec& s) { s.root = {.image = {.path = "image"_host}}; }},
+      {"root.image.path", "is empty", [](Spec& s) { s.root.image.type = "ext4"; }},
+      {"root.image.type", "no file system",
+       [](Spec& s) { s.root = {.image = {.path = "/i"_host, .type = "a/b"}}; }},
+      {"root.image.options[1]", "no option",
+       [](Spec& s) {
+         s.root = {.image = {.path = "/i"_host, .options = {"noatime", "=1"}}};
+       }},
+      {"root.lower", "of an ephemeral root", [](Spec& s) { s.root.lower = {"/srv/low"_host}; }},
+      {"root.lower[0]", "not absolute",
+       [](Spec& s) { s.root = {.path = "/a"_host, .ephemeral = true, .lower = {"b"_host}}; }},
+      {"root.lower", "are not shifted",
+       [](Spec& s) {
+         s.idmap = {.kind = IdMap::ranges, .uids = usual_map, .gids = usual_map};
+         s.root.ephemeral = s.root.idmapped = true;
+         s.root.lower = {"/srv/low"_host};
+       }},
       {"root.upper", "not absolute",
        [](Spec& s) {
          s.root.ephemeral = true;
@@ -221,6 +241,8 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
   });
   check_user({
       {"root.idmapped", "CAP_SYS_ADMIN", [](Spec& s) { s.root.idmapped = true; }},
+      {"root.image", "unsquashfs",
+       [](Spec& s) { s.root = {.image = {.path = "/srv/image"_host}}; }},
       {"root.ephemeral", "Linux 5.11", [](Spec& s) { s.root.ephemeral = true; }, kernel_5_10},
   });
 }
@@ -558,6 +580,14 @@ TEST_CASE("mounts are refused that cannot be", "[plan]") {
        kernel_5_10},
       {"mounts[0].mode", "beyond", mount(Tmpfs{.target = "/x"_guest, .mode = {010000}})},
       {"mounts[0].source", "is missing", mount(Bind{.target = "/x"_guest})},
+      {"mounts[0].inside", "as well",
+       mount(Bind{.source = "/y"_host, .inside = "/y"_guest, .target = "/x"_guest})},
+      {"mounts[0].inside", "'..'", mount(Bind{.inside = "/../y"_guest, .target = "/x"_guest})},
+      {"mounts[0].idmapped", "the root's owners",
+       mount(Bind{.inside = "/y"_guest, .target = "/x"_guest, .idmapped = true})},
+      {"mounts[0].inside", "nothing of it is hidden",
+       mount(Bind{.inside = "/proc/sys"_guest, .target = "/x"_guest})},
+      {"mounts[0].net_writable", "a part of sysfs", mount(Sysfs{.net_writable = true})},
       {"mounts[0].source", "as well",
        mount(Bind{.source = "/a"_host, .source_fd = {5}, .target = "/x"_guest})},
       {"mounts[0].source", "not absolute", mount(Bind{.source = "a"_host, .target = "/x"_guest})},

@@ -425,8 +425,8 @@ class Random {
     some(create_target, follow_links, optional);
   }
   void fill(Bind& m) {
-    auto& [source, source_fd, target, flags, recursive, idmapped, propagation, common] = m;
-    some(source, source_fd, target, flags, recursive, idmapped, propagation, common);
+    auto& [source, source_fd, inside, target, flags, recursive, idmapped, propagation, common] = m;
+    some(source, source_fd, inside, target, flags, recursive, idmapped, propagation, common);
   }
   void fill(Tmpfs& m) {
     auto& [target, size, inodes, mode, flags, common] = m;
@@ -437,8 +437,8 @@ class Random {
     some(target, pids_only, hide_others, flags, common);
   }
   void fill(Sysfs& m) {
-    auto& [target, flags, common] = m;
-    some(target, flags, common);
+    auto& [target, flags, net_writable, common] = m;
+    some(target, flags, net_writable, common);
   }
   void fill(Mqueue& m) {
     auto& [target, flags, common] = m;
@@ -506,9 +506,13 @@ class Random {
     auto& [name, value] = s;
     some(name, value);
   }
+  void fill(RootImage& i) {
+    auto& [path, type, options] = i;
+    some(path, type, options);
+  }
   void fill(Root& r) {
-    auto& [path, read_only, ephemeral, upper, work, size, idmapped, propagation] = r;
-    some(path, read_only, ephemeral, upper, work, size, idmapped, propagation);
+    auto& [path, image, read_only, ephemeral, lower, upper, work, size, idmapped, propagation] = r;
+    some(path, image, read_only, ephemeral, lower, upper, work, size, idmapped, propagation);
   }
   void fill(Stdio& s) {
     auto& [in, out, err] = s;
