@@ -95,6 +95,10 @@ std::vector<std::string> Zygote::offer_controllers(std::size_t hierarchy, const 
   for (const std::string& c : wished) {
     if (!contains(g.controllers, c) && !contains(g.refused, c)) {
       if (!base_dir.valid()) base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      if (!base_dir.valid()) {
+        why = formatted("'{}' ({})", base, errno_name(errno));
+        break;  // tried again
+      }
       auto ok = enable_controllers(base_dir.get(), base, {c});
       if (ok) ok = enable_controllers(g.dir.get(), base + "/" + name_, {c});
       (ok ? g.controllers : g.refused).push_back(c);
@@ -103,7 +107,7 @@ std::vector<std::string> Zygote::offer_controllers(std::size_t hierarchy, const 
     }
     if (contains(g.controllers, c)) on.push_back(c);
   }
-  why = on.size() == wished.size() ? std::string() : g.why;
+  if (on.size() < wished.size() && why.empty()) why = g.why;
   return on;
 }
 
@@ -208,7 +212,8 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
     std::vector<Fd> dying;
     for (unsigned i = 0; i < program::max_live; ++i) {
       const int pid = live[i].pid;
-      if (pid <= 1) continue;
+      // What is not to be stopped half-way ends by itself.
+      if (pid <= 1 || (live[i].marks & program::mark_finishes) != 0) continue;
       Fd pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
       if (!pidfd.valid() || !is_the_one(live[i], pid)) continue;
       (void)pidfd_signal(pidfd.get(), SIGKILL);

@@ -373,7 +373,9 @@ Result<void> LaunchEngine::look_for_hooks() const {
 void LaunchEngine::drop_hook() {
   if (!hook_) return;
   const HookReport report =
-      hook_->abandoned(error_ ? *error_ : make_error(Errc::cancelled, Step::run_hook, plan().name));
+      hook_->abandoned(error_      ? *error_
+                       : vanished_ ? vanished_error()
+                                   : make_error(Errc::cancelled, Step::run_hook, plan().name));
   hook_.reset();
   if (options_.on_hook) options_.on_hook(report);
 }

@@ -435,7 +435,8 @@ Result<bool> NatBridgeUse::take_part(std::optional<Clock::time_point>& until) {
 std::string NatBridgeUse::name_now() const {
   ifreq request{};
   request.ifr_ifindex = static_cast<int>(index_);
-  return ::ioctl(route_.get(), SIOCGIFNAME, &request) == 0 ? request.ifr_name : "";
+  if (::ioctl(route_.get(), SIOCGIFNAME, &request) == 0) return request.ifr_name;
+  return errno == ENODEV ? "" : bridge_.name;
 }
 
 Result<void> NatBridgeUse::ensure_bridge() {

@@ -86,7 +86,8 @@ class NatBridgeUse : public std::enable_shared_from_this<NatBridgeUse> {
   /// False: others are at it, for milliseconds; to be called again.
   [[nodiscard]] Result<bool> take_part(std::optional<std::chrono::steady_clock::time_point>& until);
   [[nodiscard]] Result<bool> open_file(std::chrono::steady_clock::time_point until);
-  /// What it is called, by whomever; empty: somebody else has removed it.
+  /// What it is called, by whomever; empty: somebody else has removed it. Who cannot be told takes
+  /// it to be as it was.
   [[nodiscard]] std::string name_now() const;
   [[nodiscard]] Result<void> ensure_bridge();
   [[nodiscard]] Result<void> set_up_host();

@@ -196,7 +196,8 @@ class RelayCore {
   void restock(std::size_t kind);
   void watch_errand(std::size_t kind);
   [[nodiscard]] bool may_accept() const;
-  void set_listening();
+  /// 0, or the errno of what is tried again later.
+  int set_listening();
   void accept_at(std::size_t index);
   void add_connection(Fd client, const sockaddr_storage& from, const Listener& at);
   bool connect(Connection& c);
@@ -302,7 +303,7 @@ Result<void> RelayCore::begin(const std::vector<PublishedPort>& ports) {
     stocks_[kind].ready = std::move(*first);
     stocks_[kind].coming.reset();
   }
-  set_listening();
+  if (e = set_listening(); e != 0) return fail(e, Step::relay_port, subject);
   return {};
 }
 
@@ -376,20 +377,23 @@ bool RelayCore::may_accept() const {
          stocks_[tcp].ready.size() >= spares_ + (v4_only_ ? 1 : 2);
 }
 
-void RelayCore::set_listening() {
+int RelayCore::set_listening() {
+  int error = 0;
   const bool paused = Clock::now() < paused_until_;
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     Listener& l = listeners_[i];
     const bool is_tcp = l.port.protocol == PublishedPort::tcp;
     const bool wanted = !paused && (!is_tcp || may_accept());
     if (wanted == l.listens) continue;
-    if (wanted && listen(l.fd.get(), EPOLLIN, tagged(tag_listener, i)) != 0) {
+    if (const int e = wanted ? listen(l.fd.get(), EPOLLIN, tagged(tag_listener, i)) : 0; e != 0) {
+      error = e;
       paused_until_ = Clock::now() + retry_after;
       continue;
     }
     if (!wanted) unlisten(l.fd.get());
     l.listens = wanted;
   }
+  return error;
 }
 
 // ---- TCP ----------------------------------------------------------------------------------------
@@ -839,7 +843,7 @@ Result<bool> RelayCore::step() {
       return false;
     }
   }
-  set_listening();
+  (void)set_listening();
   set_timer();
   return true;
 }

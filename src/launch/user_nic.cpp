@@ -71,7 +71,8 @@ std::string user_nic_complaint(std::string_view said) {
 }
 
 std::optional<std::string> user_nic_host_end(std::string_view said) {
-  const auto parts = split(said, ':');
+  // It may have said something else before.
+  const auto parts = split(said.substr(said.rfind(' ') + 1), ':');
   if (parts.size() != 4 || parts[2].empty() || !is_number(parts[1]) || !is_number(parts[3]))
     return std::nullopt;
   return std::string(parts[2]);

@@ -83,8 +83,16 @@ Result<Container> launched(Launch launch, control::CommandSocket& socket, const 
     if (shared.given_up && !std::exchange(cancelled, true)) launch.cancel();
     auto done = launch.step();
     if (!done) return fail(done);
-    if (*done) return std::move(**done);
+    if (*done) {
+      // It came too late to be given up.
+      if (shared.given_up)
+        if (auto ok = (*done)->kill(); !ok) return fail(ok);
+      return std::move(**done);
+    }
     const auto [fd, events] = launch.interest();
+    if (launch.stopped() && !fd.valid())
+      return fail(Errc::stopped, Step::clone,
+                  "stopped before an op of the host; nobody can go on from there here");
     pollfd wait[] = {{fd.get(), events, 0}, {socket.poll_fd().get(), POLLIN, 0}};
     if (::poll(wait, std::size(wait), launch.timeout()) < 0) {
       if (errno != EINTR) return fail(errno, Step::wait, "poll");

@@ -187,7 +187,7 @@ void run_hooks_here(const Draft& d, HookPoint point, std::vector<Op>& ops,
           []<class L>(const L& l) -> std::string {
             if constexpr (requires { l.parent; })
               return l.parent;
-            else if constexpr (std::is_same_v<L, Veth>)
+            else if constexpr (std::is_same_v<L, Veth> || std::is_same_v<L, UserNic>)
               return l.bridge;
             else if constexpr (std::is_same_v<L, NatBridge>)
               return l.name;

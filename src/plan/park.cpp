@@ -106,8 +106,7 @@ void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
       const auto* create = std::get_if<op::CreateCgroup>(&o);
       if (create == nullptr || create->hierarchy != g.hierarchy) return false;
       return std::ranges::all_of(g.controllers, [&](const std::string& c) {
-        return std::ranges::find(create->controllers, c) != create->controllers.end() ||
-               std::ranges::find(create->wished, c) != create->wished.end();
+        return std::ranges::find(create->controllers, c) != create->controllers.end();
       });
     };
     if (g.values.empty()) continue;

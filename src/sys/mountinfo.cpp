@@ -105,12 +105,12 @@ bool is_hidden(const std::vector<MountEntry>& mounts, const MountEntry& mount) {
   const MountEntry* at = &mount;
   for (int depth = 0; at != nullptr && depth < deepest; ++depth) {
     for (const MountEntry& other : mounts) {
-      if (&other == at || &other == below) continue;
+      // Who has his root below what is mounted on it goes on from there.
+      if (&other == at || &other == below || other.target == "/") continue;
       // On its own root; or on a directory on the way from its parent's root to it.
       if (other.parent == at->id && other.target == at->target) return true;
       if (other.parent == at->parent && other.target.size() < at->target.size() &&
-          at->target.starts_with(other.target) &&
-          (other.target == "/" || at->target[other.target.size()] == '/'))
+          at->target.starts_with(other.target) && at->target[other.target.size()] == '/')
         return true;
     }
     const auto up = std::ranges::find_if(

@@ -98,6 +98,9 @@ TEST_CASE("a hierarchy that another mount covers is none", "[sys]") {
   // Beside it and of a longer name.
   CHECK(hierarchies(before + "40 31 0:40 / /sys/fs/cgroup/mem rw - tmpfs tmpfs rw\n", "").size() ==
         4);
+  // On the root, which whoever is in it does not see.
+  CHECK(hierarchies("23 1 0:1 / / rw - ext4 x rw\n" + before + "50 23 0:1 / / rw - ext4 x rw\n", "")
+            .size() == 4);
   // Two that are each other's parents are nowhere.
   CHECK(hierarchies("1 2 0:1 / /a rw - cgroup2 x rw\n2 1 0:1 / /b rw - tmpfs x rw\n", "").size() ==
         1);
