@@ -49,7 +49,7 @@ class Writer {
     const Root& root = spec_.root;
     std::vector<std::string_view> layers = {root.path.str()};
     for (const HostPath& below : root.lower) layers.emplace_back(below.str());
-    if (!root.upper.empty())
+    if (!root.upper.empty() && root.image.path.empty())
       line("rootfs.path", "overlay:{}:{}", fmt::join(layers, ":"), root.upper.str());
     else if (!root.image.path.empty())
       line("rootfs.path", "loop:{}", root.image.path.str());

@@ -15,6 +15,7 @@ namespace {
 
 /// Setting up an image takes a moment. Who holds its lock for longer does something else with it.
 constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::seconds taken_down{1};
 
 }  // namespace
 
@@ -24,6 +25,11 @@ Result<std::optional<Fd>> LaunchEngine::image_for_child(const RootImage& image, 
                               .type = image.type,
                               .options = image.options,
                               .read_only = read_only});
+  // Of a container that has ended the kernel takes the mounts down a moment later.
+  if (!mounted && mounted.error().is_errno(EBUSY) && !read_only) {
+    if (!image_ends_until_) image_ends_until_ = Clock::now() + taken_down;
+    if (Clock::now() < *image_ends_until_) return std::optional<Fd>{};
+  }
   if (!mounted) return fail(mounted);
   if (!*mounted) {
     if (!image_until_) image_until_ = Clock::now() + patience;
@@ -34,6 +40,7 @@ Result<std::optional<Fd>> LaunchEngine::image_for_child(const RootImage& image, 
     return fail(std::move(e));
   }
   image_until_.reset();
+  image_ends_until_.reset();
   Fd fd = (*mounted)->release();
   if (!idmapped) return fd;
   auto ns = user_namespace();

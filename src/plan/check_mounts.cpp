@@ -107,6 +107,10 @@ void Checks::image(const std::string& field, const RootImage& i) const {
     refusals.unsupported(field, "mounting a file system takes CAP_SYS_ADMIN on the host",
                          "run as root, or unpack it into a directory (unsquashfs, fsck.erofs "
                          "--extract, debugfs -R 'rdump / DIR') for root.path");
+  for (std::size_t n = 0; n < i.options.size(); ++n)
+    if (i.options[n] == "ro" || i.options[n] == "rw")
+      refusals.bad(nth(field + ".options", n), formatted("{} is said elsewhere", i.options[n]),
+                   "root.read_only");
 }
 
 /// A type that may be empty, and options.

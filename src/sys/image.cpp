@@ -93,7 +93,8 @@ Result<void> has_all(const Opened& image, const ImageKind& kind, const ImageWant
 }
 
 bool writes_nothing(std::string_view type) {
-  return type == "squashfs" || type == "erofs" || type == "iso9660";
+  return type == "squashfs" || type == "erofs" || type == "iso9660" || type == "cramfs" ||
+         type == "romfs";
 }
 
 // ---- loop devices -------------------------------------------------------------------------------
@@ -103,6 +104,18 @@ struct Loop {
   std::string path = {};
   bool read_only = false;
 };
+
+/// Whether a loop device that cannot be asked is of this file, or of one that cannot be told.
+bool may_have(std::string_view name, const Opened& image) {
+  const Fd file(
+      ::open(formatted("/sys/block/{}/loop/backing_file", name).c_str(), O_RDONLY | O_CLOEXEC));
+  char path[4096];
+  const ssize_t n = ::read(file.get(), path, sizeof path - 1);
+  if (n <= 1) return true;
+  path[n - 1] = '\0';  // a line feed
+  struct stat st {};
+  return ::stat(path, &st) < 0 || (st.st_dev == image.st.st_dev && st.st_ino == image.st.st_ino);
+}
 
 /// The loop device that this file has already, from its beginning and whole.
 Result<std::optional<Loop>> existing_loop(const Opened& image, const ImageWanted& wanted,
@@ -124,6 +137,13 @@ Result<std::optional<Loop>> existing_loop(const Opened& image, const ImageWanted
     if (::stat(formatted("/sys/block/{}/loop", name).c_str(), &bound) < 0) continue;
     Loop loop{.path = formatted("/dev/{}", name)};
     loop.fd = Fd(::open(loop.path.c_str(), O_RDONLY | O_CLOEXEC));
+    const int closed = loop.fd.valid() ? 0 : errno;
+    // ENXIO: it is being taken down.
+    if (write && closed != 0 && closed != ENXIO && may_have(name, image))
+      return wrong(
+          EBUSY, wanted,
+          formatted("{} may have it, and cannot be opened ({})", loop.path, errno_name(closed)),
+          "give this program that device, or use root.read_only or root.ephemeral");
     loop_info64 info{};
     // Asked when it is open: from then on it stays what it is.
     if (!loop.fd.valid() || ::ioctl(loop.fd.get(), LOOP_GET_STATUS64, &info) < 0) continue;
@@ -153,6 +173,7 @@ Result<Loop> new_loop(const Opened& image, const ImageWanted& wanted, bool write
       return wrong(errno, wanted, "there is no free loop device", "losetup -a lists those in use");
     Loop loop{.path = formatted("/dev/loop{}", number), .read_only = !write};
     loop.fd = Fd(::open(loop.path.c_str(), (write ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+    if (!loop.fd.valid() && errno == ENXIO) continue;  // somebody's, who lets go of it
     if (!loop.fd.valid())
       return wrong(errno, wanted, formatted("'{}'", loop.path),
                    errno == ENOENT ? formatted("mknod -m 660 {} b 7 {}", loop.path, number) : "");
@@ -174,12 +195,12 @@ Result<DetachedMount> mount_device(const std::string& device, const ImageWanted&
   NewFileSystem fs{.type = type, .source = device, .options = wanted.options, .flags = {}};
   if (!write) {
     fs.flags = MountFlag::read_only;
-    fs.options.insert(fs.options.begin(), "ro");
+    fs.options.emplace_back("ro");
   }
   auto mount = DetachedMount::create(fs);
   // Another has it mounted to write to it: then it is this mount alone that is read-only.
   if (!mount && !write && mount.error().is_errno(EBUSY)) {
-    fs.options.erase(fs.options.begin());
+    fs.options.pop_back();
     mount = DetachedMount::create(fs);
   }
   if (mount) return mount;
@@ -190,9 +211,12 @@ Result<DetachedMount> mount_device(const std::string& device, const ImageWanted&
   else if (errnum == EPERM || errnum == EACCES)
     hint = "root of the initial user namespace mounts file systems on devices; is it read-only?";
   else if (errnum == EBUSY)
-    hint = "somebody has it mounted read-only: use root.read_only or root.ephemeral";
+    hint = write ? "somebody has it mounted read-only: use root.read_only or root.ephemeral"
+                 : "somebody holds the device for himself: see lsblk, dmsetup ls";
   else if (errnum == EROFS)
-    hint = "its journal is to be replayed, which is written: mount it once, or have it checked";
+    hint = write ? "it can only be read here: use root.read_only or root.ephemeral"
+                 : "its journal is to be replayed, which is written: mount it once, or have it "
+                   "checked";
   else if (errnum == EINVAL || errnum == EUCLEAN || errnum == EIO || errnum == EBADMSG)
     hint = "is it whole, and does the kernel know all of its features? dmesg says more";
   return wrong(errnum, wanted, formatted("{}, mounting {}", what, mount.error().subject),

@@ -109,7 +109,7 @@ ImageKind image_kind(std::span<const std::uint8_t> head) {
             units(little(head, second + 36, 8), little(head, second + 16, 4))};
   if (has(head, 0, "XFSB")) return {"xfs", "an xfs file system", xfs_size(head)};
   if (has(head, 0x10040, "_BHRfS_M"))
-    return {"btrfs", "a btrfs file system", little(head, 0x10070, 8)};
+    return {"btrfs", "a btrfs file system", little(head, 0x100d1, 8)};
   for (const Other& other : others)
     if (has(head, other.at, other.bytes)) return {.what = std::string(other.what)};
   if (std::ranges::all_of(head, [](std::uint8_t b) { return b == 0; }))

@@ -137,6 +137,7 @@ TEST_CASE("what can be written of an image is kept, unless it is read-only or ep
     CHECK(run(spec)["/data/made"] == "ok");
     CHECK(gone(ext4));
     CHECK(run(on_image(ext4, {"list", "/data"})).exit().out.find("made") != std::string::npos);
+    CHECK(gone(ext4));
     shell("e2fsck -fn " + ext4);
   }
   SECTION("read-only") {

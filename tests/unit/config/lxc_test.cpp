@@ -758,7 +758,7 @@ TEST_CASE("every kind of key has its place in the Spec", "[config][lxc]") {
 TEST_CASE("what no Spec can say is said", "[config][lxc]") {
   const Configuration config = good(
       "lxc.sched.core = 1\nlxc.apparmor.raw = deny x,\nlxc.selinux.context.keyring = a\n"
-      "lxc.rootfs.path = loop:/srv/image\nlxc.proc.coredump_filter = 1\n"
+      "lxc.rootfs.path = zfs:pool/image\nlxc.proc.coredump_filter = 1\n"
       "lxc.namespace.share.net = other\nlxc.net.0.type = veth\nlxc.net.0.l2proxy = 1\n"
       "lxc.mount.entry = /a a none bind,idmap=/proc/1/ns/user 0 0\n");
   const auto container = translated(config);
@@ -1012,7 +1012,7 @@ TEST_CASE("sys:mixed and further lower directories are as LXC has them", "[confi
   CHECK_FALSE(mixed("lxc.net.0.type = none\n"));
   const auto layered = translated(good("lxc.rootfs.path = overlay:/a:/b//c:/d:/upper/x\n"));
   CHECK(layered.spec.root.path == HostPath("/a"));
-  CHECK(layered.spec.root.lower == std::vector<HostPath>{"/b/c"_host, "/d"_host});
+  CHECK(layered.spec.root.lower == std::vector<HostPath>{HostPath("/b/c"), HostPath("/d")});
   CHECK(layered.spec.root.upper == HostPath("/upper/x"));
   CHECK(said(layered, Diagnostic::unsupported, "") == 0);
 }

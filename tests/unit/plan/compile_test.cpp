@@ -410,7 +410,7 @@ TEST_CASE("everywhere is a cgroup in every hierarchy, with every controller", "[
     for (const auto* c : all_of<op::CreateCgroup>(*plan)) {
       std::string line = facts.cgroups[c->hierarchy].mount_point;
       if (c->v2)
-        for (const std::string& controller : c->controllers) line += " " + controller;
+        for (const std::string& controller : c->wished) line += " " + controller;
       list.push_back(line);
     }
     return list;

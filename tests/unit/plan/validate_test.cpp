@@ -174,6 +174,8 @@ TEST_CASE("roots are refused that cannot be", "[plan]") {
       {"root.image.path", "is empty", [](Spec& s) { s.root.image.type = "ext4"; }},
       {"root.image.type", "no file system",
        [](Spec& s) { s.root = {.image = {.path = "/i"_host, .type = "a/b"}}; }},
+      {"root.image.options[0]", "ro is said elsewhere",
+       [](Spec& s) { s.root = {.image = {.path = "/i"_host, .options = {"ro"}}}; }},
       {"root.image.options[1]", "no option",
        [](Spec& s) {
          s.root = {.image = {.path = "/i"_host, .options = {"noatime", "=1"}}};

@@ -32,8 +32,12 @@ inline Spec full_spec() {
   return Spec{
       .name = "full",
       .root = {.path = "/srv/my images/alpine"_host,
+               .image = {.path = "/srv/alpine.img"_host,
+                         .type = "ext4",
+                         .options = {"errors=remount-ro"}},
                .read_only = true,
                .ephemeral = true,
+               .lower = {"/srv/lower"_host},
                .upper = "/srv/upper"_host,
                .work = "/srv/work"_host,
                .size = 2_GiB,

@@ -332,8 +332,8 @@ TEST_CASE("every kind of mistake in a spec text has its message", "[spec]") {
       {"mounts = bind target=/a recursve",
        "line 1: mounts: bind: recursve: unknown key; did you mean recursive?"},
       {"mounts = sysfs size=1MiB",
-       "line 1: mounts: sysfs: size: unknown key; expected one of target, flags, create_target, "
-       "follow_links, optional"},
+       "line 1: mounts: sysfs: size: unknown key; expected one of target, flags, net_writable, "
+       "create_target, follow_links, optional"},
       {"mounts = proc flags=nosuid,nodv",
        "line 1: mounts: proc: flags=nodv: unknown mount flag; did you mean nodev?"},
       {"mounts = tmpfs target=/t size=1M",
