@@ -72,7 +72,8 @@ class LxcHost {
   std::string error_ = {};
 };
 
-/// Of a file like /proc/PID/cgroup: each hierarchy, and the last name of the cgroup in it.
+/// Of a file like /proc/PID/cgroup: each hierarchy, and the last name of the cgroup in it; nothing
+/// where that is the host's.
 std::map<std::string, std::string> hierarchies(const std::string& file) {
   std::map<std::string, std::string> all;
   std::ifstream in(file);
@@ -80,7 +81,9 @@ std::map<std::string, std::string> hierarchies(const std::string& file) {
     const std::size_t first = line.find(':');
     const std::size_t second = first == line.npos ? first : line.find(':', first + 1);
     if (second == line.npos) continue;
-    all[line.substr(first + 1, second - first - 1)] = line.substr(line.rfind('/') + 1);
+    std::string last = line.substr(line.rfind('/') + 1);
+    if (last.starts_with("condroid-bench.")) last.clear();
+    all[line.substr(first + 1, second - first - 1)] = std::move(last);
   }
   return all;
 }
@@ -88,7 +91,7 @@ std::map<std::string, std::string> hierarchies(const std::string& file) {
 /// A start of each whose hook looks at the cgroups of the container.
 void same_cgroups_row(const Warm& warm, const Layout& layout, LxcHost* ours, LxcHost* theirs,
                       const std::string& directory) {
-  const char* const name = "cgroups of the container, condroid and liblxc";
+  const char* const name = "hierarchies with a cgroup, condroid and liblxc";
   const std::string seen = directory + "/cgroups";
   std::array<std::map<std::string, std::string>, 2> both;
   for (std::size_t i = 0; i < 2; ++i) {
@@ -102,11 +105,11 @@ void same_cgroups_row(const Warm& warm, const Layout& layout, LxcHost* ours, Lxc
   std::size_t differ = 0;
   Row row;
   for (const auto& [hierarchy, place] : both[1]) {
-    const auto found = both[0].find(hierarchy);
-    const std::string ours_there = found == both[0].end() ? "none" : found->second;
-    if (ours_there == place) continue;
+    const std::string& ours_there = both[0][hierarchy];
+    if (ours_there.empty() == place.empty()) continue;
     ++differ;
-    row.note += (row.note.empty() ? "" : "; ") + hierarchy + ": " + ours_there + ", " + place;
+    row.note += (row.note.empty() ? "" : "; ") + hierarchy + ": " +
+                (place.empty() ? "condroid's alone" : "liblxc's alone");
   }
   row.section = section;
   row.name = name;
