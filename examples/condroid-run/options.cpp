@@ -38,8 +38,8 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
   app.set_version_flag("--version", fmt::format("condroid-run {}", condroid::version));
   app.option_defaults()->group("Files");
   app.add_option("--rootfs", rootfs,
-                 "Directory, image or block device to be the root (default: the host's own,\n"
-                 "read-only)")
+                 "Directory, image or block device to be the root (default: the host's\n"
+                 "own, read-only)")
       ->type_name("PATH");
   app.add_flag("--ephemeral", ephemeral, "Changes are kept in memory and forgotten at the end");
   app.add_flag("--read-only", read_only, "Nothing in the root can be changed");
@@ -96,8 +96,7 @@ std::optional<Options> read_options(int argc, char** argv, int& status) {
          "--net", network.net,
          "Network: none (default; loopback only), host, bridge[:NAME] (with NAT,\nmade for it), "
          "pasta or user-nic:BRIDGE (need no rights), veth:BRIDGE,\nveth, macvlan:DEV, ipvlan:DEV, "
-         "vlan:DEV:ID, "
-         "phys:DEV, or one that is there:\nns:PATH, container:NAME")
+         "vlan:DEV:ID, phys:DEV, or one that\nis there: ns:PATH, container:NAME")
       ->type_name("KIND");
   app.add_option("--ip", network.ip, "Address of its interface, repeatable")->type_name("ADDR/LEN");
   app.add_option("--gateway", network.gateway,

@@ -510,7 +510,7 @@ void Translator::process() {
       resource = static_cast<Rlimit>(number);
     if (!resource) {
       wrong(place(values.back()),
-            formatted("'{}': {}", name, spec_text::unknown_name<Rlimit>(name)));
+            formatted("{}: {}", spec_text::shown(name), spec_text::unknown_name<Rlimit>(name)));
       continue;
     }
     RlimitSetting limit{.resource = *resource};
