@@ -224,7 +224,7 @@ TEST_CASE("mistakes of LXC's language are refused with what would be right", "[c
       {"lxc.cap.keep = kill\nlxc.cap.drop = chown", "there is lxc.cap.keep as well"},
       {"lxc.prlimit.nofile = 1:", "has no hard limit"},
       {"lxc.prlimit.nofile = many", "is no limit"},
-      {"lxc.prlimit.nofil = 1", "'nofil': unknown"},
+      {"lxc.prlimit.nofil = 1", "nofil: unknown"},
       {"lxc.prlimit.nofile = 2:1", "the soft limit is above the hard one"},
       {"lxc.proc.oom_score_adj = x", "is no number"},
       {"lxc.apparmor.allow_nesting = 2", "is neither 0 nor 1"},
