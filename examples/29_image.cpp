@@ -3,17 +3,23 @@
 #include <condroid/condroid.hpp>
 #include <cstdlib>
 #include <filesystem>
+#include <system_error>
 
 using namespace condroid;
 namespace fs = std::filesystem;
 
 namespace {
 
-/// What there is when none is named: busybox in a squashfs.
+/// What there is when none is named: busybox in a squashfs. Empty, and it was said, without.
 fs::path small_image(const fs::path& place) {
+  std::error_code error;
   for (const char* name : {"bin", "dev", "etc", "proc", "run", "sys", "tmp"})
-    fs::create_directories(place / "root" / name);
-  fs::copy_file("/bin/busybox", place / "root/bin/sh");
+    if (!error) fs::create_directories(place / "root" / name, error);
+  if (!error) fs::copy_file("/bin/busybox", place / "root/bin/sh", error);
+  if (error) {
+    fmt::print(stderr, "{}: {}\n", place.string(), error.message());
+    return {};
+  }
   const std::string make =
       fmt::format("mksquashfs {}/root {}/image > /dev/null", place.string(), place.string());
   return std::system(make.c_str()) == 0 ? place / "image" : fs::path{};
@@ -43,8 +49,14 @@ int main(int argc, char** argv) {
     }
     return {};
   };
-  const auto done = run();
-  if (!done) fmt::print(stderr, "{}\n", done.error());
-  fs::remove_all(place);
-  return done ? 0 : 1;
+  bool fine = !image.empty();
+  if (fine) {
+    const auto done = run();
+    if (!done) fmt::print(stderr, "{}\n", done.error());
+    fine = done.has_value();
+  }
+  std::error_code error;
+  fs::remove_all(place, error);
+  if (error) fmt::print(stderr, "removing {}: {}\n", place, error.message());
+  return fine && !error ? 0 : 1;
 }
