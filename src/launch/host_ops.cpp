@@ -190,15 +190,16 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   const auto contains = [](const std::vector<std::string>& names, std::string_view c) {
     return std::find(names.begin(), names.end(), c) != names.end();
   };
-  std::vector<std::string> on = h.v2 ? o.controllers : h.controllers;
+  std::vector<std::string> offered;
   if (!o.wished.empty()) {
     std::string why;
-    for (auto& c : zygote_->offer_controllers(
-             o.hierarchy, h.mount_point + (h.parent == "/" ? "" : h.parent), o.wished, why))
-      on.push_back(std::move(c));
+    offered = zygote_->offer_controllers(
+        o.hierarchy, h.mount_point + (h.parent == "/" ? "" : h.parent), o.wished, why);
     if (!why.empty()) left_out_.push_back({"resources.cgroup", std::move(why)});
   }
-  const auto has = [&on, &contains](std::string_view c) { return contains(on, c); };
+  const auto has = [&](std::string_view c) {
+    return contains(h.v2 ? o.controllers : h.controllers, c) || contains(offered, c);
+  };
   if (has("memory")) made_.memory |= bit;
   if (has("pids")) made_.pids |= bit;
   if (has("cpuacct")) made_.cpuacct |= bit;
