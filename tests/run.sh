@@ -195,6 +195,9 @@ built() {
 
 # Without what a debugger reads, which is a fifth of the time and most of the bytes.
 lean='-Doptimization=0 -Ddebug=false'
+# Several sources of the library at once, which is about half of the time. For the benchmark they are compiled one by one and
+# with nothing compiled ahead: there a file shows that it does not include what it uses.
+unity='-Dunity=on -Dunity_size=8'
 
 reasons='FAILED:|^FAIL:|Sanitizer:|runtime error:|^Traceback|^[A-Za-z]*Error:'
 # run MESON_TEST_ARGUMENT...: counts what passed and what failed, and shows what failed.
@@ -243,7 +246,7 @@ ok() {
 }
 
 # shellcheck disable=SC2086
-build_main() { setup main -Dbuildtype=plain $lean -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled; }
+build_main() { setup main -Dbuildtype=plain $lean $unity -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled; }
 stage_main() {
   built main || return
   run '' --suite unit
@@ -254,8 +257,9 @@ stage_main() {
 }
 
 # Another compiler, with its address and undefined behaviour sanitizers, and the fuzzers.
+# shellcheck disable=SC2086
 build_sanitize() {
-  CXX=$clang14 setup sanitize -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-gline-tables-only \
+  CXX=$clang14 setup sanitize $unity -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-gline-tables-only \
     -Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=enabled \
     -Dfuzz_seconds="${CONDROID_FUZZ_SECONDS:-4}" -Dbenchmarks=disabled -Dexamples=disabled
 }
@@ -268,9 +272,10 @@ stage_sanitize() {
 }
 
 # Threads that launch at once, under the thread sanitizer.
+# shellcheck disable=SC2086
 build_tsan() {
   targets='tests/integration/integration tests/support/payload tests/unit/unit-launch'
-  setup tsan -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false -Dbenchmarks=disabled \
+  setup tsan $unity -Dbuildtype=plain -Doptimization=0 -Dcpp_args=-g1 -Db_sanitize=thread -Db_lundef=false -Dbenchmarks=disabled \
     -Dexamples=disabled
 }
 stage_tsan() {
@@ -280,9 +285,10 @@ stage_tsan() {
 }
 
 # The library and the zygote for aarch64; the child's program is run there by qemu.
+# shellcheck disable=SC2086
 build_aarch64() {
   targets='src/libcondroid.a tests/unit/unit-program tests/unit/unit-launch'
-  setup aarch64 --cross-file tests/support/aarch64.ini -Dbuildtype=plain -Dbenchmarks=disabled -Dexamples=disabled
+  setup aarch64 $unity --cross-file tests/support/aarch64.ini -Dbuildtype=plain -Dbenchmarks=disabled -Dexamples=disabled
 }
 stage_aarch64() {
   built aarch64 || return
@@ -330,7 +336,7 @@ build_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   sh tests/support/fallback_sources.sh "$source" || { echo 'sources of subprojects' > "$trouble" && return 1; }
   # shellcheck disable=SC2086
-  setup minimal -Dbuildtype=plain $lean -Ddefault_library=static -Dtests=disabled \
+  setup minimal -Dbuildtype=plain $lean $unity -Ddefault_library=static -Dtests=disabled \
     -Dexamples=disabled -Dbenchmarks=disabled -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled -Db_pch=false \
     --force-fallback-for=fmt,tl-expected || return
   source=.

@@ -23,7 +23,6 @@ using spec_text::unknown_word;
 
 constexpr std::uint32_t eacces = 13;
 constexpr std::uint64_t mnt_force = 1;
-constexpr std::uint32_t most_errno = 4095;
 
 struct Section {
   std::string_view name;
@@ -109,7 +108,7 @@ class Rest {
   std::string_view left_;
 };
 
-class Reader {
+class LxcReader {
  public:
   Result<Seccomp> read(std::string_view text) {
     for (std::size_t number = 1; !text.empty() && !mistakes_.full() && !over_; ++number) {
@@ -249,8 +248,9 @@ class Reader {
     const std::string_view text = rest.empty() ? "" : rest.word("[#");
     if (text.empty()) return wrong("{}: errno: a number is missing: errno 1", of);
     const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), rule.error);
-    if (error != std::errc{} || stop != text.data() + text.size() || rule.error > most_errno)
-      return wrong("{}: errno {}: expected a number from 0 to {}", of, shown(text), most_errno);
+    if (error != std::errc{} || stop != text.data() + text.size() || rule.error > most_policy_errno)
+      return wrong("{}: errno {}: expected a number from 0 to {}", of, shown(text),
+                   most_policy_errno);
     return true;
   }
 
@@ -349,7 +349,7 @@ Result<Seccomp> parse_seccomp(std::string_view text) {
   if (text.size() > detail::most_policy_bytes)
     return fail(Errc::bad_text, Step::parse,
                 formatted("a policy of {} bytes; at most 1 MiB is read", text.size()));
-  return detail::Reader().read(text);
+  return detail::LxcReader().read(text);
 }
 
 }  // namespace condroid::inline v0::lxc

@@ -33,7 +33,6 @@ using spec_text::shown;
 using spec_text::unknown_word;
 
 constexpr std::size_t deepest = 32;
-constexpr std::uint32_t most_errno = 4095;
 
 template <class T>
 struct Named {
@@ -41,18 +40,19 @@ struct Named {
   T value;
 };
 
-constexpr Named<SyscallAction> actions[] = {{"SCMP_ACT_KILL", SyscallAction::kill_thread},
-                                            {"SCMP_ACT_KILL_PROCESS", SyscallAction::kill_process},
-                                            {"SCMP_ACT_KILL_THREAD", SyscallAction::kill_thread},
-                                            {"SCMP_ACT_TRAP", SyscallAction::trap},
-                                            {"SCMP_ACT_ERRNO", SyscallAction::fail},
-                                            {"SCMP_ACT_NOTIFY", SyscallAction::notify},
-                                            {"SCMP_ACT_TRACE", SyscallAction::trace},
-                                            {"SCMP_ACT_ALLOW", SyscallAction::allow},
-                                            {"SCMP_ACT_LOG", SyscallAction::log}};
+constexpr Named<SyscallAction> oci_actions[] = {
+    {"SCMP_ACT_KILL", SyscallAction::kill_thread},
+    {"SCMP_ACT_KILL_PROCESS", SyscallAction::kill_process},
+    {"SCMP_ACT_KILL_THREAD", SyscallAction::kill_thread},
+    {"SCMP_ACT_TRAP", SyscallAction::trap},
+    {"SCMP_ACT_ERRNO", SyscallAction::fail},
+    {"SCMP_ACT_NOTIFY", SyscallAction::notify},
+    {"SCMP_ACT_TRACE", SyscallAction::trace},
+    {"SCMP_ACT_ALLOW", SyscallAction::allow},
+    {"SCMP_ACT_LOG", SyscallAction::log}};
 
 /// MASKED_EQ has two values, and no ArgumentCheck::Op of its own.
-constexpr Named<std::optional<ArgumentCheck::Op>> operators[] = {
+constexpr Named<std::optional<ArgumentCheck::Op>> oci_operators[] = {
     {"SCMP_CMP_EQ", ArgumentCheck::eq}, {"SCMP_CMP_NE", ArgumentCheck::ne},
     {"SCMP_CMP_LT", ArgumentCheck::lt}, {"SCMP_CMP_LE", ArgumentCheck::le},
     {"SCMP_CMP_GE", ArgumentCheck::ge}, {"SCMP_CMP_GT", ArgumentCheck::gt},
@@ -82,10 +82,10 @@ constexpr Named<Flags<SyscallArch>> architectures[] = {{"SCMP_ARCH_X86", Syscall
                                                        {"SCMP_ARCH_SH", {}},
                                                        {"SCMP_ARCH_SHEB", {}}};
 
-constexpr Named<bool> flags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", false},
-                                 {"SECCOMP_FILTER_FLAG_LOG", true},
-                                 {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", false},
-                                 {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", false}};
+constexpr Named<bool> filter_flags[] = {{"SECCOMP_FILTER_FLAG_TSYNC", false},
+                                        {"SECCOMP_FILTER_FLAG_LOG", true},
+                                        {"SECCOMP_FILTER_FLAG_SPEC_ALLOW", false},
+                                        {"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", false}};
 
 /// The line and column of a byte of the text.
 std::string place_of(std::string_view text, std::size_t byte) {
@@ -115,7 +115,7 @@ std::optional<std::size_t> too_deep(std::string_view text) {
   return {};
 }
 
-class Reader {
+class OciReader {
  public:
   Result<Seccomp> read(std::string_view text) {
     if (const auto at = too_deep(text)) {
@@ -175,7 +175,7 @@ class Reader {
       if (known != nullptr) seccomp_.arch |= known->value & runnable;
     });
     each(root, "", "flags", [&](const json& word, const std::string& place) {
-      const auto* known = find(flags, word, place, "flag");
+      const auto* known = find(filter_flags, word, place, "flag");
       if (known != nullptr && known->value) seccomp_.log = true;
     });
     if (member(root, "listenerMetadata") != nullptr && member(root, "listenerPath") == nullptr)
@@ -268,7 +268,7 @@ class Reader {
       mistakes_.add(place + ".op", "is missing");
       return check;
     }
-    const auto* known = find(operators, *op, place + ".op", "operator");
+    const auto* known = find(oci_operators, *op, place + ".op", "operator");
     if (known == nullptr) return check;
     if (known->value) {
       check.op = *known->value;
@@ -285,14 +285,14 @@ class Reader {
                    const char* number_key, SyscallRule& rule) {
     const json* const word = member(object, key);
     if (word == nullptr) return wrong(place + key, "is missing");
-    const auto* known = find(actions, *word, place + key, "action");
+    const auto* known = find(oci_actions, *word, place + key, "action");
     if (known == nullptr) return false;
     rule.action = known->value;
     rule.error = 1;
     if (member(object, number_key) == nullptr) return true;
     if (rule.action != SyscallAction::fail && rule.action != SyscallAction::trace)
       return wrong(place + number_key, "goes with SCMP_ACT_ERRNO and SCMP_ACT_TRACE alone");
-    const std::uint32_t most = rule.action == SyscallAction::fail ? most_errno : 65535;
+    const std::uint32_t most = rule.action == SyscallAction::fail ? most_policy_errno : 65535;
     const auto value = number(object, place, number_key, most, true);
     if (value) rule.error = static_cast<std::uint32_t>(*value);
     return value.has_value();
@@ -385,7 +385,7 @@ Result<Seccomp> parse_seccomp(std::string_view json) {
     return fail(Errc::bad_text, Step::parse,
                 formatted("a policy of {} bytes; at most 1 MiB is read", json.size()));
 #if CONDROID_OCI
-  return detail::Reader().read(json);
+  return detail::OciReader().read(json);
 #else
   return fail(Errc::unsupported, Step::parse, "this condroid reads no JSON",
               "build it with -Doci=enabled, which needs nlohmann-json");

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "formatted.hpp"
+#include "plan/checks.hpp"
 #include "plan/limits.hpp"
 #include "plan/words.hpp"
 
@@ -17,7 +18,6 @@ namespace condroid::inline v0::detail {
 namespace {
 
 constexpr std::uint64_t most_pids = 4U << 20U;                    // PID_MAX_LIMIT
-constexpr double most_processors = 8192;                          // the largest NR_CPUS
 constexpr std::uint32_t most_major = 4095, most_minor = 1048575;  // of a dev_t
 constexpr std::uint64_t least_huge = 64U << 10U, most_huge = std::uint64_t{16} << 30U;
 
@@ -79,8 +79,7 @@ void check_processors(const Resources& r, Refusals& refusals) {
   if (r.cpus && r.cpus->limited() &&
       !(r.cpus->most() > 0 && r.cpus->most() <= most_processors))  // a NaN is neither
     refusals.bad("resources.cpus",
-                 formatted("{} is not above 0 and up to {}", r.cpus->most(),
-                           static_cast<unsigned>(most_processors)),
+                 formatted("{} is not above 0 and up to {}", r.cpus->most(), most_processors),
                  "0.5 is half of one processor; leave it out for no limit");
   check_weight("resources.cpu_weight", r.cpu_weight, refusals);
   if (!r.cpuset_cpus.empty())

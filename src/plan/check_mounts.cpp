@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t most_layers = 500;   // OVL_MAX_STACK
 constexpr unsigned most_ptys = 1U << 20U;  // NR_UNIX98_PTY_MAX
-constexpr std::uint32_t no_id = 0xffffffffU;
 
 }  // namespace
 

@@ -15,10 +15,8 @@ namespace {
 constexpr std::size_t longest_string = 128U << 10U;  // MAX_ARG_STRLEN, with its NUL; execve(2)
 constexpr std::uint64_t longest_total = 6U << 20U;   // three quarters of _STK_LIM; execve(2)
 constexpr std::size_t most_groups = 65536;           // NGROUPS_MAX
-constexpr unsigned most_processors = 8192;           // the largest NR_CPUS
 constexpr unsigned most_ttys = 64;
-constexpr std::uint32_t no_id = 0xffffffffU;  // setresuid(2): leave as it is
-constexpr int largest_number = 32767;         // of a descriptor, in the child's program
+constexpr int largest_number = 32767;  // of a descriptor, in the child's program
 
 }  // namespace
 

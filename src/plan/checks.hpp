@@ -2,6 +2,7 @@
 // Private.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,6 +12,9 @@
 #include "spec/names.hpp"
 
 namespace condroid::inline v0::detail {
+
+inline constexpr unsigned most_processors = 8192;    // the largest NR_CPUS
+inline constexpr std::uint32_t no_id = 0xffffffffU;  // setresuid(2), chown(2): leave as it is
 
 struct Checks {
   const Spec& spec;

@@ -42,12 +42,12 @@ class Printer {
 
   template <class T, class C = Codec<T>>
   void operator()(std::string_view key, const T& member, C /*codec*/ = {}) {
-    add(key, form_of<T, C>(), {quoted(C::print(member))});
+    add(key, form_of<T, C>(), {spec_text::quoted(C::print(member))});
   }
   template <class T>
   void operator()(std::string_view key, const std::optional<T>& member) {
     add(key, form_of<T, Codec<T>>(), {});
-    if (member) members.back().values.push_back(quoted(Codec<T>::print(*member)));
+    if (member) members.back().values.push_back(spec_text::quoted(Codec<T>::print(*member)));
   }
   template <class T>
   void group(std::string_view key, const T& part) {
@@ -63,7 +63,8 @@ class Printer {
   template <class T>
   void words(std::string_view key, const std::vector<T>& list) {
     add(key, Form::words, {});
-    for (const T& item : list) members.back().values.push_back(quoted(Codec<T>::print(item)));
+    for (const T& item : list)
+      members.back().values.push_back(spec_text::quoted(Codec<T>::print(item)));
   }
   template <class T>
   void lines(std::string_view key, const std::vector<T>& list) {
@@ -77,11 +78,11 @@ class Printer {
   }
   template <class T>
   void first(std::string_view key, const T& member) {
-    add(key, Form::first, {quoted(Codec<T>::print(member))});
+    add(key, Form::first, {spec_text::quoted(Codec<T>::print(member))});
   }
   template <class T, class C = Codec<T>>
   void must(std::string_view key, const T& member, C /*codec*/ = {}) {
-    add(key, Form::must, {quoted(C::print(member))});
+    add(key, Form::must, {spec_text::quoted(C::print(member))});
   }
 
  private:

@@ -662,7 +662,7 @@ TEST_CASE("what is no JSON is refused with its place", "[config][seccomp]") {
           fmt::format(R"({}{{"names": ["a{}"], "action": "SCMP_ACT_TRAP"}})", i == 0 ? "" : ",", i);
     CHECK_THAT(oci_wrong(with(rules)), Contains("syscalls[8192]: more than 8192 rules"));
     std::string many = R"({"index": 0, "value": 0, "op": "SCMP_CMP_EQ"})";
-    for (int i = 1; i < 10000; ++i)
+    for (int i = 1; i < 200; ++i)
       many += fmt::format(R"(,{{"index": 0, "value": {}, "op": "SCMP_CMP_EQ"}})", i);
     CHECK_THAT(wrong(oci::parse_seccomp(checked(many))).front(),
                Contains("syscalls[0].args[64]: more than 64 comparisons"));

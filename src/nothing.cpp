@@ -1,0 +1,1 @@
+// One more file for a unity build that would come out even: src/meson.build.
