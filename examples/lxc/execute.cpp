@@ -1,4 +1,5 @@
 // lxc-execute: one command in a container of its own.
+#include "claim.hpp"
 #include "place.hpp"
 #include "say.hpp"
 #include "start.hpp"
@@ -23,6 +24,7 @@ constexpr Option options[] = {
 int run(const Arguments& args) {
   const auto place = Place::of(args);
   if (!place) return 1;
+  if (is_partial(*place)) return 1;
   lxc::Configuration config;
   if (place->defined() || args.has("rcfile")) {
     auto loaded = place->load();

@@ -59,9 +59,17 @@ Result<void> send(const control::Client& client, int signal) {
   return fail(errno, Step::command_socket, fmt::format("signal {} to its first process", signal));
 }
 
-int kill(const control::Client& client) {
-  const auto ok = client.stop();
-  return ok ? 0 : say_error(ok.error());
+/// What was asked of a container that has ended by itself meanwhile was done.
+int ended_or(const Place& place, const Error& error) {
+  const auto state = place.state();
+  return state && *state == State::stopped ? 0 : say_error(error);
+}
+
+/// However long its hooks take.
+int kill(const Place& place) {
+  const control::Client patient(place.lxcpath(), place.name(), std::chrono::milliseconds{-1});
+  const auto ok = patient.stop();
+  return ok ? 0 : ended_or(place, ok.error());
 }
 
 int run(const Arguments& args) {
@@ -82,21 +90,21 @@ int run(const Arguments& args) {
     return not_running;
   }
   const control::Client& client = place->client();
-  if (args.has("kill")) return kill(client);
+  if (args.has("kill")) return kill(*place);
 
   std::optional<lxc::Configuration> config;
   if (place->defined()) config = place->load();
   const auto pid = client.init_pid();
-  if (!pid) return say_error(pid.error());
+  if (!pid) return ended_or(*place, pid.error());
   const bool reboot = args.has("reboot");
   const int signal = reboot ? reboot_signal(config) : halt_signal(config, *pid);
   const bool waits = !args.has("nowait") && *seconds != 0;
+  // What stands still hears nothing; and that it runs again is no restart.
+  if (*state == State::frozen) (void)client.thaw(std::chrono::seconds{10});
   // Before it is asked: the answer may be quick.
   auto change = reboot ? client.wait_for_next({State::running}) : client.wait_for({State::stopped});
-  if (!change) return say_error(change.error());
-  // What stands still hears nothing.
-  if (*state == State::frozen) (void)client.thaw(std::chrono::seconds{10});
-  if (const auto ok = send(client, signal); !ok) return say_error(ok.error());
+  if (!change) return ended_or(*place, change.error());
+  if (const auto ok = send(client, signal); !ok) return ended_or(*place, ok.error());
   if (!waits) return 0;
   const auto came =
       change->next(*seconds < 0 ? std::chrono::milliseconds{-1} : std::chrono::seconds{*seconds});
@@ -113,7 +121,7 @@ int run(const Arguments& args) {
     say("it has not ended within {} seconds", *seconds);
     return 1;
   }
-  return kill(client);
+  return kill(*place);
 }
 
 }  // namespace

@@ -49,7 +49,8 @@ struct Inside {
 /// times, from any thread.
 struct Plan {
   std::string name = {};
-  std::vector<Op> ops = {};
+  // An initializer would have every file that includes this compile the destructor of all ops.
+  std::vector<Op> ops;
   /// What a reader of a dry run should know: which directory got what, and why.
   std::vector<std::string> notes = {};
 

@@ -177,6 +177,10 @@ void Translator::interface(std::string_view number, Names& names) {
         for (const Value& v : list(r, number)) veth.host_routes.push_back(prefix_of(v.text));
       // LXC answers for the gateway as a neighbour's proxy; here the host has that address.
       veth.host_addresses = routers;
+      // Then the routes to the container's addresses come with it; LXC has them without, too.
+      if (routers.empty())
+        for (const IpPrefix& p : i.addresses)
+          veth.host_routes.push_back({p.address, static_cast<std::uint8_t>(8 * p.address.size())});
     } else if (!list(row("lxc.net.N.veth.ipv4.route"), number).empty() ||
                !list(row("lxc.net.N.veth.ipv6.route"), number).empty()) {
       if (link.empty())

@@ -19,6 +19,7 @@
 #include "launch/zygote.hpp"
 #include "program/kernel.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/cgroup_parents.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/wire.hpp"
 
@@ -38,14 +39,13 @@ void Zygote::expect_profiles() const {
 }
 
 Result<int> Zygote::cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
-                               const std::string& parent,
                                const std::vector<std::string>& controllers) {
   const std::lock_guard lock(mutex_);
   if (hierarchy >= groups_.size())
     return fail(Errc::unsupported, Step::create_cgroup,
                 formatted("hierarchy number {}", hierarchy));
   Group& g = groups_[hierarchy];
-  const std::string base = h.mount_point + (parent == "/" ? "" : parent);
+  const std::string base = parent_dir(h);
   Fd base_dir;
   if (!g.dir.valid()) {
     base_dir = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));

@@ -14,6 +14,7 @@
 #include "condroid/runtime.hpp"
 #include "launch/container_core.hpp"
 #include "launch/dev_tree.hpp"
+#include "launch/helper.hpp"
 #include "launch/hooks.hpp"
 #include "launch/zygote.hpp"
 #include "program/encode.hpp"
@@ -24,7 +25,6 @@ namespace condroid::inline v0::detail {
 using Clock = std::chrono::steady_clock;
 
 /// A program run by the zygote on the host's behalf: newuidmap, or the building of mounts.
-class Helper;
 
 /// What the host's ops have made so far, to be handed to the Container or undone.
 struct Made {
@@ -199,6 +199,9 @@ class LaunchEngine {
   [[nodiscard]] Result<bool> know_child(Step step);
   [[nodiscard]] Result<void> open_stdio(const op::OpenDescriptor& o);
   [[nodiscard]] Result<int> user_namespace();
+  /// How the program that helper_ is has ended; nothing before. Then it is forgotten.
+  /// @errors Step::run_helper when it could not be executed.
+  [[nodiscard]] Result<std::optional<Helper::Outcome>> program_end(const std::string& program);
   [[nodiscard]] Result<int> group_dir(std::size_t hierarchy);
   struct TreeWanted {
     bool recursive = false;

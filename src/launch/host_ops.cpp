@@ -21,6 +21,7 @@
 #include "program/kernel.hpp"
 #include "program/kernel_bits.hpp"
 #include "sys/cgroup_files.hpp"
+#include "sys/cgroup_parents.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
@@ -170,10 +171,10 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
                 formatted("this machine has no hierarchy {}", o.hierarchy),
                 "the plan was made for another machine");
   const CgroupHierarchy& h = list[o.hierarchy];
-  auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, h.parent, o.controllers);
+  auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
   const std::string path =
-      formatted("{}{}/{}/{}", h.mount_point, h.parent, zygote_->runtime_name(), unique_name_);
+      formatted("{}/{}/{}", parent_dir(h), zygote_->runtime_name(), unique_name_);
   // before it is made: undone whatever happens next
   made_.parents.emplace_back(o.hierarchy, *runtime_dir);
   if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0) {
@@ -193,8 +194,7 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   std::vector<std::string> offered;
   if (!o.wished.empty()) {
     std::string why;
-    offered = zygote_->offer_controllers(
-        o.hierarchy, h.mount_point + (h.parent == "/" ? "" : h.parent), o.wished, why);
+    offered = zygote_->offer_controllers(o.hierarchy, parent_dir(h), o.wished, why);
     if (!why.empty()) left_out_.push_back({"resources.cgroup", std::move(why)});
   }
   const auto has = [&](std::string_view c) {
@@ -442,6 +442,14 @@ Result<bool> LaunchEngine::know_child(Step step) {
   return false;
 }
 
+Result<std::optional<Helper::Outcome>> LaunchEngine::program_end(const std::string& program) {
+  auto done = helper_->step();
+  if (!done || !*done) return done;
+  helper_.reset();
+  if ((*done)->failed) return fail((*done)->error, Step::run_helper, formatted("'{}'", program));
+  return done;
+}
+
 Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
   if (auto known = know_child(Step::write_id_map); !known || !*known)
     return known ? state_ != State::configuring : known;
@@ -473,12 +481,10 @@ Result<bool> LaunchEngine::do_op(const op::WriteIdMap& o) {
       if (!helper) return fail(helper);
       helper_ = std::move(*helper);
     }
-    auto done = helper_->step();
-    if (!done) return fail(done);
-    if (!*done) return false;
-    const Helper::Outcome out = std::move(**done);
-    helper_.reset();
-    if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", tool));
+    auto end = program_end(tool);
+    if (!end) return fail(end);
+    if (!*end) return false;
+    const Helper::Outcome& out = **end;
     if (out.code != CLD_EXITED || out.status != 0)
       return fail(
           make_error(Errc::unsupported, Step::write_id_map,

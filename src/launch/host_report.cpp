@@ -28,6 +28,7 @@
 #include "launch/host_words.hpp"
 #include "launch/zygote.hpp"
 #include "probe/format.hpp"
+#include "sys/cgroup_parents.hpp"
 #include "sys/wire.hpp"
 
 extern "C" {
@@ -328,15 +329,14 @@ class Reporter {
     for (std::size_t i = 0; i < hierarchies_.size(); ++i) {
       Hierarchy& h = hierarchies_[i];
       v2 |= h.facts->v2;
-      const std::string& parent = h.facts->parent;
       const std::string names = formatted("{}", fmt::join(h.facts->controllers, ","));
       const std::string id = h.facts->v2 ? "cgroup.v2" : "cgroup.v1." + names;
-      auto own = zygote.cgroup_dir(i, *h.facts, parent, {});
+      auto own = zygote.cgroup_dir(i, *h.facts, {});
       if (!own) {
         describe_error(found(id), own.error());
         continue;
       }
-      const std::string base = h.facts->mount_point + (parent == "/" ? "" : parent);
+      const std::string base = parent_dir(*h.facts);
       h.base = Fd(::open(base.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
       if (!h.base.valid() || argv.size() >= 10 + 2 * std::size_t{probe::max_cgroups}) continue;
       h.own = *own;

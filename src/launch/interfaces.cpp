@@ -26,6 +26,7 @@
 #include "program/interface_requests.hpp"
 #include "program/send_home.hpp"
 #include "program/syscall.hpp"
+#include "spec/links.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/netlink.hpp"
 #include "sys/wire.hpp"
@@ -105,24 +106,6 @@ std::optional<IpAddress> first_address(const std::string& name, bool v6) {
   return found;
 }
 
-const std::string* above(const Interface::Link& link) {
-  struct Name {
-    const std::string* operator()(const Veth& l) const {
-      return l.bridge.empty() ? nullptr : &l.bridge;
-    }
-    const std::string* operator()(const Macvlan& l) const { return &l.parent; }
-    const std::string* operator()(const Ipvlan& l) const { return &l.parent; }
-    const std::string* operator()(const Vlan& l) const { return &l.parent; }
-    const std::string* operator()(const Phys& l) const { return &l.parent; }
-    const std::string* operator()(const Tap& /*l*/) const { return nullptr; }
-    const std::string* operator()(const Tun& /*l*/) const { return nullptr; }
-    const std::string* operator()(const NatBridge& l) const { return &l.name; }
-    const std::string* operator()(const UserNic& l) const { return &l.bridge; }
-    const std::string* operator()(const Pasta& /*l*/) const { return nullptr; }
-  };
-  return std::visit(Name{}, link);
-}
-
 /// One interface that is being made, with what its errors say.
 struct Maker {
   const op::CreateInterface& op;
@@ -137,23 +120,23 @@ struct Maker {
   }
 
   Result<void> find_above(InterfaceSite& site) {
-    const std::string* name = above(op.interface.link);
+    const std::string name(parent_of(op.interface.link));
     if (op.interface.mtu) site.mtu = *op.interface.mtu;
-    if (name == nullptr) return {};
-    const FoundInterface found = find_interface(socket, *name);
+    if (name.empty()) return {};
+    const FoundInterface found = find_interface(socket, name);
     if (found.error != 0) return wrong(found.error);
     if (std::holds_alternative<Veth>(op.interface.link)) {
       if (found.kind != "bridge")
         return fail(make_error(Errc::unsupported, Step::create_interface,
-                               formatted("{}: '{}' is {}", describe(Op(op)), *name,
+                               formatted("{}: '{}' is {}", describe(Op(op)), name,
                                          found.kind.empty() ? "no bridge" : "a " + found.kind),
                                "name a bridge: ip link add NAME type bridge"));
       const auto& veth = std::get<Veth>(op.interface.link);
       if ((veth.vlan_id || !veth.tagged.empty()) && !found.vlan_filtering)
         return fail(
             make_error(Errc::unsupported, Step::create_interface,
-                       formatted("{}: '{}' does not tell VLANs apart", describe(Op(op)), *name),
-                       formatted("ip link set {} type bridge vlan_filtering 1", *name)));
+                       formatted("{}: '{}' does not tell VLANs apart", describe(Op(op)), name),
+                       formatted("ip link set {} type bridge vlan_filtering 1", name)));
       default_vlan = found.default_vlan;
       if (site.mtu == 0) site.mtu = found.mtu;
     }
@@ -324,7 +307,7 @@ Result<bool> LaunchEngine::lend(const op::CreateInterface& o, FdView socket, FdV
     lent.what.mtu = found.mtu;
     lent.what.mac_size = static_cast<std::uint32_t>(
         found.mac.copy(reinterpret_cast<char*>(lent.what.mac), sizeof lent.what.mac));
-    put_name(lent.what.name, phys.parent);
+    put_name(lent.what.name, found.name);
     put_name(lent.what.spare, random_name("phys"));
     lent.what.home_index = found.index;
     lending_ = std::move(lent);
@@ -379,20 +362,19 @@ Result<void> LaunchEngine::complete_interfaces() {
     Interface& i = found.interface;
     if (draws) i = with_mac(i);
     const bool finds = std::exchange(i.gateway_auto, false);
-    const std::string* name = above(i.link);
+    const std::string name(parent_of(i.link));
     for (const bool v6 : {false, true}) {
       if (!finds) break;
       const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
       if (std::ranges::none_of(i.addresses, same, &IpPrefix::address) ||
           std::ranges::any_of(i.gateways, same))
         continue;
-      const auto gateway = first_address(name == nullptr ? "" : *name, v6);
+      const auto gateway = first_address(name, v6);
       if (!gateway)
-        return fail(
-            make_error(Errc::unsupported, Step::configure_interface,
-                       formatted("'{}': '{}' has no {} address that could be the gateway", i.name,
-                                 name == nullptr ? "" : *name, v6 ? "IPv6" : "IPv4"),
-                       "give it one, or name the gateway"));
+        return fail(make_error(Errc::unsupported, Step::configure_interface,
+                               formatted("'{}': '{}' has no {} address that could be the gateway",
+                                         i.name, name, v6 ? "IPv6" : "IPv4"),
+                               "give it one, or name the gateway"));
       i.gateways.push_back(*gateway);
     }
     completed_.emplace_back(n, std::move(found));

@@ -258,7 +258,7 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
     if (g.hierarchy >= program::max_hierarchies || found == dirs.end()) continue;
     const CgroupHierarchy& h = (*facts)->cgroups[g.hierarchy];
     // The controllers that only now are needed.
-    auto ready = core.zygote->cgroup_dir(g.hierarchy, h, h.parent, g.controllers);
+    auto ready = core.zygote->cgroup_dir(g.hierarchy, h, g.controllers);
     for (const op::WriteCgroup& o : g.values) {
       Result<void> ok{};
       if (!ready)

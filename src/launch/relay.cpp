@@ -383,7 +383,8 @@ int RelayCore::set_listening() {
   for (std::size_t i = 0; i < listeners_.size(); ++i) {
     Listener& l = listeners_[i];
     const bool is_tcp = l.port.protocol == PublishedPort::tcp;
-    const bool wanted = !paused && (!is_tcp || may_accept());
+    // A client who is not taken would lose what it sent.
+    const bool wanted = !paused && (is_tcp ? may_accept() : !stocks_[udp].ready.empty());
     if (wanted == l.listens) continue;
     if (const int e = wanted ? listen(l.fd.get(), EPOLLIN, tagged(tag_listener, i)) : 0; e != 0) {
       error = e;
@@ -652,7 +653,7 @@ void RelayCore::send_in(UdpClient& c, const char* bytes, std::size_t size) const
 }
 
 void RelayCore::receive_at(std::size_t index) {
-  for (int n = 0; n < 64; ++n) {
+  for (int n = 0; n < 64 && !stocks_[udp].ready.empty(); ++n) {
     std::array<char, 65536> bytes;
     UdpPeer peer;
     iovec part{bytes.data(), bytes.size()};

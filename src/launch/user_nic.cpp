@@ -91,15 +91,13 @@ Result<bool> LaunchEngine::do_op(const op::AskUserNic& o) {
     if (!helper) return fail(helper);
     helper_ = std::move(*helper);
   }
-  auto done = helper_->step();
-  if (!done) return fail(done);
-  if (!*done) return false;
-  const Helper::Outcome out = std::move(**done);
-  helper_.reset();
-  if (out.failed) return fail(out.error, Step::run_helper, formatted("'{}'", o.program));
+  auto end = program_end(o.program);
+  if (!end) return fail(end);
+  if (!*end) return false;
+  const Helper::Outcome& out = **end;
   const bool well = out.code == CLD_EXITED && out.status == 0;
-  if (auto end = user_nic_host_end(out.text); well && end) {
-    made_.host_ends.names.emplace_back(o.interface.name, std::move(*end));
+  if (auto name = user_nic_host_end(out.text); well && name) {
+    made_.host_ends.names.emplace_back(o.interface.name, std::move(*name));
     return true;
   }
   std::string why = user_nic_complaint(out.text);

@@ -96,7 +96,6 @@ class Zygote {
   /// that it is undone.
   /// @returns an O_PATH descriptor that stays open as long as the zygote.
   [[nodiscard]] Result<int> cgroup_dir(std::size_t hierarchy, const CgroupHierarchy& h,
-                                       const std::string& parent,
                                        const std::vector<std::string>& controllers);
   /// Switches on for those below it, after cgroup_dir(), what nothing needs; what was refused once
   /// is not tried again.

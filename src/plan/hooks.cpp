@@ -10,6 +10,7 @@
 #include "plan/paths.hpp"
 #include "plan/words.hpp"
 #include "spec/hook_text.hpp"
+#include "spec/links.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -183,18 +184,7 @@ void run_hooks_here(const Draft& d, HookPoint point, std::vector<Op>& ops,
     if (interface != nullptr) {
       run.hook.interface = interface->name;
       run.interface_type = link_name(*interface);
-      run.interface_parent = std::visit(
-          []<class L>(const L& l) -> std::string {
-            if constexpr (requires { l.parent; })
-              return l.parent;
-            else if constexpr (std::is_same_v<L, Veth> || std::is_same_v<L, UserNic>)
-              return l.bridge;
-            else if constexpr (std::is_same_v<L, NatBridge>)
-              return l.name;
-            else
-              return {};
-          },
-          interface->link);
+      run.interface_parent = parent_of(interface->link);
     }
     add_op(ops, std::move(run));
   }

@@ -14,6 +14,11 @@ namespace condroid::inline v0::detail {
 /// `wanted` is somebody's choice for all hierarchies; empty for none.
 void choose_cgroup_parents(HostFacts& facts, const std::string& wanted);
 
+/// The directory of CgroupHierarchy::parent: "/sys/fs/cgroup/memory/user".
+[[nodiscard]] inline std::string parent_dir(const CgroupHierarchy& h) {
+  return h.mount_point + (h.parent == "/" ? "" : h.parent);
+}
+
 /// Whether this user may make cgroups and give them controllers.
 [[nodiscard]] bool has_usable_cgroups(const HostFacts& facts);
 

@@ -40,7 +40,9 @@ tl::unexpected<Error> wrong(int errnum, const ImageWanted& wanted, const std::st
   return fail(std::move(e));
 }
 
-Result<Opened> open_image(const ImageWanted& wanted, bool write) {
+std::string path_of(const Fd& fd) { return formatted("/proc/self/fd/{}", fd.get()); }
+
+Result<Opened> open_image(const ImageWanted& wanted) {
   Opened image;
   // Looked at before it is opened: a device of another kind may do something when it is.
   const Fd place(::open(wanted.path.c_str(), O_PATH | O_CLOEXEC));
@@ -52,17 +54,24 @@ Result<Opened> open_image(const ImageWanted& wanted, bool write) {
     return wrong(EISDIR, wanted, "it is a directory", "give it as root.path");
   if (!image.device && !S_ISREG(image.st.st_mode))
     return wrong(ENOTBLK, wanted, "it is neither a file nor a block device", "");
-  image.fd = Fd(::open(formatted("/proc/self/fd/{}", place.get()).c_str(),
-                       (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOCTTY));
-  if (!image.fd.valid()) {
-    const bool closed = write && (errno == EROFS || errno == EACCES || errno == EPERM);
-    return wrong(errno, wanted, write ? "it cannot be opened for writing" : "",
-                 closed ? "root.read_only or root.ephemeral leaves it as it is" : "");
-  }
+  image.fd = Fd(::open(path_of(place).c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  if (!image.fd.valid()) return wrong(errno, wanted, "", "");
   image.size = static_cast<std::uint64_t>(image.st.st_size);
   if (image.device && ::ioctl(image.fd.get(), BLKGETSIZE64, &image.size) < 0)
     return wrong(errno, wanted, "its size", "");
   return image;
+}
+
+/// The same file, whatever is at its path by now: that was looked into.
+Result<void> open_for_writing(Opened& image, const ImageWanted& wanted) {
+  Fd again(::open(path_of(image.fd).c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY));
+  if (!again.valid()) {
+    const bool closed = errno == EROFS || errno == EACCES || errno == EPERM;
+    return wrong(errno, wanted, "it cannot be opened for writing",
+                 closed ? "root.read_only or root.ephemeral leaves it as it is" : "");
+  }
+  image.fd = std::move(again);
+  return {};
 }
 
 Result<ImageKind> look_into(const Opened& image, const ImageWanted& wanted) {
@@ -225,8 +234,7 @@ Result<DetachedMount> mount_device(const std::string& device, const ImageWanted&
 
 /// Whether it is ours to set the image up; let go of with the descriptor.
 Result<std::optional<Fd>> lock(const ImageWanted& wanted, const Opened& image) {
-  Fd fd(::open(formatted("/proc/self/fd/{}", image.fd.get()).c_str(),
-               O_RDONLY | O_CLOEXEC | O_NOCTTY));
+  Fd fd(::open(path_of(image.fd).c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd.valid()) return wrong(errno, wanted, "", "");
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return std::optional(std::move(fd));
   if (errno == EWOULDBLOCK) return std::optional<Fd>{};
@@ -236,7 +244,7 @@ Result<std::optional<Fd>> lock(const ImageWanted& wanted, const Opened& image) {
 }  // namespace
 
 Result<std::optional<DetachedMount>> mount_image(const ImageWanted& wanted) {
-  auto image = open_image(wanted, false);
+  auto image = open_image(wanted);
   if (!image) return fail(image);
   auto kind = look_into(*image, wanted);
   if (!kind) return fail(kind);
@@ -248,13 +256,10 @@ Result<std::optional<DetachedMount>> mount_image(const ImageWanted& wanted) {
   if (kind->type == type)
     if (auto ok = has_all(*image, *kind, wanted); !ok) return fail(ok);
   const bool write = !wanted.read_only && !writes_nothing(type);
-  if (write) {
-    auto again = open_image(wanted, true);
-    if (!again) return fail(again);
-    image = std::move(again);
-  }
+  if (write)
+    if (auto ok = open_for_writing(*image, wanted); !ok) return fail(ok);
   if (image->device) {
-    auto mount = mount_device(wanted.path, wanted, type, kind->what, write);
+    auto mount = mount_device(path_of(image->fd), wanted, type, kind->what, write);
     if (!mount) return fail(mount);
     return std::optional(std::move(*mount));
   }

@@ -110,6 +110,8 @@ FoundInterface find_interface(FdView socket, const std::string& name) {
     return {.error = EPROTO};
   FoundInterface found{
       .index = static_cast<std::uint32_t>(static_cast<ifinfomsg*>(nlmsg_data(head))->ifi_index)};
+  if (nlattr* name_now = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_IFNAME); name_now != nullptr)
+    found.name = nla_get_string(name_now);
   if (nlattr* mtu = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_MTU); mtu != nullptr)
     found.mtu = nla_get_u32(mtu);
   if (nlattr* master = nlmsg_find_attr(head, sizeof(ifinfomsg), IFLA_MASTER); master != nullptr)

@@ -28,6 +28,7 @@ struct NetlinkAnswer {
 struct FoundInterface {
   int error = 0;  ///< ENODEV: there is none of that name.
   std::uint32_t index = 0;
+  std::string name = {};  ///< Not the alternative one by which it was found.
   std::uint32_t mtu = 0;
   std::uint32_t master = 0;        ///< Of what it is a port; 0: of nothing.
   std::string mac = {};            ///< Its bytes, which are six where it is Ethernet.

@@ -30,7 +30,7 @@ struct Take {
 
 /// Where a parked container stands.
 struct ParkedPlan {
-  Plan plan = {};  ///< Ends with op::Park.
+  Plan plan;  ///< Ends with op::Park.
   int next_slot = 0;
   op::Slot root = {};     ///< Held open; none where the host's mounts are shared.
   op::Slot console = {};  ///< Its slave.

@@ -25,7 +25,7 @@ inline namespace v0 {
 /// A pair of interfaces, one here and one there; veth(4).
 struct Veth {
   /// The bridge of the host that its end becomes a port of. Empty: none; then the container is
-  /// reached by `host_addresses` and a route for each address of the container's.
+  /// reached by `host_addresses`, and with them by a route for each address of the container's.
   std::string bridge = {};
   /// Of the host's end. Each "%x" in it becomes a random digit: "veth-web-%x%x%x%x". Empty: "veth"
   /// and random digits.

@@ -505,6 +505,26 @@ TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.r
     CHECK(end.cleanup_errors.empty());
     CHECK(net.has("up0"));
   }
+  SECTION("asked for by another name of its") {
+    ifinfomsg head{};
+    head.ifi_index = static_cast<int>(before.index);
+    NetlinkMessage m(108 /* RTM_NEWLINKPROP */, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
+    {
+      const auto list = m.nest(52 /* IFLA_PROP_LIST */);
+      m.put(53 /* IFLA_ALT_IFNAME */, std::string("enp0s9"));
+    }
+    m.set_sequence(1);
+    int error = 0;
+    const Fd socket = detail::open_netlink(error);
+    must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "another name");
+    Interface i = lent();
+    i.link = Phys{.parent = "enp0s9"};
+    Container box = launch(on_network(root, i, {"pause"}));
+    CHECK_FALSE(net.has("up0"));
+    need(box.kill());
+    CHECK(wait(box).cleanup_errors.empty());
+    check_home(net, before);
+  }
   SECTION("with an id map, and changed inside") {
     Spec spec = on_network(root, lent(), {"pause"});
     spec.idmap = {

@@ -398,6 +398,25 @@ TEST_CASE("a fork of the program does not keep a relay awake", "[relay][.root]")
   CHECK(datagram(stays, "x") == "ECONNRESET");
 }
 
+TEST_CASE("many new clients at once are all heard", "[relay][.root]") {
+  const TempRoot root;
+  const OwnNetwork net;
+  Echo echo(runtime(), payload(root, {}));
+  PortRelay relay = need(echo.box.relay(
+      {{.host_port = outside, .port = 7, .protocol = PublishedPort::udp}}, {.most_clients = 200}));
+  // More than the sockets that are kept ready, before it looks once.
+  std::vector<Fd> all;
+  for (int i = 0; i < 100; ++i) {
+    all.push_back(client("127.0.0.1"_ip, outside, SOCK_DGRAM));
+    REQUIRE(::send(all.back().get(), "x", 1, 0) == 1);
+  }
+  const Relaying stepping(std::move(relay));
+  for (const Fd& s : all) {
+    char byte = 0;
+    CHECK(::recv(s.get(), &byte, 1, 0) == 1);
+  }
+}
+
 TEST_CASE("a relay goes on when there were no descriptors", "[relay][.root]") {
   const TempRoot root;
   const OwnNetwork net;

@@ -259,6 +259,30 @@ class SideBySide(unittest.TestCase):
             self.assertEqual(box.ours("lxc-stop", "-t", "1")[0], 0)
             self.assertEqual(box.state(), "STOPPED")
 
+    def test_a_frozen_one_is_restarted(self):
+        init = "#!/bin/sh\ntrap 'sleep 1; reboot -f' INT\ntrap 'exit 0' PWR\nwhile :; do sleep 0.1; done\n"
+        with Box(init=init) as box:
+            self.assertEqual(box.ours("lxc-start")[0], 0)
+            eventually(lambda: "sleep" in box.ours("lxc-attach", "--", "ps")[1], "its loop")
+            before = box.ours("lxc-info", "-p", "-H")[1]
+            self.assertEqual(box.ours("lxc-freeze")[0], 0)
+            self.assertEqual(box.ours("lxc-stop", "-r", "-t", "20"), (0, "", ""))
+            self.assertNotEqual(box.ours("lxc-info", "-p", "-H")[1], before)
+            self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
+
+    def test_a_kill_waits_for_the_hooks(self):
+        with Box("lxc.hook.post-stop = /bin/sleep 11\n") as box:
+            self.assertEqual(box.ours("lxc-start")[0], 0)
+            self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
+            self.assertEqual(box.state(), "STOPPED")
+
+    def test_what_was_left_half_made_is_not_run(self):
+        with Box() as box:
+            open(f"{box.path}/web/partial", "w").close()
+            status, out, err = box.ours("lxc-execute", "--", "true")
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("was never made whole", err)
+
     def test_execute(self):
         with Box() as box:
             for args in (("--", "sh", "-c", "exit 42"), ("--", "sh", "-c", "kill -9 $$"), ("--", "true"),

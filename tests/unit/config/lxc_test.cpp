@@ -751,6 +751,18 @@ TEST_CASE("every kind of key has its place in the Spec", "[config][lxc]") {
   REQUIRE(net.program.network_scripts.size() == 1);
   CHECK(net.program.network_scripts[0].interface == "eth9");
 
+  const std::string router =
+      "lxc.net.0.type = veth\nlxc.net.0.veth.mode = router\nlxc.net.0.flags = up\n"
+      "lxc.net.0.ipv4.address = 192.0.2.2/24\n";
+  const Spec routed = spec_of(router);
+  const Veth without = std::get<Veth>(routed.network.interfaces.at(0).link);
+  CHECK(without.host_addresses.empty());
+  CHECK(without.host_routes == std::vector<IpPrefix>{*IpPrefix::parse("192.0.2.2/32")});
+  const Spec by_gateway = spec_of(router + "lxc.net.0.ipv4.gateway = 192.0.2.1\n");
+  const Veth with = std::get<Veth>(by_gateway.network.interfaces.at(0).link);
+  CHECK(with.host_addresses == std::vector<IpPrefix>{*IpPrefix::parse("192.0.2.1/32")});
+  CHECK(with.host_routes.empty());
+
   CHECK(spec_of("lxc.net.0.type = none").security.allow.has(Allow::host_network));
   CHECK(spec_of("lxc.namespace.keep = pid ipc").security.allow.has(Allow::host_pids));
   const Spec filtered =
