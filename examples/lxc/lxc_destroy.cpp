@@ -37,7 +37,7 @@ int run(const Arguments& args) {
       say("it is running; -f kills it first");
       return 1;
     }
-    if (const auto ok = place->client().stop(); !ok) return say_error(ok.error());
+    if (const auto ok = place->kill(); !ok) return say_error(ok.error());
   }
   if (!args.has("snapshots") && !snapshots_of(*place).empty()) {
     say("it has snapshots; -s removes them, too");

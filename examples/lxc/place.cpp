@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -74,6 +75,14 @@ Result<control::State> Place::state() const {
   if (!state && (state.error().is_errno(ECONNREFUSED) || state.error().is_errno(ECONNRESET)))
     return control::State::stopped;
   return state;
+}
+
+Result<void> Place::kill() const {
+  auto ok = control::Client(lxcpath_, name_, std::chrono::milliseconds{-1}).stop();
+  if (ok) return ok;
+  const auto now = state();
+  if (now && *now == control::State::stopped) return {};
+  return ok;
 }
 
 std::optional<lxc::Configuration> Place::load() const {

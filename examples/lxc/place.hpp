@@ -37,6 +37,9 @@ class Place {
   [[nodiscard]] const condroid::control::Client& client() const { return client_; }
   /// State::stopped where nobody answers.
   [[nodiscard]] condroid::Result<condroid::control::State> state() const;
+  /// Kills it and waits for its end, however long its hooks take. What has ended meanwhile is
+  /// ended.
+  [[nodiscard]] condroid::Result<void> kill() const;
   /// Reads the configuration. Nothing, and all that is wrong in it was said.
   [[nodiscard]] std::optional<condroid::lxc::Configuration> load() const;
 

@@ -65,11 +65,9 @@ int ended_or(const Place& place, const Error& error) {
   return state && *state == State::stopped ? 0 : say_error(error);
 }
 
-/// However long its hooks take.
 int kill(const Place& place) {
-  const control::Client patient(place.lxcpath(), place.name(), std::chrono::milliseconds{-1});
-  const auto ok = patient.stop();
-  return ok ? 0 : ended_or(place, ok.error());
+  const auto ok = place.kill();
+  return ok ? 0 : say_error(ok.error());
 }
 
 int run(const Arguments& args) {

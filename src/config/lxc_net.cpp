@@ -121,6 +121,9 @@ void Translator::interface(std::string_view number, Names& names) {
   };
   addresses(row("lxc.net.N.ipv4.address"));
   addresses(row("lxc.net.N.ipv6.address"));
+  const auto only = [](const IpAddress& a) {
+    return IpPrefix{a, static_cast<std::uint8_t>(8 * a.size())};
+  };
   std::vector<IpPrefix> routers;
   std::size_t automatic = 0, by_address[2] = {};
   for (const std::size_t r : {row("lxc.net.N.ipv4.gateway"), row("lxc.net.N.ipv6.gateway")}) {
@@ -140,7 +143,7 @@ void Translator::interface(std::string_view number, Names& names) {
       const IpAddress a = IpAddress::parse(*gateway).value_or(IpAddress{});
       ++by_address[a.is_v6() ? 1 : 0];
       i.gateways.push_back(a);
-      routers.push_back({a, static_cast<std::uint8_t>(8 * a.size())});
+      routers.push_back(only(a));
     }
   }
   i.gateway_auto = automatic != 0;
@@ -179,8 +182,7 @@ void Translator::interface(std::string_view number, Names& names) {
       veth.host_addresses = routers;
       // Then the routes to the container's addresses come with it; LXC has them without, too.
       if (routers.empty())
-        for (const IpPrefix& p : i.addresses)
-          veth.host_routes.push_back({p.address, static_cast<std::uint8_t>(8 * p.address.size())});
+        for (const IpPrefix& p : i.addresses) veth.host_routes.push_back(only(p.address));
     } else if (!list(row("lxc.net.N.veth.ipv4.route"), number).empty() ||
                !list(row("lxc.net.N.veth.ipv6.route"), number).empty()) {
       if (link.empty())

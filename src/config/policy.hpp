@@ -21,8 +21,8 @@ namespace condroid::inline v0::detail {
 /// What a policy may have, all of them taken together: more is no policy.
 inline constexpr std::size_t most_policy_bytes = std::size_t{1} << 20U;
 inline constexpr std::size_t most_policy_rules = 8192;
-inline constexpr std::uint32_t most_policy_errno =
-    4095;  // MAX_ERRNO: more is no error to a program
+/// MAX_ERRNO: more is no error to a program.
+inline constexpr std::uint32_t most_policy_errno = 4095;
 
 class Policy {
  public:

@@ -161,7 +161,7 @@ std::string quoted(std::string_view text) {
 std::string shown(std::string_view text) {
   constexpr std::size_t longest = 60;
   if (text.size() <= longest) return spec_text::quoted(text);
-  return quoted(text.substr(0, longest)) + "...";
+  return spec_text::quoted(text.substr(0, longest)) + "...";
 }
 
 std::string split_words(std::string_view line, std::vector<std::string>& words) {

@@ -457,6 +457,18 @@ auto inside(const Container& box, F look) {
 
 // ---- interfaces of the host --------------------------------------------------------------------
 
+void add_name(FdView socket, std::uint32_t index, const std::string& name) {
+  ifinfomsg head{};
+  head.ifi_index = static_cast<int>(index);
+  NetlinkMessage m(108 /* RTM_NEWLINKPROP */, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
+  {
+    const auto list = m.nest(52 /* IFLA_PROP_LIST */);
+    m.put(53 /* IFLA_ALT_IFNAME */, name);
+  }
+  m.set_sequence(1);
+  must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "another name");
+}
+
 /// Its end of a cable as it was, however it was left.
 void check_home(const OwnNetwork& net, const detail::FoundInterface& before) {
   REQUIRE(net.soon({"lo", "up0", "up1"}));
@@ -506,17 +518,8 @@ TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.r
     CHECK(net.has("up0"));
   }
   SECTION("asked for by another name of its") {
-    ifinfomsg head{};
-    head.ifi_index = static_cast<int>(before.index);
-    NetlinkMessage m(108 /* RTM_NEWLINKPROP */, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
-    {
-      const auto list = m.nest(52 /* IFLA_PROP_LIST */);
-      m.put(53 /* IFLA_ALT_IFNAME */, std::string("enp0s9"));
-    }
-    m.set_sequence(1);
     int error = 0;
-    const Fd socket = detail::open_netlink(error);
-    must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "another name");
+    add_name(detail::open_netlink(error), before.index, "enp0s9");
     Interface i = lent();
     i.link = Phys{.parent = "enp0s9"};
     Container box = launch(on_network(root, i, {"pause"}));
@@ -588,19 +591,10 @@ TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.r
       must(::setns(inside.fd().get(), CLONE_NEWNET) == 0, "setns");
       int error = 0;
       const Fd socket = detail::open_netlink(error);
-      ifinfomsg head{};
-      head.ifi_index = static_cast<int>(detail::find_interface(socket, "eth0").index);
+      const std::uint32_t index = detail::find_interface(socket, "eth0").index;
       // More than fits into one message.
-      for (int n = 0; n < 100; ++n) {
-        NetlinkMessage m(108 /* RTM_NEWLINKPROP */, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, head);
-        {
-          const auto list = m.nest(52 /* IFLA_PROP_LIST */);
-          m.put(53 /* IFLA_ALT_IFNAME */,
-                n == 50 ? std::string("taken0") : std::string(100, 'x') + fmt::format("{}", n));
-        }
-        m.set_sequence(1);
-        must(detail::ask_netlink(socket, m.bytes(), 1).error == 0, "another name");
-      }
+      for (int n = 0; n < 100; ++n)
+        add_name(socket, index, n == 50 ? "taken0" : std::string(100, 'x') + fmt::format("{}", n));
     }).join();
     need(box.kill());
     CHECK(wait(box).cleanup_errors.empty());

@@ -275,6 +275,9 @@ class SideBySide(unittest.TestCase):
             self.assertEqual(box.ours("lxc-start")[0], 0)
             self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
             self.assertEqual(box.state(), "STOPPED")
+            self.assertEqual(box.ours("lxc-start")[0], 0)
+            self.assertEqual(box.ours("lxc-destroy", "-f"), (0, "", ""))
+            self.assertEqual(os.listdir(box.path), [])
 
     def test_what_was_left_half_made_is_not_run(self):
         with Box() as box:

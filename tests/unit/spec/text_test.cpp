@@ -17,6 +17,7 @@
 #include "../../fuzz/spec_text_property.hpp"
 #include "catch.hpp"
 #include "condroid/spec.hpp"
+#include "growth.hpp"
 #include "sample_specs.hpp"
 #include "spec/fields.hpp"
 #include "spec/hook_text.hpp"
@@ -412,6 +413,11 @@ TEST_CASE("a text beyond the limits is refused, quickly", "[spec]") {
     CHECK(found.size() >= 100);
     CHECK(found.back() == "100 errors; the rest of the text was not read");
   }
+  const auto with_misspelt_words = [&](int bytes) {
+    const auto size = static_cast<std::size_t>(bytes);
+    CHECK(errors("security.capabilities = " + repeated("x,", size)).size() >= 100);
+  };
+  CHECK(test::growth_to_four(with_misspelt_words, 1 << 17) < 8);
 }
 
 TEST_CASE("the seed corpus of the spec text fuzzer holds", "[spec]") {
