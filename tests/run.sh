@@ -195,9 +195,9 @@ built() {
 
 # Without what a debugger reads, which is a fifth of the time and most of the bytes.
 lean='-Doptimization=0 -Ddebug=false'
-# Several sources of the library at once, which is about half of the time. For the benchmark they are compiled one by one and
+# Several sources of the library at once, which is less than half of the time. For the extras they are compiled one by one
 # with nothing compiled ahead: there a file shows that it does not include what it uses.
-unity='-Dunity=on -Dunity_size=8'
+unity='-Dunity=on -Dunity_size=17'
 
 reasons='FAILED:|^FAIL:|Sanitizer:|runtime error:|^Traceback|^[A-Za-z]*Error:'
 # run MESON_TEST_ARGUMENT...: counts what passed and what failed, and shows what failed.
@@ -305,9 +305,10 @@ stage_faults() {
 }
 
 # A release build: what the child does as the optimizer leaves it, then the benchmark.
+# shellcheck disable=SC2086
 build_benchmark() {
   targets='meson-benchmark-prereq examples/condroid-run tests/unit/unit-program'
-  setup benchmark -Dbuildtype=release
+  setup benchmark $unity -Dbuildtype=release
 }
 stage_benchmark() {
   built benchmark || return
@@ -336,7 +337,7 @@ build_extras() {
   source=$(echo "$root"/tarball/condroid*/)
   sh tests/support/fallback_sources.sh "$source" || { echo 'sources of subprojects' > "$trouble" && return 1; }
   # shellcheck disable=SC2086
-  setup minimal -Dbuildtype=plain $lean $unity -Ddefault_library=static -Dtests=disabled \
+  setup minimal -Dbuildtype=plain $lean -Ddefault_library=static -Dtests=disabled \
     -Dexamples=disabled -Dbenchmarks=disabled -Dseccomp=disabled -Doci=disabled -Dnetwork=disabled -Db_pch=false \
     --force-fallback-for=fmt,tl-expected || return
   source=.

@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t largest_pool = 4096;
 
 /// A container on its way to be parked, or parked, and what the loop waits for on its behalf.
-struct Place {
+struct PoolPlace {
   std::unique_ptr<LaunchEngine> engine;
   int watched = -1;
   bool parked = false;
@@ -41,7 +41,7 @@ class PoolCore {
   ~PoolCore() {
     if (runtime_->owner != ::getpid()) return;
     // All at once, then one after the other.
-    for (Place& p : places_) {
+    for (PoolPlace& p : places_) {
       p.engine->cancel();
       (void)p.engine->step();
     }
@@ -86,7 +86,7 @@ class PoolCore {
       look();
       at = std::ranges::find_if(places_, may_be_taken);
     }
-    if (at == places_.end()) at = std::ranges::find(places_, false, &Place::parked);
+    if (at == places_.end()) at = std::ranges::find(places_, false, &PoolPlace::parked);
     if (at == places_.end()) {
       if (auto ok = start_one(); !ok) return fail(ok);
       at = std::prev(places_.end());
@@ -119,7 +119,7 @@ class PoolCore {
   [[nodiscard]] int timeout() const {
     if (places_.size() < options_.size) return 0;
     int least = -1;
-    for (const Place& p : places_) {
+    for (const PoolPlace& p : places_) {
       if (p.parked) continue;
       constexpr int soon = 10;  // milliseconds; nothing else would tell
       const int t = p.watched < 0 ? soon : p.engine->timeout();
@@ -129,7 +129,7 @@ class PoolCore {
   }
   [[nodiscard]] std::size_t size() const noexcept { return options_.size; }
   [[nodiscard]] std::size_t ready() const noexcept {
-    return static_cast<std::size_t>(std::ranges::count(places_, true, &Place::parked));
+    return static_cast<std::size_t>(std::ranges::count(places_, true, &PoolPlace::parked));
   }
 
   /// After a take that nobody's loop follows. A launch that is begun at once shares the processors
@@ -150,7 +150,7 @@ class PoolCore {
   }
 
  private:
-  static bool may_be_taken(Place& p) {
+  static bool may_be_taken(PoolPlace& p) {
     if (p.parked) p.engine->look_for_end();
     return p.parked && p.engine->parked() && p.engine->lives();
   }
@@ -165,8 +165,9 @@ class PoolCore {
   Result<void> start_one() {
     auto zygote = runtime_->get_zygote();
     if (!zygote) return fail(zygote);
-    Place p{.engine = std::make_unique<LaunchEngine>(runtime_, std::move(*zygote), plan_,
-                                                     LaunchOptions{.deadline = options_.deadline})};
+    PoolPlace p{.engine =
+                    std::make_unique<LaunchEngine>(runtime_, std::move(*zygote), plan_,
+                                                   LaunchOptions{.deadline = options_.deadline})};
     if (auto ok = p.engine->prepare(); !ok) return fail(ok);
     auto begun = p.engine->step();
     if (!begun) return fail(begun);
@@ -178,7 +179,7 @@ class PoolCore {
   /// Moves those on that are on their way, and lets go of those that have ended.
   void look() {
     for (std::size_t i = 0; i < places_.size();) {
-      Place& p = places_[i];
+      PoolPlace& p = places_[i];
       bool gone = false;
       if (p.parked) {
         p.engine->look_for_end();
@@ -200,7 +201,7 @@ class PoolCore {
   }
 
   /// Watches what it waits for now.
-  void settle(Place& p) {
+  void settle(PoolPlace& p) {
     unwatch_given();  // before one of their numbers is another's
     p.parked = p.engine->parked();
     const Interest wanted =
@@ -225,7 +226,7 @@ class PoolCore {
     given_.clear();
   }
 
-  void unwatch(Place& p) {
+  void unwatch(PoolPlace& p) {
     if (p.watched >= 0) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, p.watched, nullptr);
     p.watched = -1;
   }
@@ -240,8 +241,8 @@ class PoolCore {
   std::shared_ptr<const Plan> ahead_;  // its plan, for when it is taken again
   std::shared_ptr<const Plan> plan_;
   Fd epoll_;
-  std::deque<Place> places_;  // the oldest first
-  std::vector<int> given_;    // watched until there is time
+  std::deque<PoolPlace> places_;  // the oldest first
+  std::vector<int> given_;        // watched until there is time
   std::optional<Error> error_;
 };
 

@@ -15,7 +15,7 @@ constexpr std::string_view name_of_filter = "devices.filter";
 constexpr std::uint32_t console_major = 5, pty_slaves = 136, last_pty_slaves = 143;
 
 /// eBPF from front to back. Jumps end behind the block that they are in.
-class Program {
+class BpfWriter {
  public:
   void load(int to, int base, std::size_t offset) {
     add(BPF_LDX | BPF_MEM | BPF_W, to, base, static_cast<std::int16_t>(offset), 0);
@@ -126,7 +126,7 @@ std::string permission_line(const DevicePermission& p) {
 std::vector<std::uint64_t> device_program(std::span<const DevicePermission> permitted) {
   constexpr std::uint32_t all = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
   enum : int { context = BPF_REG_1, type, access, major, minor, scratch };
-  Program out;
+  BpfWriter out;
   out.load(access, context, offsetof(bpf_cgroup_dev_ctx, access_type));
   out.copy(type, access);
   out.mask(type, 0xffff);
