@@ -33,8 +33,8 @@ while :; do sleep 1 & wait $!; done
 NETLESS = "lxc.net.0.type = empty\nlxc.apparmor.profile = unconfined\nlxc.mount.auto = proc:mixed\n"
 
 
-def run(*command, stdin="", timeout=30, **more):
-    """Status, standard output, standard error."""
+def run(*command, stdin="", timeout=100, **more):
+    """Status, standard output, standard error. Removing thousands of files takes its time on a busy disk."""
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=timeout, **more)
     return done.returncode, done.stdout, done.stderr
 
