@@ -640,7 +640,7 @@ void CommandServer::leave() {
 
 void CommandServer::close_all() {
   over_ = true;
-  while (!connections_.empty()) close(connections_.begin()->first);
+  // Before the connections: who sees the end of his may have the address at once.
   if (socket_.valid()) {
     (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket_.get(), nullptr);
     // A forked child may have a copy: nobody is to wait in its queue.
@@ -651,6 +651,7 @@ void CommandServer::close_all() {
         break;
     socket_.reset();
   }
+  while (!connections_.empty()) close(connections_.begin()->first);
   // Nothing wakes any more.
   if (timer_.valid()) (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, timer_.get(), nullptr);
   timer_.reset();
