@@ -1,10 +1,12 @@
-// What an op is done to, in words: for the printed plan, the timeline and the subject of an error.
+// What an op is, and is done to, in words: for the printed plan, the timeline and the subject of an
+// error.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cctype>
 #include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "condroid/plan/op.hpp"
@@ -529,6 +531,18 @@ struct DescribeUndo {
 };
 
 }  // namespace
+
+Step step_of(const Op& o) {
+  if (const auto* m = std::get_if<op::MountOp>(&o); m && m->place == op::MountOp::on_root)
+    return Step::mount_root;
+  if (const auto* e = std::get_if<op::MakeEntry>(&o); e && e->kind != op::MakeEntry::directory)
+    return e->kind == op::MakeEntry::link ? Step::make_link : Step::make_file;
+  return std::visit([](const auto& x) { return x.step; }, o);
+}
+
+op::Actor actor_of(const Op& o) {
+  return std::visit([](const auto& x) { return x.actor; }, o);
+}
 
 std::string describe(const Op& o) { return std::visit(Describe{}, o); }
 std::string describe_undo(const Op& o) { return std::visit(DescribeUndo{}, o); }

@@ -68,7 +68,8 @@ case $kind in
     need meson ninja
     mkdir "$work/subproject/subprojects"
     ln -s "$source" "$work/subproject/subprojects/condroid"
-    meson setup "$work/out" "$work/subproject" --force-fallback-for=condroid -Doptimization=0 >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    meson setup "$work/out" "$work/subproject" --force-fallback-for=condroid -Doptimization=0 \
+      -Ddebug=false -Dunity=on -Dunity_size=17 >"$work/log" || { cat "$work/log" >&2; exit 1; }
     ninja -C "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
     expect "$work/out/consumer" "$condroid"
     expect "$work/out/hello" "$hello"

@@ -809,16 +809,8 @@ using Op = std::variant<
     op::LoadSeccomp, op::StartInit, op::Park, op::RemoveEntry, op::OpenSockets, op::End, op::Exec>;
 
 /// The step that an op is, for errors and the timeline.
-[[nodiscard]] inline Step step_of(const Op& o) {
-  if (const auto* m = std::get_if<op::MountOp>(&o); m && m->place == op::MountOp::on_root)
-    return Step::mount_root;
-  if (const auto* e = std::get_if<op::MakeEntry>(&o); e && e->kind != op::MakeEntry::directory)
-    return e->kind == op::MakeEntry::link ? Step::make_link : Step::make_file;
-  return std::visit([](const auto& x) { return x.step; }, o);
-}
-[[nodiscard]] inline op::Actor actor_of(const Op& o) {
-  return std::visit([](const auto& x) { return x.actor; }, o);
-}
+[[nodiscard]] Step step_of(const Op& o);
+[[nodiscard]] op::Actor actor_of(const Op& o);
 
 /// What an op is done to, for a person: "bind '/tmp/work' -> guest '/work'". One line.
 [[nodiscard]] std::string describe(const Op& o);

@@ -27,6 +27,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -143,7 +144,9 @@ class Screen {
 /// What another thread is answered.
 template <class Question>
 auto ask(Container& box, Question question) {
-  auto answer = std::async(std::launch::async, std::move(question));
+  // Of the answer's type, not of each question's: std::async is much to compile.
+  auto answer = std::async(std::launch::async,
+                           std::function<std::invoke_result_t<Question&>()>(std::move(question)));
   drive(
       &box, [&] { return answer.wait_for(0s) == std::future_status::ready; }, "an answer");
   return answer.get();
