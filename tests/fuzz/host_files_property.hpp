@@ -1,6 +1,7 @@
-// What holds for whatever the files say that the host reads of the kernel and of the machine, and
-// the state files of other Runtimes: what is taken from them is in bounds, whole, and no more than
-// there is. Used by the fuzz target and, with its seeds, by a unit test.
+// What holds for whatever the files say that the host reads of the kernel and of the machine, the
+// state files of other Runtimes, the first bytes of images and the words of lxc-user-nic: what is
+// taken from them is in bounds, whole, and no more than there is. Used by the fuzz target and, with
+// its seeds, by a unit test.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,9 @@
 #include "condroid/sys/facts.hpp"
 #include "launch/state_file.hpp"
 #include "launch/stats_text.hpp"
+#include "launch/user_nic.hpp"
 #include "program/format.hpp"
+#include "sys/image.hpp"
 #include "sys/mountinfo.hpp"
 
 namespace host_files_property {
@@ -84,9 +87,30 @@ inline std::string broken_state(std::string_view bytes) {
   return {};
 }
 
+/// The bytes are what lxc-user-nic said.
+inline std::string broken_user_nic(std::string_view said) {
+  if (const auto name = detail::user_nic_host_end(said);
+      name && (name->empty() || name->size() > 15 || name->find_first_of("/: ") != name->npos))
+    return "a name that no interface has";
+  // "; " between its parts, of which each has lost more than that.
+  return detail::user_nic_complaint(said).size() > said.size() ? "more words than were said" : "";
+}
+
+/// The bytes are those that an image begins with.
+inline std::string broken_image(std::string_view bytes) {
+  const std::vector<std::uint8_t> head(bytes.begin(), bytes.end());
+  const detail::ImageKind kind = detail::image_kind(head);
+  if (kind.what.empty()) return "an image that is nothing";
+  if (kind.type.empty() && kind.size != 0) return "a size of what is no file system";
+  return std::ranges::all_of(kind.what, [](char c) { return c >= ' ' && c <= '~'; })
+             ? ""
+             : "words that are no text";
+}
+
 /// Empty when it holds, otherwise what does not.
 inline std::string broken(std::string_view bytes) {
-  for (const auto check : {broken_mounts, broken_users, broken_counters, broken_state})
+  for (const auto check :
+       {broken_mounts, broken_users, broken_counters, broken_state, broken_user_nic, broken_image})
     if (std::string wrong = check(bytes); !wrong.empty()) return wrong;
   return {};
 }

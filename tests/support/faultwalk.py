@@ -2,7 +2,7 @@
 """Fails the system calls of a launch, one at a time, and says what came of it.
 
     faultwalk.py [--seconds S] [--plan NAME] [--only PLAN:ROLE:CALL:K:ERRNO]
-                 CONDROID_RUN HOST FAIL_CALL PAYLOAD CALLS
+                 [--example NAME REGEX PROGRAM]... CONDROID_RUN HOST FAIL_CALL PAYLOAD CALLS
 
 For each plan a container is launched whose command prints the state of its container. Then for
 every system call that is made on the way there, for each of its occurrences K and each error
@@ -10,15 +10,21 @@ number, the same again with that call failing (fail_call.cpp). Each kind of proc
 own: the host program, the zygote, what it clones, helpers such as newuidmap. CALLS has the macros
 of <sys/syscall.h>.
 
-Good is: a status other than zero with a message, or a container that is all that its plan promises
-(promise.py) and that reports the very same as undisturbed. Bad are
+An example is a plan of its name, whose containers come and go: every call until it ends, each with
+one of the error numbers.
+
+Good is: a status other than zero with a message that names a step and its object, or a container
+that is all that its plan promises (promise.py) and that reports the very same as undisturbed; of an
+example that its output is what it is to be (REGEX). Bad are
   hang      no end in time
   crash     a signal ended it
   silent    failed without a word
+  vague     failed, and the word is no step of a launch, or there is nothing that it was done to
   degraded  said to be good, but the container is another one
   leak      something stays behind (leakwatch.py)
 
-At the end it prints how often each step of a launch was named.
+At the end it prints how often each step of a launch was named, and how often with the error number
+that was made: where a call is made in another way after it, or given up, it is the next one's.
 
 --seconds S takes cases by chance for so long, of all plans and roles alike (CONDROID_SEED repeats
 the order). Needs root. As many cases at once as there are processors, in namespaces of their own.
@@ -42,9 +48,23 @@ from promise import Plan  # noqa: E402
 
 SKIPPED = 77
 ERRNOS = ("EIO", "ENOMEM", "EPERM")
-# What a signal may interrupt.
-INTERRUPTED = set("""read write recvmsg sendmsg poll ppoll epoll_pwait wait4 waitid openat
-    openat2 connect close""".split())
+# And those that only some may have: what a signal may interrupt, what makes a descriptor, takes
+# room, or makes a process.
+SOME = {
+    "EINTR": """read write recvmsg sendmsg poll ppoll epoll_pwait wait4 waitid openat openat2 connect
+        close""",
+    "EMFILE": """open openat openat2 socket socketpair pipe2 dup fcntl eventfd2 epoll_create1
+        timerfd_create memfd_create pidfd_open pidfd_getfd inotify_init1 fsopen fsmount open_tree
+        accept4 signalfd4""",
+    "ENOSPC": """mkdir mkdirat mknodat symlinkat linkat write ftruncate mount move_mount fsmount
+        clone clone3 unshare epoll_ctl""",
+    "EAGAIN": "clone clone3 fork vfork setuid setresuid keyctl",
+}
+SOME = {error: set(calls.split()) for error, calls in SOME.items()}
+# What a case may miss: the program need not make the very same calls each time.
+MOST_UNHIT = 0.05
+STEPS = set(re.findall(r'^ {6}"([a-z A-Z]+)",', (
+    pathlib.Path(__file__).resolve().parents[2] / "src/step.cpp").read_text(), re.MULTILINE))
 TIMEOUT = 30
 PARTS = max(2, os.cpu_count() or 1)
 AS_USER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "as_user.sh")
@@ -70,6 +90,7 @@ PLANS = {
     "frozen": ("root", True, "probe-frozen"),
     "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
 }
+EXAMPLES = {}  # name -> (what its output is to be, the program)
 
 
 class Site:
@@ -128,6 +149,8 @@ class Walk:
 
     def command(self, name, paths=None):
         """What launches the payload; without paths, what prints the plan."""
+        if name in EXAMPLES:
+            return [EXAMPLES[name][1]]
         kind, with_root, options = PLANS[name]
         dry = ["--dry-run"] if paths is None else []
         if isinstance(options, str):
@@ -140,11 +163,13 @@ class Walk:
 
     def run(self, name, target=()):
         """(status or None, what the payload said, what was said on stderr, the log)"""
-        program = self.host if isinstance(PLANS[name][2], str) else self.condroid_run
+        program = (EXAMPLES[name][1] if name in EXAMPLES else
+                   self.host if isinstance(PLANS[name][2], str) else self.condroid_run)
+        paths = [] if name in EXAMPLES else self.plans[name][0].paths
         with tempfile.TemporaryFile() as out:
             code, said = leakwatch.run(
                 [self.fail_call, self.log, program, *target, "--",
-                 *self.command(name, self.plans[name][0].paths)], TIMEOUT, out)
+                 *self.command(name, paths)], TIMEOUT, out)
             out.seek(0)
             text = out.read().decode(errors="replace")
         log = pathlib.Path(self.log).read_text(errors="replace").splitlines()
@@ -163,6 +188,22 @@ class Walk:
                 line = f"{key}={'host' if value == self.own[key] else 'new'}"
             normal.append(line)
         return normal
+
+    def sites_of_example(self, name):
+        """Every call that is made until it ends."""
+        code, lines, said, log = self.run(name)
+        if code != 0 or not self.is_as_wanted(name, lines, said):
+            raise SystemExit(f"faultwalk: undisturbed '{name}' ends with {code}: {said}" +
+                             "\n".join(lines))
+        if left := self.watch.left(1.0):
+            raise SystemExit(f"faultwalk: undisturbed '{name}' leaves {left}")
+        sites = {}
+        for site in self._sites_of(name, log):
+            sites.setdefault((site.role, site.call, site.occurrence), []).append(site)
+        return [group[zlib.crc32(str(key).encode()) % len(group)] for key, group in sites.items()]
+
+    def is_as_wanted(self, name, lines, said):
+        return re.search(EXAMPLES[name][0], "\n".join([*lines, said])) is not None
 
     def sites(self, name):
         """Every call that is made on the way to the payload."""
@@ -200,17 +241,16 @@ class Walk:
             if i <= loaded:
                 early[key] = counts[key]
         # By EIO a terminal says that nobody has it open any more: that is no failure.
-        has_terminal = "--tty" in PLANS[name][2]
+        has_terminal = name in EXAMPLES or "--tty" in PLANS[name][2]
         return [Site(name, role, call, k, error)
                 for (role, call), most in sorted(counts.items())
                 if call not in SPARED and call in self.numbers
                 for k in range(early.get((role, call), 0) + 1, most + 1)
-                for error in (*ERRNOS, *(["EINTR"] if call in INTERRUPTED else []))
+                for error in (*ERRNOS, *(e for e, calls in SOME.items() if call in calls))
                 if not (has_terminal and (role, call, error) == ("host", "read", "EIO"))]
 
     def judge(self, site):
         """(verdict, what there is to say)"""
-        plan, wanted = self.plans[site.plan]
         code, lines, said, log = self.run(
             site.plan, (site.role, str(self.numbers[site.call]), str(site.occurrence),
                         str(getattr(errno, site.error))))
@@ -231,12 +271,27 @@ class Walk:
         if code < 0 or code in (128 + 4, 128 + 6, 128 + 7, 128 + 8, 128 + 11):
             return "crash", detail
         if code != 0:
-            return ("loud" if said.strip() else "silent"), detail
+            if not said.strip():
+                return "silent", detail
+            return ("loud" if step_of(said) else "vague"), detail
+        if site.plan in EXAMPLES:
+            as_wanted = self.is_as_wanted(site.plan, lines, said)
+            return ("tolerated" if as_wanted else "degraded"), detail + "\n    ".join(["", *lines])
+        plan, wanted = self.plans[site.plan]
         other = sorted(set(self.normal(lines)) ^ set(wanted))
         other += plan.broken(lines)
         if other:
             return "degraded", detail + "\n    " + "\n    ".join(other[:8])
         return "tolerated", detail
+
+
+def step_of(said):
+    """The step that a message names, with an object behind it; else nothing."""
+    for line in said.splitlines():
+        for step, rest in re.findall(r"(?:^|: )([a-z][a-zA-Z ]+): (?=(.*))", line):
+            if step in STEPS and re.match(r"[^:]", rest):
+                return step
+    return None
 
 
 def sample(sites, chance):
@@ -251,13 +306,15 @@ def sample(sites, chance):
         groups = [group for group in groups if group]
 
 
-BAD = ("hang", "crash", "silent", "degraded", "leak")
+BAD = ("hang", "crash", "silent", "vague", "degraded", "leak")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, help="for so long, by chance")
-    parser.add_argument("--plan", choices=PLANS, action="append", help="only this plan")
+    parser.add_argument("--plan", metavar="NAME", action="append", help="only this plan")
+    parser.add_argument("--example", nargs=3, metavar=("NAME", "REGEX", "PROGRAM"), action="append",
+                        default=[], help="in place of the plans; and its output matches REGEX")
     parser.add_argument("--only", metavar="CASE", help="one case, in full, as a failure names it")
     parser.add_argument("programs", nargs=5, metavar="PROGRAM")
     options = parser.parse_args()
@@ -274,16 +331,19 @@ def main():
         print("faultwalk: plan 'host' is left out: the build directory is in /tmp or /run")
         del PLANS["host"]
     walk = Walk(*programs)
+    for name, regex, program in options.example:
+        EXAMPLES[name] = (regex, os.path.abspath(program))
     until = time.monotonic() + (options.seconds or 1e9)
-    sites = [site for plan in options.plan or PLANS
-             if not options.only or options.only.startswith(plan + ":") for site in walk.sites(plan)]
+    sites = [site for plan in options.plan or EXAMPLES or PLANS
+             if not options.only or options.only.startswith(plan + ":")
+             for site in (walk.sites_of_example if plan in EXAMPLES else walk.sites)(plan)]
     if options.only:
         sites = [s for s in sites if str(s) == options.only]
     else:
         # By name: the parts need not count the very same calls.
         sites = [site for site in sample(sites, random.Random(int(seed)))
                  if zlib.crc32(str(site).encode()) % PARTS == part]
-    seen, told = {}, {}
+    seen, told, named = {}, {}, 0
     slowest = (0.0, None)
     for site in sites:
         began = time.monotonic()
@@ -293,9 +353,9 @@ def main():
         slowest = max(slowest, (time.monotonic() - began, str(site)))
         seen.setdefault(verdict, []).append(site)
         if verdict == "loud":
-            step = re.search(r"it said: (?:condroid-run|host): ([a-z_ ]+): ", detail)
-            step = step[1] if step else "(none)"
+            step = step_of(detail)
             told[step] = told.get(step, 0) + 1
+            named += f"({site.error})" in detail
         if verdict in BAD or options.only:
             print(f"{verdict:9} {site}: {detail}", flush=True)
     walk.end()
@@ -305,7 +365,9 @@ def main():
     print(f"{sum(map(len, seen.values()))} of {len(sites)} cases, of {', '.join(sorted(roles))}: " +
           ", ".join(f"{len(group)} {verdict}" for verdict, group in sorted(seen.items())) +
           f"; the slowest took {slowest[0]:.1f} s ({slowest[1]})", flush=True)
-    if not any(verdict != "unhit" for verdict in seen):
+    print(f"{named} of {len(seen.get('loud', []))} that were loud named the error number")
+    if len(seen.get("unhit", [])) > max(1, MOST_UNHIT * sum(map(len, seen.values()))):
+        print("too many were never hit")
         return 1
     return 1 if any(verdict in BAD for verdict in seen) else 0
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "../../fuzz/lxc_client_property.hpp"
 #include "../../fuzz/lxc_command_property.hpp"
 #include "catch.hpp"
 
@@ -97,6 +98,19 @@ TEST_CASE("the seed corpus of the fuzzer of the command socket holds", "[control
     ++count;
   }
   CHECK(count >= 12);
+}
+
+TEST_CASE("the seed corpus of the fuzzer of what asks holds", "[control]") {
+  const auto folder = std::filesystem::path(CONDROID_TESTS_DIR) / "fuzz" / "corpus" / "lxc_client";
+  int count = 0;
+  for (const auto& seed : std::filesystem::directory_iterator(folder)) {
+    INFO(seed.path());
+    std::ifstream file(seed.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    CHECK(lxc_client_property::broken(bytes) == "");
+    ++count;
+  }
+  CHECK(count >= 20);
 }
 
 TEST_CASE("who is kept leaves room for who asks", "[control]") {
