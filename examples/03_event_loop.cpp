@@ -16,7 +16,10 @@ int main() {
     return 1;
   }
   const auto facts = runtime->facts();
-  if (!facts) return 1;
+  if (!facts) {
+    fmt::print(stderr, "{}\n", facts.error());
+    return 1;
+  }
 
   std::vector<Launch> launches;
   for (const char* name : {"one", "two", "three"}) {
@@ -55,7 +58,10 @@ int main() {
     }
     for (auto box = running.begin(); box != running.end();) {
       const auto exit = box->second.step();
-      if (!exit) return 1;
+      if (!exit) {
+        fmt::print(stderr, "{}\n", exit.error());
+        return 1;
+      }
       if (*exit) {
         fmt::print("{}: {}\n", box->first, **exit);
         box = running.erase(box);

@@ -18,7 +18,10 @@ int main() {
   const std::string text = print_spec(spec);
   fmt::print("# as text\n{}\n", text);
   const auto again = parse_spec(text);
-  if (!again || *again != spec) return 1;
+  if (!again || *again != spec) {
+    fmt::print(stderr, "read again it is another one\n");
+    return 1;
+  }
 
   const auto facts = probe_host();
   if (!facts) {

@@ -21,7 +21,10 @@ int main() {
                                "'the host is safe'"})
                         .spec();
   const auto facts = runtime->facts();
-  if (!facts) return 1;
+  if (!facts) {
+    fmt::print(stderr, "{}\n", facts.error());
+    return 1;
+  }
   auto plan = compile(spec, *facts);
   if (!plan) {
     fmt::print(stderr, "{}\n", plan.error());
@@ -34,7 +37,10 @@ int main() {
     return 1;
   }
   const auto exit = box->wait();
-  if (!exit) return 1;
+  if (!exit) {
+    fmt::print(stderr, "{}\n", exit.error());
+    return 1;
+  }
   fmt::print("{}{}", exit->out, exit->err);
   return exit->success() ? 0 : 1;
 }

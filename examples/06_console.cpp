@@ -26,12 +26,18 @@ int main() {
     return 1;
   }
   const std::string typed = "tty; stty size; ls -l /dev/console | cut -c1; exit 5\n";
-  if (::write(box->console().get(), typed.data(), typed.size()) < 0) return 1;
+  if (::write(box->console().get(), typed.data(), typed.size()) < 0) {
+    std::perror("typing");
+    return 1;
+  }
 
   // step() reads the console; the last 64 KiB of it are kept.
   for (;;) {
     const auto exit = box->step();
-    if (!exit) return 1;
+    if (!exit) {
+      fmt::print(stderr, "{}\n", exit.error());
+      return 1;
+    }
     if (*exit) {
       fmt::print("{}", box->console_output());
       fmt::print("{}\n", **exit);

@@ -45,7 +45,10 @@ int main() {
   }
 
   const auto exit = box->wait();
-  if (!exit) return 1;
+  if (!exit) {
+    fmt::print(stderr, "{}\n", exit.error());
+    return 1;
+  }
   fmt::print("{}; {} killed, at most {} MiB\n", *exit, exit->oom_kills,
              exit->peak_memory.value_or(Bytes{}).value >> 20U);
   return 0;

@@ -47,7 +47,10 @@ int main() {
   }
   fmt::print("{}.{}.{}.{} says {}", of[0], of[1], of[2], of[3], text);
   const auto end = container->wait();
-  if (!end) return 1;
+  if (!end) {
+    fmt::print("{}\n", end.error());
+    return 1;
+  }
   fmt::print("{}\n", *end);
   return 0;
 }

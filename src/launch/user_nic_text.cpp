@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view quota = "Quota reached";
 
-std::vector<std::string_view> split(std::string_view text, char at) {
+std::vector<std::string_view> pieces(std::string_view text, char at) {
   std::vector<std::string_view> parts;
   for (;;) {
     const std::size_t end = text.find(at);
@@ -32,7 +32,7 @@ bool is_number(std::string_view text) {
 std::string user_nic_complaint(std::string_view said) {
   // "../src/lxc/cmd/lxc_user_nic.c: 1250: main: Quota reached", or "...: main - CAUSE - TEXT".
   std::vector<std::string> all;
-  const auto words = split(said, ' ');
+  const auto words = pieces(said, ' ');
   for (std::size_t n = 0; n < words.size(); ++n) {
     const bool begins = n + 2 < words.size() && words[n].ends_with(".c:") &&
                         words[n + 1].ends_with(':') &&
@@ -53,7 +53,7 @@ std::string user_nic_complaint(std::string_view said) {
 
 std::optional<std::string> user_nic_host_end(std::string_view said) {
   // It may have said something else before.
-  const auto parts = split(said.substr(said.rfind(' ') + 1), ':');
+  const auto parts = pieces(said.substr(said.rfind(' ') + 1), ':');
   if (parts.size() != 4 || !is_number(parts[1]) || !is_number(parts[3])) return std::nullopt;
   if (parts[2].empty() || parts[2].size() >= IFNAMSIZ || parts[2].find('/') != parts[2].npos)
     return std::nullopt;

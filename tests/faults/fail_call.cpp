@@ -10,13 +10,15 @@
 //   container's command
 //
 // The OCCURRENCE-th CALL (a number) of all processes of the ROLE together is not made and gets
-// ERROR (a number). Without them nothing is disturbed and LOG lists every call: "call ROLE NUMBER
-// RESULT". In any case it has "hit PID ARGUMENTS" for the one that failed and "end exited N" or
-// "end signaled N" of the command. It ends when the last traced process has.
+// ERROR (a number); but close(2), which is made. Without them nothing is disturbed and LOG lists
+// every call: "call ROLE NUMBER RESULT". In any case it has "hit PID ARGUMENTS" for the one that
+// failed and "end exited N" or "end signaled N" of the command. It ends when the last traced
+// process has.
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
@@ -204,7 +206,8 @@ class Tracer {
       std::fprintf(log_, "\n");
       std::fflush(log_);
       p.failing = true;
-      set_call(pid, -1);
+      // What close(2) tells, it tells of a descriptor that is gone.
+      if (p.call != SYS_close) set_call(pid, -1);
     } else if (info.op == PTRACE_SYSCALL_INFO_EXIT) {
       if (p.failing) {
         p.failing = false;
