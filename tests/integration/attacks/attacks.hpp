@@ -1,8 +1,10 @@
-// What the attacks share: a place of the host that must stay as it is, and a launch that can be
-// disturbed at any step.
+// What the attacks share: a place of the host that must stay as it is, a launch that can be
+// disturbed at any step, and what this machine lets the naive launcher do.
 #pragma once
 
-#include <chrono>
+#include <sys/mount.h>
+
+#include <cstdlib>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -52,5 +54,28 @@ Result<std::optional<Container>> disturbed(const Spec& spec, std::string_view st
   launch.resume();
   return drive(launch);
 }
+
+/// The naive launcher is root's. Whoever else runs the tests makes an attack on condroid alone, and
+/// it is said; where root was promised it is a failure.
+inline bool naive_may_run() {
+  if (privileged()) return true;
+  const char* suite = std::getenv("CONDROID_SUITE");
+  if (suite != nullptr && std::string_view(suite) == "root")
+    FAIL("the suite is root's, and this user is not");
+  WARN("half of it: the naive launcher is root's");
+  return false;
+}
+
+/// In a mount namespace of one's own: what is below that directory may gain rights and open
+/// devices, whatever the machine says of the file system that it is on.
+inline void mount_plainly(const TempDir& dir) {
+  const char* path = dir.str().c_str();
+  must(::mount(path, path, nullptr, MS_BIND, nullptr) == 0 &&
+           ::mount(nullptr, path, nullptr, MS_REMOUNT | MS_BIND, nullptr) == 0,
+       "a mount without nosuid and nodev");
+}
+
+/// Linux 6.2: a machine may leave TIOCSTI to who has CAP_SYS_ADMIN on it.
+inline bool typing_is_roots() { return read_file("/proc/sys/dev/tty/legacy_tiocsti") == "0\n"; }
 
 }  // namespace condroid::test::attacks
