@@ -4,6 +4,9 @@
 #include <array>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
 
 #include "attacks/attacks.hpp"
 
@@ -33,6 +36,23 @@ std::string output_of(const std::string& command) {
 }
 
 std::uint64_t bits(const std::string& set) { return std::stoull(set, nullptr, 16); }
+
+constexpr std::array capability_sets = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
+
+bool has_bubblewrap() { return std::system("command -v bwrap > /dev/null") == 0; }
+/// A container of bubblewrap's that has these capabilities, or those that it gives by itself.
+Report in_bubble(const TempRoot& root, const std::optional<CapabilitySet>& set,
+                 std::string options = {}) {
+  if (set) options += " --cap-drop ALL";
+  for (unsigned c = 0; c < capability_count; ++c)
+    if (const auto one = static_cast<Capability>(c); set && set->has(one)) {
+      options += " --cap-add CAP_";
+      for (const char letter : to_string(one)) options += static_cast<char>(std::toupper(letter));
+    }
+  return Report(Exit{.out = output_of(fmt::format(
+                         "bwrap --unshare-all --bind {} / --proc /proc {} /bin/payload probe 2>&1",
+                         root.str(), options))});
+}
 
 const IdMap ids{.kind = IdMap::ranges,
                 .uids = {{.inside = 0, .outside = 300000, .count = 65536}},
@@ -183,7 +203,7 @@ TEST_CASE("what the kernel runs for a cgroup is not the container's to say", "[a
 }
 
 TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.root]") {
-  if (std::system("command -v bwrap > /dev/null") != 0) CONDROID_SKIP("needs bubblewrap");
+  if (!has_bubblewrap()) CONDROID_SKIP("needs bubblewrap");
   const TempRoot root;
   // What a host has left open, as hosts do.
   const Fd leaked(::open("/", O_RDONLY | O_DIRECTORY));
@@ -194,19 +214,10 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
   // Its --unshare-all is an id map, too.
   spec.idmap = ids;
   const Report mapped = run(spec);
-  std::string named = "--cap-drop ALL";
-  for (unsigned c = 0; c < capability_count; ++c)
-    if (const auto one = static_cast<Capability>(c); CapabilitySet::small().has(one)) {
-      named += " --cap-add CAP_";
-      for (const char letter : to_string(one)) named += static_cast<char>(std::toupper(letter));
-    }
-  for (const std::string& options : {std::string(), named}) {
-    const std::string theirs = output_of(
-        fmt::format("bwrap --unshare-all --bind {} / --proc /proc {} /bin/payload probe 2>&1",
-                    root.str(), options));
-    CAPTURE(options, theirs);
-    const Report bubble(Exit{.out = theirs});
-    for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+  for (const auto& set : {std::optional<CapabilitySet>(), std::optional(CapabilitySet::small())}) {
+    const Report bubble = in_bubble(root, set);
+    CAPTURE(set.has_value(), bubble.exit().out);
+    for (const char* name : capability_sets)
       for (const Report* own : {&ours, &mapped}) {
         CAPTURE(name, (*own)[name]);
         CHECK((bits((*own)[name]) & ~bits(bubble[name])) == 0);
@@ -227,6 +238,42 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
     CHECK((*own)["NoNewPrivs"] == "1");
     CHECK(own->below("fd.") == std::vector<std::string>{"0=device", "1=pipe", "2=pipe"});
   }
+}
+
+TEST_CASE("a user's container has no more rights than bubblewrap gives him",
+          "[attack][.root][.userns]") {
+  if (!has_bubblewrap()) CONDROID_SKIP("needs bubblewrap");
+  const TempRoot root;
+  // What is asked of both is the same: nothing, the usual, everything.
+  const auto [set, what] =
+      GENERATE(table<CapabilitySet, const char*>({{CapabilitySet{}, "nothing"},
+                                                  {CapabilitySet::small(), "the usual"},
+                                                  {CapabilitySet::all(), "everything"}}));
+  CAPTURE(what);
+  Spec spec = payload(root, {"probe"});
+  spec.security.capabilities = set;
+  spec.security.allow |= Allow::capabilities;
+  CHECK(in_child([&, set = set] {
+          drop_root();
+          const Report own = run(spec);
+          // As a user and as root of its own user namespace, which ours is.
+          for (const char* options : {"", "--uid 0 --gid 0"}) {
+            const Report bubble = in_bubble(root, set, options);
+            for (const char* name : capability_sets) {
+              const std::string both =
+                  fmt::format("{}{}: {}, and {}", name, options, own[name], bubble[name]);
+              must((bits(own[name]) & ~bits(bubble[name])) == 0, both);
+              must(bits(bubble[name]) == set.bits(), both);
+            }
+            for (const char* ns : {"mnt", "pid", "uts", "ipc", "net", "cgroup", "user"}) {
+              const std::string key = std::string("ns.") + ns;
+              must(bubble[key] != own_namespace(ns) && own[key] != own_namespace(ns), key);
+            }
+            must(own["NoNewPrivs"] == "1" && bubble["NoNewPrivs"] == "1", "NoNewPrivs");
+          }
+          for (const char* name : {"CapPrm", "CapEff", "CapBnd"})
+            must(bits(own[name]) == set.bits(), name);
+        }) == "");
 }
 
 TEST_CASE("a container by default has everything of its own", "[attack][.root][.userns]") {
