@@ -121,11 +121,12 @@ class Launcher {
   int proc_ = -1;  ///< The host's.
 
   /// Children of ours are in its pid namespace anyway.
-  static void attach(pid_t to) {
+  void attach(pid_t to) const {
     const int root = ::open("/", O_RDONLY | O_DIRECTORY);
     const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, to, 0));
     if (::fork() != 0) return;
     so(root >= 0 && ::setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == 0, "setns");
+    give_up_rights();
     for (;;) ::pause();
   }
 
@@ -271,6 +272,18 @@ class Launcher {
   }
 
   void become() const {
+    give_up_rights();
+    // All else that it has open itself goes at exec; not so what others left open.
+    const auto kept = static_cast<unsigned>(n_.leaks_report ? report_ : 2);
+    if (n_.leaks_directory || !n_.program.empty()) {
+      if (!n_.leaks_report) ::close(report_);
+      return;
+    }
+    if (kept > 3) ::syscall(SYS_close_range, 3, kept - 1, 0);
+    ::syscall(SYS_close_range, kept + 1, ~0U, 0);
+  }
+
+  void give_up_rights() const {
     const uid_t uid = n_.user.empty() ? n_.uid : uid_of_user();
     if (!n_.keeps_keys) so(::syscall(SYS_keyctl, 1, nullptr) > 0, "keyring");
     if (!n_.keeps_groups) so(::setgroups(0, nullptr) == 0, "groups");
@@ -295,14 +308,6 @@ class Launcher {
     so(::setresgid(uid, uid, uid) == 0 && ::setresuid(uid, uid, uid) == 0, "ids");
     if (!n_.gains) so(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
     if (n_.filters_wide) deny_request(TIOCSTI);
-    // All else that it has open itself goes at exec; not so what others left open.
-    const auto kept = static_cast<unsigned>(n_.leaks_report ? report_ : 2);
-    if (n_.leaks_directory || !n_.program.empty()) {
-      if (!n_.leaks_report) ::close(report_);
-      return;
-    }
-    if (kept > 3) ::syscall(SYS_close_range, 3, kept - 1, 0);
-    ::syscall(SYS_close_range, kept + 1, ~0U, 0);
   }
 };
 

@@ -57,7 +57,8 @@ struct Naive {
   bool host_network = false;
   bool host_cgroup = false;
   bool host_pids = false;
-  /// One more process joins it, traceable and with "/" of the host open, and is in no hurry.
+  /// One more process joins it, with its command's rights, but traceable and with "/" of the host
+  /// open, and is in no hurry.
   bool attaches = false;
   // Rights
   bool keeps_groups = false;

@@ -139,8 +139,7 @@ TEST_CASE("a socket of the host by an abstract name is not there", "[attack][.ro
 // ---- who enters --------------------------------------------------------------------------------
 
 TEST_CASE("who enters is not laid hands on", "[attack][.root]") {
-  // Every right that would help, and the same uid. That nothing of it can be opened at any step is
-  // tested where attaching is.
+  // While nothing is stopped but by the attack. At each step: "nothing gets hold of who enters".
   const TempRoot root;
   Spec spec = attack(root, {"ambush", "etc/hostname"});
   spec.process.stdio = Stdio{Stdio::null, Stdio::pipe, Stdio::inherit};
