@@ -228,17 +228,22 @@ class Launcher {
         bind(source, target, !n_.binds_writable);
     mount_proc();
     if (!n_.console.empty()) make_console();
-    if (!n_.writes_inside) settings("/proc/self/fd/" + std::to_string(proc_) + "/sys/");
+    if (!n_.writes_inside) write_to("/proc/self/fd/" + std::to_string(proc_) + "/");
     so(::chdir(n_.root.c_str()) == 0 && ::syscall(SYS_pivot_root, ".", ".") == 0 &&
            ::umount2(".", MNT_DETACH) == 0 && ::chdir("/") == 0,
        "pivot_root");
-    if (n_.writes_inside) settings("/proc/sys/");
+    if (n_.writes_inside) write_to("/proc/");
     if (n_.terminal_by_name) {
       // The first of a new devpts is number 0.
       const int slave = ::open("/dev/pts/0", O_RDWR | O_NOCTTY);
       so(slave >= 0 && ::dup2(slave, 0) == 0 && ::dup2(slave, 1) == 1, "/dev/pts/0");
     }
     so(::chdir(n_.cwd.c_str()) == 0, n_.cwd);
+  }
+
+  void write_to(const std::string& proc) const {
+    settings(proc + "sys/");
+    if (!n_.label.empty()) put(proc + "self/attr/exec", n_.label);
   }
 
   void settings(const std::string& below) const {

@@ -24,6 +24,7 @@ struct Naive {
   std::vector<std::string> argv = {};
   Pairs mounts = {};           ///< Host's file or directory, and where it goes; bound read-only.
   Pairs settings = {};         ///< Below /proc/sys, of the container's namespaces.
+  std::string label = {};      ///< That the command is executed with, by SELinux.
   std::string proc = "/proc";  ///< Where procfs goes, whatever the image has in /proc then.
   std::string console = {};    ///< Where the terminal of the container goes.
   std::string lock = {};       ///< A file that is made, in a place where others make files, too.
@@ -47,8 +48,8 @@ struct Naive {
   bool lists_mounts = false;  ///< In a text of lines, "source target".
   bool layers = false;        ///< What is mounted is overlaid, by options in one text.
   // The container's /proc
-  bool writes_inside = false;    ///< Settings by path, once it is in the container's root.
-  bool joins_settings = false;   ///< As one text for a helper, "name=value+name=value".
+  bool writes_inside = false;   ///< Settings and label by path, once it is in the container's root.
+  bool joins_settings = false;  ///< As one text for a helper, "name=value+name=value".
   bool dots_to_slashes = false;  ///< Names with this beginning are the container's: "net".
   bool opens_kernel = false;     ///< Nothing in /proc is covered or read-only.
   // Descriptors and processes

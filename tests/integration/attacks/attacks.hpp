@@ -6,7 +6,6 @@
 
 #include <cstdlib>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 
@@ -30,17 +29,6 @@ class Outside : public TempDir {
  private:
   std::string before_;
 };
-
-/// Goes on with a launch until it is stopped or over.
-inline Result<std::optional<Container>> drive(Launch& launch) {
-  for (;;) {
-    auto done = launch.step();
-    if (!done || *done || launch.stopped()) return done;
-    const Interest interest = launch.interest();
-    pollfd waiter{interest.fd.get(), interest.events, 0};
-    if (::poll(&waiter, 1, 10000) != 1) throw std::runtime_error("the launch does not go on");
-  }
-}
 
 /// What somebody does at the last moment before the first op of that step; then what becomes of it.
 template <class Disturb>

@@ -5,10 +5,13 @@
 #include <cctype>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include "attacks/attacks.hpp"
+#include "condroid/attach.hpp"
 
 namespace {
 
@@ -23,6 +26,42 @@ constexpr const char* ttl = "/proc/sys/net/ipv4/ip_default_ttl";
 void fake_proc(const TempRoot& root, const std::string& content) {
   for (const char* dir : {"proc/sys", "proc/sys/net", "proc/sys/net/ipv4"}) make_dir(root / dir);
   make_file(root / (ttl + 1), content);
+}
+
+constexpr const char* label = "a_u:b_r:c_t:s0";
+
+/// A directory that looks as if a process could write its label in there.
+void fake_label(const std::string& proc) {
+  for (const char* dir : {"/self", "/self/attr"}) make_dir(proc + dir);
+  make_file(proc + "/self/attr/exec", "");
+}
+/// This machine, and it is made up that it has labels.
+HostFacts with_labels() {
+  HostFacts made_up = facts();
+  made_up.selinux = true;
+  return made_up;
+}
+/// How an attach fails that writes its label to the procfs of the host which is said to be there.
+/// Something is done to that at the last moment.
+std::string attach_labelled(const Container& box, const std::string& proc,
+                            const std::function<void(Pid)>& disturb) {
+  AttachTarget target{.name = "test",
+                      .pid = box.pid(),
+                      .pidfd = {box.pidfd().get()},
+                      .inside = {.namespaces = Spec::default_namespaces, .selinux = label},
+                      .launched_here = true};
+  const Attach what{.process = {.argv = {"/bin/payload", "exit"}, .stdio = Stdio::null}};
+  Plan plan = must(compile(what, target, with_labels()));
+  for (Op& o : plan.ops)
+    if (auto* d = std::get_if<op::OpenDescriptor>(&o))
+      if (d->kind == op::OpenDescriptor::directory) d->path = proc;
+  Launch attaching = must(runtime().start(plan, {.stop_before = must(plan.find("set label"))}));
+  must(drive(attaching));
+  must(attaching.stopped(), "it is stopped");
+  if (disturb) disturb(attaching.pid());
+  attaching.resume();
+  const auto done = drive(attaching, true);
+  return done ? "it went on" : to_string(done.error());
 }
 
 std::string output_of(const std::string& command) {
@@ -105,6 +144,57 @@ TEST_CASE("who writes settings by path writes what the image says", "[attack][.r
                             .writes_inside = true});
   CHECK(e.out == std::string(ttl) + "=111\n");
   CHECK(read_file(root / (ttl + 1)) == "111");
+}
+
+TEST_CASE("a label is written to the kernel's file, whatever is in its place", "[attack][.root]") {
+  // CVE-2025-52881. Here nothing gives processes this label: that the kernel refuses it tells where
+  // it went.
+  const TempRoot root;
+  fake_label(root / "proc");
+  SECTION("at a launch") {
+    Spec spec = payload(root, {"exit"});
+    spec.default_mounts = false;
+    spec.mounts.push_back(Proc{.target = "/mnt"_guest});
+    spec.security.allow |= Allow::unmasked_kernel;
+    spec.security.selinux = label;
+    const Plan plan = need(compile(spec, with_labels()));
+    CHECK_THAT(failure_of(runtime().launch(plan)), FailsWith(EINVAL, Step::set_label, label));
+  }
+  SECTION("at an attach, whose procfs is the host's") {
+    const TempDir real, linked;
+    REQUIRE(::symlink((real / "self").c_str(), (linked / "self").c_str()) == 0);
+    CHECK(in_child([&] {
+            enter_own_mounts();
+            must(::mount("proc", real.str().c_str(), "proc", 0, nullptr) == 0, "proc");
+            const Container box = launch(payload(root, {"pause"}));
+            const auto fails = [&](const char* error, const std::string& proc,
+                                   const std::function<void(Pid)>& disturb = {}) {
+              const std::string came = attach_labelled(box, proc, disturb);
+              must(came.starts_with("set label: ") && came.find(error) != std::string::npos, came);
+            };
+            fails("EINVAL", real.str());  // the kernel's answer
+            fails("ENODEV", root / "proc");
+            fails("EXDEV", linked.str());
+            // Mounted on it at the last moment: another file, a directory, one of procfs's own.
+            const auto covered = [&](const std::string& from, const char* onto) {
+              fails("EXDEV", real.str(), [&](Pid pid) {
+                const std::string place = fmt::format("{}/{}/attr{}", real.str(), pid.value, onto);
+                must(::mount(from.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) == 0, place);
+              });
+            };
+            covered(root / "proc/self/attr/exec", "/exec");
+            covered(root / "proc/self/attr", "");
+            covered(real / "self/attr/current", "/exec");
+          }) == "");
+  }
+  CHECK(read_file(root / "proc/self/attr/exec").empty());
+  const Exit e = run_naive({.root = root.str(),
+                            .argv = {"/bin/payload", "exit"},
+                            .label = label,
+                            .proc = "/data",
+                            .writes_inside = true});
+  CAPTURE(e.out);
+  CHECK(read_file(root / "proc/self/attr/exec") == label);
 }
 
 TEST_CASE("no setting of the host is hidden in the name or value of another",
