@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/loop.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -205,6 +206,27 @@ class Launcher {
         so(::mount(null.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0, path);
   }
 
+  void mount_image() const {
+    int image = ::open(n_.image.c_str(), O_RDONLY | O_CLOEXEC);
+    char label[17] = {};
+    constexpr off_t place_of_label = 1024 + 120;
+    so(::pread(image, label, sizeof label - 1, place_of_label) > 0, n_.image);
+    so(label == n_.image_label, "another label");
+    if (n_.opens_twice) image = ::open(n_.image.c_str(), O_RDONLY | O_CLOEXEC);
+    const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    for (int tries = 0; tries < 100; ++tries) {
+      const std::string device = "/dev/loop" + std::to_string(::ioctl(control, LOOP_CTL_GET_FREE));
+      const int loop = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+      loop_config config{};
+      config.fd = static_cast<unsigned>(image);
+      config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
+      if (::ioctl(loop, LOOP_CONFIGURE, &config) < 0) continue;  // another's by now
+      so(::mount(device.c_str(), n_.root.c_str(), "ext4", MS_RDONLY, nullptr) == 0, device);
+      return;
+    }
+    so(false, "no loop device");
+  }
+
   void fill_dev() const {
     const std::string dev = n_.root + "/dev/";
     ::mknod((dev + "null").c_str(), S_IFCHR | 0666, makedev(1, 3));
@@ -219,6 +241,7 @@ class Launcher {
 
   void set_up() {
     proc_ = ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!n_.image.empty()) mount_image();
     so(::mount(n_.root.c_str(), n_.root.c_str(), nullptr, MS_BIND, nullptr) == 0, n_.root);
     if (n_.fills_dev) fill_dev();
     for (const auto& [source, target] : mounts())

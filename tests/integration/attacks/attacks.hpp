@@ -2,16 +2,27 @@
 // disturbed at any step, and what this machine lets the naive launcher do.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <cstdlib>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "condroid/launch.hpp"
 #include "containers.hpp"
 #include "naive.hpp"
+
+#ifndef RENAME_EXCHANGE
+#define RENAME_EXCHANGE 2
+#endif
 
 namespace condroid::test::attacks {
 
@@ -28,6 +39,32 @@ class Outside : public TempDir {
 
  private:
   std::string before_;
+};
+
+/// Exchanges two names again and again, as fast as it can.
+class Exchanger {
+ public:
+  explicit Exchanger(std::vector<std::pair<std::string, std::string>> pairs)
+      : pairs_(std::move(pairs)), thread_([this] {
+          while (!stop_)
+            for (const auto& [a, b] : pairs_)
+              if (::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(),
+                            RENAME_EXCHANGE) == 0)
+                ++done_;
+        }) {}
+  Exchanger(const Exchanger&) = delete;
+  Exchanger& operator=(const Exchanger&) = delete;
+  ~Exchanger() {
+    stop_ = true;
+    thread_.join();
+  }
+  [[nodiscard]] long done() const { return done_; }
+
+ private:
+  std::vector<std::pair<std::string, std::string>> pairs_;
+  std::atomic<bool> stop_{false};
+  std::atomic<long> done_{0};
+  std::thread thread_;
 };
 
 /// What somebody does at the last moment before the first op of that step; then what becomes of it.
