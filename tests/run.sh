@@ -402,7 +402,7 @@ stage_vm() {
   ok 'vm: devices' in_vm "$integration" '[devices][any_cgroup]'
   ok 'vm: filters of system calls' in_vm "$integration" --filenames-as-tags '[#seccomp_test][root]'
   ok 'vm: calls that the host answers' in_vm "$integration" '[notify][root]'
-  ok 'vm: attacks' in_vm "$integration" '[attack][root]'
+  ok 'vm: attacks' in_vm env CONDROID_SLOW=10 "$integration" '[attack][root]'
   ok 'vm: Landlock, as an older kernel has it' in_vm "$integration" '[lsm][root]'
   ok 'vm: AppArmor' in_vm "$integration" '[apparmor]'
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'

@@ -10,7 +10,8 @@ In README.md and docs/*.md a line
 names the file whose text the fenced block after it is: all of it, the comment at its top left out, or with
 `<!-- examples/05_rootless.cpp: part -->` some of its lines, one after the other, indented as one likes.
 
-In the tables of docs/security.md what stands in double quotes is the name of a test.
+In the tables of docs/security.md what stands in double quotes is the name of a test of tests/integration with the tag
+[attack], and each of these is named there.
 """
 
 import pathlib
@@ -42,13 +43,17 @@ def shows(file: str, block: str, part: bool) -> bool:
     return any(textwrap.dedent("\n".join(window)) == textwrap.dedent(block) for window in windows)
 
 
-def tests_of(root: pathlib.Path) -> set[str]:
-    """The names of all test cases."""
-    names = set()
-    for path in (root / "tests").rglob("*.cpp"):
-        for literals in re.findall(r'TEST_CASE\(\s*((?:"(?:[^"\\]|\\.)*"\s*)+),', path.read_text(encoding="utf-8")):
-            names.add("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', literals)))
-    return names
+LITERALS = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
+
+
+def attacks_of(root: pathlib.Path) -> dict[str, bool]:
+    """The names of all test cases of the integration program, and whether each has the tag [attack]."""
+    found = {}
+    for path in (root / "tests" / "integration").rglob("*.cpp"):
+        for literals in re.findall(rf"TEST_CASE\(\s*{LITERALS},\s*{LITERALS}\)", path.read_text(encoding="utf-8")):
+            name, tags = ("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', text)) for text in literals)
+            found[name] = "[attack]" in tags
+    return found
 
 
 def main() -> None:
@@ -74,12 +79,18 @@ def main() -> None:
             wrong.append(f"{page.relative_to(root)}: a file is named, but no fenced block follows it")
         count += used
     page = root / "docs" / "security.md"
-    tests = tests_of(root)
+    tests, attacks = attacks_of(root), set()
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.startswith("|"):
+            continue
         # A word in quotes, such as "..", is none.
-        named = [name for name in re.findall(r'"([^"]+)"', line) if " " in name]
-        if line.startswith("|"):
-            wrong += [f"{page.relative_to(root)}:{number}: there is no test '{name}'" for name in named if name not in tests]
+        for name in (name for name in re.findall(r'"([^"]+)"', line) if " " in name):
+            attacks.add(name)
+            if not tests.get(name):
+                lacks = "has no tag [attack]" if name in tests else "is none of tests/integration"
+                wrong.append(f"{page.relative_to(root)}:{number}: the test '{name}' {lacks}")
+    for name in sorted(name for name, attack in tests.items() if attack and name not in attacks):
+        wrong.append(f"{page.relative_to(root)}: no table names the attack '{name}'")
     for line in wrong:
         print(line)
     print(f"{count} snippets, {len(wrong)} wrong")

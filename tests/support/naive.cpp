@@ -4,6 +4,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
+#include <linux/loop.h>
 #include <linux/openat2.h>
 #include <linux/seccomp.h>
 #include <poll.h>
@@ -121,11 +122,12 @@ class Launcher {
   int proc_ = -1;  ///< The host's.
 
   /// Children of ours are in its pid namespace anyway.
-  static void attach(pid_t to) {
+  void attach(pid_t to) const {
     const int root = ::open("/", O_RDONLY | O_DIRECTORY);
     const auto pidfd = static_cast<int>(::syscall(SYS_pidfd_open, to, 0));
     if (::fork() != 0) return;
     so(root >= 0 && ::setns(pidfd, CLONE_NEWNS | CLONE_NEWUTS) == 0, "setns");
+    give_up_rights();
     for (;;) ::pause();
   }
 
@@ -204,6 +206,27 @@ class Launcher {
         so(::mount(null.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) == 0, path);
   }
 
+  void mount_image() const {
+    int image = ::open(n_.image.c_str(), O_RDONLY | O_CLOEXEC);
+    char label[17] = {};
+    constexpr off_t place_of_label = 1024 + 120;
+    so(::pread(image, label, sizeof label - 1, place_of_label) > 0, n_.image);
+    so(label == n_.image_label, "another label");
+    if (n_.opens_twice) image = ::open(n_.image.c_str(), O_RDONLY | O_CLOEXEC);
+    const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+    for (int tries = 0; tries < 100; ++tries) {
+      const std::string device = "/dev/loop" + std::to_string(::ioctl(control, LOOP_CTL_GET_FREE));
+      const int loop = ::open(device.c_str(), O_RDONLY | O_CLOEXEC);
+      loop_config config{};
+      config.fd = static_cast<unsigned>(image);
+      config.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY;
+      if (::ioctl(loop, LOOP_CONFIGURE, &config) < 0) continue;  // another's by now
+      so(::mount(device.c_str(), n_.root.c_str(), "ext4", MS_RDONLY, nullptr) == 0, device);
+      return;
+    }
+    so(false, "no loop device");
+  }
+
   void fill_dev() const {
     const std::string dev = n_.root + "/dev/";
     ::mknod((dev + "null").c_str(), S_IFCHR | 0666, makedev(1, 3));
@@ -218,6 +241,7 @@ class Launcher {
 
   void set_up() {
     proc_ = ::open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (!n_.image.empty()) mount_image();
     so(::mount(n_.root.c_str(), n_.root.c_str(), nullptr, MS_BIND, nullptr) == 0, n_.root);
     if (n_.fills_dev) fill_dev();
     for (const auto& [source, target] : mounts())
@@ -227,17 +251,22 @@ class Launcher {
         bind(source, target, !n_.binds_writable);
     mount_proc();
     if (!n_.console.empty()) make_console();
-    if (!n_.writes_inside) settings("/proc/self/fd/" + std::to_string(proc_) + "/sys/");
+    if (!n_.writes_inside) write_to("/proc/self/fd/" + std::to_string(proc_) + "/");
     so(::chdir(n_.root.c_str()) == 0 && ::syscall(SYS_pivot_root, ".", ".") == 0 &&
            ::umount2(".", MNT_DETACH) == 0 && ::chdir("/") == 0,
        "pivot_root");
-    if (n_.writes_inside) settings("/proc/sys/");
+    if (n_.writes_inside) write_to("/proc/");
     if (n_.terminal_by_name) {
       // The first of a new devpts is number 0.
       const int slave = ::open("/dev/pts/0", O_RDWR | O_NOCTTY);
       so(slave >= 0 && ::dup2(slave, 0) == 0 && ::dup2(slave, 1) == 1, "/dev/pts/0");
     }
     so(::chdir(n_.cwd.c_str()) == 0, n_.cwd);
+  }
+
+  void write_to(const std::string& proc) const {
+    settings(proc + "sys/");
+    if (!n_.label.empty()) put(proc + "self/attr/exec", n_.label);
   }
 
   void settings(const std::string& below) const {
@@ -271,6 +300,18 @@ class Launcher {
   }
 
   void become() const {
+    give_up_rights();
+    // All else that it has open itself goes at exec; not so what others left open.
+    const auto kept = static_cast<unsigned>(n_.leaks_report ? report_ : 2);
+    if (n_.leaks_directory || !n_.program.empty()) {
+      if (!n_.leaks_report) ::close(report_);
+      return;
+    }
+    if (kept > 3) ::syscall(SYS_close_range, 3, kept - 1, 0);
+    ::syscall(SYS_close_range, kept + 1, ~0U, 0);
+  }
+
+  void give_up_rights() const {
     const uid_t uid = n_.user.empty() ? n_.uid : uid_of_user();
     if (!n_.keeps_keys) so(::syscall(SYS_keyctl, 1, nullptr) > 0, "keyring");
     if (!n_.keeps_groups) so(::setgroups(0, nullptr) == 0, "groups");
@@ -295,14 +336,6 @@ class Launcher {
     so(::setresgid(uid, uid, uid) == 0 && ::setresuid(uid, uid, uid) == 0, "ids");
     if (!n_.gains) so(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
     if (n_.filters_wide) deny_request(TIOCSTI);
-    // All else that it has open itself goes at exec; not so what others left open.
-    const auto kept = static_cast<unsigned>(n_.leaks_report ? report_ : 2);
-    if (n_.leaks_directory || !n_.program.empty()) {
-      if (!n_.leaks_report) ::close(report_);
-      return;
-    }
-    if (kept > 3) ::syscall(SYS_close_range, 3, kept - 1, 0);
-    ::syscall(SYS_close_range, kept + 1, ~0U, 0);
   }
 };
 

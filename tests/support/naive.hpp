@@ -22,12 +22,15 @@ struct Naive {
   using Pairs = std::vector<std::pair<std::string, std::string>>;
   std::string root = {};
   std::vector<std::string> argv = {};
-  Pairs mounts = {};           ///< Host's file or directory, and where it goes; bound read-only.
-  Pairs settings = {};         ///< Below /proc/sys, of the container's namespaces.
-  std::string proc = "/proc";  ///< Where procfs goes, whatever the image has in /proc then.
-  std::string console = {};    ///< Where the terminal of the container goes.
-  std::string lock = {};       ///< A file that is made, in a place where others make files, too.
-  std::string program = {};    ///< A copy of this one's, which it is while it sets up.
+  std::string image = {};        ///< An ext4 file system in a file, which is mounted on `root`.
+  std::string image_label = {};  ///< It is looked at first, and refused with another.
+  Pairs mounts = {};             ///< Host's file or directory, and where it goes; bound read-only.
+  Pairs settings = {};           ///< Below /proc/sys, of the container's namespaces.
+  std::string label = {};        ///< That the command is executed with, by SELinux.
+  std::string proc = "/proc";    ///< Where procfs goes, whatever the image has in /proc then.
+  std::string console = {};      ///< Where the terminal of the container goes.
+  std::string lock = {};         ///< A file that is made, in a place where others make files, too.
+  std::string program = {};      ///< A copy of this one's, which it is while it sets up.
   std::string cwd = "/";
   uid_t uid = 0;
   std::string user = {};  ///< Or by name.
@@ -46,9 +49,10 @@ struct Naive {
   bool binds_writable = false;
   bool lists_mounts = false;  ///< In a text of lines, "source target".
   bool layers = false;        ///< What is mounted is overlaid, by options in one text.
+  bool opens_twice = false;   ///< The image: to look at it, and to mount it.
   // The container's /proc
-  bool writes_inside = false;    ///< Settings by path, once it is in the container's root.
-  bool joins_settings = false;   ///< As one text for a helper, "name=value+name=value".
+  bool writes_inside = false;   ///< Settings and label by path, once it is in the container's root.
+  bool joins_settings = false;  ///< As one text for a helper, "name=value+name=value".
   bool dots_to_slashes = false;  ///< Names with this beginning are the container's: "net".
   bool opens_kernel = false;     ///< Nothing in /proc is covered or read-only.
   // Descriptors and processes
@@ -57,7 +61,8 @@ struct Naive {
   bool host_network = false;
   bool host_cgroup = false;
   bool host_pids = false;
-  /// One more process joins it, traceable and with "/" of the host open, and is in no hurry.
+  /// One more process joins it, with its command's rights, but traceable and with "/" of the host
+  /// open, and is in no hurry.
   bool attaches = false;
   // Rights
   bool keeps_groups = false;

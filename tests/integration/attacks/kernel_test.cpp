@@ -4,8 +4,14 @@
 #include <array>
 #include <cctype>
 #include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <optional>
+#include <string>
+#include <variant>
 
 #include "attacks/attacks.hpp"
+#include "condroid/attach.hpp"
 
 namespace {
 
@@ -22,6 +28,42 @@ void fake_proc(const TempRoot& root, const std::string& content) {
   make_file(root / (ttl + 1), content);
 }
 
+constexpr const char* label = "a_u:b_r:c_t:s0";
+
+/// A directory that looks as if a process could write its label in there.
+void fake_label(const std::string& proc) {
+  for (const char* dir : {"/self", "/self/attr"}) make_dir(proc + dir);
+  make_file(proc + "/self/attr/exec", "");
+}
+/// This machine, and it is made up that it has labels.
+HostFacts with_labels() {
+  HostFacts made_up = facts();
+  made_up.selinux = true;
+  return made_up;
+}
+/// How an attach fails that writes its label to the procfs of the host which is said to be there.
+/// Something is done to that at the last moment.
+std::string attach_labelled(const Container& box, const std::string& proc,
+                            const std::function<void(Pid)>& disturb) {
+  AttachTarget target{.name = "test",
+                      .pid = box.pid(),
+                      .pidfd = {box.pidfd().get()},
+                      .inside = {.namespaces = Spec::default_namespaces, .selinux = label},
+                      .launched_here = true};
+  const Attach what{.process = {.argv = {"/bin/payload", "exit"}, .stdio = Stdio::null}};
+  Plan plan = must(compile(what, target, with_labels()));
+  for (Op& o : plan.ops)
+    if (auto* d = std::get_if<op::OpenDescriptor>(&o))
+      if (d->kind == op::OpenDescriptor::directory) d->path = proc;
+  Launch attaching = must(runtime().start(plan, {.stop_before = must(plan.find("set label"))}));
+  must(drive(attaching));
+  must(attaching.stopped(), "it is stopped");
+  if (disturb) disturb(attaching.pid());
+  attaching.resume();
+  const auto done = drive(attaching, true);
+  return done ? "it went on" : to_string(done.error());
+}
+
 std::string output_of(const std::string& command) {
   std::string text;
   FILE* pipe = ::popen(command.c_str(), "re");
@@ -33,6 +75,23 @@ std::string output_of(const std::string& command) {
 }
 
 std::uint64_t bits(const std::string& set) { return std::stoull(set, nullptr, 16); }
+
+constexpr std::array capability_sets = {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"};
+
+bool has_bubblewrap() { return std::system("command -v bwrap > /dev/null") == 0; }
+/// A container of bubblewrap's that has these capabilities, or those that it gives by itself.
+Report in_bubble(const TempRoot& root, const std::optional<CapabilitySet>& set,
+                 std::string options = {}) {
+  if (set) options += " --cap-drop ALL";
+  for (unsigned c = 0; c < capability_count; ++c)
+    if (const auto one = static_cast<Capability>(c); set && set->has(one)) {
+      options += " --cap-add CAP_";
+      for (const char letter : to_string(one)) options += static_cast<char>(std::toupper(letter));
+    }
+  return Report(Exit{.out = output_of(fmt::format(
+                         "bwrap --unshare-all --bind {} / --proc /proc {} /bin/payload probe 2>&1",
+                         root.str(), options))});
+}
 
 const IdMap ids{.kind = IdMap::ranges,
                 .uids = {{.inside = 0, .outside = 300000, .count = 65536}},
@@ -85,6 +144,57 @@ TEST_CASE("who writes settings by path writes what the image says", "[attack][.r
                             .writes_inside = true});
   CHECK(e.out == std::string(ttl) + "=111\n");
   CHECK(read_file(root / (ttl + 1)) == "111");
+}
+
+TEST_CASE("a label is written to the kernel's file, whatever is in its place", "[attack][.root]") {
+  // CVE-2025-52881. Here nothing gives processes this label: that the kernel refuses it tells where
+  // it went.
+  const TempRoot root;
+  fake_label(root / "proc");
+  SECTION("at a launch") {
+    Spec spec = payload(root, {"exit"});
+    spec.default_mounts = false;
+    spec.mounts.push_back(Proc{.target = "/mnt"_guest});
+    spec.security.allow |= Allow::unmasked_kernel;
+    spec.security.selinux = label;
+    const Plan plan = need(compile(spec, with_labels()));
+    CHECK_THAT(failure_of(runtime().launch(plan)), FailsWith(EINVAL, Step::set_label, label));
+  }
+  SECTION("at an attach, whose procfs is the host's") {
+    const TempDir real, linked;
+    REQUIRE(::symlink((real / "self").c_str(), (linked / "self").c_str()) == 0);
+    CHECK(in_child([&] {
+            enter_own_mounts();
+            must(::mount("proc", real.str().c_str(), "proc", 0, nullptr) == 0, "proc");
+            const Container box = launch(payload(root, {"pause"}));
+            const auto fails = [&](const char* error, const std::string& proc,
+                                   const std::function<void(Pid)>& disturb = {}) {
+              const std::string came = attach_labelled(box, proc, disturb);
+              must(came.starts_with("set label: ") && came.find(error) != std::string::npos, came);
+            };
+            fails("EINVAL", real.str());  // the kernel's answer
+            fails("ENODEV", root / "proc");
+            fails("EXDEV", linked.str());
+            // Mounted on it at the last moment: another file, a directory, one of procfs's own.
+            const auto covered = [&](const std::string& from, const char* onto) {
+              fails("EXDEV", real.str(), [&](Pid pid) {
+                const std::string place = fmt::format("{}/{}/attr{}", real.str(), pid.value, onto);
+                must(::mount(from.c_str(), place.c_str(), nullptr, MS_BIND, nullptr) == 0, place);
+              });
+            };
+            covered(root / "proc/self/attr/exec", "/exec");
+            covered(root / "proc/self/attr", "");
+            covered(real / "self/attr/current", "/exec");
+          }) == "");
+  }
+  CHECK(read_file(root / "proc/self/attr/exec").empty());
+  const Exit e = run_naive({.root = root.str(),
+                            .argv = {"/bin/payload", "exit"},
+                            .label = label,
+                            .proc = "/data",
+                            .writes_inside = true});
+  CAPTURE(e.out);
+  CHECK(read_file(root / "proc/self/attr/exec") == label);
 }
 
 TEST_CASE("no setting of the host is hidden in the name or value of another",
@@ -145,7 +255,7 @@ TEST_CASE("no file of the kernel can be written", "[attack][.root][.userns]") {
     CHECK(writable(spec) == "");
   }
   SECTION("naive") {
-    if (!privileged()) return;  // it is root's
+    if (!naive_may_run()) return;
     const Exit e = run_naive({.root = root.str(),
                               .argv = {"/bin/payload", "attack", "open-write",
                                        "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger"},
@@ -158,10 +268,16 @@ TEST_CASE("what the kernel runs for a cgroup is not the container's to say", "[a
   const CgroupHierarchy* v1 = nullptr;
   for (const CgroupHierarchy& h : facts().cgroups)
     if (!h.v2 && v1 == nullptr) v1 = &h;
-  if (v1 == nullptr) return;  // only cgroup v1 has it
-  const std::string name = fmt::format("{}", fmt::join(v1->controllers, ","));
+  // Only cgroup v1 has it. Where none of that is mounted, one without a controller can be.
+  const std::string name =
+      v1 != nullptr ? fmt::format("{}", fmt::join(v1->controllers, ",")) : "name=condroid-attack";
   const std::string options = name.starts_with("name=") ? "none," + name : name;
   const TempRoot root;
+  const std::string mounted = in_child([&] {
+    enter_own_mounts();
+    must(::mount("none", (root / "mnt").c_str(), "cgroup", 0, options.c_str()) == 0, options);
+  });
+  if (v1 == nullptr && !mounted.empty()) CONDROID_SKIP("needs cgroup v1: " + mounted);
   Spec spec = payload(root, {"attack", "release-agent", options});
   CHECK(run(spec)["mount"] == "EPERM");
   // Also where it may mount, in a user namespace: CVE-2022-0492.
@@ -177,8 +293,7 @@ TEST_CASE("what the kernel runs for a cgroup is not the container's to say", "[a
 }
 
 TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.root]") {
-  if (!privileged()) return;  // for other users bubblewrap has another default
-  if (std::system("command -v bwrap > /dev/null") != 0) CONDROID_SKIP("needs bubblewrap");
+  if (!has_bubblewrap()) CONDROID_SKIP("needs bubblewrap");
   const TempRoot root;
   // What a host has left open, as hosts do.
   const Fd leaked(::open("/", O_RDONLY | O_DIRECTORY));
@@ -189,19 +304,10 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
   // Its --unshare-all is an id map, too.
   spec.idmap = ids;
   const Report mapped = run(spec);
-  std::string named = "--cap-drop ALL";
-  for (unsigned c = 0; c < capability_count; ++c)
-    if (const auto one = static_cast<Capability>(c); CapabilitySet::small().has(one)) {
-      named += " --cap-add CAP_";
-      for (const char letter : to_string(one)) named += static_cast<char>(std::toupper(letter));
-    }
-  for (const std::string& options : {std::string(), named}) {
-    const std::string theirs = output_of(
-        fmt::format("bwrap --unshare-all --bind {} / --proc /proc {} /bin/payload probe 2>&1",
-                    root.str(), options));
-    CAPTURE(options, theirs);
-    const Report bubble(Exit{.out = theirs});
-    for (const char* name : {"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"})
+  for (const auto& set : {std::optional<CapabilitySet>(), std::optional(CapabilitySet::small())}) {
+    const Report bubble = in_bubble(root, set);
+    CAPTURE(set.has_value(), bubble.exit().out);
+    for (const char* name : capability_sets)
       for (const Report* own : {&ours, &mapped}) {
         CAPTURE(name, (*own)[name]);
         CHECK((bits((*own)[name]) & ~bits(bubble[name])) == 0);
@@ -222,6 +328,42 @@ TEST_CASE("a container has no more rights than bubblewrap gives", "[attack][.roo
     CHECK((*own)["NoNewPrivs"] == "1");
     CHECK(own->below("fd.") == std::vector<std::string>{"0=device", "1=pipe", "2=pipe"});
   }
+}
+
+TEST_CASE("a user's container has no more rights than bubblewrap gives him",
+          "[attack][.root][.userns]") {
+  if (!has_bubblewrap()) CONDROID_SKIP("needs bubblewrap");
+  const TempRoot root;
+  // What is asked of both is the same: nothing, the usual, everything.
+  const auto [set, what] =
+      GENERATE(table<CapabilitySet, const char*>({{CapabilitySet{}, "nothing"},
+                                                  {CapabilitySet::small(), "the usual"},
+                                                  {CapabilitySet::all(), "everything"}}));
+  CAPTURE(what);
+  Spec spec = payload(root, {"probe"});
+  spec.security.capabilities = set;
+  spec.security.allow |= Allow::capabilities;
+  CHECK(in_child([&, set = set] {
+          drop_root();
+          const Report own = run(spec);
+          // As a user and as root of its own user namespace, which ours is.
+          for (const char* options : {"", "--uid 0 --gid 0"}) {
+            const Report bubble = in_bubble(root, set, options);
+            for (const char* name : capability_sets) {
+              const std::string both =
+                  fmt::format("{}{}: {}, and {}", name, options, own[name], bubble[name]);
+              must((bits(own[name]) & ~bits(bubble[name])) == 0, both);
+              must(bits(bubble[name]) == set.bits(), both);
+            }
+            for (const char* ns : {"mnt", "pid", "uts", "ipc", "net", "cgroup", "user"}) {
+              const std::string key = std::string("ns.") + ns;
+              must(bubble[key] != own_namespace(ns) && own[key] != own_namespace(ns), key);
+            }
+            must(own["NoNewPrivs"] == "1" && bubble["NoNewPrivs"] == "1", "NoNewPrivs");
+          }
+          for (const char* name : {"CapPrm", "CapEff", "CapBnd"})
+            must(bits(own[name]) == set.bits(), name);
+        }) == "");
 }
 
 TEST_CASE("a container by default has everything of its own", "[attack][.root][.userns]") {

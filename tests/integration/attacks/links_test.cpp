@@ -3,15 +3,9 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
-#include <atomic>
 #include <chrono>
-#include <thread>
 
 #include "attacks/attacks.hpp"
-
-#ifndef RENAME_EXCHANGE
-#define RENAME_EXCHANGE 2
-#endif
 
 namespace {
 
@@ -20,32 +14,6 @@ using namespace condroid::literals;       // NOLINT(google-build-using-namespace
 using namespace condroid::test;           // NOLINT(google-build-using-namespace)
 using namespace condroid::test::attacks;  // NOLINT(google-build-using-namespace)
 using namespace std::chrono_literals;
-
-/// Exchanges two names again and again, as fast as it can.
-class Exchanger {
- public:
-  explicit Exchanger(std::vector<std::pair<std::string, std::string>> pairs)
-      : pairs_(std::move(pairs)), thread_([this] {
-          while (!stop_)
-            for (const auto& [a, b] : pairs_)
-              if (::syscall(SYS_renameat2, AT_FDCWD, a.c_str(), AT_FDCWD, b.c_str(),
-                            RENAME_EXCHANGE) == 0)
-                ++done_;
-        }) {}
-  Exchanger(const Exchanger&) = delete;
-  Exchanger& operator=(const Exchanger&) = delete;
-  ~Exchanger() {
-    stop_ = true;
-    thread_.join();
-  }
-  [[nodiscard]] long done() const { return done_; }
-
- private:
-  std::vector<std::pair<std::string, std::string>> pairs_;
-  std::atomic<bool> stop_{false};
-  std::atomic<long> done_{0};
-  std::thread thread_;
-};
 
 /// In place of a file or an empty directory of the root.
 void plant(const TempRoot& root, const std::string& name, const std::string& target) {

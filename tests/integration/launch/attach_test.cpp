@@ -307,7 +307,7 @@ TEST_CASE("a user namespace is entered as its root", "[attach][.root]") {
   CHECK(need(on_terminal.wait()).success());
 }
 
-TEST_CASE("nothing of an attaching process can be reached from inside", "[attach][.root]") {
+TEST_CASE("nothing of an attaching process can be reached from inside", "[attach][attack][.root]") {
   const TempRoot root;
   const bool mapped = GENERATE(false, true);
   CAPTURE(mapped);
@@ -353,7 +353,7 @@ TEST_CASE("nothing of an attaching process can be reached from inside", "[attach
   }
 }
 
-TEST_CASE("an attach goes to the container that it was asked for", "[attach][.root]") {
+TEST_CASE("an attach goes to the container that it was asked for", "[attach][attack][.root]") {
   const TempRoot root;
   std::optional<Container> box(launch(payload(root, {"pause"})));
   auto attaching = need(box->start_attach(verb({"pause"}), {}));
@@ -363,7 +363,7 @@ TEST_CASE("an attach goes to the container that it was asked for", "[attach][.ro
   CHECK_THAT(failure_of(attaching.finish()), FailsWith(ESRCH, Step::join_namespace));
 }
 
-TEST_CASE("a container's programs do not get this program's rights", "[attach][.root]") {
+TEST_CASE("a container's programs do not get this program's rights", "[attach][attack][.root]") {
   const TempRoot root;
   Spec spec = payload(root, {"pause"});
   spec.idmap = {.kind = IdMap::ranges,

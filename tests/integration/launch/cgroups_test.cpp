@@ -297,7 +297,7 @@ TEST_CASE("without a pid namespace the cgroup knows who belongs to the container
   CHECK(own_cgroups().empty());
 }
 
-TEST_CASE("a container sees its own cgroups, to be read", "[launch][.root]") {
+TEST_CASE("a container sees its own cgroups, to be read", "[launch][attack][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Spec spec = payload(root, {"probe"});
@@ -322,7 +322,8 @@ TEST_CASE("a container sees its own cgroups, to be read", "[launch][.root]") {
   CHECK(own_cgroups().empty());
 }
 
-TEST_CASE("a container may have cgroups below its own, which end with it", "[launch][.root]") {
+TEST_CASE("a container may have cgroups below its own, which end with it",
+          "[launch][attack][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   const bool mapped = GENERATE(false, true);

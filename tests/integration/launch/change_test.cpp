@@ -113,7 +113,8 @@ TEST_CASE("a mount comes into a running container and goes again", "[change][.ro
   }
 }
 
-TEST_CASE("a link in the container does not lead a mount out of its place", "[change][.root]") {
+TEST_CASE("a link in the container does not lead a mount out of its place",
+          "[change][attack][.root]") {
   const TempRoot root, more;
   REQUIRE(::symlink("/tmp", (root / "trap").c_str()) == 0);
   const Container box = launch(payload(root, {"pause"}));

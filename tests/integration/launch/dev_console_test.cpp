@@ -82,7 +82,7 @@ struct Pipe {
 
 // ---- /dev --------------------------------------------------------------------------------------
 
-TEST_CASE("/dev has the usual nodes and nothing else", "[launch][.root][.userns]") {
+TEST_CASE("/dev has the usual nodes and nothing else", "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const Report seen = run(payload(root, {"probe"}));
   std::vector<std::string> names;
@@ -502,7 +502,8 @@ TEST_CASE("captured output is cut at its limit, and what was cut is counted",
   }
 }
 
-TEST_CASE("no descriptor of the host is open in the container", "[launch][.root][.userns]") {
+TEST_CASE("no descriptor of the host is open in the container",
+          "[launch][attack][.root][.userns]") {
   const TempRoot root;
   // Without close-on-exec: as careless libraries open them.
   const Fd careless(::open("/dev/null", O_RDONLY));

@@ -71,7 +71,7 @@ Spec with_mknod(const TempRoot& root) {
 }  // namespace
 
 TEST_CASE("a container that may make nodes cannot open the host's devices",
-          "[devices][.root][any_cgroup]") {
+          "[devices][attack][.root][any_cgroup]") {
   const TempRoot root;
   Spec spec = with_mknod(root);
   (void)run(spec);  // a Runtime keeps its directory of the hierarchy open

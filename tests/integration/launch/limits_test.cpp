@@ -144,7 +144,7 @@ class Parents {
 
 }  // namespace
 
-TEST_CASE("a bomb of forks is stopped at the limit of the moment", "[launch][.root]") {
+TEST_CASE("a bomb of forks is stopped at the limit of the moment", "[launch][attack][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Obeying bomb(obeying(root, {.pids_max = 8}));
@@ -158,7 +158,7 @@ TEST_CASE("a bomb of forks is stopped at the limit of the moment", "[launch][.ro
   CHECK(bomb.tell("forks 20") == "forks=0");
 }
 
-TEST_CASE("a hog of memory dies of a limit that came later", "[launch][.root]") {
+TEST_CASE("a hog of memory dies of a limit that came later", "[launch][attack][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Obeying hog(obeying(root, {.memory_max = 256_MiB, .memory_swap_max = 0_B}));

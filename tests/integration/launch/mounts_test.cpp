@@ -376,7 +376,7 @@ TEST_CASE("owners of an id-mapped bind are the container's", "[launch][.root]") 
 // ---- file systems ------------------------------------------------------------------------------
 
 TEST_CASE("a tmpfs has the size, number of files and mode that were asked for",
-          "[launch][.root][.userns]") {
+          "[launch][attack][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"pause"});
   spec.mounts = {Tmpfs{.target = "/mnt"_guest, .size = 3_MiB, .inodes = 17, .mode = {01770}},
@@ -565,7 +565,8 @@ TEST_CASE("an overlay has its layers in order", "[launch][.root][.userns]") {
   CHECK(fingerprint(layers / "bottom") + fingerprint(layers / "top") == before);
 }
 
-TEST_CASE("names with what separates layers and options in them", "[launch][.root][.userns]") {
+TEST_CASE("names with what separates layers and options in them",
+          "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const TempDir layers;
   const std::string odd = "a,b:c\\d e=f";
@@ -730,7 +731,7 @@ TEST_CASE("an optional source by descriptor or with shifted owners may be missin
 }
 
 TEST_CASE("a source by descriptor that was renamed meanwhile is still the one",
-          "[launch][.root][.userns]") {
+          "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const TempDir source;
   make_dir(source / "a");
@@ -746,7 +747,7 @@ TEST_CASE("a source by descriptor that was renamed meanwhile is still the one",
 
 // ---- what is hidden ----------------------------------------------------------------------------
 
-TEST_CASE("kernel files are hidden or read-only by default", "[launch][.root][.userns]") {
+TEST_CASE("kernel files are hidden or read-only by default", "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const Report seen = run(payload(root, {"probe"}));
   for (const char* path : {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug"}) {
@@ -790,7 +791,7 @@ TEST_CASE("more is hidden and protected on demand", "[launch][.root][.userns]") 
 }
 
 TEST_CASE("links are not masked or protected in place of what they lead to",
-          "[launch][.root][.userns]") {
+          "[launch][attack][.root][.userns]") {
   const TempRoot root;
   REQUIRE(::symlink("/data/file", (root / "link").c_str()) == 0);
   Spec spec = payload(root, {"read", "/data/file"});

@@ -170,7 +170,8 @@ TEST_CASE("a call gets the errno, the value or the kernel's own answer that the 
   CHECK(asked == 3);
 }
 
-TEST_CASE("the host makes what a path of the container's names", "[notify][.root][.userns]") {
+TEST_CASE("the host makes what a path of the container's names",
+          "[notify][attack][.root][.userns]") {
   const TempRoot root;
   // A link that leads out of the root for whoever follows it from outside.
   must(::symlink("/data", (root / "mnt/link").c_str()) == 0 &&
@@ -279,7 +280,7 @@ TEST_CASE("what was looked at is done by who looked, or it may be something else
   CHECK_FALSE(there("tmp/taken"));
 }
 
-TEST_CASE("nobody is written to but who asks, whatever becomes of him", "[notify][.root]") {
+TEST_CASE("nobody is written to but who asks, whatever becomes of him", "[notify][attack][.root]") {
   // A host of which every call is looked at. Whose number it is must be asked when the memory is
   // open already; then the one who asked is killed, so that the number is free.
   const bool kill_him = GENERATE(false, true);

@@ -203,7 +203,7 @@ TEST_CASE("a user's id map is made of what he was granted", "[launch][.userns]")
 
 // ---- rights ------------------------------------------------------------------------------------
 
-TEST_CASE("capabilities are exactly those of the Spec", "[launch][.root][.userns]") {
+TEST_CASE("capabilities are exactly those of the Spec", "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const auto check = [&](CapabilitySet wanted) {
     const Report seen = probe(root, [&](Spec& s) {
@@ -287,7 +287,7 @@ TEST_CASE("each set of capabilities can be said by itself, and what root is wort
   }
 }
 
-TEST_CASE("set-id programs gain nothing unless a token says so", "[launch][.root]") {
+TEST_CASE("set-id programs gain nothing unless a token says so", "[launch][attack][.root]") {
   if (::geteuid() != 0) CONDROID_SKIP("needs root");
   const TempRoot root;
   make_file(root / "bin/suid", read_file(CONDROID_PAYLOAD), 0755);
@@ -307,7 +307,8 @@ TEST_CASE("set-id programs gain nothing unless a token says so", "[launch][.root
 
 // ---- surroundings ------------------------------------------------------------------------------
 
-TEST_CASE("a program of many pieces arrives whole, whatever is answered early", "[launch][.root]") {
+TEST_CASE("a program of many pieces arrives whole, whatever is answered early",
+          "[launch][attack][.root]") {
   if (::geteuid() != 0) CONDROID_SKIP("needs root");
   const TempRoot root;
   Spec spec = payload(root, {"exit", "0"});
@@ -500,7 +501,7 @@ TEST_CASE("kernel settings are those of the container's own namespaces",
   }
 }
 
-TEST_CASE("a keyring of the host is not the container's", "[launch][.root][.userns]") {
+TEST_CASE("a keyring of the host is not the container's", "[launch][attack][.root][.userns]") {
   const TempRoot root;
   const auto with_keys = [](Spec& s) {
     s.security.seccomp.kind = condroid::Seccomp::none;

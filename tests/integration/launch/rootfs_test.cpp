@@ -330,7 +330,7 @@ TEST_CASE("the host's / has its owners with an id map, too, when ephemeral", "[l
 // ---- what leads out ----------------------------------------------------------------------------
 
 TEST_CASE("targets that are links out of the root touch nothing there",
-          "[launch][.root][.userns]") {
+          "[launch][attack][.root][.userns]") {
   const TempDir outside;
   make_dir(outside / "dir", 0777);
   make_file(outside / "file", "precious\n", 0666);

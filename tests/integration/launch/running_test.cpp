@@ -369,7 +369,7 @@ TEST_CASE("a detached container outlives its program", "[launch][.root][.userns]
   CHECK(eventually([&] { return !is_alive(pid) && !is_alive(zygote); }));
 }
 
-TEST_CASE("the end of a Runtime is the end of its zygote", "[launch][.root][.userns]") {
+TEST_CASE("the end of a Runtime is the end of its zygote", "[launch][attack][.root][.userns]") {
   const std::string dir = fmt::format("/tmp/test-state-{}-c", ::getpid());
   const TempRoot root;
   Pid zygote;

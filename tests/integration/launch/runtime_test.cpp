@@ -58,7 +58,7 @@ TEST_CASE("a sweep removes what a Runtime left, and nothing else", "[launch][.ro
 }
 
 TEST_CASE("a state directory that others may write to is not believed",
-          "[launch][.root][.userns]") {
+          "[launch][attack][.root][.userns]") {
   const TempDir dir;
   make_file(dir / "condroid-0123456789ab", "");
   must(::chmod(dir.str().c_str(), 0777) == 0, "chmod");

@@ -76,7 +76,7 @@ Seccomp just_enough() {
 }  // namespace
 
 TEST_CASE("the calls that lead far into the kernel are closed by default",
-          "[seccomp][.root][.userns]") {
+          "[seccomp][attack][.root][.userns]") {
   const TempRoot root;
   const Report seen = run(calls(root));
   for (const char* name : {"add_key", "keyctl", "io_uring", "clone3", "clone3_user", "new"}) {
@@ -109,7 +109,8 @@ TEST_CASE("the calls that lead far into the kernel are closed by default",
 }
 
 #if defined(__x86_64__)
-TEST_CASE("programs of another architecture die unless it is named", "[seccomp][.root][.userns]") {
+TEST_CASE("programs of another architecture die unless it is named",
+          "[seccomp][attack][.root][.userns]") {
   const TempRoot root;
   if (run(unfiltered(calls(root, {"int80"})))["int80"] != "ok")
     CONDROID_SKIP("needs a kernel that runs 32-bit programs");

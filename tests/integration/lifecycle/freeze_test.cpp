@@ -201,7 +201,8 @@ pid_t bury_one(const Container& box, const std::string& by, int levels) {
 
 }  // namespace
 
-TEST_CASE("a frozen container ends with a host that is killed", "[lifecycle][any_cgroup][.root]") {
+TEST_CASE("a frozen container ends with a host that is killed",
+          "[lifecycle][attack][any_cgroup][.root]") {
   for (const std::string& by : freezers()) {
     CAPTURE(by);
     kill_host_of_frozen(by, [](Container& box) { return box.freeze() ? box.pid().value : -1; });

@@ -107,7 +107,7 @@ char state_of(pid_t pid) {
 
 }  // namespace
 
-TEST_CASE("what does not want to die dies", "[lifecycle][any_cgroup][.root]") {
+TEST_CASE("what does not want to die dies", "[lifecycle][attack][any_cgroup][.root]") {
   const TempRoot root;
   condroid::test::warm_up();
   const Surroundings before = Surroundings::quiet();
@@ -142,7 +142,7 @@ TEST_CASE("what does not want to die dies", "[lifecycle][any_cgroup][.root]") {
 }
 
 TEST_CASE("a container that ignores everything, holds terminals and forks is gone in time",
-          "[lifecycle][any_cgroup][.root]") {
+          "[lifecycle][attack][any_cgroup][.root]") {
   const TempRoot root;
   constexpr auto patience = 200ms;
   // How long it took beyond that to stop it, or to wait so long and to kill it then.
