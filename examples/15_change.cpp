@@ -18,7 +18,8 @@ std::string ask(const Container& box, const std::string& question) {
       box.attach({.process = {.argv = {"/bin/sh", "-c", question}, .stdio = Stdio::capture}});
   if (!task) return to_string(task.error()) + "\n";
   auto exit = task->wait();
-  return exit ? exit->out : to_string(exit.error()) + "\n";
+  if (!exit) return to_string(exit.error()) + "\n";
+  return exit->out.empty() ? to_string(*exit) + "\n" : exit->out;
 }
 
 Result<void> change(const Runtime& runtime) {

@@ -42,7 +42,7 @@ int main() {
   const Spec tidy = command("mkdir /tmp/new").seccomp(no_directories).spec();
   const auto plan = runtime->facts().and_then([&](const HostFacts& f) { return compile(tidy, f); });
   if (!plan && plan.error().is(Errc::unsupported)) {
-    fmt::print("{}\n", plan.error());
+    fmt::print(stderr, "{}\n", plan.error());
     return good ? 0 : 1;
   }
   good = show(*runtime, "no new directories", tidy) && good;

@@ -29,7 +29,7 @@ int main() {
                         .spec();
   const auto result = run(*runtime, spec, seconds{10});
   if (!result) {
-    fmt::print("{}\n", result.error());
+    fmt::print(stderr, "{}\n", result.error());
     return 1;
   }
   fmt::print("{}{}{}\n", result->exit.out, result->exit.err, result->exit);

@@ -44,7 +44,7 @@ int main() {
           .exec({"/bin/sh", "-c", "mknod /tmp/zilch c 1 3; mknod /tmp/mem c 1 1; ls /tmp; true"})
           .launch(*runtime);
   if (!box) {
-    fmt::print("{}\n", box.error());
+    fmt::print(stderr, "{}\n", box.error());
     return box.error().is(Errc::unsupported) ? 0 : 1;  // rules need a build with libseccomp
   }
   auto listener = box->take_listener();

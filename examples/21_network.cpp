@@ -32,7 +32,7 @@ int main() {
 
   auto container = box.launch(*runtime);
   if (!container) {
-    fmt::print("{}\n", container.error());
+    fmt::print(stderr, "{}\n", container.error());
     return 1;
   }
   char text[64] = {};
@@ -48,7 +48,7 @@ int main() {
   fmt::print("{}.{}.{}.{} says {}", of[0], of[1], of[2], of[3], text);
   const auto end = container->wait();
   if (!end) {
-    fmt::print("{}\n", end.error());
+    fmt::print(stderr, "{}\n", end.error());
     return 1;
   }
   fmt::print("{}\n", *end);

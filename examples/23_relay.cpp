@@ -54,7 +54,8 @@ int main() {
     return 1;
   }
   pollfd waiters[] = {{relay->poll_fd().get(), POLLIN, 0}, {client.get(), POLLIN, 0}};
-  while (::poll(waiters, 2, -1) > 0 && waiters[1].revents == 0) {
+  while (waiters[1].revents == 0) {
+    if (::poll(waiters, 2, -1) < 0) continue;  // a signal
     const auto goes_on = relay->step();
     if (!goes_on) {
       fmt::print(stderr, "{}\n", goes_on.error());

@@ -39,7 +39,7 @@ int main(int argc, char** argv) {
   std::thread tools([&path] {
     const control::Client web(path, "web");
     if (const auto pid = web.init_pid()) fmt::print("its first process is {}\n", pid->value);
-    if (const auto ok = web.stop(); !ok) fmt::print("{}\n", ok.error());
+    if (const auto ok = web.stop(); !ok) fmt::print(stderr, "{}\n", ok.error());
   });
   const auto exit = box->wait();
   tools.join();

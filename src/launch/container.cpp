@@ -45,12 +45,15 @@ bool Gather::drain() {
     const ssize_t n = ::read(fd.get(), buffer, std::min(most, sizeof buffer));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) return true;
-    if (n <= 0) return false;  // end of file; EIO of a terminal whose last slave was closed
+    // EIO: of a terminal whose last slave was closed.
+    if (n < 0 && error == 0 && !(ring && errno == EIO)) error = errno;
+    if (n <= 0) return false;
     const auto size = static_cast<std::size_t>(n);
     most -= std::min(most, size);
     for (std::size_t at = 0; log.valid() && at < size;) {
       const ssize_t w = ::write(log.get(), buffer + at, size - at);
       if (w < 0 && errno == EINTR) continue;
+      if (w < 0 && log_error == 0) log_error = errno;
       if (w <= 0) break;
       at += static_cast<std::size_t>(w);
     }
@@ -208,6 +211,15 @@ void ContainerCore::end(Exit e) {
   e.launch_time = executed - began;
   e.timeline = timeline;
   left_nothing = e.cleanup_errors.empty() && e.kind != Exit::lost;
+  const std::pair<const Gather*, const char*> gathered[] = {
+      {&out, "standard output"}, {&err, "standard error"}, {&console, "the console"}};
+  for (const auto& [g, what] : gathered) {
+    if (g->error != 0)
+      e.cleanup_errors.push_back(to_string(sys_error(g->error, Step::wait, what)));
+    if (g->log_error != 0)
+      e.cleanup_errors.push_back(
+          to_string(sys_error(g->log_error, Step::wait, formatted("the log of {}", what))));
+  }
   exit = std::move(e);
 }
 

@@ -33,6 +33,8 @@ struct Gather {
   std::uint64_t dropped = 0;
   bool ring = false;  ///< Keep the end rather than the beginning.
   Fd log;
+  int error = 0;      ///< The first of reading it; 0: all of it is here.
+  int log_error = 0;  ///< The first of writing `log`.
   /// Reads what is there. False when the other end is closed.
   bool drain();
 };

@@ -3,8 +3,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 extern "C" {
+/// What lies between the buffers of a function and where it returns to, -fstack-protector-strong.
+/// It is another one each time, of the kernel's chance, AT_RANDOM of getauxval(3).
+std::uintptr_t __stack_chk_guard = 0;
+[[noreturn]] void __stack_chk_fail() { __builtin_trap(); }
+
 /// `stack` is what the kernel left there: argc, then argv, execve(2). Does not come back.
 [[noreturn]] void program_main(long* stack);
 
@@ -21,6 +27,20 @@ void* memset(void* to, int c, std::size_t n) {
 }
 }
 
+extern "C" [[noreturn]] __attribute__((used, no_stack_protector)) void program_begin(long* stack) {
+  constexpr long at_null = 0, at_random = 25;
+  long* auxiliary = stack + *stack + 2;
+  while (*auxiliary++ != 0) {
+  }
+  for (; auxiliary[0] != at_null; auxiliary += 2)
+    if (auxiliary[0] == at_random)
+      __builtin_memcpy(&__stack_chk_guard, reinterpret_cast<const void*>(auxiliary[1]),
+                       sizeof __stack_chk_guard);
+  // Its zero byte ends a text that runs on.
+  __stack_chk_guard &= ~std::uintptr_t{0xff};
+  program_main(stack);
+}
+
 #if defined(__x86_64__)
 asm(".globl _start\n"
     ".type _start,@function\n"
@@ -28,7 +48,7 @@ asm(".globl _start\n"
     "  xor %ebp, %ebp\n"
     "  mov %rsp, %rdi\n"
     "  and $-16, %rsp\n"
-    "  call program_main\n"
+    "  call program_begin\n"
     "  hlt\n");
 #elif defined(__aarch64__)
 asm(".globl _start\n"
@@ -37,6 +57,6 @@ asm(".globl _start\n"
     "  mov x29, xzr\n"
     "  mov x30, xzr\n"
     "  mov x0, sp\n"
-    "  bl program_main\n"
+    "  bl program_begin\n"
     "  brk #0\n");
 #endif

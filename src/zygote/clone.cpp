@@ -11,7 +11,9 @@ namespace {
 /// by its end.
 struct Room {
   volatile uint32_t tid;
-  ChildContext context;
+  /// Bytes until it is used: nobody runs a constructor before this program begins.
+  alignas(ChildContext) char context_bytes[sizeof(ChildContext)];
+  ChildContext& context() { return *reinterpret_cast<ChildContext*>(context_bytes); }
   alignas(16) char program[32 * 1024];
   alignas(16) char stack[32 * 1024];
 };
@@ -62,7 +64,7 @@ Rooms rooms;
   leave(interpreter.run());
 }
 
-int run_in_room(void* room) { run_child(static_cast<Room*>(room)->context); }
+int run_in_room(void* room) { run_child(static_cast<Room*>(room)->context()); }
 
 /// The same with a copy of our memory, in which every room is empty.
 [[noreturn]] void run_alone(ChildContext& context) {
@@ -153,8 +155,8 @@ long clone_now(CloneJob& job) {
   if (job.share_memory) {
     for (Room& room : rooms.list) {
       if (room.tid != 0) continue;
-      room.context = *job.context;
-      room.context.room = room.program;
+      __builtin_memcpy(room.context_bytes, job.context, sizeof room.context_bytes);
+      room.context().room = room.program;
       room.tid = 1;
       CloneArgs args = job.args;
       args.flags |= clone_vm | clone_child_cleartid;

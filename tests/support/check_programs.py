@@ -4,7 +4,9 @@
     check_programs.py FILE...
 
 Fails where a segment is writable and executable, where the stack is, where a program is asked to
-interpret it, or where something is left to be found or moved when it starts.
+interpret it, or where something is left to be found or moved when it starts. Of one that has its
+symbols still: where a constructor would have to be run before it begins, which nobody does, or
+where no function looks at a canary.
 """
 import struct
 import sys
@@ -42,12 +44,30 @@ def problems(data):
             wrong.append("asks for an interpreter")
         if what == PT_DYNAMIC:
             wrong.append("has something to be linked when it starts")
+    wrong += problems_of_sections(data)
     if stack is None:
         wrong.append("does not say what its stack may do, which lets it be executable")
     elif stack & EXECUTE:
         wrong.append("has an executable stack")
     if not entered:
         wrong.append("does not begin in a segment of code")
+    return wrong
+
+
+def problems_of_sections(data):
+    table, = struct.unpack_from("<Q", data, 40)
+    size, count, names = struct.unpack_from("<HHH", data, 58)
+    if count == 0:
+        return []
+    sections = [struct.unpack_from("<IIQQQQ", data, table + i * size) for i in range(count)]
+    texts = sections[names][4]
+    found = {data[texts + s[0]:data.index(b"\0", texts + s[0])].decode(): s for s in sections}
+    wrong = []
+    if any(s[1] in (14, 15, 16) and s[5] for s in sections):  # arrays of functions to be run
+        wrong.append("has a constructor that nobody runs")
+    _, _, _, _, offset, length = found[".strtab"]
+    if b"\0__stack_chk_fail\0" not in data[offset:offset + length]:
+        wrong.append("has no canary")
     return wrong
 
 

@@ -317,6 +317,20 @@ TEST_CASE("console output goes to the log and to memory", "[launch][.root][.user
   CHECK(read_file(place / "log").size() == 200014);
 }
 
+TEST_CASE("a log that is full is told of, and ends nothing", "[launch][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"say", "100"});
+  spec.process.stdio = Stdio::pty;
+  spec.terminal.log = "/dev/full"_host;
+  Container box = launch(spec);
+  const auto exit = box.wait();
+  REQUIRE(exit);
+  CHECK(exit->success());
+  CHECK(box.console_output().size() == 100);
+  CHECK(exit->cleanup_errors ==
+        std::vector<std::string>{"wait: the log of the console: No space left on device (ENOSPC)"});
+}
+
 TEST_CASE("a console is there without the command being on it", "[launch][.root][.userns]") {
   const TempRoot root;
   Spec spec = payload(root, {"write", "/dev/console", "to the console"});
