@@ -214,8 +214,7 @@ void ContainerCore::end(Exit e) {
   const std::pair<const Gather*, const char*> gathered[] = {
       {&out, "standard output"}, {&err, "standard error"}, {&console, "the console"}};
   for (const auto& [g, what] : gathered) {
-    if (g->error != 0)
-      e.cleanup_errors.push_back(to_string(sys_error(g->error, Step::wait, what)));
+    if (g->error != 0) e.cleanup_errors.push_back(to_string(sys_error(g->error, Step::wait, what)));
     if (g->log_error != 0)
       e.cleanup_errors.push_back(
           to_string(sys_error(g->log_error, Step::wait, formatted("the log of {}", what))));
