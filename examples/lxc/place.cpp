@@ -79,9 +79,10 @@ Result<control::State> Place::state() const {
 
 Result<void> Place::kill() const {
   auto ok = control::Client(lxcpath_, name_, std::chrono::milliseconds{-1}).stop();
-  if (ok) return ok;
-  const auto now = state();
-  if (now && *now == control::State::stopped) return {};
+  if (!ok) {
+    const auto now = state();
+    if (now && *now == control::State::stopped) return {};
+  }
   return ok;
 }
 

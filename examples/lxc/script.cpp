@@ -55,6 +55,7 @@ std::vector<std::string> environment(const std::vector<std::string>& env) {
 
 std::vector<char*> pointers(const std::vector<std::string>& from) {
   std::vector<char*> all;
+  all.reserve(from.size() + 1);
   for (const std::string& one : from) all.push_back(const_cast<char*>(one.c_str()));
   all.push_back(nullptr);
   return all;

@@ -50,7 +50,7 @@ bool empty(Fd dir, const std::string& path) {
         fine = false;
         continue;
       }
-      if (!empty(std::move(below), path + "/" + name)) {
+      if (!empty(std::move(below), fmt::format("{}/{}", path, name))) {
         fine = false;
         continue;
       }

@@ -135,6 +135,7 @@ namespace language = lxc_language;
 
 std::vector<KeyInfo> keys() {
   std::vector<KeyInfo> all;
+  all.reserve(language::table.size());
   for (const language::Key& key : language::table)
     all.push_back(
         {.name = key.name,

@@ -164,8 +164,8 @@ class Reader {
     }
     ::closedir(dir);
     std::ranges::sort(names);
-    for (const std::string& name : names)
-      file(path + (path.ends_with('/') ? "" : "/") + name, item);
+    const std::string folder = path.ends_with('/') ? path : path + '/';
+    for (const std::string& name : names) file(folder + name, item);
   }
 
   void file(const std::string& path, std::size_t item) {

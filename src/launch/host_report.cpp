@@ -440,8 +440,9 @@ class Reporter {
 }  // namespace
 
 HostReport Host::report(HostOptions options) {
-  Reporter reporter(options);
-  auto runtime = Runtime::open(options.runtime);
+  RuntimeOptions of_runtime = options.runtime;
+  Reporter reporter(std::move(options));
+  auto runtime = Runtime::open(std::move(of_runtime));
   if (!runtime) return reporter.without(runtime.error());
   return reporter.take(runtime->core_, *runtime);
 }

@@ -76,10 +76,9 @@ Plan next_life(const Plan& plan, const Carried& carried) {
       op::Unshare copy = *unshare;
       if (carried.network >= 0) copy.namespaces -= Namespace::net;
       if (!copy.namespaces.empty()) add_op(next.ops, copy);
-    } else if (std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) {
-      continue;  // it is written
-    } else if (carried.network >= 0 && concerns_kept(plan, o)) {
-      continue;  // it is there, as the last life left it
+    } else if ((std::holds_alternative<op::WriteIdMap>(o) && carried.users >= 0) ||
+               (carried.network >= 0 && concerns_kept(plan, o))) {
+      continue;  // it is written; it is there, as the last life left it
     } else if (const auto* m = std::get_if<op::MountOp>(&o); m != nullptr && m == devpts) {
       op::MountOp copy = *m;
       copy.source = op::MountOp::slot;

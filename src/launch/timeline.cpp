@@ -103,12 +103,14 @@ std::string Timeline::svg() const {
   for (const double step :
        {1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 1e5, 1e6, 1e7})
     if (all / step >= 4) tick = step;
-  for (double t = 0; t <= all; t += tick)
+  for (int n = 0; n * tick <= all; ++n) {
+    const double t = n * tick;
     fmt::format_to(
         put,
         "<line x1=\"{0:.1f}\" y1=\"{1}\" x2=\"{0:.1f}\" y2=\"{2}\" stroke=\"#e4e4e4\"/>"
         "<text x=\"{0:.1f}\" y=\"{3}\" fill=\"#707070\" text-anchor=\"middle\">{4:.0f}</text>\n",
         left + t / all * plot, head - 8, height - 8, head - 12, t);
+  }
   static constexpr std::array<std::string_view, 4> colours = {"#4878a8", "#c08830", "#5a9a5a",
                                                               "#909090"};
   int y = head;

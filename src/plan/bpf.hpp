@@ -19,7 +19,9 @@ class Bpf {
   void load_nr() { load(offsetof(seccomp_data, nr)); }
   void load_arch() { load(offsetof(seccomp_data, arch)); }
   /// The lower half of an argument; both machines are little-endian.
-  void load_argument(unsigned index) { load(offsetof(seccomp_data, args) + 8 * index); }
+  void load_argument(unsigned index) {
+    load(offsetof(seccomp_data, args) + std::size_t{8} * index);
+  }
   void give(std::uint32_t verdict) { add(BPF_RET | BPF_K, verdict); }
 
   /// The next instruction is passed over unless the comparison holds.

@@ -104,8 +104,8 @@ bool Checks::capability_sets_agree(std::string_view at) const {
   const auto field = [at](std::string_view name) { return formatted("{}{}", at, name); };
   const std::string all = field("capabilities");
   bool good = true;
-  const auto refuse = [&](std::string_view name, std::string what, std::string hint) {
-    refusals.bad(field(name), std::move(what), std::move(hint));
+  const auto refuse = [&](std::string_view name, std::string_view what, std::string hint) {
+    refusals.bad(field(name), what, std::move(hint));
     good = false;
   };
   const auto within = [&](std::string_view name, CapabilitySet inner, CapabilitySet outer,

@@ -26,7 +26,7 @@ void clone(Draft& d) {
   d.add(op::Clone{.namespaces = with_clone, .into_cgroup = into_cgroup});
 }
 
-void enter_namespaces(Draft& d, std::vector<std::pair<Namespace, op::Slot>> joins) {
+void enter_namespaces(Draft& d, const std::vector<std::pair<Namespace, op::Slot>>& joins) {
   for (const auto& [kind, slot] : joins) d.add(op::JoinNamespace{.kind = kind, .ns = slot});
   // The time namespace is made with its offsets: after clone3(2) they are frozen.
   const Flags<Namespace> rest =

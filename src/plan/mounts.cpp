@@ -201,7 +201,7 @@ void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) 
     if (name.empty()) name = h.v2 ? "unified" : "cgroup";
     op::MountOp m{.flags = c.flags,
                   .base = d.root,
-                  .target = target + "/" + name,
+                  .target = formatted("{}/{}", target, name),
                   .optional = c.common.optional};
     if (h.v2) {
       d.add(new_fs(std::move(m), "cgroup2"));
@@ -331,6 +331,7 @@ void make_mounts(Draft& d) {
   // Component by component, so that "/a" stands before "/a/b" and both before "/a-b"; the same
   // target in the given order.
   std::vector<std::pair<std::vector<std::string_view>, std::size_t>> order;
+  order.reserve(items.size());
   for (const Item& item : items) order.emplace_back(components(item.target), order.size());
   std::ranges::sort(order);
   for (const auto& [parts, i] : order) {

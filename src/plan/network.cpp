@@ -121,7 +121,7 @@ struct Complaints {
   }
   /// Where a route may lead.
   void network_of(const IpPrefix& to) const {
-    const std::size_t bits = 8 * to.address.size();
+    const unsigned bits = 8 * to.address.size();
     if (to.length > bits) {
       add(formatted("route to {} with {} bits", to_string(to.address), to.length),
           formatted("use at most {}", bits));

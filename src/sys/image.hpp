@@ -14,7 +14,7 @@
 namespace condroid::inline v0::detail {
 
 /// How much of an image has to be read to know what it is.
-inline constexpr std::size_t image_head = 68 * 1024;
+inline constexpr std::size_t image_head = std::size_t{68} * 1024;
 
 /// What the first bytes of an image say.
 struct ImageKind {
