@@ -260,11 +260,14 @@ int bare_mounts() {
 
 long prepare(const Request& request, const int* fds, unsigned count, ChildContext& context,
              CloneJob& job) {
+  constexpr uint64_t namespaces = clone_newns | clone_newcgroup | clone_newuts | clone_newipc |
+                                  clone_newuser | clone_newpid | clone_newnet;
   const bool into_cgroup = (request.flags & request_into_cgroup) != 0;
   const unsigned before_sync = (into_cgroup ? 1U : 0U) + request.joins;
   if (request.live >= max_live || request.page >= max_pages || request.joins > 8 ||
-      (request.join_flags != 0 && request.joins != 1) || count < before_sync + 1 ||
-      count - before_sync - 1 > max_passed || containers[request.live].state != Container::unused)
+      (request.join_flags != 0 && request.joins != 1) || (request.clone_flags & ~namespaces) != 0 ||
+      count < before_sync + 1 || count - before_sync - 1 > max_passed ||
+      containers[request.live].state != Container::unused)
     return -e_proto;
   context.sync = fds[before_sync];
   context.zygote = fd_self;

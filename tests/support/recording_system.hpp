@@ -497,6 +497,8 @@ class RecordingSystem {
                     std::to_string(capabilities_[1].permitted);
         return 0;
       case __NR_prctl:
+        // As the kernel: those that there are.
+        if (a == kernel::pr_set_securebits && (b & ~0xfffL) != 0) return -EPERM;
         if (a == kernel::pr_set_securebits) securebits_ = b;
         return a == kernel::pr_get_securebits ? securebits_ : 0;
       case __NR_capget:
