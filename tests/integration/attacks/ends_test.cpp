@@ -132,7 +132,7 @@ TEST_CASE("a request is denied whatever its upper half is", "[attack][.root][.us
     spec.security.allow |= Allow::all_syscalls;
     if (as_root) {
       spec.security.capabilities.add(Capability::sys_admin);
-      spec.security.allow |= Allow::capabilities;
+      spec.security.allow |= Allow::capabilities | Flags<Allow>(Allow::real_root);
     }
     Container open = launch(spec);
     CHECK(wait(open).success());

@@ -1,6 +1,7 @@
 // Who enters a container is among its processes before he is one of them: nothing that has power in
 // there gets hold of him meanwhile.
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,11 +15,15 @@ using namespace condroid::test;           // NOLINT(google-build-using-namespace
 using namespace condroid::test::attacks;  // NOLINT(google-build-using-namespace)
 using namespace std::chrono_literals;
 
+/// A file on the file system that "/" is on: what is mounted below that goes when a launcher lets
+/// go of it. The roots of tests have none of that name.
+constexpr const char* of_the_host = "/etc/passwd";
+
 /// A container whose first process does to who enters what it is asked to.
 class Lair {
  public:
-  Lair(const Outside& outside, bool mapped) {
-    Spec spec = payload(root_, {"attack", "hold", outside / "file", "asked"});
+  explicit Lair(bool mapped) {
+    Spec spec = payload(root_, {"attack", "hold", of_the_host, "asked"});
     spec.process.stdio = Stdio{Stdio::pipe, Stdio::pipe, Stdio::inherit};
     spec.security.seccomp.kind = Seccomp::none;
     spec.security.allow |= Allow::all_syscalls;
@@ -76,8 +81,7 @@ std::optional<Attaching> stopped_at(const Container& box, std::size_t op, Launch
 TEST_CASE("nothing gets hold of who enters, at any step", "[attack][.root]") {
   const bool mapped = GENERATE(false, true);
   CAPTURE(mapped);
-  const Outside outside;
-  Lair lair(outside, mapped);
+  Lair lair(mapped);
   int met = 0;
   for (std::size_t op = 0;; ++op) {
     CAPTURE(op);
@@ -103,16 +107,14 @@ TEST_CASE("nothing gets hold of who enters, at any step", "[attack][.root]") {
     CHECK(need(task.wait()).code == 3);
   }
   CHECK(met > 10);
-  CHECK(outside.untouched());
 }
 
 TEST_CASE("who enters and can be traced is got hold of", "[attack][.root]") {
-  const Outside outside;
   const TempRoot root;
   // Where Yama keeps programs from tracing others it takes a right more.
   const std::string yama = read_file("/proc/sys/kernel/yama/ptrace_scope");
   const Exit e = run_naive({.root = root.str(),
-                            .argv = {"/bin/payload", "attack", "hold", outside / "file"},
+                            .argv = {"/bin/payload", "attack", "hold", of_the_host},
                             .attaches = true,
                             .all_capabilities = !yama.empty() && yama != "0\n"});
   CAPTURE(e.out);
@@ -129,8 +131,7 @@ TEST_CASE("who is killed or stopped while he enters is given up, and the next on
           "[attack][.root]") {
   const bool mapped = GENERATE(false, true);
   CAPTURE(mapped);
-  const Outside outside;
-  Lair lair(outside, mapped);
+  Lair lair(mapped);
   const Surroundings before = Surroundings::quiet();
   int met = 0;
   for (std::size_t op = 0;; ++op) {
