@@ -310,7 +310,8 @@ inline void Machine::helper_ends() {
   }
   const unsigned how = byte() % 4;
   if (how == 0) waiting.result = -EPERM;
-  if (how == 1) waiting.result = born();
+  // It looks at the place before it clones.
+  if (how == 1 && waiting.request.live < program::max_live) waiting.result = born();
   if (how == 2 && waiting.request.live < program::max_live &&
       zygote::containers[waiting.request.live].state == zygote::Container::unused)
     zygote::live(waiting.request.live).pid = born();  // and killed before it could tell
