@@ -2,7 +2,7 @@
 """Fails the system calls of a launch, one at a time, and says what came of it.
 
     faultwalk.py [--seconds S] [--plan NAME] [--only PLAN:ROLE:CALL:K:ERRNO]
-                 [--example NAME REGEX PROGRAM]... CONDROID_RUN HOST FAIL_CALL PAYLOAD CALLS
+                 [--forwards] [--example NAME REGEX PROGRAM]... CONDROID_RUN HOST FAIL_CALL PAYLOAD CALLS
 
 For each plan a container is launched whose command prints the state of its container. Then for
 every system call that is made on the way there, for each of its occurrences K and each error
@@ -293,8 +293,8 @@ class Walk:
 def step_of(said):
     """The step that a message names, with an object behind it; else nothing."""
     for line in said.splitlines():
-        for step, rest in re.findall(r"(?:^|: )([a-z][a-zA-Z_ ]+): (?=(.*))", line):
-            if step in STEPS and re.match(r"[^:]", rest):
+        for step, rest in re.findall(r"(?:^ *|: )([a-z][a-zA-Z_ ]+)(?=: (.*))", line):
+            if step in STEPS and rest:
                 return step
     return None
 
@@ -321,6 +321,7 @@ def main():
     parser.add_argument("--example", nargs=3, metavar=("NAME", "REGEX", "PROGRAM"), action="append",
                         default=[], help="in place of the plans; and its output matches REGEX")
     parser.add_argument("--only", metavar="CASE", help="one case, in full, as a failure names it")
+    parser.add_argument("--forwards", action="store_true", help="the host is a router already")
     parser.add_argument("programs", nargs=5, metavar="PROGRAM")
     options = parser.parse_args()
     seed = os.environ.setdefault("CONDROID_SEED", str(random.randrange(1 << 30)))
@@ -335,6 +336,8 @@ def main():
         # A container without a root of its own does not see these directories.
         print("faultwalk: plan 'host' is left out: the build directory is in /tmp or /run")
         del PLANS["host"]
+    if options.forwards:
+        leakwatch.forward()
     walk = Walk(*programs)
     for name, regex, program in options.example:
         EXAMPLES[name] = (regex, os.path.abspath(program))

@@ -523,6 +523,12 @@ def run(command, timeout, stdout=None):
 # ---- as a program -------------------------------------------------------------------------------
 
 
+def forward():
+    """Makes a router of this network namespace."""
+    for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        pathlib.Path("/proc/sys/net", setting).write_text("1")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=1, help="how often the command is run")
@@ -539,8 +545,7 @@ def main():
         options.command = [helper, options.kind] + options.command
     isolate()
     if options.forwards:
-        for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-            pathlib.Path("/proc/sys/net", setting).write_text("1")
+        forward()
     watch = Watch()
     status = 0
     for _ in range(options.repeat):
