@@ -437,7 +437,8 @@ class Run {
   }
 
   int ended(const Exit& exit) const {
-    for (const auto& e : exit.cleanup_errors) fmt::print(stderr, "condroid-run: {}\n", e);
+    for (const auto* list : {&exit.cleanup_errors, &exit.output_errors})
+      for (const auto& e : *list) fmt::print(stderr, "condroid-run: {}\n", e);
     if (late_) {
       fmt::print(stderr, "condroid-run: '{}' was ended after {} ms\n", options_.spec.name,
                  options_.timeout.count());

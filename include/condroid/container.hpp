@@ -99,15 +99,14 @@ struct Exit {
   std::optional<CpuTime> cpu_time = {};
   std::optional<Bytes> peak_memory = {};
   std::optional<std::uint64_t> peak_pids = {};
-  std::chrono::nanoseconds launch_time{0};  ///< From Runtime::start or launch to the command.
-  std::chrono::nanoseconds run_time{0};     ///< From then to its end.
-  Timeline timeline = {};                   ///< As Container::timeline().
-  std::string out = {};                     ///< Captured standard output.
-  std::string err = {};                     ///< Captured standard error.
-  std::uint64_t dropped = 0;                ///< Captured bytes beyond the limit.
-  /// What could not be undone, and what it said that could not be read or written to its log;
-  /// empty.
-  std::vector<std::string> cleanup_errors = {};
+  std::chrono::nanoseconds launch_time{0};       ///< From Runtime::start or launch to the command.
+  std::chrono::nanoseconds run_time{0};          ///< From then to its end.
+  Timeline timeline = {};                        ///< As Container::timeline().
+  std::string out = {};                          ///< Captured standard output.
+  std::string err = {};                          ///< Captured standard error.
+  std::uint64_t dropped = 0;                     ///< Captured bytes beyond the limit.
+  std::vector<std::string> cleanup_errors = {};  ///< What could not be undone; empty.
+  std::vector<std::string> output_errors = {};   ///< Output that was not read or not logged; empty.
   unsigned restarts = 0;  ///< How often it was launched again before this end.
   /// Why it was not launched again although Lifecycle::restart says so: the limit, or the error of
   /// the launch. Empty otherwise.

@@ -211,13 +211,14 @@ void ContainerCore::end(Exit e) {
   e.launch_time = executed - began;
   e.timeline = timeline;
   left_nothing = e.cleanup_errors.empty() && e.kind != Exit::lost;
-  const std::pair<const Gather*, const char*> gathered[] = {
+  const std::pair<Gather*, const char*> gathered[] = {
       {&out, "standard output"}, {&err, "standard error"}, {&console, "the console"}};
   for (const auto& [g, what] : gathered) {
-    if (g->error != 0) e.cleanup_errors.push_back(to_string(sys_error(g->error, Step::wait, what)));
-    if (g->log_error != 0)
-      e.cleanup_errors.push_back(
-          to_string(sys_error(g->log_error, Step::wait, formatted("the log of {}", what))));
+    if (const int error = std::exchange(g->error, 0); error != 0)
+      e.output_errors.push_back(to_string(sys_error(error, Step::wait, what)));
+    if (const int error = std::exchange(g->log_error, 0); error != 0)
+      e.output_errors.push_back(
+          to_string(sys_error(error, Step::wait, formatted("the log of {}", what))));
   }
   exit = std::move(e);
 }
@@ -448,7 +449,8 @@ std::string to_string(const Exit& e) {
   if (e.restarts > 0)
     text += formatted(", after {} restart{}", e.restarts, e.restarts == 1 ? "" : "s");
   if (!e.not_restarted.empty()) text += "; not restarted: " + e.not_restarted;
-  for (const auto& c : e.cleanup_errors) text += "; also: " + c;
+  for (const auto* list : {&e.cleanup_errors, &e.output_errors})
+    for (const auto& c : *list) text += "; also: " + c;
   return text;
 }
 

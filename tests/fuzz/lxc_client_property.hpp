@@ -64,7 +64,8 @@ inline std::vector<Saying> sayings(std::string_view input) {
   while (!input.empty() && all.size() < most) {
     Saying s;
     for (std::size_t n = byte() % (most_fds + 1); n > 0; --n) s.fds.push_back(made_fd(byte()));
-    const std::size_t length = byte() * 256U + byte();
+    std::size_t length = byte() * 256U;
+    length += byte();
     s.bytes = input.substr(0, length);
     input.remove_prefix(s.bytes.size());
     all.push_back(std::move(s));

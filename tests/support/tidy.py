@@ -6,7 +6,8 @@ usage: tidy.py [--jobs N] CLANG_TIDY BUILD_DIRECTORY [SOURCE...]
 Nearly all of the time goes to the headers, so files that are compiled alike are read together: those of the library as a
 unity build has them, programs and their commands each in a namespace of its own. What does not compile that way is read
 alone. BUILD_DIRECTORY is configured with clang and without precompiled headers; its tidy/log has what clang-tidy
-said in full, with the steps that lead to a finding of the analyzer. The status is 1 when there is a finding.
+said in full, with the steps that lead to a finding of the analyzer. The status is 1 when there is a finding. Checks that
+look at the main file alone, misc-unused-using-decls and misc-unused-alias-decls, see nothing of what is read together.
 """
 
 import argparse
