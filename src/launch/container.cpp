@@ -16,6 +16,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "formatted.hpp"
 #include "launch/container_core.hpp"
