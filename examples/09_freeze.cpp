@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condroid/builder.hpp>
 #include <condroid/runtime.hpp>
 #include <cstdio>
@@ -16,8 +17,10 @@ static char buffer[65536];
 static const char* listen_to(FdView out) {
   for (std::size_t heard = 0; heard <= sizeof buffer;) {
     pollfd waiting{out.get(), POLLIN, 0};
-    if (::poll(&waiting, 1, 200) <= 0) return "silence";
-    const ssize_t n = ::read(out.get(), buffer, sizeof buffer);
+    const int ready = ::poll(&waiting, 1, 200);
+    const ssize_t n = ready > 0 ? ::read(out.get(), buffer, sizeof buffer) : ready;
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) std::perror("listening");
     if (n <= 0) return "silence";
     heard += static_cast<std::size_t>(n);
   }

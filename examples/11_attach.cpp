@@ -16,7 +16,9 @@ int show(const char* what, Result<Task> task) {
     return 1;
   }
   fmt::print("{}: {}", what, exit->out);
-  return exit->success() ? 0 : 1;
+  if (exit->success()) return 0;
+  fmt::print(stderr, "{}: {}\n", what, *exit);
+  return 1;
 }
 
 }  // namespace

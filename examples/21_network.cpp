@@ -25,7 +25,8 @@ int main() {
   // The host listens on any of its addresses, so it may do so before there is this one.
   const Fd listener(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   sockaddr_in here{.sin_family = AF_INET, .sin_port = htons(7000), .sin_addr = {}, .sin_zero = {}};
-  if (::bind(listener.get(), reinterpret_cast<sockaddr*>(&here), sizeof here) != 0) {
+  if (!listener.valid() ||
+      ::bind(listener.get(), reinterpret_cast<sockaddr*>(&here), sizeof here) != 0) {
     std::perror("no socket at port 7000");
     return 1;
   }

@@ -27,5 +27,11 @@ int main() {
     return 1;
   }
   const auto exit = box->wait();
-  return exit && exit->success() && exit->cleanup_errors.empty() ? 0 : 1;
+  if (!exit) {
+    fmt::print(stderr, "{}\n", exit.error());
+    return 1;
+  }
+  if (exit->success() && exit->cleanup_errors.empty()) return 0;
+  fmt::print(stderr, "{}\n", *exit);
+  return 1;
 }

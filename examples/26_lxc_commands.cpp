@@ -38,11 +38,18 @@ int main(int argc, char** argv) {
   // What lxc-info and lxc-stop ask, from another thread: wait() answers.
   std::thread tools([&path] {
     const control::Client web(path, "web");
-    if (const auto pid = web.init_pid()) fmt::print("its first process is {}\n", pid->value);
+    if (const auto pid = web.init_pid())
+      fmt::print("its first process is {}\n", pid->value);
+    else
+      fmt::print(stderr, "{}\n", pid.error());
     if (const auto ok = web.stop(); !ok) fmt::print(stderr, "{}\n", ok.error());
   });
   const auto exit = box->wait();
   tools.join();
-  if (exit) fmt::print("{}\n", *exit);
-  return exit ? 0 : 1;
+  if (!exit) {
+    fmt::print(stderr, "{}\n", exit.error());
+    return 1;
+  }
+  fmt::print("{}\n", *exit);
+  return 0;
 }

@@ -273,7 +273,9 @@ class Walk:
         if code != 0:
             if not said.strip():
                 return "silent", detail
-            return ("loud" if step_of(said) else "vague"), detail
+            # An example has calls of its own, too.
+            own = site.plan in EXAMPLES and os.strerror(getattr(errno, site.error)) in said
+            return ("loud" if own or step_of(said) else "vague"), detail
         if site.plan in EXAMPLES:
             detail += "\n    ".join(["", *lines])
             # What it prints itself, and does not look after.
