@@ -1,6 +1,5 @@
 #include "launch/user_nic.hpp"
 
-#include <algorithm>
 #include <csignal>
 #include <utility>
 #include <variant>

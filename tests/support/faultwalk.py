@@ -347,6 +347,8 @@ def main():
         # Looking for the calls of all would take longer than that.
         for name in random.Random(int(seed)).sample(sorted(EXAMPLES), max(0, len(EXAMPLES) - 5)):
             del EXAMPLES[name]
+    if unknown := set(options.plan or ()) - set(EXAMPLES or PLANS):
+        parser.error(f"no plan {', '.join(sorted(unknown))}")
     until = time.monotonic() + (options.seconds or 1e9)
     sites = [site for plan in options.plan or EXAMPLES or PLANS
              if not options.only or options.only.startswith(plan + ":")
