@@ -71,3 +71,29 @@ struct Spec {
 
 }  // namespace v0
 }  // namespace condroid
+
+// Compiled once, in the library (src/spec/compiled.cpp): copying a Spec is nothing but these, and
+// in every file that does it they would be half of the code.
+extern template class std::vector<condroid::ArgumentCheck>;
+extern template class std::vector<condroid::CgroupSetting>;
+extern template class std::vector<condroid::DeviceNode>;
+extern template class std::vector<condroid::DevicePermission>;
+extern template class std::vector<condroid::Gid>;
+extern template class std::vector<condroid::GuestPath>;
+extern template class std::vector<condroid::Hook>;
+extern template class std::vector<condroid::HostPath>;
+extern template class std::vector<condroid::HugetlbLimit>;
+extern template class std::vector<condroid::IdRange>;
+extern template class std::vector<condroid::Interface>;
+extern template class std::vector<condroid::IoLimit>;
+extern template class std::vector<condroid::IpAddress>;
+extern template class std::vector<condroid::IpPrefix>;
+extern template class std::vector<condroid::Join>;
+extern template class std::vector<condroid::LandlockRule>;
+extern template class std::vector<condroid::Mount>;
+extern template class std::vector<condroid::PassedFd>;
+extern template class std::vector<condroid::PublishedPort>;
+extern template class std::vector<condroid::RlimitSetting>;
+extern template class std::vector<condroid::Route>;
+extern template class std::vector<condroid::SyscallRule>;
+extern template class std::vector<condroid::Sysctl>;

@@ -27,3 +27,6 @@ const decltype(for_each_kind(std::type_identity<Op>{})) add_op_of_each_kind =
     for_each_kind(std::type_identity<Op>{});
 
 }  // namespace condroid::inline v0::detail
+
+// As op.hpp promises.
+template class std::vector<condroid::Op>;

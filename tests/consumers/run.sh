@@ -1,11 +1,13 @@
 #!/bin/sh
-# usage: run.sh cmake|pkgconfig|subproject BUILD_DIRECTORY SOURCE_DIRECTORY
+# usage: run.sh cmake|pkgconfig BUILD_DIRECTORY SOURCE_DIRECTORY
+#        run.sh subproject NEW_BUILD_DIRECTORY SOURCE_DIRECTORY [MESON_OPTION...]
 #
 # Installs condroid from its build directory into an empty tree, builds the consumer of that name and the first example
 # against it, with the tools and the words its own users would have, and runs them: the example launches a container, with
 # the zygote that was installed.
 set -eu
 kind=$1 build=$2 source=$3
+shift 3
 : "${CXX:=c++}"
 export CXX
 
@@ -68,11 +70,11 @@ case $kind in
     need meson ninja
     mkdir "$work/subproject/subprojects"
     ln -s "$source" "$work/subproject/subprojects/condroid"
-    meson setup "$work/out" "$work/subproject" --force-fallback-for=condroid -Doptimization=0 \
-      -Ddebug=false -Dunity=on -Dunity_size=17 >"$work/log" || { cat "$work/log" >&2; exit 1; }
-    ninja -C "$work/out" >"$work/log" || { cat "$work/log" >&2; exit 1; }
-    expect "$work/out/consumer" "$condroid"
-    expect "$work/out/hello" "$hello"
+    meson setup "$build" "$work/subproject" --force-fallback-for=condroid "$@" >"$work/log" ||
+      { cat "$work/log" >&2; exit 1; }
+    ninja -C "$build" -k 0 >"$work/log" || { cat "$work/log" >&2; exit 1; }
+    expect "$build/consumer" "$condroid"
+    expect "$build/hello" "$hello"
     ;;
   *)
     echo "unknown consumer '$kind'" >&2

@@ -819,3 +819,7 @@ using Op = std::variant<
 
 }  // namespace v0
 }  // namespace condroid
+
+// Compiled once, in the library: what a list of variants of this many kinds does is thousands of
+// functions in each file that copies a Plan.
+extern template class std::vector<condroid::Op>;
