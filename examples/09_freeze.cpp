@@ -7,6 +7,7 @@
 #include <condroid/builder.hpp>
 #include <condroid/runtime.hpp>
 #include <cstdio>
+#include <cstdlib>
 
 using namespace condroid;
 using namespace std::chrono_literals;
@@ -20,8 +21,8 @@ static const char* listen_to(FdView out) {
     const int ready = ::poll(&waiting, 1, 200);
     const ssize_t n = ready > 0 ? ::read(out.get(), buffer, sizeof buffer) : ready;
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) std::perror("listening");
-    if (n <= 0) return "silence";
+    if (n < 0) std::perror("listening"), std::exit(1);  // which ends the container, too
+    if (n == 0) return "silence";
     heard += static_cast<std::size_t>(n);
   }
   return "it speaks";
@@ -55,6 +56,7 @@ int main() {
     if (*exit) return fmt::print("{}\n", **exit), 0;
     pollfd waiting[] = {{box->poll_fd().get(), POLLIN, 0}, {out.get(), POLLIN, 0}};
     ::poll(waiting, 2, -1);
-    if (waiting[1].revents != 0 && ::read(out.get(), buffer, sizeof buffer) < 0) return 1;
+    if (waiting[1].revents != 0 && ::read(out.get(), buffer, sizeof buffer) < 0)
+      return std::perror("reading on"), 1;
   }
 }

@@ -18,8 +18,9 @@ int failed(const Error& error) {
 Result<std::string> launch_and_leave() {
   auto runtime = Runtime::open();
   if (!runtime) return fail(runtime);
+  // Where something fails below, nobody stops it: it ends by itself.
   auto box =
-      ContainerBuilder{"sleeper"}.stdio(Stdio::null).exec({"/bin/sleep", "1000"}).launch(*runtime);
+      ContainerBuilder{"sleeper"}.stdio(Stdio::null).exec({"/bin/sleep", "8"}).launch(*runtime);
   if (!box) return fail(box);
   if (auto ok = box->detach(); !ok) return fail(ok);
   return fmt::format("{}", box->pid().value);

@@ -29,20 +29,24 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "{}\n", socket.error());
     return 1;
   }
-  auto box = ContainerBuilder{"web"}.exec({"/bin/sleep", "60"}).launch(*runtime);
+  auto box = ContainerBuilder{"web"}.exec({"/bin/sleep", "5"}).launch(*runtime);
   const auto serves = box ? socket->serve(*box) : Result<void>(fail(box));
   if (!serves) {
     fmt::print(stderr, "{}\n", serves.error());
     return 1;
   }
   // What lxc-info and lxc-stop ask, from another thread: wait() answers.
-  std::thread tools([&path] {
+  bool fine = true;
+  std::thread tools([&path, &fine] {
     const control::Client web(path, "web");
-    if (const auto pid = web.init_pid())
+    const auto pid = web.init_pid();
+    if (pid)
       fmt::print("its first process is {}\n", pid->value);
     else
       fmt::print(stderr, "{}\n", pid.error());
-    if (const auto ok = web.stop(); !ok) fmt::print(stderr, "{}\n", ok.error());
+    const auto stopped = web.stop();
+    if (!stopped) fmt::print(stderr, "{}\n", stopped.error());
+    fine = pid && stopped;
   });
   const auto exit = box->wait();
   tools.join();
@@ -51,5 +55,5 @@ int main(int argc, char** argv) {
     return 1;
   }
   fmt::print("{}\n", *exit);
-  return 0;
+  return fine ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 // A root file system in an image: mounted for the container, shared by all who have the same, and
 // nothing of it, no loop device either, stays.
 #include <condroid/condroid.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <system_error>
@@ -22,14 +23,16 @@ fs::path small_image(const fs::path& place) {
   }
   const std::string make =
       fmt::format("mksquashfs {}/root {}/image > /dev/null", place.string(), place.string());
-  return std::system(make.c_str()) == 0 ? place / "image" : fs::path{};
+  if (std::system(make.c_str()) == 0) return place / "image";
+  fmt::print(stderr, "mksquashfs could not make {}/image\n", place.string());
+  return {};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   char place[] = "/tmp/condroid-image.XXXXXX";
-  if (::mkdtemp(place) == nullptr) return 1;
+  if (::mkdtemp(place) == nullptr) return std::perror(place), 1;
   const fs::path image = argc > 1 ? fs::absolute(argv[1]) : small_image(place);
   const auto run = [&]() -> Result<void> {
     auto runtime = Runtime::open();

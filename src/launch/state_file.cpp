@@ -130,7 +130,9 @@ bool StateFile::held() const {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
-  if (::fcntl(fd_.get(), F_GETLK, &whole) < 0 || whole.l_type == F_UNLCK) return false;
+  // A kernel that cannot tell has not said that the zygote is gone.
+  if (::fcntl(fd_.get(), F_GETLK, &whole) < 0) return true;
+  if (whole.l_type == F_UNLCK) return false;
   // The kernel names who holds it, unless that one has no number in this pid namespace.
   return whole.l_pid <= 0 || whole.l_pid == header_.zygote;
 }
