@@ -55,7 +55,9 @@ inline detail::Program encode(const Plan& plan, std::uint32_t stop_before = prog
 /// One life of a child.
 class ChildRun {
  public:
-  explicit ChildRun(const Plan& plan) : ChildRun(encode(plan), passed_slots(plan).size()) {
+  explicit ChildRun(const Plan& plan) : ChildRun(plan, encode(plan)) {}
+  ChildRun(const Plan& plan, const detail::Program& program)
+      : ChildRun(program, passed_slots(plan).size()) {
     for (const Op& o : plan.ops) {
       if (const auto* sync = std::get_if<op::Sync>(&o))
         system.answers.push_back({sync->ask == op::Sync::configure
