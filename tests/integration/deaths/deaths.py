@@ -22,6 +22,7 @@ import random
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,19 @@ def zygote():
 def state_files():
     """What the Runtimes of a root keep; one file each."""
     return glob.glob("/run/condroid/*")
+
+
+def state_of(path):
+    """Of a state file who wrote it, and who is there yet; of anything else nothing."""
+    try:
+        with open(path, "rb") as file:
+            magic, version, host, server = struct.unpack("=IIii", file.read(16))
+            size = os.fstat(file.fileno()).st_size
+    except (OSError, struct.error):
+        return ""
+    alive = [pid for pid in (host, server) if pid > 0 and os.path.exists(f"/proc/{pid}")]
+    return (f" (magic {magic:#x}, version {version}, host {host}, zygote {server}, of these alive "
+            f"{alive}; {size} bytes)")
 
 
 class Victim:
@@ -150,6 +164,7 @@ class Tests:
         self.watch = leakwatch.Watch()
         self.number = 0
         self.count = 0
+        self.about = ""  # of the case, for who reads that it failed
         self.failures = []
         self.slowest = (0.0, "")
 
@@ -166,6 +181,7 @@ class Tests:
         if self.number % self.every != 0 or self.number // self.every % PARTS != self.part:
             return
         self.count += 1
+        self.about = ""
         try:
             for _ in range(TRIES):
                 late.clear()
@@ -174,8 +190,9 @@ class Tests:
                 left = self.watch.left(PATIENCE)
                 self.slowest = max(self.slowest, (time.monotonic() - begin, name))
                 if left:
+                    told = "; ".join(f"{kind} {what}{state_of(what)}" for kind, what in left)
                     self.watch.clean(left)
-                    raise Failed("left " + "; ".join(f"{kind} {what}" for kind, what in left))
+                    raise Failed(f"left {told}{self.about}")
                 in_time(begin, SETTLE, "nothing was left")
                 if not late:
                     return
@@ -505,6 +522,7 @@ class Tests:
 
     def busy(self, who, pause, what):
         victim, server, _, _ = self.started("busy", what)
+        self.about = f", zygote {server} of host {victim.process.pid} was there first"
         try:
             time.sleep(pause)
             if who == "zygote":
