@@ -2,22 +2,26 @@
 // namespace of the test's own, and so is the world outside.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/neighbour.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -239,6 +243,68 @@ TEST_CASE("addresses are given once, and a subnet has an end", "[nat][.root]") {
   boxes.pop_back();
   Container late = need(second.launch(spec));
   CHECK(late.addresses() == std::vector{third});
+}
+
+TEST_CASE("a launch that fails gives its address back", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  // There is one address beside the bridge's own.
+  Spec spec = on_network(root, at_bridge({"10.209.0.0/30"_prefix}), {"exit"});
+  Spec missing = spec;
+  missing.process.argv = {"/no/such/command"};
+  Spec late = spec;
+  late.process.cwd = GuestPath("/no/such/directory");
+  for (int i = 0; i < 3; ++i) {
+    CHECK_THAT(failure_of(own.launch(missing)), FailsWith(ENOENT, Step::exec, "/no/such/command"));
+    CHECK_THAT(failure_of(own.launch(late)),
+               FailsWith(ENOENT, Step::change_directory, "/no/such/directory"));
+    Container box = need(own.launch(spec));
+    CHECK(box.addresses() == std::vector{"10.209.0.2/30"_prefix});
+    CHECK(wait(box).success());
+  }
+}
+
+/// The calling process becomes one of a kernel without netfilter's netlink.
+void do_without_netfilter() {
+  const auto argument = [](unsigned i) {
+    return static_cast<std::uint32_t>(offsetof(seccomp_data, args) + i * sizeof(std::uint64_t));
+  };
+  const std::array<sock_filter, 8> filter = {
+      {BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_socket, 0, 5),
+       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument(0)),
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_NETLINK, 0, 3),
+       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, argument(2)),
+       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NETLINK_NETFILTER, 0, 1),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPROTONOSUPPORT),
+       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)}};
+  const sock_fprog program{filter.size(), const_cast<sock_filter*>(filter.data())};
+  must(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) == 0, "seccomp");
+}
+
+TEST_CASE("where nftables is not to be had there is no bridge with NAT", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  Forked host([&] {
+    do_without_netfilter();
+    const Runtime own = need(Runtime::open({.state_dir = HostPath(state_dir())}));
+    const auto refused = own.launch(at_nat(root, {"exit"}));
+    if (refused) return 1;
+    const std::string said = to_string(refused.error());
+    if (refused.error().step != Step::create_bridge || !refused.error().is_errno(EPROTONOSUPPORT) ||
+        said.find("'nat0'") == said.npos || said.find("netfilter") == said.npos)
+      return fmt::print(stderr, "{}\n", said), 2;
+    if (OwnNetwork::links() != std::set<std::string>{"lo"}) return 3;
+    // One without needs none.
+    Interface plain = at_bridge();
+    std::get<NatBridge>(plain.link).nat = false;
+    const auto box = own.launch(on_network(root, std::move(plain), {"exit"}));
+    return box ? 0 : (fmt::print(stderr, "{}\n", box.error()), 4);
+  });
+  CHECK(host.wait() == 0);
+  CHECK(net.soon({"lo"}));
+  CHECK(entries_of(state_dir()).empty());
 }
 
 /// How many flows the kernel remembers of which this is an address.
@@ -589,6 +655,25 @@ TEST_CASE("many containers at a bridge of our own at once", "[nat][.root]") {
   must(::setrlimit(RLIMIT_NOFILE, &files) == 0, "setrlimit");
   CHECK(net.soon({"lo"}));
   CHECK(tables() == 0);
+}
+
+TEST_CASE("what comes with a container at a bridge is the container", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime own = own_runtime();
+  const pid_t zygote = own.zygote_pid().value;
+  const auto ours = children_of(::getpid());
+  REQUIRE(children_of(zygote).empty());
+  Spec published = at_nat(root, {"pause"});
+  published.network.publish = {{.host_port = 8080, .port = 7}};
+  std::vector<Container> boxes;
+  boxes.push_back(need(own.launch(published)));
+  for (int i = 0; i < 2; ++i) boxes.push_back(need(own.launch(at_nat(root, {"pause"}))));
+  std::set<pid_t> wanted;
+  for (const Container& box : boxes) wanted.insert(box.pid().value);
+  const auto there = children_of(zygote);
+  CHECK(std::set<pid_t>(there.begin(), there.end()) == wanted);
+  CHECK(children_of(::getpid()) == ours);
 }
 
 TEST_CASE("whoever dies, nothing of a bridge of our own stays", "[nat][.root]") {
