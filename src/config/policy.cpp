@@ -4,6 +4,9 @@
 #include <tuple>
 #include <utility>
 
+#include "formatted.hpp"
+#include "spec/syscall_names.hpp"
+
 namespace condroid::inline v0::detail {
 
 namespace {
@@ -11,6 +14,28 @@ namespace {
 bool same_effect(const SyscallRule& a, const SyscallRule& b) {
   const bool number = a.action == SyscallAction::fail || a.action == SyscallAction::trace;
   return a.action == b.action && (!number || a.error == b.error);
+}
+
+/// How much less than `allow` a program gets.
+int closed(SyscallAction action) {
+  switch (action) {
+    case SyscallAction::allow:
+      return 0;
+    case SyscallAction::log:
+      return 1;
+    case SyscallAction::notify:
+    case SyscallAction::trace:
+      return 2;
+    case SyscallAction::fail:
+      return 3;
+    case SyscallAction::trap:
+      return 4;
+    case SyscallAction::kill_thread:
+      return 5;
+    case SyscallAction::kill_process:
+      break;
+  }
+  return 6;
 }
 
 /// Without one it is for all.
@@ -61,6 +86,12 @@ std::vector<SyscallRule> Policy::take() && {
     list.back().calls.push_back(std::move(one.call));
   }
   return list;
+}
+
+std::optional<std::string> opens_what_is_meant(const std::string& call, SyscallAction action,
+                                               SyscallAction otherwise) {
+  if (closed(action) <= closed(otherwise) || !is_nobodys_syscall(call)) return {};
+  return formatted("there is no system call '{}'; {}", call, nearest_syscall(call));
 }
 
 bool is_call_name(std::string_view name) {

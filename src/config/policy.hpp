@@ -46,6 +46,12 @@ class Policy {
   std::unordered_map<std::string, std::vector<std::size_t>> of_call_;
 };
 
+/// What is wrong with a rule for a call that no machine has: without it the call that is meant
+/// would be open, or less closed than its author thinks. Nothing where all others are closed more.
+[[nodiscard]] std::optional<std::string> opens_what_is_meant(const std::string& call,
+                                                             SyscallAction action,
+                                                             SyscallAction otherwise);
+
 /// Whether a system call may have that name: 1 to 64 of [A-Za-z0-9_], not a number alone.
 [[nodiscard]] bool is_call_name(std::string_view name);
 

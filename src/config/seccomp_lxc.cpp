@@ -309,6 +309,10 @@ class LxcReader {
       mistakes_.add(place_, "{}: that is what becomes of all other calls; leave it out", call);
       return;
     }
+    if (const auto wrong = opens_what_is_meant(call, rule.action, seccomp_.otherwise)) {
+      mistakes_.add(place_, "{}", *wrong);
+      return;
+    }
     // LXC has no such rule for 32-bit programs either.
     if (!rule.where.empty() && seccomp_.arch.has(SyscallArch::x86) && hides_arguments(call))
       rule.arch = own_arch;

@@ -198,6 +198,9 @@ class OciReader {
       const auto& call = name.get_ref<const std::string&>();
       if (!is_call_name(call))
         return mistakes_.add(at, "{}: not a name of a system call", shown(call));
+      if (has_others_)
+        if (const auto wrong = opens_what_is_meant(call, rule.action, seccomp_.otherwise))
+          return mistakes_.add(at, "{}", *wrong);
       calls.push_back(call);
     });
     if (calls.empty() && mistakes_.size() == before)

@@ -1,9 +1,11 @@
 #include "control/command_server.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -13,6 +15,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string>
 #include <utility>
 
 #include "control/address.hpp"
@@ -48,6 +51,28 @@ Answer failed(int error) { return {.result = -error}; }
 
 /// As LXC: root, and who started it.
 bool may_ask(uid_t uid, gid_t gid) { return uid == 0 || (uid == ::getuid() && gid == ::getgid()); }
+
+/// Whether a client is of a pid namespace below this one, as the programs of containers are: their
+/// root is root here, too, where it has no user namespace. Whoever connected and is gone may have
+/// been anybody.
+bool is_from_inside(int client, pid_t pid) {
+  if (pid == 0) return false;     // of one above, which sees more than we do
+  constexpr int peer_pidfd = 77;  // SO_PEERPIDFD, Linux 6.5
+  int number = -1;
+  socklen_t size = sizeof number;
+  const bool told = ::getsockopt(client, SOL_SOCKET, peer_pidfd, &number, &size) == 0;
+  const Fd pidfd(told ? number : -1);
+  if (!told && errno != ENOPROTOOPT) return true;
+  struct stat ours {};
+  struct stat theirs {};
+  if (::stat("/proc/self/ns/pid", &ours) != 0) return false;
+  const int error = ::stat(formatted("/proc/{}/ns/pid", pid).c_str(), &theirs) == 0 ? 0 : errno;
+  pollfd end{pidfd.get(), POLLIN, 0};
+  if (pidfd.valid() && ::poll(&end, 1, 0) != 0) return true;  // the number may be another's
+  if (error == ENOENT && !pidfd.valid()) return true;
+  // What we may not look at is no container's of ours.
+  return error == 0 && (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
+}
 
 /// A string that ends with its only zero byte.
 std::optional<std::string_view> text_of(std::string_view data) {
@@ -136,7 +161,7 @@ void CommandServer::accept() {
     ucred peer{};
     socklen_t size = sizeof peer;
     const bool known = ::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                       may_ask(peer.uid, peer.gid);
+                       may_ask(peer.uid, peer.gid) && !is_from_inside(client.get(), peer.pid);
     add(std::move(client), !known);
   }
 }

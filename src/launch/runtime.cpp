@@ -23,7 +23,8 @@ inline namespace v0 {
 std::string detail::default_state_dir() {
   const bool root = ::geteuid() == 0;
   if (root && ::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0) return "/run/condroid";
-  if (const char* dir = std::getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
+  // Not of a set-uid program's caller, getauxval(3): AT_SECURE.
+  if (const char* dir = ::secure_getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
     return std::string(dir) + "/condroid";
   if (!root) return formatted("/tmp/condroid-{}", ::geteuid());
   // Root of a user namespace that sees somebody else's /run: there may be several of those in one

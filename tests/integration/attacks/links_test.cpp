@@ -4,8 +4,10 @@
 #include <sys/syscall.h>
 
 #include <chrono>
+#include <filesystem>
 
 #include "attacks/attacks.hpp"
+#include "condroid/sys/mount.hpp"
 
 namespace {
 
@@ -216,10 +218,34 @@ TEST_CASE("who opens a console by its path makes files of the host", "[attack][.
   CHECK_FALSE(outside.untouched());
 }
 
+TEST_CASE("what is taken out of a container is not what a link leads to", "[attack][.root]") {
+  const TempDir outside;
+  make_file(outside / "tun", "secret\n");
+  const TempRoot root, more;
+  make_file(more / "flag", "");
+  const Container box = launch(payload(root, {"pause"}));
+  const std::string inside = fmt::format("/proc/{}/root", box.pid().value);
+  const auto mount = need(DetachedMount::clone_tree(more.host()));
+  need(box.add_mount({.mount = {mount.fd().get()}, .target = GuestPath("/mnt")}));
+  need(box.add_device({.name = "net/tun", .major = 10, .minor = 200}, Allow::devices));
+  // By then the container has put something else there.
+  plant(root, "trap", "mnt");
+  REQUIRE(::rename((inside + "/dev/net").c_str(), (inside + "/dev/was").c_str()) == 0);
+  REQUIRE(::symlink(outside.str().c_str(), (inside + "/dev/net").c_str()) == 0);
+  CHECK_THAT(failure_of(box.remove_mount(GuestPath("/trap"))),
+             FailsWith(ELOOP, Step::remove_entry, "/trap"));
+  CHECK(std::filesystem::exists(inside + "/mnt/flag"));
+  CHECK_FALSE(box.remove_device("net/tun"));
+  CHECK(std::filesystem::exists(outside / "tun"));
+  // Who removes by path.
+  CHECK(::unlink((inside + "/dev/net/tun").c_str()) == 0);
+  CHECK_FALSE(std::filesystem::exists(outside / "tun"));
+}
+
 TEST_CASE("what covers kernel files is not the image's", "[attack][.root]") {
   const TempRoot root;
   make_file(root / "data/fake", "the container's\n");
-  plant(root, "dev/null", "/data/fake");
+  plant(root, "dev/null", "../data/fake");
   Spec spec = payload(root, {"read", "/proc/keys"});
   spec.devices.populate = false;
   CHECK(run(spec)["/proc/keys"].empty());
@@ -227,8 +253,7 @@ TEST_CASE("what covers kernel files is not the image's", "[attack][.root]") {
                             .argv = {"/bin/payload", "read", "/proc/keys"},
                             .follows_links = true,
                             .masks_with_its = true});
-  // A link from the host's root: /data/fake is not there, so take what is.
-  CHECK(e.out.find("/proc/keys=\n") == std::string::npos);
+  CHECK_THAT(e.out, Catch::Contains("/proc/keys=the container's"));
 }
 
 TEST_CASE("a source that is exchanged after it was checked is not what is mounted",

@@ -41,6 +41,7 @@
 #include "control/address.hpp"
 #include "control/wire.hpp"
 #include "forked.hpp"
+#include "networks.hpp"
 
 namespace {
 
@@ -777,6 +778,31 @@ TEST_CASE("who may not ask is told so, and takes nobody's place", "[lxc][.root]"
       nullptr, [&] { return socket->step(), ::waitpid(asks.pid(), &how, WNOHANG) == asks.pid(); },
       "asks");
   CHECK(WEXITSTATUS(how) == EPERM);
+}
+
+TEST_CASE("who shares the network from inside commands nothing", "[attack][lxc][.root]") {
+  const TempRoot root;
+  const TempDir dir;
+  // A stop of oneself, asked by the container and by a program of the host.
+  const std::vector<std::string> ask = {"attack", "command", dir.str() + "/web/command", "2"};
+  for (const bool inside : {true, false}) {
+    INFO((inside ? "from inside" : "from the host"));
+    auto socket = need(CommandSocket::open({.lxcpath = dir.str(), .name = "web"}));
+    Spec spec = payload(root, inside ? ask : std::vector<std::string>{"pause"});
+    spec.namespaces -= Namespace::net;
+    spec.security.allow |= Allow::host_network;
+    Container box = need(runtime().launch(spec));
+    need(socket.serve(box));
+    std::optional<OnHost> host;
+    if (!inside) host.emplace(ask);
+    const Exit exit = wait(box);
+    if (inside) {
+      CHECK(exit.success());
+      CHECK(exit.out == "answer=-1\n");
+    } else {
+      CHECK(exit.kind == Exit::signaled);
+    }
+  }
 }
 
 TEST_CASE("a thousand connections, and descriptors with them, stall nothing", "[lxc][.root]") {

@@ -214,6 +214,25 @@ TEST_CASE("arguments are compared in an LXC policy as libseccomp does it", "[con
   CHECK_THAT(refused("[1,1,==] kill"), Contains("kill: nothing may follow here"));
 }
 
+#if CONDROID_LIBSECCOMP
+TEST_CASE("a rule for a call that nobody has is refused where it would leave one open",
+          "[config][seccomp]") {
+  CHECK(lxc_wrong("2\ndenylist\nmount errno 1\numont2 errno 1\n") ==
+        "line 4: there is no system call 'umont2'; did you mean 'umount2'?");
+  CHECK(lxc_wrong("2\nallowlist errno 1\numont2 kill\n") ==
+        "line 3: there is no system call 'umont2'; did you mean 'umount2'?");
+#if CONDROID_OCI
+  CHECK(wrong(oci::parse_seccomp(R"({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+          {"names": ["mount", "umont2"], "action": "SCMP_ACT_ERRNO"}]})")) ==
+        std::vector<std::string>{
+            "syscalls[0].names[1]: there is no system call 'umont2'; did you mean 'umount2'?"});
+#endif
+  // What is allowed by name alone stays closed; other machines' calls and younger ones are known.
+  CHECK(lxc::parse_seccomp("2\nallowlist\numont2\n"));
+  CHECK(lxc::parse_seccomp("2\ndenylist\narm_fadvise64_64 errno 1\nmseal errno 1\n"));
+}
+#endif
+
 TEST_CASE("sections of other machines are skipped, and unknown ones refused", "[config][seccomp]") {
   const auto calls = [](std::string_view text) {
     std::vector<std::string> all;

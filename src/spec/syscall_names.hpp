@@ -1,0 +1,24 @@
+// System calls by name, as libseccomp has them; without it nothing is known. Private.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace condroid::inline v0::detail {
+
+/// Whether no machine has a system call of that name, or number, as far as is known.
+[[nodiscard]] bool is_nobodys_syscall(const std::string& call);
+/// A hint for one that was mistyped.
+[[nodiscard]] std::string nearest_syscall(const std::string& call);
+
+#if CONDROID_LIBSECCOMP
+/// Of digits alone.
+[[nodiscard]] std::optional<int> plain_syscall_number(const std::string& call);
+/// Negative where only other architectures have it; a number is itself.
+[[nodiscard]] std::optional<int> syscall_number(const std::string& call);
+/// The name of one that libseccomp need not have heard of: the same number everywhere.
+[[nodiscard]] std::string_view young_syscall(int number);
+#endif
+
+}  // namespace condroid::inline v0::detail
