@@ -1,6 +1,7 @@
 #include "condroid/config/lxc.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -489,6 +490,15 @@ TEST_CASE("files are included where they are named", "[config][lxc]") {
 TEST_CASE("floods cost no more than what is read", "[config][lxc]") {
   const std::string line(std::size_t{20} << 20U, 'a');
   CHECK_FALSE(Configuration::parse("lxc.uts.name = " + line));
+  // Of a gibibyte nothing is looked at.
+  constexpr std::size_t size = std::size_t{1} << 30U;
+  void* nothing =
+      ::mmap(nullptr, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  REQUIRE(nothing != MAP_FAILED);
+  const auto huge = Configuration::parse({static_cast<const char*>(nothing), size});
+  REQUIRE_FALSE(huge);
+  CHECK_THAT(huge.error().subject, Contains("a configuration of 1073741824 bytes"));
+  ::munmap(nothing, size);
   std::string many;
   for (int i = 0; i < 300000; ++i) many += "#\n";
   const auto bad = Configuration::parse(many, "config");
