@@ -196,7 +196,7 @@ built() {
 # Without what a debugger reads, which is a fifth of the time and most of the bytes.
 lean='-Doptimization=0 -Ddebug=false'
 # Several sources of the library at once, which is a third of the time. One by one, with nothing compiled ahead, they are
-# read by stage tidy: there a file shows that it does not include what it uses.
+# read by stage tidy, when it is asked for: there a file shows that it does not include what it uses.
 unity='-Dunity=on -Dunity_size=17'
 
 reasons='FAILED:|^FAIL:|Sanitizer:|runtime error:|^Traceback|^[A-Za-z]*Error:'

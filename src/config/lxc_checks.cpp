@@ -404,7 +404,7 @@ std::string environment(std::string& value) {
   const std::size_t equals = value.find('=');
   if (equals == 0) return "has no name";
   if (equals != value.npos) return {};
-  const char* const here = std::getenv(value.c_str());  // NOLINT(concurrency-mt-unsafe)
+  const char* const here = ::secure_getenv(value.c_str());
   if (here == nullptr) return formatted("{} is not in this environment", spec_text::shown(value));
   value += '=';
   value += here;

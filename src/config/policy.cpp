@@ -91,7 +91,10 @@ std::vector<SyscallRule> Policy::take() && {
 std::optional<std::string> opens_what_is_meant(const std::string& call, SyscallAction action,
                                                SyscallAction otherwise) {
   if (closed(action) <= closed(otherwise) || !is_nobodys_syscall(call)) return {};
-  return formatted("there is no system call '{}'; {}", call, nearest_syscall(call));
+  const std::string near = nearest_syscall(call);
+  return formatted("there is no system call '{}'; {}", call,
+                   near.empty() ? "take it out if what is meant may be open"
+                                : formatted("did you mean '{}'?", near));
 }
 
 bool is_call_name(std::string_view name) {

@@ -46,8 +46,9 @@ class Policy {
   std::unordered_map<std::string, std::vector<std::size_t>> of_call_;
 };
 
-/// What is wrong with a rule for a call that no machine has: without it the call that is meant
-/// would be open, or less closed than its author thinks. Nothing where all others are closed more.
+/// What is wrong with a rule for a call that nobody here has heard of: without it the call that is
+/// meant would be open, or less closed than its author thinks. Nothing where all others are closed
+/// more.
 [[nodiscard]] std::optional<std::string> opens_what_is_meant(const std::string& call,
                                                              SyscallAction action,
                                                              SyscallAction otherwise);

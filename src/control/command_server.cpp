@@ -1,11 +1,10 @@
 #include "control/command_server.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <termios.h>
@@ -14,8 +13,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
-#include <string>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 #include "control/address.hpp"
@@ -52,26 +53,49 @@ Answer failed(int error) { return {.result = -error}; }
 /// As LXC: root, and who started it.
 bool may_ask(uid_t uid, gid_t gid) { return uid == 0 || (uid == ::getuid() && gid == ::getgid()); }
 
-/// Whether a client is of a pid namespace below this one, as the programs of containers are: their
-/// root is root here, too, where it has no user namespace. Whoever connected and is gone may have
-/// been anybody.
-bool is_from_inside(int client, pid_t pid) {
-  if (pid == 0) return false;     // of one above, which sees more than we do
+/// In how many pid namespaces a process has a number, from that of /proc on. 0: in none, or it is
+/// gone; nothing when that cannot be read. Needs no right to look at the process, as its own files
+/// would.
+std::optional<unsigned> levels_of(FdView pidfd) {
+  const Fd file(
+      ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd.get()).c_str(), O_RDONLY | O_CLOEXEC));
+  char text[2048];
+  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
+  if (n <= 0) return {};
+  const std::string_view all(text, static_cast<std::size_t>(n));
+  constexpr std::string_view key = "\nNSpid:\t";
+  const std::size_t at = all.find(key);
+  if (at == all.npos) return {};
+  const std::string_view numbers =
+      all.substr(at + key.size(), all.find('\n', at + 1) - at - key.size());
+  if (numbers.starts_with('0') || numbers.starts_with('-')) return 0;
+  return static_cast<unsigned>(std::ranges::count(numbers, '\t') + 1);
+}
+
+/// Who asks by where he is.
+enum class From : std::uint8_t { here, elsewhere, unknown };
+
+/// Whether a client is of this very pid namespace. The programs of containers are of one below, and
+/// their root is root here, too, where it has no user namespace. Whoever connected and is gone may
+/// have been anybody.
+From where_from(int client, pid_t pid) {
+  if (pid <= 0) return From::elsewhere;
   constexpr int peer_pidfd = 77;  // SO_PEERPIDFD, Linux 6.5
   int number = -1;
   socklen_t size = sizeof number;
-  const bool told = ::getsockopt(client, SOL_SOCKET, peer_pidfd, &number, &size) == 0;
-  const Fd pidfd(told ? number : -1);
-  if (!told && errno != ENOPROTOOPT) return true;
-  struct stat ours {};
-  struct stat theirs {};
-  if (::stat("/proc/self/ns/pid", &ours) != 0) return false;
-  const int error = ::stat(formatted("/proc/{}/ns/pid", pid).c_str(), &theirs) == 0 ? 0 : errno;
-  pollfd end{pidfd.get(), POLLIN, 0};
-  if (pidfd.valid() && ::poll(&end, 1, 0) != 0) return true;  // the number may be another's
-  if (error == ENOENT && !pidfd.valid()) return true;
-  // What we may not look at is no container's of ours.
-  return error == 0 && (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev);
+  int error = ::getsockopt(client, SOL_SOCKET, peer_pidfd, &number, &size) == 0 ? 0 : errno;
+  if (error == ENOPROTOOPT) {
+    number = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
+    error = number < 0 ? errno : 0;
+  }
+  const Fd theirs(number);
+  if (!theirs.valid())
+    return error == EMFILE || error == ENFILE || error == ENOMEM ? From::unknown : From::elsewhere;
+  const Fd ours(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  const auto here = ours.valid() ? levels_of(ours) : std::nullopt;
+  const auto there = levels_of(theirs);
+  if (!here || !there) return From::unknown;
+  return *there != 0 && *here == *there ? From::here : From::elsewhere;
 }
 
 /// A string that ends with its only zero byte.
@@ -160,8 +184,13 @@ void CommandServer::accept() {
     }
     ucred peer{};
     socklen_t size = sizeof peer;
-    const bool known = ::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                       may_ask(peer.uid, peer.gid) && !is_from_inside(client.get(), peer.pid);
+    bool known = ::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+                 may_ask(peer.uid, peer.gid);
+    if (known) {
+      const From from = where_from(client.get(), peer.pid);
+      if (from == From::unknown) continue;  // no descriptor, no memory: it may try again
+      known = from == From::here;
+    }
     add(std::move(client), !known);
   }
 }

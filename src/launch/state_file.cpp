@@ -130,8 +130,8 @@ bool StateFile::held() const {
   struct flock whole {};
   whole.l_type = F_WRLCK;
   whole.l_whence = SEEK_SET;
-  // A kernel that cannot tell has not said that the zygote is gone.
-  if (::fcntl(fd_.get(), F_GETLK, &whole) < 0) return true;
+  // Without memory to tell, the kernel has not said that the zygote is gone.
+  if (::fcntl(fd_.get(), F_GETLK, &whole) < 0) return errno == ENOMEM;
   if (whole.l_type == F_UNLCK) return false;
   // The kernel names who holds it, unless that one has no number in this pid namespace.
   return whole.l_pid <= 0 || whole.l_pid == header_.zygote;

@@ -28,5 +28,5 @@ const decltype(for_each_kind(std::type_identity<Op>{})) add_op_of_each_kind =
 
 }  // namespace condroid::inline v0::detail
 
-// As op.hpp promises.
+// As op.hpp says.
 template class std::vector<condroid::Op>;

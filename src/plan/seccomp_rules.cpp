@@ -140,6 +140,11 @@ bool check_rule(std::string_view field, const SyscallRule& rule, Refusals& refus
   return refusals.size() == before;
 }
 
+std::string hint_of(const std::string& near) {
+  return near.empty() ? "syscalls(2) lists them; numbers are taken, too"
+                      : formatted("did you mean '{}'?", near);
+}
+
 /// What two rules say of one call must be one thing.
 void refuse_contradictions(const Seccomp& s, std::vector<Numbered> all, Refusals& refusals) {
   std::ranges::sort(all, [](const Numbered& a, const Numbered& b) {
@@ -192,7 +197,7 @@ std::vector<Numbered> numbered(const Seccomp& s, Refusals& refusals) {
         all.push_back({i, *number});
       else if (!rule.optional)
         refusals.bad(field, formatted("there is no system call {}", quoted(call)),
-                     nearest_syscall(call));
+                     hint_of(nearest_syscall(call)));
     }
   }
   return all;

@@ -1,4 +1,4 @@
-// What spec.hpp says is compiled here.
+// What spec.hpp says is compiled here, with CONDROID_COMPILED_LISTS.
 #include <vector>
 
 #include "condroid/spec.hpp"

@@ -7,9 +7,9 @@
 
 namespace condroid::inline v0::detail {
 
-/// Whether no machine has a system call of that name, or number, as far as is known.
+/// Whether neither libseccomp nor we know a system call of that name on any machine.
 [[nodiscard]] bool is_nobodys_syscall(const std::string& call);
-/// A hint for one that was mistyped.
+/// Whom a mistyped one may mean; empty when none is near.
 [[nodiscard]] std::string nearest_syscall(const std::string& call);
 
 #if CONDROID_LIBSECCOMP

@@ -68,6 +68,7 @@ case $kind in
     ;;
   subproject)
     need meson ninja
+    source=$(cd "$source" && pwd)
     mkdir "$work/subproject/subprojects"
     ln -s "$source" "$work/subproject/subprojects/condroid"
     meson setup "$build" "$work/subproject" --force-fallback-for=condroid "$@" >"$work/log" ||

@@ -820,6 +820,6 @@ using Op = std::variant<
 }  // namespace v0
 }  // namespace condroid
 
-// Compiled once, in the library: what a list of variants of this many kinds does is thousands of
-// functions in each file that copies a Plan.
+#ifdef CONDROID_COMPILED_LISTS  // of this project's own programs; see spec.hpp
 extern template class std::vector<condroid::Op>;
+#endif

@@ -783,20 +783,25 @@ TEST_CASE("who may not ask is told so, and takes nobody's place", "[lxc][.root]"
 TEST_CASE("who shares the network from inside commands nothing", "[attack][lxc][.root]") {
   const TempRoot root;
   const TempDir dir;
-  // A stop of oneself, asked by the container and by a program of the host.
+  // A stop of oneself, asked by the container, by one that has the host's pids, and by a program of
+  // the host.
   const std::vector<std::string> ask = {"attack", "command", dir.str() + "/web/command", "2"};
-  for (const bool inside : {true, false}) {
-    INFO((inside ? "from inside" : "from the host"));
+  for (const std::string_view who : {"container", "with the host's pids", "host"}) {
+    CAPTURE(who);
     auto socket = need(CommandSocket::open({.lxcpath = dir.str(), .name = "web"}));
-    Spec spec = payload(root, inside ? ask : std::vector<std::string>{"pause"});
+    Spec spec = payload(root, who == "host" ? std::vector<std::string>{"pause"} : ask);
     spec.namespaces -= Namespace::net;
     spec.security.allow |= Allow::host_network;
+    if (who == "with the host's pids") {
+      spec.namespaces -= Namespace::pid;
+      spec.security.allow |= Allow::host_pids;
+    }
     Container box = need(runtime().launch(spec));
     need(socket.serve(box));
     std::optional<OnHost> host;
-    if (!inside) host.emplace(ask);
+    if (who == "host") host.emplace(ask);
     const Exit exit = wait(box);
-    if (inside) {
+    if (who == "container") {
       CHECK(exit.success());
       CHECK(exit.out == "answer=-1\n");
     } else {
