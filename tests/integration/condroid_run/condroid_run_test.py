@@ -458,9 +458,9 @@ class Options(Case):
         self.assertEqual((mode(), mode("--seccomp", "standard"), mode("--seccomp", "none")), ("2", "2", "0"))
 
     def test_a_policy_of_another_tool(self):
-        lxc = "2\ndenylist\nmkdir errno 28\nmkdirat errno 28\ncall_of_nobody kill\n"
+        lxc = "2\ndenylist\nmkdir errno 28\nmkdirat errno 28\narm_fadvise64_64 kill\n"
         oci = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
-            {"names": ["mkdir", "mkdirat", "call_of_nobody"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})
+            {"names": ["mkdir", "mkdirat", "arm_fadvise64_64"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28}]})
         with tempfile.TemporaryDirectory() as folder:
             os.chmod(folder, 0o755)
             file = os.path.join(folder, "policy")
@@ -482,6 +482,7 @@ class Options(Case):
             self.assertEqual(run("--spec", file, "--", "mkdir", "/tmp/new")[0], 1)
             self.assertEqual(run("--spec", file, "--seccomp", "standard", "--", "mkdir", "/tmp/new")[0], 0)
             for policy, says in [("2\ndenylist\nmount errn 1\n[x68]\n", "line 3: mount: errn: unknown action"),
+                                 ("2\ndenylist\nmoumt\n", "line 3: there is no system call 'moumt'; did you mean 'mount'?"),
                                  ('{"defaultAction": "SCMP_ACT_ALOW"}', "defaultAction: SCMP_ACT_ALOW: unknown")]:
                 with open(file, "w") as f:
                     f.write(policy)
