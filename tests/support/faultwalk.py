@@ -272,10 +272,12 @@ class Walk:
             return "leak", "; ".join(f"{kind} {what}" for kind, what in left) + ", " + detail
         if not hits:
             return "unhit", detail
-        # What an example prints itself, and does not look after; fmt::print throws.
-        printing = (site.plan in EXAMPLES and site.role == "host" and site.call == "write" and
-                    any(h.split()[2] in ("1", "2") for h in hits))
-        if printing and code in (-signal.SIGABRT, 128 + signal.SIGABRT):
+        # The program's own output: it names no step. An example does not look after it, and
+        # fmt::print throws.
+        printing = site.role == "host" and site.call == "write" and any(
+            h.split()[2] in ("1", "2") for h in hits)
+        if (printing and site.plan in EXAMPLES and
+                code in (-signal.SIGABRT, 128 + signal.SIGABRT)):
             return "tolerated", detail
         if code < 0 or code in (128 + 4, 128 + 6, 128 + 7, 128 + 8, 128 + 11):
             return "crash", detail
@@ -283,7 +285,8 @@ class Walk:
             if not said.strip():
                 return "silent", detail
             # An example has calls of its own, too.
-            own = site.plan in EXAMPLES and os.strerror(getattr(errno, site.error)) in said
+            own = (printing or site.plan in EXAMPLES) and (
+                os.strerror(getattr(errno, site.error)) in said)
             return ("loud" if own or step_of(said) else "vague"), detail
         if site.plan in EXAMPLES:
             detail += "\n    ".join(["", *lines])
