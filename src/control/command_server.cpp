@@ -53,33 +53,29 @@ Answer failed(int error) { return {.result = -error}; }
 /// As LXC: root, and who started it.
 bool may_ask(uid_t uid, gid_t gid) { return uid == 0 || (uid == ::getuid() && gid == ::getgid()); }
 
-/// In how many pid namespaces a process has a number, from that of /proc on. 0: in none, or it is
-/// gone; nothing when that cannot be read. Needs no right to look at the process, as its own files
-/// would.
-std::optional<unsigned> levels_of(FdView pidfd) {
+/// In how many pid namespaces a process has a number, from that of /proc on; 0: in none, or it is
+/// gone. Or a negative errno. Needs no right to look at the process, as its own files would.
+int levels_of(FdView pidfd) {
   const Fd file(
       ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd.get()).c_str(), O_RDONLY | O_CLOEXEC));
   char text[2048];
   const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
-  if (n <= 0) return {};
+  if (n < 0) return -errno;
   const std::string_view all(text, static_cast<std::size_t>(n));
   constexpr std::string_view key = "\nNSpid:\t";
   const std::size_t at = all.find(key);
-  if (at == all.npos) return {};
+  if (at == all.npos) return -EIO;
   const std::string_view numbers =
       all.substr(at + key.size(), all.find('\n', at + 1) - at - key.size());
   if (numbers.starts_with('0') || numbers.starts_with('-')) return 0;
-  return static_cast<unsigned>(std::ranges::count(numbers, '\t') + 1);
+  return static_cast<int>(std::ranges::count(numbers, '\t') + 1);
 }
 
-/// Who asks by where he is.
-enum class From : std::uint8_t { here, elsewhere, unknown };
-
-/// Whether a client is of this very pid namespace. The programs of containers are of one below, and
-/// their root is root here, too, where it has no user namespace. Whoever connected and is gone may
-/// have been anybody.
-From where_from(int client, pid_t pid) {
-  if (pid <= 0) return From::elsewhere;
+/// EPERM for a client that is not of this very pid namespace. The programs of containers are of one
+/// below, and their root is root here, too, where it has no user namespace. Whoever connected and
+/// is gone may have been anybody. Another errno where that could not be found out.
+int refusal_by_place(int client, pid_t pid) {
+  if (pid <= 0) return EPERM;
   constexpr int peer_pidfd = 77;  // SO_PEERPIDFD, Linux 6.5
   int number = -1;
   socklen_t size = sizeof number;
@@ -89,13 +85,13 @@ From where_from(int client, pid_t pid) {
     error = number < 0 ? errno : 0;
   }
   const Fd theirs(number);
-  if (!theirs.valid())
-    return error == EMFILE || error == ENFILE || error == ENOMEM ? From::unknown : From::elsewhere;
+  if (error == EMFILE || error == ENFILE || error == ENOMEM) return error;
+  if (!theirs.valid()) return EPERM;
   const Fd ours(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-  const auto here = ours.valid() ? levels_of(ours) : std::nullopt;
-  const auto there = levels_of(theirs);
-  if (!here || !there) return From::unknown;
-  return *there != 0 && *here == *there ? From::here : From::elsewhere;
+  if (!ours.valid()) return errno;
+  const int here = levels_of(ours), there = levels_of(theirs);
+  if (here < 0 || there < 0) return here < 0 ? -here : -there;
+  return there != 0 && here == there ? 0 : EPERM;
 }
 
 /// A string that ends with its only zero byte.
@@ -184,18 +180,16 @@ void CommandServer::accept() {
     }
     ucred peer{};
     socklen_t size = sizeof peer;
-    bool known = ::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
-                 may_ask(peer.uid, peer.gid);
-    if (known) {
-      const From from = where_from(client.get(), peer.pid);
-      if (from == From::unknown) continue;  // no descriptor, no memory: it may try again
-      known = from == From::here;
-    }
-    add(std::move(client), !known);
+    int refused = EPERM;
+    if (::getsockopt(client.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 &&
+        may_ask(peer.uid, peer.gid))
+      refused = refusal_by_place(client.get(), peer.pid);
+    add(std::move(client), refused);
   }
 }
 
-void CommandServer::add(Fd client, bool stranger) {
+void CommandServer::add(Fd client, int refused) {
+  const bool stranger = refused != 0;
   const Id id = ++last_id_;
   const int on = 1;
   if (over_ || !make_room(stranger) ||
@@ -205,6 +199,7 @@ void CommandServer::add(Fd client, bool stranger) {
   Connection c;
   c.fd = std::move(client);
   c.stranger = stranger;
+  c.refused = refused;
   c.until = Clock::now() + limits_.patience;
   connections_.emplace(id, std::move(c));
 }
@@ -286,7 +281,8 @@ void CommandServer::receive(Id id) {
     if (head != nullptr && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_CREDENTIALS &&
         head->cmsg_len == CMSG_LEN(sizeof who))
       std::memcpy(&who, CMSG_DATA(head), sizeof who);
-    if (c.stranger || !may_ask(who.uid, who.gid)) return answer(id, failed(EPERM));
+    if (c.stranger) return answer(id, failed(c.refused));
+    if (!may_ask(who.uid, who.gid)) return answer(id, failed(EPERM));
     const auto command = static_cast<Command>(c.asked.command);
     if (command == Command::console_log && c.asked.size != sizeof(wire::ConsoleLog))
       return answer(id, failed(EINVAL));

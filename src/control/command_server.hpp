@@ -91,7 +91,8 @@ class CommandServer {
   /// The abstract socket.
   [[nodiscard]] Result<void> listen();
   /// A client that is connected already.
-  void add(Fd client, bool stranger = false);
+  /// `refused` is what everything that it asks is answered with; an errno.
+  void add(Fd client, int refused = 0);
   [[nodiscard]] FdView poll_fd() const noexcept { return epoll_; }
   /// What can be done now; never waits.
   void step();
@@ -122,6 +123,7 @@ class CommandServer {
     };
     Fd fd;
     bool stranger = false;
+    int refused = 0;
     Phase phase = request;
     std::string in = {};
     wire::Request asked{};

@@ -22,7 +22,11 @@ inline namespace v0 {
 
 std::string detail::default_state_dir() {
   const bool root = ::geteuid() == 0;
-  if (root && ::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0) return "/run/condroid";
+  // Where that cannot be told it is /run all the same, or one program would look elsewhere than the
+  // next.
+  if (root && (::faccessat(AT_FDCWD, "/run", W_OK, AT_EACCESS) == 0 ||
+               (errno != EACCES && errno != EROFS && errno != ENOENT && errno != ENOTDIR)))
+    return "/run/condroid";
   // Not of a set-uid program's caller, getauxval(3): AT_SECURE.
   if (const char* dir = ::secure_getenv("XDG_RUNTIME_DIR"); dir != nullptr && dir[0] == '/')
     return std::string(dir) + "/condroid";

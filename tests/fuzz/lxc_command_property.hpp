@@ -183,7 +183,7 @@ inline std::string broken(std::string_view input) {
               ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0)
             break;
           peers.push_back({.fd = Fd(ends[0])});
-          server.add(Fd(ends[1]), peers.size() % 7 == 0);
+          server.add(Fd(ends[1]), peers.size() % 7 == 0 ? EPERM : 0);
           break;
         }
         case 'r': {
