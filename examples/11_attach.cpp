@@ -16,7 +16,6 @@ int show(const char* what, Result<Task> task) {
     return 1;
   }
   fmt::print("{}: {}", what, exit->out);
-  for (const std::string& lost : exit->output_errors) fmt::print(stderr, "{}: {}\n", what, lost);
   if (exit->success() && exit->output_errors.empty()) return 0;
   fmt::print(stderr, "{}: {}\n", what, *exit);
   return 1;
