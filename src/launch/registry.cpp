@@ -165,12 +165,16 @@ Result<std::vector<Found>> find_all(const std::string& state_dir) {
   std::vector<Found> all;
   if (!dir->valid()) return all;
   const Machine machine;
-  for (const auto& name : state_files(dir->get())) {
-    const auto file = StateFile::open(dir->get(), name);
+  // A list that lacks one would say that it is not there.
+  int error = 0;
+  for (const auto& name : state_files(dir->get(), &error)) {
+    const auto file = StateFile::open(dir->get(), name, &error);
     if (!file) continue;
-    for (const auto& entry : file->entries())
+    for (const auto& entry : file->entries(&error))
       if (auto found = resolve(machine, *file, entry)) all.push_back(std::move(*found));
   }
+  if (error != 0)
+    return fail(error, Step::find_container, formatted("state directory '{}'", state_dir));
   // Two entries with one number: the number was given out again after an end that is not in the
   // table yet.
   std::ranges::sort(all, [](const Found& a, const Found& b) {

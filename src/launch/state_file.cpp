@@ -109,16 +109,23 @@ std::vector<StateEntry> parse_state_entries(std::span<const char> bytes, std::ui
   return out;
 }
 
-std::optional<StateFile> StateFile::open(int dir, const std::string& name) {
+std::optional<StateFile> StateFile::open(int dir, const std::string& name, int* error) {
   if (!is_state_file_name(name)) return std::nullopt;
+  const auto cannot = [error] {
+    // It is gone, or somebody else's: that is an answer.
+    if (error != nullptr && errno != ENOENT && errno != ELOOP && errno != EACCES) *error = errno;
+    return std::nullopt;
+  };
   Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat st {};
-  if (!fd.valid() || ::fstat(fd.get(), &st) < 0 || !S_ISREG(st.st_mode) || !only_ours(st) ||
+  if (!fd.valid() || ::fstat(fd.get(), &st) < 0) return cannot();
+  if (!S_ISREG(st.st_mode) || !only_ours(st) ||
       st.st_size != static_cast<off_t>(program::arena_size))
     return std::nullopt;
   std::vector<char> bytes(sizeof(ArenaHeader));
-  if (::pread(fd.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    return std::nullopt;
+  const ssize_t n = ::pread(fd.get(), bytes.data(), bytes.size(), 0);
+  if (n < 0) return cannot();
+  if (n != static_cast<ssize_t>(bytes.size())) return std::nullopt;
   auto header = parse_state_header(bytes, name);
   if (!header) return std::nullopt;
   StateFile file(std::move(fd), std::move(*header));
@@ -137,7 +144,7 @@ bool StateFile::held() const {
   return whole.l_pid <= 0 || whole.l_pid == header_.zygote;
 }
 
-std::vector<StateEntry> StateFile::entries() const {
+std::vector<StateEntry> StateFile::entries(int* error) const {
   std::vector<StateEntry> out;
   constexpr std::size_t piece = 64U << 10U;
   static_assert(piece % sizeof(LiveEntry) == 0);
@@ -147,6 +154,7 @@ std::vector<StateEntry> StateFile::entries() const {
     // What was never used is a hole.
     const off_t data = ::lseek(fd_.get(), static_cast<off_t>(at), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;
+    if (data < 0 && error != nullptr && errno != EINVAL) *error = errno;
     if (data > static_cast<off_t>(at)) {
       const std::size_t skipped = (static_cast<std::size_t>(data) - at) / sizeof(LiveEntry);
       at += skipped * sizeof(LiveEntry);
@@ -154,6 +162,7 @@ std::vector<StateEntry> StateFile::entries() const {
     if (at >= end) break;
     const ssize_t n =
         ::pread(fd_.get(), bytes.data(), std::min(piece, end - at), static_cast<off_t>(at));
+    if (n < 0 && error != nullptr) *error = errno;
     if (n < static_cast<ssize_t>(sizeof(LiveEntry))) break;
     const std::size_t whole = static_cast<std::size_t>(n) / sizeof(LiveEntry) * sizeof(LiveEntry);
     auto found = parse_state_entries({bytes.data(), whole},
@@ -190,17 +199,22 @@ Result<Fd> open_state_dir(const std::string& path) {
   return dir;
 }
 
-std::vector<std::string> state_files(int dir) {
+std::vector<std::string> state_files(int dir, int* error) {
   std::vector<std::string> names;
   // A position of its own: the descriptor may be read again.
   const int again = ::openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR* d = again < 0 ? nullptr : ::fdopendir(again);
   if (d == nullptr) {
+    if (error != nullptr && errno != ENOENT) *error = errno;
     if (again >= 0) ::close(again);
     return names;
   }
-  while (const dirent* e = ::readdir(d))
+  errno = 0;
+  while (const dirent* e = ::readdir(d)) {
     if (is_state_file_name(e->d_name)) names.emplace_back(e->d_name);
+    errno = 0;
+  }
+  if (error != nullptr && errno != 0 && errno != ENOENT) *error = errno;
   ::closedir(d);
   std::ranges::sort(names);
   return names;

@@ -57,12 +57,14 @@ struct StateHeader {
 /// One state file, opened to be read.
 class StateFile {
  public:
-  /// Nothing when it is not a file of ours, of the right size, held by a living zygote.
-  [[nodiscard]] static std::optional<StateFile> open(int dir, const std::string& name);
+  /// Nothing when it is not a file of ours, of the right size, held by a living zygote; or when
+  /// that could not be found out, and why, in `error`.
+  [[nodiscard]] static std::optional<StateFile> open(int dir, const std::string& name,
+                                                     int* error = nullptr);
 
   [[nodiscard]] const StateHeader& header() const noexcept { return header_; }
-  /// All that are there now.
-  [[nodiscard]] std::vector<StateEntry> entries() const;
+  /// All that are there now, as far as they could be read; why no further, in `error`.
+  [[nodiscard]] std::vector<StateEntry> entries(int* error = nullptr) const;
   /// The same place again.
   [[nodiscard]] std::optional<StateEntry> entry(std::uint32_t place) const;
   /// Whether the zygote still holds it.
@@ -81,7 +83,8 @@ class StateFile {
 
 /// The state directory, if it is ours; an invalid Fd when there is none.
 [[nodiscard]] Result<Fd> open_state_dir(const std::string& path);
-/// The names of state files in it, sorted.
-[[nodiscard]] std::vector<std::string> state_files(int dir);
+/// The names of state files in it, sorted, as far as they could be read; why no further, in
+/// `error`.
+[[nodiscard]] std::vector<std::string> state_files(int dir, int* error = nullptr);
 
 }  // namespace condroid::inline v0::detail
