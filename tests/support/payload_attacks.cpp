@@ -64,31 +64,30 @@ int type(int argc, char** /*argv*/) {
   return 0;
 }
 
+int stream() { return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0); }
+int connect_abstract(int s, const char* name) {
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  std::strncpy(where.sun_path + 1, name, sizeof where.sun_path - 2);
+  const auto size =
+      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(where.sun_path + 1));
+  return connect(s, reinterpret_cast<sockaddr*>(&where), size);
+}
+
 /// Connects to an abstract socket by name.
 int connect_to(int argc, char** argv) {
   if (argc < 4) return 2;
-  sockaddr_un where{};
-  where.sun_family = AF_UNIX;
-  std::strncpy(where.sun_path + 1, argv[3], sizeof where.sun_path - 2);
-  const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const auto size =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(where.sun_path + 1));
-  std::printf("connect=%s\n", came_of(connect(s, reinterpret_cast<sockaddr*>(&where), size)));
+  std::printf("connect=%s\n", came_of(connect_abstract(stream(), argv[3])));
   return 0;
 }
 
 /// Asks whoever has an abstract address for a command of LXC: command ADDRESS NUMBER.
 int command(int argc, char** argv) {
   if (argc < 5) return 2;
-  sockaddr_un where{};
-  where.sun_family = AF_UNIX;
-  std::strncpy(where.sun_path + 1, argv[3], sizeof where.sun_path - 2);
-  const int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  const auto size =
-      static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + std::strlen(where.sun_path + 1));
+  const int s = stream();
   const int request[4] = {std::atoi(argv[4])};
   int answer[4] = {};
-  if (connect(s, reinterpret_cast<sockaddr*>(&where), size) != 0 ||
+  if (connect_abstract(s, argv[3]) != 0 ||
       send(s, request, sizeof request, MSG_NOSIGNAL) != static_cast<ssize_t>(sizeof request) ||
       recv(s, answer, sizeof answer, MSG_WAITALL) != static_cast<ssize_t>(sizeof answer))
     std::printf("answer=%s\n", came_of(-1));
