@@ -49,6 +49,7 @@ int main(int argc, char** argv) {
     fine = pid && stopped;
   });
   const auto exit = box->wait();
+  if (!exit) socket = fail(exit.error());  // closed: nobody is left to answer
   tools.join();
   if (!exit) {
     fmt::print(stderr, "{}\n", exit.error());

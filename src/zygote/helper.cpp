@@ -64,8 +64,8 @@ int wait_and_clone(void* /*unused*/) {
   Passed passed;
   const long n = passed.receive(fd_waiting, request, 0);
   if (n == 0) leave(0);
+  must(n);  // the message is there for the next one
   waiting.asked = true;
-  must(n);
   if (n != sizeof request || request.magic != magic || request.kind != RequestKind::clone ||
       (passed.flags & msg_ctrunc) != 0 || !may_have_helper(request.join_flags))
     must(-e_proto);
@@ -84,7 +84,7 @@ long result_of_helper() {
   while (call(__NR_waitid, p_pid, waiting.pid, 0L, wexited | wall, 0L) == -e_intr) {
   }
   waiting.pid = 0;
-  if (!waiting.asked) return -e_again;
+  if (!waiting.asked) return waiting.result;
   const uint32_t place = waiting.request.live;
   if (place >= max_live) return -e_proto;
   // What is told of a place in use is another's.

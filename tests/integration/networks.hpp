@@ -47,10 +47,13 @@ class OwnNetwork {
   /// For another thread.
   void enter() const { must(::setns(inside_.get(), CLONE_NEWNET) == 0, "setns"); }
 
+  /// With an Ethernet address of its own: another one's changes as ports come and go, and who talks
+  /// to the host meanwhile is not heard until he asks again for it.
   void bridge(const std::string& name, const std::vector<IpPrefix>& addresses = {},
               bool tells_vlans_apart = false) {
     NetlinkMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, ifinfomsg{});
     m.put(IFLA_IFNAME, name);
+    m.put(IFLA_ADDRESS, std::array<std::uint8_t, 6>{2, 0, 0, 0, 1, ++bridges_});
     {
       const auto info = m.nest(IFLA_LINKINFO);
       m.put(IFLA_INFO_KIND, "bridge");
@@ -156,6 +159,7 @@ class OwnNetwork {
   }
 
   Fd before_, inside_, socket_;
+  std::uint8_t bridges_ = 0;
 };
 
 /// The verb of payload as a process of the host's, which is this thread's.
