@@ -272,7 +272,7 @@ class LaunchEngine {
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
   std::string helper_said_;
-  std::optional<Clock::time_point> name_until_;        // the name of an interface is waited for
+  std::optional<Clock::time_point> last_until_;        // the last one's interface is to go
   std::optional<Clock::time_point> bridge_until_;      // whoever makes or removes a bridge is, too
   std::optional<Clock::time_point> image_until_;       // and whoever sets up an image
   std::optional<Clock::time_point> image_ends_until_;  // and a reader of it whose end is not over

@@ -33,6 +33,7 @@
 #include <thread>
 #include <vector>
 
+#include "condroid/attach.hpp"
 #include "condroid/sys/namespace.hpp"
 #include "containers.hpp"
 #include "launch/ports.hpp"
@@ -89,6 +90,42 @@ void talk(const TempRoot& root, const Interface::Link& link, bool with_host, boo
   }
 }
 
+constexpr std::array hosts{"10.77.0.1", "fd77::1"};
+
+/// From the host to a container that serves twice, and from there to the host, at `here`.
+void talk_with_host(Server& server, const Way& way, const IpAddress& of_it, const IpAddress& here) {
+  INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+  CHECK(OnHost({"call", way.protocol, to_string(of_it), "7", "in"}).end() == answer(here, "in"));
+  OnHost there({"serve", way.protocol, to_string(here), "8", "1"});
+  there.wait_for("ready=1\n");
+  Attach call;
+  call.process.argv = {"/bin/payload", "call", way.protocol, to_string(here), "8", "out"};
+  call.process.stdio = Stdio::capture;
+  Task out = need(server.box.attach(call));
+  CHECK(need(out.wait()).out == answer(of_it, "out"));
+  there.end();
+  CHECK(OnHost({"call", way.protocol, to_string(of_it), "7", "on"}).end() == answer(here, "on"));
+  CHECK(wait(server.box).success());
+}
+
+/// By each protocol, each with a container and addresses of its own, to the host's at the other end
+/// of a cable to the interface's parent.
+void talk_with_network(const TempRoot& root, const Interface::Link& link) {
+  unsigned number = 2;
+  for (const Way& way : ways) {
+    OwnNetwork net;
+    net.pair("up0", "up1");
+    net.set_up("up1", {"10.77.0.1/24"_prefix, "fd77::1/64"_prefix});
+    Interface i = bridged("", number++);
+    i.link = link;
+    const std::size_t which = way.v6 ? 1 : 0;
+    const IpAddress of_it = i.addresses[which].address;
+    Server server(on_network(root, i, {}), way, of_it, 2);
+    talk_with_host(server, way, of_it, *IpAddress::parse(hosts[which]));
+    CHECK(net.soon({"lo", "up0", "up1"}));
+  }
+}
+
 /// Nobody answers: half a second is enough where an answer takes less than a thousandth of it.
 Exit in_vain(const TempRoot& root, const Interface& i, const char* address) {
   return launch_and_wait(on_network(root, i, {"call", "udp", address, "7", "x", "500"}));
@@ -114,9 +151,8 @@ TEST_CASE("a container without a bridge has a way to the host, and beyond by it"
     INFO(way.protocol << (way.v6 ? " v6" : " v4"));
     const IpAddress here = way.v6 ? "fd77:1::1"_ip : "10.77.1.1"_ip;
     const IpAddress there = way.v6 ? "fd77:1::2"_ip : "10.77.1.2"_ip;
-    Server server(on_network(root, routed, {}), way, there, 1);
-    CHECK(OnHost({"call", way.protocol, to_string(there), "7", "in"}).end() == answer(here, "in"));
-    CHECK(wait(server.box).success());
+    Server server(on_network(root, routed, {}), way, there, 2);
+    talk_with_host(server, way, there, here);
     CHECK(net.soon({"lo"}));
   }
 }
@@ -135,27 +171,79 @@ TEST_CASE("macvlans of one parent talk to each other", "[network][.root]") {
   CHECK(net.soon({"lo", "up0", "up1"}));
 }
 
-// For kernels that have them: run.sh's stage vm.
-TEST_CASE("ipvlans and vlans talk to each other", "[network][.more_kernel]") {
+TEST_CASE("macvlans and what is lent talk to the network that they are on", "[network][.root]") {
+  const TempRoot root;
+  const auto mode = GENERATE(Macvlan::bridge, Macvlan::private_, Macvlan::vepa, Macvlan::passthru);
+  CAPTURE(static_cast<int>(mode));
+  talk_with_network(root, Macvlan{.parent = "up0", .mode = mode});
+  if (mode == Macvlan::passthru) talk_with_network(root, Phys{.parent = "up0"});
+}
+
+TEST_CASE("what passes all of a parent through is the next one's as soon as it is free",
+          "[network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.pair("up0", "up1");
-  SECTION("ipvlan, layer 2") {
-    talk(root, Ipvlan{.parent = "up0", .mode = Ipvlan::l2}, false, true);
+  Interface i = bridged("", 2);
+  for (int n = 0; n < 10; ++n) {
+    i.link = Macvlan{.parent = "up0", .mode = n % 3 == 0 ? Macvlan::bridge : Macvlan::passthru};
+    CHECK(launch_and_wait(on_network(root, i, {"exit"})).success());
   }
-  SECTION("ipvlan, layer 3") { talk(root, Ipvlan{.parent = "up0"}, false, true); }
-  SECTION("one VLAN at both ends of a cable") {
-    Interface a = bridged("", 2), b = bridged("", 3);
+  i.link = Macvlan{.parent = "up0", .mode = Macvlan::passthru};
+  const Container box = launch(on_network(root, i, {"pause"}));
+  CHECK_THAT(attempt(on_network(root, i, {"exit"})),
+             FailsWith(EINVAL, Step::create_interface, "'eth0': macvlan"));
+}
+
+// Of kernels that have them: run.sh's stage vm.
+TEST_CASE("a VLAN is the next one's as soon as it is free", "[network][.more_kernel]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.pair("up0", "up1");
+  Interface i = bridged("", 2);
+  i.link = Vlan{.parent = "up0", .id = 7};
+  for (int n = 0; n < 10; ++n) CHECK(launch_and_wait(on_network(root, i, {"exit"})).success());
+  const Container box = launch(on_network(root, i, {"pause"}));
+  CHECK_THAT(attempt(on_network(root, i, {"exit"})),
+             FailsWith(EEXIST, Step::create_interface, "'eth0': vlan 7 above 'up0'"));
+}
+
+TEST_CASE("VLANs of one number talk to each other", "[network][.more_kernel]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.pair("up0", "up1");
+  unsigned number = 2;
+  Interface a, b;
+  for (const Way& way : ways) {
+    INFO(way.protocol << (way.v6 ? " v6" : " v4"));
+    a = bridged("", number), b = bridged("", number + 1);
+    number += 2;
     a.link = Vlan{.parent = "up0", .id = 7};
     b.link = Vlan{.parent = "up1", .id = 7};
-    Server server(on_network(root, a, {}), {"tcp", false}, "10.77.0.2"_ip, 1);
-    CHECK(run(on_network(root, b, {"call", "tcp", "10.77.0.2", "7", "x"})).exit().out ==
-          answer("10.77.0.3"_ip, "x"));
-    CHECK(wait(server.box).success());
-    b.link = Vlan{.parent = "up1", .id = 8};
-    CHECK(launch_and_wait(on_network(root, b, {"call", "tcp", "10.77.0.2", "7", "x", "500"})).out ==
-          "connect=ETIMEDOUT\n");
+    const std::size_t which = way.v6 ? 1 : 0;
+    const IpAddress of_a = a.addresses[which].address, of_b = b.addresses[which].address;
+    Server at_a(on_network(root, a, {}), way, of_a, 1);
+    CHECK(run(on_network(root, b, {"call", way.protocol, to_string(of_a), "7", "x"})).exit().out ==
+          answer(of_b, "x"));
+    CHECK(wait(at_a.box).success());
+    Server at_b(on_network(root, b, {}), way, of_b, 1);
+    CHECK(run(on_network(root, a, {"call", way.protocol, to_string(of_b), "7", "y"})).exit().out ==
+          answer(of_a, "y"));
+    CHECK(wait(at_b.box).success());
   }
+  Server other(on_network(root, a, {}), {"udp", false}, a.addresses[0].address, 1);
+  b.link = Vlan{.parent = "up1", .id = 8};
+  CHECK(in_vain(root, b, to_string(a.addresses[0].address).c_str()).out == "read=ETIMEDOUT\n");
+  need(other.box.kill());
+  (void)wait(other.box);
+}
+
+TEST_CASE("ipvlans talk to each other", "[network][.more_kernel]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.pair("up0", "up1");
+  SECTION("layer 2") { talk(root, Ipvlan{.parent = "up0", .mode = Ipvlan::l2}, false, true); }
+  SECTION("layer 3") { talk(root, Ipvlan{.parent = "up0"}, false, true); }
 }
 
 TEST_CASE("isolated ports reach the bridge and not each other", "[network][.root]") {
@@ -435,6 +523,47 @@ TEST_CASE("many containers on one bridge at once", "[network][.root]") {
   }
   INFO(fmt::format("{}", fmt::join(said, "\n")));
   CHECK(good == threads * each);
+  CHECK(net.soon({"lo", "cbr0"}));
+}
+
+TEST_CASE("two hundred launches are on their way to one bridge at once", "[network][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  net.bridge("cbr0", {"10.77.0.1/16"_prefix});
+  rlimit limit{};
+  must(::getrlimit(RLIMIT_NOFILE, &limit) == 0, "getrlimit");
+  limit.rlim_cur = limit.rlim_max;
+  must(::setrlimit(RLIMIT_NOFILE, &limit) == 0, "setrlimit");
+  std::vector<Launch> launches;
+  for (unsigned n = 0; n < 200; ++n) {
+    Interface i = bridged("cbr0", 2);
+    i.addresses = {*IpPrefix::parse(fmt::format("10.77.1.{}/16", n + 1))};
+    launches.push_back(need(runtime().start(on_network(root, i, {"pause"}), {.deadline = 60s})));
+  }
+  std::vector<Container> boxes;
+  std::size_t at_first = 0;
+  while (!launches.empty()) {
+    std::vector<Launch> left;
+    for (Launch& launch : launches) {
+      if (auto box = need(launch.step()))
+        boxes.push_back(std::move(*box));
+      else
+        left.push_back(std::move(launch));
+    }
+    launches = std::move(left);
+    if (at_first == 0) at_first = launches.size();
+    std::vector<pollfd> all;
+    int least = 1000;
+    for (const Launch& launch : launches) {
+      all.push_back({launch.interest().fd.get(), launch.interest().events, 0});
+      if (const int ms = launch.timeout(); ms >= 0) least = std::min(least, ms);
+    }
+    (void)::poll(all.data(), all.size(), least);
+  }
+  CHECK(at_first > 150);
+  CHECK(boxes.size() == 200);
+  for (Container& box : boxes) need(box.kill());
+  for (Container& box : boxes) (void)wait(box);
   CHECK(net.soon({"lo", "cbr0"}));
 }
 
@@ -730,7 +859,7 @@ TEST_CASE("this program is the other end of a tap or tun", "[network][tap][.root
   for (const Way& way : ways) {
     INFO(way.protocol << (way.v6 ? " v6" : " v4"));
     const IpAddress there = way.v6 ? "fd77::2"_ip : "10.77.0.2"_ip;
-    Server server(on_network(root, i, {}), way, there, 1);
+    Server server(on_network(root, i, {}), way, there, 2);
     const Fd tap = server.box.take_tap("emu0");
     REQUIRE(tap.valid());
     CHECK_FALSE(server.box.take_tap("emu0").valid());
@@ -740,10 +869,8 @@ TEST_CASE("this program is the other end of a tap or tun", "[network][tap][.root
     if (frames) CHECK(found.mac.starts_with("\x02\x77"));
     {
       const Carrier carrier(here, tap);
-      CHECK(OnHost({"call", way.protocol, to_string(there), "7", "in"}).end() ==
-            answer(way.v6 ? "fd77::1"_ip : "10.77.0.1"_ip, "in"));
+      talk_with_host(server, way, there, *IpAddress::parse(hosts[way.v6 ? 1 : 0]));
     }
-    CHECK(wait(server.box).success());
   }
   CHECK(net.links() == std::set<std::string>{"lo", "here"});
 }
