@@ -483,7 +483,10 @@ Result<void> NatBridgeUse::ensure_bridge() {
   if (const auto made = create_bridge_link(route_, bridge_.name, index_, mark_.bytes);
       made.error != 0)
     return wrong(made.error, "", made.text);
-  return set_up_host();
+  auto done = set_up_host();
+  // Who took part in the last one would take this for whole.
+  if (!done) (void)remove_link(route_, index_);
+  return done;
 }
 
 /// What goes with the bridge, and what the host forwards at all.

@@ -36,6 +36,7 @@
 #include "launch/nftables.hpp"
 #include "launch/ports.hpp"
 #include "networks.hpp"
+#include "sys/kernel_files.hpp"
 
 #if CONDROID_LIBNL
 
@@ -509,6 +510,28 @@ TEST_CASE("a bridge that was made again goes with whoever is last", "[nat][.root
   first.reset();
   CHECK(net.soon({"lo"}));
   CHECK(entries_of(state_dir()).empty());
+}
+
+TEST_CASE("a bridge that could not be made again is not left half made", "[nat][.root]") {
+  const TempRoot root;
+  OwnNetwork net;
+  const Runtime first = own_runtime(), second = own_runtime();
+  const Container one = need(first.launch(at_nat(root, {"pause"})));
+  const Container two = need(second.launch(at_nat(root, {"pause"})));
+  net.remove("nat0");
+  const auto no_ipv6 = [](const char* value) {
+    must(
+        detail::write_file_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/default/disable_ipv6", value) == 0,
+        "disable_ipv6");
+  };
+  no_ipv6("1");
+  CHECK_THAT(failure_of(second.launch(at_nat(root, {"exit"}))),
+             FailsWith(EACCES, Step::create_bridge, "'nat0'"));
+  CHECK_FALSE(net.has("nat0"));
+  no_ipv6("0");
+  Container next = need(first.launch(at_nat(root, {"exit"})));
+  CHECK(wait(next).success());
+  CHECK(net.has("nat0"));
 }
 
 TEST_CASE("a bridge of our own that somebody else renamed is not given up", "[nat][.root]") {
