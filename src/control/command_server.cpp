@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "control/address.hpp"
+#include "control/peer.hpp"
 #include "formatted.hpp"
 #include "sys/wire.hpp"
 
@@ -49,50 +50,6 @@ constexpr std::size_t most_output = std::size_t{64} << 10U;
 constexpr int frames_at_once = 64;
 
 Answer failed(int error) { return {.result = -error}; }
-
-/// As LXC: root, and who started it.
-bool may_ask(uid_t uid, gid_t gid) { return uid == 0 || (uid == ::getuid() && gid == ::getgid()); }
-
-/// In how many pid namespaces a process has a number, from that of /proc on; 0: in none, or it is
-/// gone. Or a negative errno. Needs no right to look at the process, as its own files would.
-int levels_of(FdView pidfd) {
-  const Fd file(
-      ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd.get()).c_str(), O_RDONLY | O_CLOEXEC));
-  char text[2048];
-  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : -1;
-  if (n < 0) return -errno;
-  const std::string_view all(text, static_cast<std::size_t>(n));
-  constexpr std::string_view key = "\nNSpid:\t";
-  const std::size_t at = all.find(key);
-  if (at == all.npos) return -EIO;
-  const std::string_view numbers =
-      all.substr(at + key.size(), all.find('\n', at + 1) - at - key.size());
-  if (numbers.starts_with('0') || numbers.starts_with('-')) return 0;
-  return static_cast<int>(std::ranges::count(numbers, '\t') + 1);
-}
-
-/// EPERM for a client that is not of this very pid namespace. The programs of containers are of one
-/// below, and their root is root here, too, where it has no user namespace. Whoever connected and
-/// is gone may have been anybody. Another errno where that could not be found out.
-int refusal_by_place(int client, pid_t pid) {
-  if (pid <= 0) return EPERM;
-  constexpr int peer_pidfd = 77;  // SO_PEERPIDFD, Linux 6.5
-  int number = -1;
-  socklen_t size = sizeof number;
-  int error = ::getsockopt(client, SOL_SOCKET, peer_pidfd, &number, &size) == 0 ? 0 : errno;
-  if (error == ENOPROTOOPT) {
-    number = static_cast<int>(::syscall(SYS_pidfd_open, pid, 0));
-    error = number < 0 ? errno : 0;
-  }
-  const Fd theirs(number);
-  if (error == EMFILE || error == ENFILE || error == ENOMEM) return error;
-  if (!theirs.valid()) return EPERM;
-  const Fd ours(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
-  if (!ours.valid()) return errno;
-  const int here = levels_of(ours), there = levels_of(theirs);
-  if (here < 0 || there < 0) return here < 0 ? -here : -there;
-  return there != 0 && here == there ? 0 : EPERM;
-}
 
 /// A string that ends with its only zero byte.
 std::optional<std::string_view> text_of(std::string_view data) {

@@ -45,7 +45,11 @@ Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
   for (const auto& [kind, file] : namespace_files) {
     struct stat ours {
     }, theirs{};
-    if (::stat(formatted("/proc/self/ns/{}", file).c_str(), &ours) < 0) continue;
+    const std::string own = formatted("/proc/self/ns/{}", file);
+    if (::stat(own.c_str(), &ours) < 0) {
+      if (errno == ENOENT) continue;  // a kernel without that kind
+      return fail(errno, Step::open_descriptor, formatted("'{}'", own));
+    }
     const std::string path = formatted("/proc/{}/ns/{}", pid.value, file);
     if (::stat(path.c_str(), &theirs) < 0)
       return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor, formatted("'{}'", path));

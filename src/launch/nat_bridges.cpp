@@ -597,9 +597,10 @@ void NatBridgeUse::depart() {
   if (lock(shared_, byte_of_users, F_WRLCK) != 0) return;
   // The zygote may have been the last one, and removed it.
   if (has_its_name(shared_)) {
-    if (const std::uint32_t index = index_in(shared_, index_); index != 0)
-      (void)remove_link(route_, index);
-    (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
+    const std::uint32_t index = index_in(shared_, index_);
+    const int e = index != 0 ? remove_link(route_, index) : 0;
+    // By its file the next one finds what is left.
+    if (e == 0 || e == ENODEV) (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
   }
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
 }
@@ -617,10 +618,12 @@ void sweep_bridge(int dir, const std::string& file_name) {
   const std::string name = file_name.substr(begin, end - begin);
   const auto found = find_interface(route, name);
   MacAddress mark;
-  if (found.error == 0 && found.kind == "bridge" && find_mark(FdView(dir), name, mark) == 0 &&
-      found.has_mac(mark.bytes))
-    (void)remove_link(route, found.index);
-  (void)::unlinkat(dir, file_name.c_str(), 0);
+  int e = found.error == ENODEV ? 0 : found.error;
+  if (found.error == 0 && found.kind == "bridge") {
+    e = find_mark(FdView(dir), name, mark);
+    if (e == 0 && found.has_mac(mark.bytes)) e = remove_link(route, found.index);
+  }
+  if (e == 0 || e == ENODEV) (void)::unlinkat(dir, file_name.c_str(), 0);
 }
 
 bool NatBridges::is_idle(const std::shared_ptr<NatBridgeUse>& use) {

@@ -238,8 +238,11 @@ struct Complaints {
       const auto in =
           std::ranges::find_if(l.subnets, [&](const IpPrefix& p) { return p.contains(a.address); });
       if (in == l.subnets.end() || in->length != a.length) {
+        std::string all;
+        for (const IpPrefix& p : l.subnets)
+          all += formatted("{}{}", all.empty() ? "" : ", ", to_string(p));
         add(formatted("{} is in no subnet of the bridge", to_string(a)),
-            "use an address and the prefix of a subnet, or none: it is given one");
+            formatted("use an address of {} with that prefix, or none: it is given one", all));
       } else if (const auto number = lease_number(*in, a.address);
                  !number || *number < first_lease || *number > last_lease(*in)) {
         add(formatted("{} cannot be a container's", to_string(a)),

@@ -219,7 +219,7 @@ class Interpreter {
     const long mapped = call(__NR_mmap, 0L, size, 3, 0x22, -1, 0);
     if (mapped < 0 && mapped > -4096) return mapped;
     at = reinterpret_cast<char*>(mapped);
-    return 0;
+    return at != nullptr ? 0 : -e_nomem;  // where nothing is mapped unasked
   }
   /// `have` bytes of it are at `first` already.
   long read_program(const char* first = nullptr, size_t have = 0) {

@@ -12,8 +12,8 @@
 namespace condroid::program {
 
 // linux/rtnetlink.h, linux/if_link.h; other names of an interface: Linux 5.5
-inline constexpr uint16_t rtm_getlink = 18, rtm_dellinkprop = 109, ifla_ext_mask = 29,
-                          ifla_prop_list = 52, attribute_type = 0x3fff;
+inline constexpr uint16_t rtm_dellink = 17, rtm_getlink = 18, rtm_dellinkprop = 109,
+                          ifla_ext_mask = 29, ifla_prop_list = 52, attribute_type = 0x3fff;
 inline constexpr uint32_t rtext_filter_skip_stats = 8;
 
 /// What the kernel says next on a socket of rtnetlink(7); -errno. To one that is not connected with
@@ -39,6 +39,9 @@ inline void copy_bytes(void* to, const void* from, size_t size) {
     // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): a byte of a number is one, too
     static_cast<volatile char*>(to)[i] = static_cast<const char*>(from)[i];
 }
+
+/// Not the host's, which may have left an answer of its own in a socket that is shared with it.
+inline constexpr uint32_t about_link_sequence = 0x7a796700;
 
 /// A message of rtnetlink(7) about one interface, and its answer. `System` as of the Interpreter.
 template <class System>
@@ -66,7 +69,12 @@ class AboutLink {
     return put(attribute, name, size + 1);
   }
   /// 0, or -errno. Whoever sends does the kernel's work: the answer is there after that.
-  long ask() {
+  long ask() { return ask(kernel::rtm_newlink); }
+  /// The interface goes.
+  long remove() { return ask(rtm_dellink); }
+
+ private:
+  long ask(uint16_t type) {
     using namespace kernel;
     struct {
       NetlinkHead head;
@@ -74,9 +82,9 @@ class AboutLink {
       char rest[sizeof rest_];
     } message = {};
     message.head.size = static_cast<uint32_t>(sizeof message.head + sizeof link_ + size_);
-    message.head.type = rtm_newlink;
+    message.head.type = type;
     message.head.flags = nlm_f_request | nlm_f_ack;
-    message.head.sequence = 1;
+    message.head.sequence = about_link_sequence;
     message.link = link_;
     copy_bytes(message.rest, rest_, size_);
     long n = call(__NR_sendto, socket_, reinterpret_cast<long>(&message),
@@ -94,8 +102,6 @@ class AboutLink {
       if (answer.error.head.sequence == message.head.sequence) return answer.error.error;
     }
   }
-
- private:
   long call(long nr, long a, long b, long c, long d) { return system_(nr, a, b, c, d, 0, 0); }
 
   System& system_;

@@ -22,25 +22,15 @@ namespace {
 
 std::string name_of(const Fd& pidfd) { return formatted("pidfd {}", pidfd.get()); }
 
-/// What proc(5) says in the "Pid:" line that only pidfds have: the pid, 0 if it has none in that
-/// namespace, -1 after it was waited for.
+/// 0 if it has none in this pid namespace, -1 after it was waited for.
 Result<int> pid_in_fdinfo(const Fd& pidfd) {
-  if (!pidfd) return fail(EBADF, Step::open_descriptor, name_of(pidfd));
-  // Of this thread: others may have a descriptor table of their own.
-  const std::string path = formatted("/proc/thread-self/fdinfo/{}", pidfd.get());
-  const Fd info(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!info) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
-  char text[1024];
-  const ssize_t n = ::read(info.get(), text, sizeof text);
-  if (n < 0) return fail(errno, Step::open_descriptor, formatted("'{}'", path));
-  const std::string_view all(text, static_cast<std::size_t>(n));
-  constexpr std::string_view key = "\nPid:\t";
-  const std::size_t at = all.find(key);
+  std::string text;
+  const int e = detail::read_pidfd_line(pidfd.get(), "Pid", text);
+  if (e == EBADF && pidfd)
+    return fail(e, Step::open_descriptor, formatted("descriptor {} is not a pidfd", pidfd.get()));
+  if (e != 0) return fail(e, Step::open_descriptor, name_of(pidfd));
   int pid = 0;
-  if (at == std::string_view::npos ||
-      std::from_chars(all.data() + at + key.size(), all.data() + all.size(), pid).ec != std::errc{})
-    return fail(EBADF, Step::open_descriptor,
-                formatted("descriptor {} is not a pidfd", pidfd.get()));
+  (void)std::from_chars(text.data(), text.data() + text.size(), pid);
   return pid;
 }
 
@@ -68,6 +58,23 @@ int wait_once(int pidfd, int flags, std::optional<ProcessEnd>& end) {
 }
 
 }  // namespace
+
+int detail::read_pidfd_line(int pidfd, std::string_view key, std::string& value) {
+  if (pidfd < 0) return EBADF;
+  // Of this thread: others may have a descriptor table of their own.
+  const Fd info(
+      ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!info) return errno;
+  char text[2048];
+  const ssize_t n = ::read(info.get(), text, sizeof text);
+  if (n < 0) return errno;
+  const std::string_view all(text, static_cast<std::size_t>(n));
+  const std::string head = formatted("\n{}:\t", key);
+  const std::size_t at = all.find(head);
+  if (at == std::string_view::npos) return EBADF;
+  value = all.substr(at + head.size(), all.find('\n', at + 1) - at - head.size());
+  return 0;
+}
 
 Result<Pidfd> Pidfd::open(Pid pid) {
   Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));

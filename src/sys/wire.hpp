@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <limits>
 #include <span>
+#include <string>
+#include <string_view>
 
 #include "condroid/sys/fd.hpp"
 
@@ -50,5 +52,9 @@ inline constexpr std::size_t most_message_fds = 253;
 
 /// pidfd_send_signal(2), Linux 5.1. errno, or 0.
 [[nodiscard]] int pidfd_signal(int pidfd, int signal);
+
+/// What procfs says of a pidfd behind "Pid:\t" or "NSpid:\t", proc(5), which needs no right to look
+/// at the process. errno, or 0; EBADF for a descriptor that is no pidfd.
+[[nodiscard]] int read_pidfd_line(int pidfd, std::string_view key, std::string& value);
 
 }  // namespace condroid::inline v0::detail

@@ -1,5 +1,6 @@
 // Bridges that the host made for containers: each goes with the last who takes part in it.
 // launch/nat_bridges.hpp says what is locked.
+#include "program/send_home.hpp"
 #include "zygote/zygote.hpp"
 
 namespace condroid::zygote {
@@ -34,14 +35,13 @@ long lock(int file, int16_t type, int64_t start, int64_t size) {
   return e;
 }
 
-void remove_link(int socket, uint32_t index) {
-  struct {
-    NetlinkHead head;
-    uint8_t family, pad;
-    uint16_t type;
-    uint32_t index, flags, change;
-  } m{{sizeof m, 17 /* RTM_DELLINK */, 1 /* NLM_F_REQUEST */, 1, 0}, 0, 0, 0, index, 0, 0};
-  call(__NR_sendto, socket, &m, sizeof m, msg_dontwait, 0L, 0);
+/// Whether it is gone.
+bool remove_link(int socket, uint32_t index) {
+  RealSystem system;
+  long e = -e_again;
+  for (int tries = 0; tries < 4 && e != 0 && e != -e_nodev; ++tries)
+    e = AboutLink<RealSystem>(system, socket, index).remove();
+  return e == 0 || e == -e_nodev;
 }
 
 void let_go(Bridge& b) {
@@ -87,8 +87,8 @@ void leave_bridges() {
         uint32_t index = 0;
         const long got = call(__NR_pread64, b.locks, &index, sizeof index, 0L);
         if (got != sizeof index || index == 0) index = b.index;
-        if (index != 0) remove_link(b.route, index);
-        call(__NR_unlinkat, fd_state, b.file, 0);
+        // By its file the next one finds what is left.
+        if (index == 0 || remove_link(b.route, index)) call(__NR_unlinkat, fd_state, b.file, 0);
       }
       lock(b.locks, no_lock, 0, 0);
     }

@@ -38,7 +38,9 @@ long opened_in(int ns, F open) {
   if (fd >= 0) {
     fd = open();
     // Here the next container would be born.
-    if (call(__NR_setns, here, clone_newnet) < 0) leave(1);
+    long back = -e_again;
+    for (int tries = 0; tries < 4 && back < 0; ++tries) back = call(__NR_setns, here, clone_newnet);
+    if (back < 0) leave(1);
   }
   close(static_cast<int>(here));
   return fd;

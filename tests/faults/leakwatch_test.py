@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
@@ -134,6 +135,42 @@ def network_device():
     return lambda: os.close(tap)
 
 
+def device_changed():
+    def mtu(size):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            fcntl.ioctl(sock, 0x8922, struct.pack("16si20x", b"lo", size))  # SIOCSIFMTU
+    mtu(1400)
+    return lambda: mtu(65536)
+
+
+def address():
+    leakwatch.add_address("lo", "192.0.2.1", 32)
+    return lambda: leakwatch.remove_address("lo", "192.0.2.1", 32)
+
+
+def route():
+    leakwatch.add_route("lo", "198.51.100.0", 24)
+    return lambda: leakwatch.remove_route("lo", "198.51.100.0", 24)
+
+
+def table():
+    leakwatch.change_table(leakwatch.NFT_MSG_NEWTABLE, 1, "left-here")
+    return lambda: leakwatch.change_table(leakwatch.NFT_MSG_DELTABLE, 1, "left-here")
+
+
+def lease():
+    file = open("/run/before/file", "r+b")
+    place = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 1026, 1, 0)
+    fcntl.fcntl(file, fcntl.F_OFD_SETLK, place)
+    return file.close
+
+
+def lease_of_no_file():
+    file = tempfile.TemporaryFile(dir="/run/before")
+    fcntl.flock(file, fcntl.LOCK_EX)
+    return file.close
+
+
 def terminal():
     pair = os.openpty()
     return lambda: [os.close(fd) for fd in pair]
@@ -226,6 +263,12 @@ LEAKS = {
     cgroup: ("cgroup", "/left-here"),
     abstract_socket: ("socket", "@left-here"),
     network_device: ("network device", "left-here"),
+    device_changed: ("network device", "lo changed from"),
+    address: ("address", "192.0.2.1/32 of lo"),
+    route: ("route", "198.51.100.0/24 dev lo"),
+    table: ("table", "inet left-here"),
+    lease: ("lock", "/run/before/file OFDLCK WRITE 1026-1026"),
+    lease_of_no_file: ("lock", "FLOCK WRITE"),
     terminal: ("terminal", "/dev/pts/"),
     shared_memory: ("queue", "shm"),
     semaphore: ("queue", "sem"),
@@ -243,7 +286,7 @@ LEAKS = {
     mount_lost: ("mount", "is gone"),  # the last: it does not come back the same
 }
 # What comes with it.
-ALSO = {in_other_namespaces: {"process"}, pinned_by_mount: {"mount", "file"}}
+ALSO = {in_other_namespaces: {"process"}, pinned_by_mount: {"mount", "file"}, address: {"route"}}
 
 
 def main():
@@ -270,6 +313,11 @@ def main():
         undo()
         if leak is not mount_lost and (left := watch.left(1)):
             failed.append(f"{leak.__name__}: still there when it was undone: {left}")
+    leakwatch.make_cable("left0", "left1")
+    leakwatch.change_table(leakwatch.NFT_MSG_NEWTABLE, 1, "left-here")
+    watch.clean(watch.left(0))
+    if other := [what for _, what in leakwatch.network() if "left" in what]:
+        failed.append(f"not removed: {other}")
     for line in failed:
         print(f"FAILED {line}")
     print(f"{len(LEAKS)} leaks, {len(failed)} failures; one look takes {took * 1000:.1f} ms")

@@ -416,7 +416,8 @@ inline long Machine::call(long nr, const long (&x)[6]) {
     case __NR_recvfrom:
       need(x[0], "recvfrom");
       if (x[2] >= static_cast<long>(sizeof(kernel::NetlinkError))) {
-        kernel::NetlinkError answer{{sizeof answer, kernel::nlmsg_error, 0, 1, 0}, 0};
+        const std::uint32_t to = fails() ? 1 : program::about_link_sequence;
+        kernel::NetlinkError answer{{sizeof answer, kernel::nlmsg_error, 0, to, 0}, 0};
         if (fails()) answer.error = -EEXIST;
         std::memcpy(pointer(1), &answer, sizeof answer);
         return fails() ? -ENOBUFS : static_cast<long>(sizeof answer);

@@ -64,6 +64,8 @@ SOME = {
 SOME = {error: set(calls.split()) for error, calls in SOME.items()}
 # Waiting for one's own child ends early by a signal alone, waitid(2).
 WAITS = {"wait4", "waitid"}
+# ERESTARTSYS and the like, of which the program sees nothing: the call is made once more.
+RESTARTED = range(-516, -511)
 # What a case may miss: the program need not make the very same calls each time.
 MOST_UNHIT = 0.05
 STEPS = set(re.findall(r'^ {6}"([a-z A-Z_]+)",', (
@@ -80,7 +82,10 @@ SPARED = set("""mmap munmap mprotect brk madvise mremap exit exit_group rt_sigac
 RICH = ["--memory", "64m", "--pids", "50", "--init", "--ephemeral", "--tmpfs", "/mnt:size=1m",
         "--hostname", "walk", "--env", "A=b"]
 CABLE = ["--net", "veth", "--host-ip", "192.0.2.1/32", "--ip", "192.0.2.2/32", "--gateway", "192.0.2.1"]
-# name -> (kind of user, whether it has the root, options of condroid-run or the verb of HOST)
+# A veth of the host's is there under these names, both ends of it down, and another one that is up.
+LENT, ABOVE = ("lent0", "lent1"), ("above0", "above1")
+# name -> (kind of user, whether it has the root, options of condroid-run or the verb of HOST). What
+# is to tell its interfaces has no root of its own, since that takes a shell.
 PLANS = {
     "rootfs": ("root", True, []),
     "host": ("root", False, []),
@@ -92,7 +97,14 @@ PLANS = {
     "pooled": ("root", True, "probe-pooled"),
     "frozen": ("root", True, "probe-frozen"),
     "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
+    "bridge": ("root", False, ["--net", "bridge", "--publish", "127.0.0.1:8080:80", "--publish",
+                               "53:53/udp", "--dns", "192.0.2.53"]),
+    "phys": ("root", False, ["--set", f"network.interfaces = phys eth0 parent={LENT[0]} mtu=1400 "
+                             "mac=02:00:00:00:00:07 addresses=192.0.2.2/24"]),
+    "macvlan": ("root", False, ["--net", f"macvlan:{ABOVE[0]}", "--ip", "192.0.2.2/24"]),
+    "pasta": ("root", False, ["--net", "pasta"]),
 }
+NETWORKS = {"bridge", "phys", "macvlan", "pasta"}
 EXAMPLES = {}  # name -> (what its output is to be, the program)
 
 
@@ -135,6 +147,7 @@ class Walk:
         pathlib.Path(self.joined).write_text(
             f"name = joined\nnamespaces = mount pid uts cgroup\njoin = net pid:{self.holder.pid}\n"
             f"join = ipc path:/proc/{self.holder.pid}/ns/ipc\n", encoding="ascii")
+        self._furnish()
         self.plans = {}  # name -> (the plan, the report of an undisturbed container)
         self.watch = leakwatch.Watch()
 
@@ -144,6 +157,29 @@ class Walk:
             os.makedirs(f"{root}/{name}", 0o755)
         shutil.copy(self.payload, f"{root}/bin/payload")
         return root
+
+    @staticmethod
+    def _furnish():
+        """What plans find on the host: LENT and ABOVE, and a default route."""
+        there = os.listdir("/proc/sys/net/ipv4/conf")
+        if LENT[0] not in there:
+            leakwatch.make_cable(*LENT)
+        if ABOVE[0] not in there:
+            leakwatch.make_cable(*ABOVE)
+            for name in ABOVE:
+                # Its addresses and routes would come by and by.
+                pathlib.Path(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6").write_text("1")
+                leakwatch.raise_device(name)
+            leakwatch.add_address(ABOVE[0], "198.51.100.1", 24)
+            leakwatch.add_route(ABOVE[0], "0.0.0.0", 0, "198.51.100.2")
+
+    @staticmethod
+    def _forget_forwarding():
+        """It stays, so that the next one would not switch it on."""
+        leakwatch.forward(False)
+        for path in pathlib.Path("/proc/sys/net/ipv6/conf").glob("*/accept_ra"):
+            if path.read_text().strip() == "2":
+                path.write_text("1")
 
     def end(self):
         self.holder.kill()
@@ -159,8 +195,9 @@ class Walk:
         if isinstance(options, str):
             return [self.host, options, self.root, self.console, *(dry or paths)]
         program = "/bin/payload" if with_root else self.payload
+        shell = ["/bin/sh", "-c", '"$0" interfaces && exec "$0" "$@"'] if name in NETWORKS else []
         command = [self.condroid_run, *(self.joined if o == "JOINED" else o for o in options), *dry,
-                   *(["--rootfs", self.root] if with_root else []), "--", program, "probe",
+                   *(["--rootfs", self.root] if with_root else []), "--", *shell, program, "probe",
                    *(paths or [])]
         return command if kind == "root" else [AS_USER, kind, *command]
 
@@ -173,6 +210,8 @@ class Walk:
             code, said = leakwatch.run(
                 [self.fail_call, self.log, program, *target, "--",
                  *self.command(name, paths)], TIMEOUT, out)
+            if name == "bridge":
+                self._forget_forwarding()
             out.seek(0)
             text = out.read().decode(errors="replace")
         log = pathlib.Path(self.log).read_text(errors="replace").splitlines()
@@ -187,6 +226,8 @@ class Walk:
         normal = []
         for line in lines:
             key, _, value = line.partition("=")
+            if key.startswith("address.") and value.startswith("fe80:"):
+                continue  # of a random Ethernet address, and not at once
             if key in self.own:
                 line = f"{key}={'host' if value == self.own[key] else 'new'}"
             normal.append(line)
@@ -218,6 +259,7 @@ class Walk:
         verb = "late" if name in ("detached", "frozen") else "probe"
         program = "/bin/payload" if PLANS[name][1] else self.payload
         plan.argv = [program, verb, *plan.paths]
+        plan.interfaces = name in NETWORKS
         if name == "attached":
             plan.pid = "2"
         self.plans[name] = (plan, [])
@@ -234,8 +276,10 @@ class Walk:
         return self._sites_of(name, log)
 
     def _sites_of(self, name, log):
+        # A setting of the network is written anew by the kernel for as long as others hold its lock.
         calls = [(words[1], self.names.get(int(words[2]), words[2]))
-                 for words in map(str.split, log) if words[0] == "call"]
+                 for words in map(str.split, log)
+                 if words[0] == "call" and int(words[3]) not in RESTARTED]
         # The loader of the host program ends with giving back its cache; a static one has none.
         host = [call for role, call in calls if role == "host"]
         has_loader = "munmap" in host and "clone3" not in host[:host.index("munmap")]
@@ -260,13 +304,27 @@ class Walk:
         code, lines, said, log = self.run(
             site.plan, (site.role, str(self.numbers[site.call]), str(site.occurrence),
                         str(getattr(errno, site.error))))
-        left = self.watch.left(10.0)
+        said_of_lent = f"return interface: '{LENT[0]}'" in said
+        left = self.watch.left(1.0 if said_of_lent else 10.0)
+        if left and (site.plan, site.role) == ("bridge", "zygote"):
+            # The last one who could do it has nobody to tell that it could not: the next Runtime
+            # finds it.
+            subprocess.run([self.condroid_run, "--", "/bin/true"], check=False, capture_output=True)
+            left = self.watch.left(10.0)
         if left:
-            self.watch.clean(left)
+            leakwatch.clean(left + [("network device", name) for name in (LENT[0], ABOVE[0])
+                                    if any(kind == "network device" and what.startswith(name + " ")
+                                           for kind, what in left)])
+            self._furnish()
+            self.watch = leakwatch.Watch()
         hits = [line for line in log if line.startswith("hit ")]
         detail = f"status {code}, it said: {said.strip()}\n    " + "\n    ".join(hits)
         if code is None:
             return "hang", detail
+        # What was lent is not as it was, as it is said.
+        if said_of_lent:
+            left = [(kind, what) for kind, what in left if not (
+                kind == "network device" and what.startswith(f"{LENT[0]} changed from"))]
         # What an example could not remove, and said so, is what failed.
         said_so = code not in (None, 0) and all(
             kind == "file" and any(f"removing {at}" in said for at in [what, *parents(what)])
@@ -356,8 +414,12 @@ def main():
     programs = [os.path.abspath(p) for p in options.programs]
     if programs[3].startswith(("/tmp/", "/run/")):
         # A container without a root of its own does not see these directories.
-        print("faultwalk: plan 'host' is left out: the build directory is in /tmp or /run")
-        del PLANS["host"]
+        print("faultwalk: plans without a root are left out: the build directory is in /tmp or /run")
+        for name in [name for name, plan in PLANS.items() if not plan[1]]:
+            del PLANS[name]
+    if "pasta" in PLANS and not (shutil.which("pasta") and os.path.exists("/dev/net/tun")):
+        print("faultwalk: plan 'pasta' is left out: it is not installed, or there is no /dev/net/tun")
+        del PLANS["pasta"]
     if options.forwards:
         leakwatch.forward()
     walk = Walk(*programs)

@@ -6,8 +6,10 @@
 Looked for, once everything had a second to vanish: processes that the command started (also those
 that double-forked or changed their session), mounts that are new, lost or changed, cgroups,
 namespaces that a process, an open descriptor or a mount keeps alive, AF_UNIX sockets, network
-devices, pseudoterminals, System V and POSIX queues, semaphores and memory, loop devices, kernel
-settings that have another value, and files in /run, /tmp, /dev/shm and $XDG_RUNTIME_DIR.
+devices (also those with another state, Ethernet address, MTU or index than before), their addresses
+and routes, tables of nftables, pseudoterminals, System V and POSIX queues, semaphores and memory,
+loop devices, kernel settings that have another value, files in /run, /tmp, /dev/shm and
+$XDG_RUNTIME_DIR, and locks of files in /run: those are the leases of addresses.
 
 As root all of it happens in namespaces of its own of every kind but user and time, with an empty
 /run, /tmp, /dev/shm and /dev/pts, so that what others do on the machine meanwhile is not blamed on
@@ -53,6 +55,19 @@ SETTINGS = ("kernel/{hostname,domainname,core_pattern,core_uses_pid,shmmax,shmal
             "net/ipv4/{ip_forward,ping_group_range,ip_unprivileged_port_start,ip_local_port_range,"
             "conf/all/forwarding,conf/all/rp_filter,conf/default/rp_filter}",
             "net/ipv6/conf/{all,default}/{forwarding,disable_ipv6}", "net/core/somaxconn")
+
+# rtnetlink(7) and nf_tables, as far as they are wanted here
+IFF_UP = 1
+NETLINK_NETFILTER = 12
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR = 0x1, 0x4, 0x300, 0x10
+NLM_F_CREATE, NLM_F_NEW = 0x400, 0x600  # the latter with NLM_F_EXCL
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK = 16, 17, 18
+RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
+NFT_MSG_NEWTABLE, NFT_MSG_GETTABLE, NFT_MSG_DELTABLE = 0xa00, 0xa01, 0xa02
+FAMILIES = ("", "inet", "ip", "arp", "", "netdev", "", "bridge", "", "", "ip6")  # of tables
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -173,9 +188,9 @@ def _switch_on(path, controller):
             time.sleep(0.005)
 
 
-def _raise_loopback():
+def raise_device(name):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        request = struct.pack("16sh", b"lo", 0x1)  # IFF_UP
+        request = struct.pack("16sh", name.encode(), IFF_UP)
         fcntl.ioctl(sock, 0x8914, request + bytes(24))  # SIOCSIFFLAGS
 
 
@@ -207,7 +222,7 @@ def _inside():
     Watch.queues = os.open("/run/mqueue", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     subprocess.run(["umount", "--lazy", "/run/mqueue"], check=True)
     os.rmdir("/run/mqueue")
-    _raise_loopback()
+    raise_device("lo")
     for point, options, v2 in hierarchies():
         if not os.access(point, os.W_OK):
             continue
@@ -366,6 +381,173 @@ def files():
     return found
 
 
+def attribute(kind, value):
+    return struct.pack("HH", 4 + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def attributes(data):
+    """kind -> value"""
+    found = {}
+    while len(data) >= 4:
+        size, kind = struct.unpack_from("HH", data)
+        found[kind & 0x3fff] = data[4:size]
+        data = data[max(4, (size + 3) & ~3):]
+    return found
+
+
+def message(kind, flags, body):
+    return struct.pack("IHHII", 16 + len(body), kind, NLM_F_REQUEST | flags, 1, 0) + body
+
+
+def netlink(protocol, messages):
+    """What the kernel answers to them, up to the first acknowledgement or the end of a dump."""
+    answers = []
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as sock:
+        sock.send(messages)
+        while True:
+            data = sock.recv(1 << 18)
+            while data:
+                size, kind, flags, _, _ = struct.unpack_from("IHHII", data)
+                if flags & NLM_F_DUMP_INTR:
+                    return netlink(protocol, messages)
+                if kind == NLMSG_ERROR and (error := -struct.unpack_from("i", data, 16)[0]):
+                    raise OSError(error, os.strerror(error))
+                if kind in (NLMSG_ERROR, NLMSG_DONE):
+                    return answers
+                answers.append(data[16:size])
+                data = data[(size + 3) & ~3:]
+
+
+def route_request(kind, flags, body):
+    return netlink(socket.NETLINK_ROUTE, message(kind, flags, body))
+
+
+def make_cable(name, peer, index=0):
+    """A veth, both ends of it down; with an index the very same each time."""
+    def end(word, number):
+        return struct.pack("BxHiII", 0, 0, number, 0, 0) + attribute(3, word.encode() + b"\0") + (
+            attribute(1, bytes([2, 0, 0, 0, 0, number])) if index else b"")
+
+    # IFLA_LINKINFO with IFLA_INFO_KIND and IFLA_INFO_DATA, of which VETH_INFO_PEER
+    other = attribute(1, end(peer, index + 1 if index else 0))
+    info = attribute(1, b"veth") + attribute(2, other)
+    route_request(RTM_NEWLINK, NLM_F_ACK | NLM_F_NEW, end(name, index) + attribute(18, info))
+
+
+def remove_device(name):
+    route_request(RTM_DELLINK, NLM_F_ACK, struct.pack("BxHiII", 0, 0, 0, 0, 0) +
+                  attribute(3, name.encode() + b"\0"))
+
+
+def _body_of_address(device, address, bits):
+    return struct.pack("BBBBi", socket.AF_INET, bits, 0, 0, socket.if_nametoindex(device)) + attribute(
+        2, socket.inet_aton(address))  # IFA_LOCAL
+
+
+def add_address(device, address, bits):
+    route_request(RTM_NEWADDR, NLM_F_ACK | NLM_F_NEW, _body_of_address(device, address, bits))
+
+
+def remove_address(device, address, bits):
+    route_request(RTM_DELADDR, NLM_F_ACK, _body_of_address(device, address, bits))
+
+
+def _body_of_route(device, to, bits, via):
+    # Of table main, as if somebody had typed it
+    return struct.pack("BBBBBBBBI", socket.AF_INET, bits, 0, 0, 254, 4, 0 if via else 253, 1, 0) + (
+        attribute(1, socket.inet_aton(to)) +  # RTA_DST, RTA_OIF, RTA_GATEWAY
+        attribute(4, struct.pack("I", socket.if_nametoindex(device))) +
+        (attribute(5, socket.inet_aton(via)) if via else b""))
+
+
+def add_route(device, to, bits, via=None):
+    route_request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_NEW, _body_of_route(device, to, bits, via))
+
+
+def remove_route(device, to, bits, via=None):
+    route_request(RTM_DELROUTE, NLM_F_ACK, _body_of_route(device, to, bits, via))
+
+
+def change_table(kind, family, name):
+    """NFT_MSG_NEWTABLE or NFT_MSG_DELTABLE"""
+    batch = struct.pack(">BBH", 0, 0, 10)  # of nf_tables
+    netlink(NETLINK_NETFILTER, message(NFNL_MSG_BATCH_BEGIN, 0, batch) +
+            message(kind, NLM_F_ACK | (NLM_F_CREATE if kind == NFT_MSG_NEWTABLE else 0),
+                    struct.pack("BBH", family, 0, 0) + attribute(1, name.encode() + b"\0")) +
+            message(NFNL_MSG_BATCH_END, 0, batch))
+
+
+def tables():
+    """(family, name, how much is in it) of each"""
+    try:
+        found = netlink(NETLINK_NETFILTER,
+                        message(NFT_MSG_GETTABLE, NLM_F_DUMP, struct.pack("BBH", 0, 0, 0)))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP, errno.EPROTONOSUPPORT):
+            return  # the kernel has none
+        raise
+    for data in found:
+        has = attributes(data[4:])  # NFTA_TABLE_NAME, NFTA_TABLE_USE
+        yield data[0], has[1][:-1].decode(), struct.unpack(">I", has[3])[0]
+
+
+def _address(data):
+    return socket.inet_ntop(socket.AF_INET6 if len(data) == 16 else socket.AF_INET, data)
+
+
+def network():
+    """(kind, what) -> state, of this network namespace"""
+    seen, names = {}, {}
+    for data in route_request(RTM_GETLINK, NLM_F_DUMP, bytes(16)):
+        _, _, index, flags, _ = struct.unpack_from("BxHiII", data)
+        has = attributes(data[16:])
+        names[index] = name = has[3][:-1].decode()  # IFLA_IFNAME
+        mtu, above = (struct.unpack("I", has.get(kind, bytes(4)))[0] for kind in (4, 10))
+        seen["network device", name] = (
+            f"{index}, {'up' if flags & IFF_UP else 'down'}, {has.get(1, b'').hex(':')}, mtu {mtu}"
+            + (f", port of {above}" if above else ""))
+    for data in route_request(RTM_GETADDR, NLM_F_DUMP, bytes(8)):
+        _, bits, _, _, index = struct.unpack_from("BBBBi", data)
+        has = attributes(data[8:])
+        at = has.get(2, has.get(1))  # IFA_LOCAL, IFA_ADDRESS
+        seen["address", f"{_address(at)}/{bits} of {names.get(index, index)}"] = ""
+    for data in route_request(RTM_GETROUTE, NLM_F_DUMP, bytes(12)):
+        family, bits, _, _, table, _, _, kind, flags = struct.unpack_from("BBBBBBBBI", data)
+        if family not in (socket.AF_INET, socket.AF_INET6) or flags & 0x200:  # RTM_F_CLONED
+            continue
+        has = attributes(data[12:])
+        any_address = bytes(16 if family == socket.AF_INET6 else 4)
+        index, metric, table = (struct.unpack("I", has[key])[0] if key in has else otherwise
+                                for key, otherwise in ((4, 0), (6, 0), (15, table)))
+        seen["route", f"{_address(has.get(1, any_address))}/{bits}"
+             + (f" via {_address(has[5])}" if 5 in has else "")
+             + f" dev {names.get(index, index)} table {table} type {kind} metric {metric}"] = ""
+    for family, name, use in tables():
+        seen["table", f"{FAMILIES[family]} {name}"] = f"{use} things"
+    return seen
+
+
+def locks(known):
+    """Of files in /run, or of those that are known: an address is leased by one, for example."""
+    paths = {}
+    for path in known:
+        try:
+            at = os.lstat(path)
+            paths[at.st_dev, at.st_ino] = path
+        except OSError:
+            pass  # it went in between
+    run = os.lstat("/run").st_dev if Watch.alone else None
+    for line in _read("/proc/locks").splitlines():
+        words = line.split(":", 1)[1].split()
+        if len(words) != 7 or words[4].count(":") != 2:
+            continue  # somebody waits for it, or it is of no file
+        major, minor, inode = words[4].split(":")
+        where = os.makedev(int(major, 16), int(minor, 16))
+        path = paths.get((where, int(inode)))
+        if path or where == run:
+            yield f"{path or 'inode ' + inode} {words[0]} {words[2]} {words[5]}-{words[6]}"
+
+
 def _mount_table():
     """Each mount's fields before and after the dash of mountinfo, proc(5)."""
     table = []
@@ -425,15 +607,16 @@ class Watch:
             seen["mount", f"{fields[4]} ({kind[0]}, {fields[3]} of {kind[1]}), id {fields[0]}"] = \
                 " ".join(fields[5:] + kind[2:])
         seen |= {("cgroup", c): "" for c in cgroups()}
-        seen |= {("file", path): state for path, state in files().items()}
+        known = files()
+        seen |= {("file", path): state for path, state in known.items()}
+        seen |= {("lock", what): "" for what in locks(known)}
         pids = ([n for n in os.listdir("/proc") if n.isdigit()] if cls.alone
                 else [os.getpid(), *below])
         seen |= {("namespace", ns): f"kept by {holder}"
                  for ns, holder in namespaces(pids, table).items()}
         seen |= {("socket", name): "" for name in _sockets()
                  if cls.alone or "condroid" in name}
-        seen |= {("network device", line.split(":")[0].strip()): ""
-                 for line in _read("/proc/net/dev").splitlines()[2:] if cls.alone}
+        seen |= network() if cls.alone else {}
         seen |= {("terminal", path): "" for path in glob.glob("/dev/pts/*") if cls.alone}
         seen |= {("queue", name): "" for name in _queues()}
         seen |= {("loop device", path.split("/")[3] + " on " + _read(path).strip()): ""
@@ -505,6 +688,14 @@ def clean(left):
                 os.unlink(what) if not os.path.isdir(what) else os.rmdir(what)
             except OSError:
                 pass
+        words = what.split()  # what is new is named alone
+        try:
+            if kind == "network device" and len(words) == 1:
+                remove_device(what)
+            elif kind == "table" and len(words) == 2:
+                change_table(NFT_MSG_DELTABLE, FAMILIES.index(words[0]), words[1])
+        except OSError:
+            pass  # it went with another one
 
 
 def run(command, timeout, stdout=None):
@@ -523,10 +714,10 @@ def run(command, timeout, stdout=None):
 # ---- as a program -------------------------------------------------------------------------------
 
 
-def forward():
-    """Makes a router of this network namespace."""
+def forward(wanted=True):
+    """Makes a router of this network namespace, or it is none any more."""
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
-        pathlib.Path("/proc/sys/net", setting).write_text("1")
+        pathlib.Path("/proc/sys/net", setting).write_text("1" if wanted else "0")
 
 
 def main():

@@ -2,11 +2,13 @@
 
     plan = Plan(text of condroid-run --dry-run)
     plan.paths                     what `payload probe PATH...` must be asked beside the usual
+    plan.interfaces = True         the lines of `payload interfaces` are there, too
     plan.broken(lines of payload)  each promise that does not hold, in words; empty when all do
 
 The expectations come from the plan's text alone, not from another run: what an undisturbed launch
 gets wrong is found, too.
 """
+import ipaddress
 import os
 import re
 
@@ -56,6 +58,7 @@ class Plan:
         if not self.ops:
             raise ValueError(f"no plan: {text}")
         self.argv = argv
+        self.interfaces = False
         self.pid = "2" if self.has("start init") else "1"  # of what reports
         self.paths = [what.strip("'") for what in self.all("mask path", "protect path")]
 
@@ -79,6 +82,7 @@ class Plan:
         self._devices(report, expect)
         self._mounts(report, expect)
         self._paths(report, expect)
+        self._interfaces(report, expect)
         return failures
 
     # ---- what each part promises ----
@@ -258,3 +262,31 @@ class Plan:
             seen = report[f"path.{path}"] or "not told"
             expect(f"'{path}' cannot be written", seen.endswith("read-only") or seen == "ENOENT",
                    True)
+
+    def _interfaces(self, report, expect):
+        """Those that are promised, each with its addresses and no others."""
+        if not self.interfaces:
+            return
+        links = report.below("if.")
+        networks = {}  # of what is leased
+        for what in self.all("lease address"):
+            networks[what.split("'")[1]] = re.findall(r"one of (\S+?)(?=[,;]|$)", what)
+        promised = {"lo"}
+        for what in self.all("configure interface"):
+            name = what.split("'")[1]
+            promised.add(name)
+            if ", up" in what or ": up" in what:
+                expect(f"interface {name}", links.get(name), "up")
+            seen = [a for a in report.all(f"address.{name}") if not a.startswith("fe80:")]
+            wanted = re.findall(r"(?:(?<=: )|(?<=, ))([0-9a-f.:]+/\d+)(?=,|$)", what)
+            for network in map(ipaddress.ip_network, networks.get(name, [])):
+                inside = [a for a in seen if ipaddress.ip_interface(a).network == network]
+                expect(f"addresses of {name} in {network}", len(inside), 1)
+                wanted += inside
+            expect(f"addresses of {name}", sorted(seen), sorted(wanted))
+        for what in self.all("start pasta"):
+            name = what.split("'")[1]
+            promised.add(name)
+            expect(f"interface {name}", links.get(name), "up")
+            expect(f"an address of {name}", bool(report.all(f"address.{name}")), True)
+        expect("interfaces", sorted(links), sorted(promised))

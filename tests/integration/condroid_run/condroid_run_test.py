@@ -1183,6 +1183,402 @@ class Running(unittest.TestCase):
             self.assertEqual(program.wait(timeout=20), 7)
 
 
+# A program that answers at port 80 with its name and who has asked, and asks others what its input says.
+PEER = """
+import errno, json, select, socket, sys, threading
+
+tcp = socket.create_server(("::", 80), family=socket.AF_INET6, dualstack_ipv6=True)
+udp = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+udp.bind(("::", 80))
+
+
+def answer(who):
+    return f"{sys.argv[1]} {who[0].removeprefix('::ffff:')}".encode()
+
+
+def serve():
+    while True:
+        for at in select.select([tcp, udp], [], [])[0]:
+            try:
+                if at is tcp:
+                    client, who = tcp.accept()
+                    with client:
+                        client.settimeout(20)
+                        client.recv(100)
+                        client.sendall(answer(who))
+                else:
+                    # From the address that was asked, by any interface.
+                    [(level, kind, at)], _, who = udp.recvmsg(100, 100)[1:]
+                    udp.sendmsg([answer(who)], [(level, kind, at[:16] + bytes(4))], 0, who)
+            except OSError:
+                pass  # it has gone again
+
+
+def ask(protocol, address, port):
+    if protocol == "tcp":
+        with socket.create_connection((address, int(port)), timeout=20) as there, there.makefile() as said:
+            # Whom a client from elsewhere reaches by an old pasta must not be the first to speak.
+            there.sendall(b"who?")
+            return said.read()
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as there:
+        there.connect((address, int(port)))
+        there.settimeout(1)
+        for _ in range(20):
+            there.send(b"who?")
+            try:
+                return there.recv(100).decode()
+            except TimeoutError:
+                pass
+    raise TimeoutError
+
+
+def source(family, elsewhere):
+    with socket.socket(family, socket.SOCK_DGRAM) as one:
+        try:
+            one.connect((elsewhere, 9))
+            return one.getsockname()[0]
+        except OSError:
+            return ""
+
+
+threading.Thread(target=serve, daemon=True).start()
+print(json.dumps([source(socket.AF_INET, "192.0.2.99"), source(socket.AF_INET6, "2001:db8::99")]), flush=True)
+for line in sys.stdin:
+    try:
+        print(ask(*line.split()), flush=True)
+    except OSError as error:
+        print("late" if isinstance(error, TimeoutError) else errno.errorcode[error.errno], flush=True)
+"""
+
+
+class Peer:
+    """PEER in a network. `before` are the words before its own: those of a container, or none."""
+
+    def __init__(self, test, network, name, *before):
+        self.name = name
+        self.process = test.clean(network.start(*before, sys.executable, "-c", PEER, name))
+        test.addCleanup(self.process.stdin.close)
+        line = self.process.stdout.readline()
+        if not line:
+            raise AssertionError(f"{name} has not begun: {self.process.stderr.read()}")
+        # By which it reaches all else, of IPv4 and IPv6; "" is none.
+        self.addresses = json.loads(line)
+
+    def ask(self, address, protocol="tcp", port=80):
+        """What it is answered there, or the error's name."""
+        self.process.stdin.write(f"{protocol} {address} {port}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().rstrip("\n")
+
+    def end(self):
+        """Status, and what is left to be read."""
+        self.process.stdin.close()
+        said = self.process.stdout.read(), self.process.stderr.read()
+        return self.process.wait(), *said
+
+
+class Network:
+    """A network namespace of a test's own: a host with a loopback, and nothing else of the machine's. It goes with the test."""
+
+    def __init__(self, test):
+        self.test = test
+        self.holder = test.clean(subprocess.Popen(["unshare", "--net", "sh", "-ec", "ip link set lo up; echo made; exec cat"],
+                                                  stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        test.addCleanup(self.holder.stdin.close)
+        test.assertEqual(self.holder.stdout.readline(), "made\n")
+        self.path = f"/proc/{self.holder.pid}/ns/net"
+        test.addCleanup(eventually, lambda: self.processes() == [self.holder.pid], "no process is left", 20)
+
+    def processes(self):
+        """Those in it, which those in containers are not."""
+        ours, found = os.readlink(self.path), []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.readlink(f"/proc/{pid}/ns/net") == ours:
+                    found.append(int(pid))
+            except OSError:
+                continue
+        return found
+
+    def start(self, *command):
+        return subprocess.Popen(["nsenter", f"--net={self.path}", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def output(self, *command):
+        done = subprocess.run(["nsenter", f"--net={self.path}", *command], capture_output=True, text=True, timeout=60)
+        self.test.assertEqual((done.returncode, done.stderr), (0, ""))
+        return done.stdout
+
+    def run(self, *args):
+        """What condroid-run writes here."""
+        return self.output(RUN, *args)
+
+    def ip(self, *lines):
+        for line in lines:
+            self.output("ip", *line.split())
+
+    def link(self, name):
+        """Its index, MTU and Ethernet address; None when there is none of that name."""
+        for one in json.loads(self.output("ip", "-json", "link")):
+            if one["ifname"] == name:
+                return one["ifindex"], one["mtu"], one["address"]
+        return None
+
+    def links(self):
+        return sorted(one["ifname"] for one in json.loads(self.output("ip", "-json", "link")))
+
+    def bridge(self, *addresses):
+        # With an Ethernet address of its own: another one's changes as ports come and go.
+        self.ip("link add br0 address 02:00:00:00:01:01 type bridge", "link set br0 up",
+                *(f"address add {one} dev br0" + " nodad" * (":" in one) for one in addresses))
+
+    def cable(self, name, addresses, there, other, addresses_there):
+        self.ip(f"link add {name} type veth peer name {other} netns {there.holder.pid}")
+        for network, one, its in (self, name, addresses), (there, other, addresses_there):
+            network.ip(f"link set {one} up", *(f"address add {a} dev {one}" + " nodad" * (":" in a) for a in its))
+
+    def host(self, name="host"):
+        return Peer(self.test, self, name)
+
+    def container(self, name, *options):
+        return Peer(self.test, self, name, RUN, *options, "--")
+
+
+@for_root
+class Networks(Case):
+    """Each form of --net, with what really goes over it. The host is a network namespace of the test's own."""
+
+    seconds = 120
+
+    def talk(self, one, address, other, as_who, port=80):
+        """`one` reaches `other` at this address, and is `as_who` there."""
+        for protocol in "tcp", "udp":
+            self.assertEqual(one.ask(address, protocol, port), f"{other.name} {as_who}", f"{one.name}: {protocol} {address} {port}")
+
+    def way_out(self, network, *options):
+        """The gateway of a container's IPv4, as /proc/net/route writes it."""
+        routes = [line.split() for line in network.run(*options, "--", "cat", "/proc/net/route").splitlines()]
+        [gateway] = [words[2] for words in routes if words[:2] == ["eth0", "00000000"]]
+        return gateway
+
+    def ends(self, *peers):
+        for one in peers:
+            self.assertEqual(one.end(), (0, "", ""), one.name)
+
+    def test_none_is_a_loopback_of_its_own(self):
+        here = Network(self)
+        host, box = here.host(), here.container("box", "--net", "none")
+        self.assertEqual(box.addresses, ["", ""])
+        for loopback in "127.0.0.1", "::1":
+            self.talk(box, loopback, box, loopback)
+            self.talk(host, loopback, host, loopback)
+        self.assertEqual(box.ask("192.0.2.1"), "ENETUNREACH")
+        self.ends(box, host)
+        # Nobody is there but the host.
+        host = here.host()
+        self.assertEqual(here.run("--net", "none", "--", "busybox", "ip", "-o", "link").count("\n"), 1)
+        alone = here.start(RUN, "--net", "none", "--", "busybox", "nc", "127.0.0.1", "80")
+        self.assertEqual((alone.communicate(timeout=60)[0], alone.returncode), ("", 1))
+        self.ends(host)
+
+    def test_host_is_the_network_of_who_calls(self):
+        here = Network(self)
+        here.bridge("10.0.3.1/24", "fd00:3::1/64")
+        host = here.host()
+        for address in "127.0.0.1", "::1", "10.0.3.1", "fd00:3::1":
+            self.assertEqual(here.run("--net", "host", "--", "busybox", "nc", address, "80"), f"host {address}")
+        self.ends(host)
+        host = here.container("box", "--net", "host")
+        self.assertEqual(here.output("busybox", "nc", "127.0.0.1", "80"), "box 127.0.0.1")
+        self.ends(host)
+        self.assertEqual(here.links(), ["br0", "lo"])
+
+    def test_veths_at_a_bridge(self):
+        here = Network(self)
+        here.bridge("10.0.3.1/24", "10.0.4.1/24", "fd00:3::1/64", "fd00:4::1/64")
+        # What only who has a gateway reaches.
+        here.ip("address add 198.51.100.9/32 dev lo", "address add 2001:db8::9/128 dev lo nodad")
+        host = here.host()
+        one = here.container("one", "--net", "veth:br0", "--ip", "10.0.3.2/24", "--ip", "fd00:3::2/64",
+                             "--gateway", "10.0.3.1", "--gateway", "fd00:3::1")
+        two = here.container("two", "--net", "veth:br0", "--ip", "10.0.3.3/24", "--ip", "10.0.4.3/24", "--ip", "fd00:3::3/64",
+                             "--ip", "fd00:4::3/64", "--gateway", "auto")
+        no_way_out = here.container("near", "--net", "veth:br0", "--ip", "10.0.3.4/24", "--ip", "fd00:3::4/64")
+        self.assertEqual(one.addresses, ["10.0.3.2", "fd00:3::2"])
+        self.talk(one, "10.0.3.3", two, "10.0.3.2")
+        self.talk(one, "fd00:3::3", two, "fd00:3::2")
+        self.talk(two, "10.0.3.2", one, "10.0.3.3")
+        self.talk(two, "fd00:3::2", one, "fd00:3::3")
+        # Each of its addresses.
+        self.talk(host, "10.0.3.3", two, "10.0.3.1")
+        self.talk(host, "10.0.4.3", two, "10.0.4.1")
+        self.talk(host, "fd00:3::3", two, "fd00:3::1")
+        self.talk(host, "fd00:4::3", two, "fd00:4::1")
+        for peer in one, two:
+            self.talk(peer, "198.51.100.9", host, peer.addresses[0])
+            self.talk(peer, "2001:db8::9", host, peer.addresses[1])
+        self.talk(no_way_out, "10.0.3.1", host, "10.0.3.4")
+        self.talk(no_way_out, "fd00:3::1", host, "fd00:3::4")
+        self.assertEqual([no_way_out.ask("198.51.100.9"), no_way_out.ask("2001:db8::9")], ["ENETUNREACH"] * 2)
+        self.ends(one, two, no_way_out, host)
+        eventually(lambda: here.links() == ["br0", "lo"], "no veth is left", 20)
+
+    def test_a_cable_to_the_host(self):
+        here = Network(self)
+        here.ip("address add 198.51.100.9/32 dev lo", "address add 2001:db8::9/128 dev lo nodad")
+        host = here.host()
+        box = here.container("box", "--net", "veth", "--host-ip", "192.0.2.1/32", "--host-ip", "fd00:5::1/128",
+                             "--ip", "192.0.2.2/32", "--ip", "192.0.2.3/32", "--ip", "fd00:5::2/128",
+                             "--gateway", "192.0.2.1", "--gateway", "fd00:5::1")
+        self.talk(box, "192.0.2.1", host, "192.0.2.2")
+        self.talk(box, "198.51.100.9", host, "192.0.2.2")
+        self.talk(box, "fd00:5::1", host, "fd00:5::2")
+        self.talk(box, "2001:db8::9", host, "fd00:5::2")
+        self.talk(host, "192.0.2.2", box, "192.0.2.1")
+        self.talk(host, "192.0.2.3", box, "192.0.2.1")
+        self.talk(host, "fd00:5::2", box, "fd00:5::1")
+        self.ends(box, host)
+        eventually(lambda: here.links() == ["lo"], "no veth is left", 20)
+
+    def test_a_bridge_of_our_own(self):
+        here, world = Network(self), Network(self)
+        # The world knows the way to the host, and none to what is behind it.
+        here.cable("up0", ["198.51.100.2/24", "fd00:9::2/64"], world, "far0", ["198.51.100.1/24", "fd00:9::1/64"])
+        host, far = here.host(), world.host("far")
+        one = here.container("one", "--net", "bridge", "--publish", "8080:80", "--publish", "127.0.0.1:8081:80/udp",
+                             "--publish", "198.51.100.2:8081:80/udp", "--publish", "[fd00:9::2]:8082:80")
+        two = here.container("two", "--net", "bridge", "--ip", "10.209.0.77/20")
+        self.assertEqual(two.addresses[0], "10.209.0.77")
+        self.assertIn("condroid0", here.links())
+        for peer, other in (one, two), (two, one):
+            self.assertRegex(peer.addresses[0], r"^10\.209\.0\.[0-9]+$")
+            self.talk(peer, other.addresses[0], other, peer.addresses[0])
+            self.talk(peer, "198.51.100.1", far, "198.51.100.2")
+            self.talk(peer, "10.209.0.1", host, peer.addresses[0])
+            self.talk(host, peer.addresses[0], peer, "10.209.0.1")
+        self.assertRegex(one.addresses[1], "^fd63:6e64:726f::[0-9a-f]+$")
+        self.talk(one, "fd00:9::1", far, "fd00:9::2")
+        self.talk(host, one.addresses[1], one, "fd63:6e64:726f::1")
+        # The way in: from the host itself, and from the world, which a container sees as it is.
+        self.assertRegex(host.ask("127.0.0.1", port=8080), r"^one ")
+        self.assertRegex(host.ask("198.51.100.2", port=8080), r"^one ")
+        self.assertRegex(host.ask("127.0.0.1", "udp", 8081), r"^one ")
+        self.assertEqual(far.ask("198.51.100.2", port=8080), "one 198.51.100.1")
+        self.assertEqual(far.ask("198.51.100.2", "udp", 8081), "one 198.51.100.1")
+        self.assertEqual(far.ask("fd00:9::2", port=8082), "one fd00:9::1")
+        # What is not published is the host's.
+        self.assertEqual(far.ask("198.51.100.2"), "host 198.51.100.1")
+        self.assertEqual(far.ask("198.51.100.2", port=8081), "ECONNREFUSED")
+        self.ends(one)
+        self.assertEqual(host.ask("127.0.0.1", port=8080), "ECONNREFUSED")
+        self.ends(two, host, far)
+        eventually(lambda: here.links() == ["lo", "up0"], "the bridge goes with the last one", 20)
+
+    def test_name_servers(self):
+        here = Network(self)
+        here.bridge("10.0.3.1/24")
+        servers = ["--dns", "192.0.2.53", "--dns", "2001:db8::53"]
+        for net in ["bridge"], ["veth:br0", "--ip", "10.0.3.2/24"]:
+            self.assertEqual(here.run("--net", *net, *servers, "--", "cat", "/etc/resolv.conf"),
+                             "nameserver 192.0.2.53\nnameserver 2001:db8::53\n")
+
+    def test_macvlans(self):
+        here, world = Network(self), Network(self)
+        here.cable("up0", [], world, "far0", ["192.168.1.1/24", "fd00:1::1/64"])
+        world.ip("address add 198.51.100.9/32 dev lo", "address add 2001:db8::9/128 dev lo nodad")
+        far = world.host("far")
+        one, two = (here.container(name, "--net", "macvlan:up0", "--ip", f"192.168.1.{n}/24", "--ip", f"fd00:1::{n}/64",
+                                   "--gateway", "192.168.1.1", "--gateway", "fd00:1::1") for name, n in (("one", 77), ("two", 78)))
+        self.talk(one, "192.168.1.78", two, "192.168.1.77")
+        self.talk(two, "fd00:1::77", one, "fd00:1::78")
+        for n, peer in (77, one), (78, two):
+            self.talk(peer, "192.168.1.1", far, f"192.168.1.{n}")
+            self.talk(peer, "198.51.100.9", far, f"192.168.1.{n}")
+            self.talk(peer, "2001:db8::9", far, f"fd00:1::{n}")
+            self.talk(far, f"192.168.1.{n}", peer, "192.168.1.1")
+            self.talk(far, f"fd00:1::{n}", peer, "fd00:1::1")
+        self.ends(one, two, far)
+        # That of the parent.
+        here.ip("address add 192.168.1.9/24 dev up0")
+        self.assertEqual(self.way_out(here, "--net", "macvlan:up0", "--ip", "192.168.1.77/24", "--gateway", "auto"), "0901A8C0")
+        self.assertEqual(here.links(), ["lo", "up0"])
+
+    def test_an_interface_that_is_lent(self):
+        here, world = Network(self), Network(self)
+        here.cable("lent0", [], world, "far0", ["192.168.2.1/24", "fd00:2::1/64"])
+        world.ip("address add 198.51.100.9/32 dev lo", "address add 2001:db8::9/128 dev lo nodad")
+        here.ip("link set lent0 mtu 1400")
+        far, before = world.host("far"), here.link("lent0")
+        for killed in False, True:
+            box = here.container("box", "--net", "phys:lent0", "--ip", "192.168.2.2/24", "--ip", "fd00:2::2/64",
+                                 "--gateway", "192.168.2.1", "--gateway", "fd00:2::1")
+            self.assertEqual(here.links(), ["lo"])
+            self.talk(box, "198.51.100.9", far, "192.168.2.2")
+            self.talk(box, "2001:db8::9", far, "fd00:2::2")
+            self.talk(far, "192.168.2.2", box, "192.168.2.1")
+            self.talk(far, "fd00:2::2", box, "fd00:2::1")
+            if killed:
+                box.process.kill()
+                eventually(lambda: here.link("lent0") == before, "it comes home", 20)
+            else:
+                self.ends(box)
+                self.assertEqual(here.link("lent0"), before)
+        self.ends(far)
+
+    def test_pasta(self):
+        here, world = Network(self), Network(self)
+        here.cable("up0", ["198.51.100.2/24", "fd00:9::2/64"], world, "far0", ["198.51.100.1/24", "fd00:9::1/64"])
+        here.ip("route add default via 198.51.100.1", "route add default via fd00:9::1")
+        host, far = here.host(), world.host("far")
+        box = here.container("box", "--net", "pasta", "--publish", "127.0.0.1:8080:80", "--publish", "198.51.100.2:8081:80")
+        # Its addresses are the host's, and what it sends comes from there.
+        self.assertEqual(box.addresses, ["198.51.100.2", "fd00:9::2"])
+        self.talk(box, "198.51.100.1", far, "198.51.100.2")
+        self.talk(box, "fd00:9::1", far, "fd00:9::2")
+        self.assertRegex(host.ask("127.0.0.1", port=8080), "^box ")
+        self.assertEqual(far.ask("198.51.100.2", port=8081), "box 198.51.100.1")
+        self.ends(box)
+        self.assertEqual(host.ask("127.0.0.1", port=8080), "ECONNREFUSED")
+        own = ["--net", "pasta", "--ip", "10.1.1.2/24", "--gateway", "10.1.1.1"]
+        self.assertEqual(self.way_out(here, *own), "0101010A")
+        box = here.container("box", *own)
+        self.assertEqual(box.addresses[0], "10.1.1.2")
+        self.talk(box, "198.51.100.1", far, "198.51.100.2")
+        self.ends(box, host, far)
+        self.assertEqual(here.links(), ["lo", "up0"])
+
+    def test_a_namespace_by_its_file(self):
+        here = Network(self)
+        here.bridge("10.0.3.1/24", "fd00:3::1/64")
+        host = here.host()
+        with tempfile.NamedTemporaryFile() as file:
+            # The mount is of no other program's, and goes with it.
+            bound = subprocess.run(["unshare", "--mount", "sh", "-ec",
+                                    'mount --bind "$1" "$2"; shift 2; exec "$@"', "sh", here.path, file.name,
+                                    RUN, "--net", f"ns:{file.name}", "--", "sh", "-c",
+                                    "readlink /proc/self/ns/net; busybox nc 127.0.0.1 80; echo; busybox nc fd00:3::1 80"],
+                                   stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        self.assertEqual((bound.returncode, bound.stderr), (0, ""))
+        self.assertEqual(bound.stdout, f"{os.readlink(here.path)}\nhost 127.0.0.1\nhost fd00:3::1")
+        self.ends(host)
+        self.assertEqual(here.links(), ["br0", "lo"])
+
+    def test_the_network_of_another_container(self):
+        here = Network(self)
+        here.bridge("10.0.3.1/24", "fd00:3::1/64")
+        name = f"shared-{os.getpid()}"
+        host = here.host()
+        one = here.container("one", "--name", name, "--net", "veth:br0", "--ip", "10.0.3.2/24", "--ip", "fd00:3::2/64")
+        self.talk(one, "10.0.3.1", host, "10.0.3.2")
+        for address, who in ("127.0.0.1", "one 127.0.0.1"), ("10.0.3.1", "host 10.0.3.2"), ("fd00:3::1", "host fd00:3::2"):
+            self.assertEqual(here.run("--net", f"container:{name}", "--", "busybox", "nc", address, "80"), who)
+        # Nothing of it ends with who has joined it.
+        self.talk(host, "fd00:3::2", one, "fd00:3::1")
+        self.ends(one, host)
+
+
 class ZNothing(unittest.TestCase):
     def test_is_left(self):
         """Runs after the others (by name): no process of ours, no mount, no state."""

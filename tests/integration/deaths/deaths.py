@@ -3,14 +3,16 @@
 a take from a pool and of a next life, and after it; while hooks run, and the hooks themselves; and at
 any time those that launch themselves again.
 
-    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--next-every N] [--slow FACTOR]
+    deaths.py CONDROID_RUN HOST [--only WORD] [--every N] [--next-every N] [--network-every N]
+              [--slow FACTOR]
 
 HOST is the program of host.cpp. What must hold within a second of the kill (times FACTOR, on an
 emulated machine; what was only late, as it is when others want the processors, is tried twice more,
 and must be in time once): nothing is left that leakwatch.py knows of (of both at once: after the next
 Runtime was opened); a program whose zygote or container was killed says so and ends. At every step the same with a user who has subids; with a
 running container beside that cleared its death signal, and a forked child of the host that holds
-copies of all it has; and with a detached container beside, which must live on.
+copies of all it has; and with a detached container beside, which must live on. So of launches with a
+bridge of our own and published ports, and with an interface that is lent, which comes home.
 
 Runs as root: several parts at once, each with every so-manieth death, in namespaces and with a state
 directory of its own.
@@ -42,6 +44,12 @@ RICH = ["--userns", "0:100000:65536", "--memory", "64m", "--pids", "20", "--init
 AS_USER = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../support/as_user.sh"),
            "subids"]
 LAUNCHES = (("plain", [], PLAIN), ("rich", [], RICH), ("subids", AS_USER, ["--init", "--tty"]))
+BRIDGE = ["--net", "bridge", "--publish", "127.0.0.1:8080:80", "--publish", "53:53/udp",
+          "--dns", "192.0.2.53"]
+LENT = ("lent0", "lent1", 100)  # a veth of the host's, and what index it has
+PHYS = ["--set", f"network.interfaces = phys eth0 parent={LENT[0]} mtu=1400 mac=02:00:00:00:00:07 "
+                 "addresses=192.0.2.2/24"]
+NETWORKS = (("bridge", [], BRIDGE), ("phys", [], PHYS))
 PARTS = 4
 KILLED = ("host", "zygote", "both", "zygote first", "child")
 POINTS = ("pre_start", "up", "configured", "pre_mount", "mount", "autodev", "start", "start_host",
@@ -55,6 +63,7 @@ class Failed(Exception):
 
 
 late = []  # what took longer than it may, of one try
+killed = []  # who was, of one try
 
 
 def in_time(began, allowed, what):
@@ -139,6 +148,7 @@ class Victim:
 
 def kill(who, host, server, child):
     """Both: one right after the other. Of a host that comes second the own end may come first."""
+    killed.append(who)
     for pid in {"host": [host], "zygote": [server], "child": [child], "hook": [child],
                 "both": [host, server], "zygote first": [server, host]}[who]:
         os.kill(pid, signal.SIGKILL)
@@ -154,13 +164,20 @@ def wait_until(true, what, patience=1):
     in_time(began, patience * SETTLE, "what was waited for came")
 
 
+def ends_of_lent():
+    return sum(os.path.exists(f"/proc/sys/net/ipv4/conf/{name}") for name in LENT[:2])
+
+
 class Tests:
-    def __init__(self, condroid_run, host, part, every, next_every, seed):
+    def __init__(self, condroid_run, host, part, options, seed):
         self.condroid_run, self.host = condroid_run, host
-        self.part, self.every, self.next_every = part, every, next_every
+        self.part, self.every, self.next_every = part, options.every, options.next_every
+        self.network_every, self.networks = options.network_every, False
         self.chance = random.Random(seed)
-        self.specs = {label: (prefix, self._spec(label, prefix, options))
-                      for label, prefix, options in LAUNCHES}
+        leakwatch.forward()  # which stays, so it is not what is left
+        leakwatch.make_cable(*LENT)
+        self.specs = {label: self._spec(label, prefix, words)
+                      for label, prefix, words in (*LAUNCHES, *NETWORKS)}
         self.watch = leakwatch.Watch()
         self.number = 0
         self.count = 0
@@ -185,7 +202,10 @@ class Tests:
         try:
             for _ in range(TRIES):
                 late.clear()
+                killed.clear()
                 body()
+                if self.networks and killed in (["both"], ["zygote first"]):
+                    self.bring_home()
                 begin = time.monotonic()
                 left = self.watch.left(PATIENCE)
                 self.slowest = max(self.slowest, (time.monotonic() - begin, name))
@@ -202,6 +222,10 @@ class Tests:
             self.failures.append(name)
             print(f"FAILED {name}: {failure}", flush=True)
             self.watch.clean(self.watch.left(0.2 * SETTLE))
+            if ends_of_lent() != 2:  # or the next ones fail, too
+                leakwatch.clean([("network device", name) for name in LENT[:2]])
+                leakwatch.make_cable(*LENT)
+                self.watch = leakwatch.Watch()
 
     def next_runtime(self, prefix=()):
         """What both left is the next one's to find."""
@@ -209,6 +233,17 @@ class Tests:
                              capture_output=True)
         if run.returncode != 0:
             raise Failed(f"the next launch: {run.stderr.decode()}")
+
+    def bring_home(self):
+        """What is locked is the next Runtime's to find once nobody has it open any more: the zygote,
+        its child, a forked child of the host. With the container's namespace goes a veth that was
+        lent."""
+        wait_until(lambda: not leakwatch.descendants(),
+                   lambda: f"there is {leakwatch.descendants()}")
+        self.next_runtime()
+        wait_until(lambda: ends_of_lent() != 1, lambda: "one end of what was lent is there")
+        if ends_of_lent() == 0:
+            leakwatch.make_cable(*LENT)
 
     @staticmethod
     def say(*command):
@@ -248,8 +283,8 @@ class Tests:
         finally:
             victim.stop()
 
-    def every_op(self):
-        for label, prefix, options in LAUNCHES:
+    def every_op(self, launches=LAUNCHES):
+        for label, prefix, options in launches:
             text = self.say(*prefix, self.condroid_run, "--dry-run", *options, "--", *SLEEP)
             for op, actor in self.ops(text):
                 for who in KILLED:
@@ -287,8 +322,9 @@ class Tests:
                     os.kill(pid, signal.SIGKILL)
             victim.stop()
 
-    def every_op_beside(self):
-        for label, (prefix, spec) in self.specs.items():
+    def every_op_beside(self, launches=LAUNCHES):
+        for label, prefix, _ in launches:
+            spec = self.specs[label]
             for op, actor in self.ops(self.say(*prefix, self.host, "plan", spec)):
                 for words in (["stubborn", "forked"], ["stubborn", "detached"]):
                     for who in KILLED:
@@ -368,6 +404,10 @@ class Tests:
                 victim.end(SETTLE)
                 return
             kill(who, victim.process.pid, server, child)
+            if who == "zygote":
+                # One that takes its time to die sees the container run.
+                wait_until(lambda: leakwatch.processes().get(server, (0, "X", ""))[1] in "ZX",
+                           lambda: "the zygote is not dead")
             if who in ("zygote", "child"):
                 # A host that was told to stop does not look; it finds out when it goes on.
                 victim.process.send_signal(signal.SIGCONT)
@@ -382,9 +422,10 @@ class Tests:
         finally:
             victim.stop()
 
-    def every_op_of_a_next_life(self):
+    def every_op_of_a_next_life(self, launches=LAUNCHES):
         number = 0
-        for label, (prefix, spec) in self.specs.items():
+        for label, prefix, _ in launches:
+            spec = self.specs[label]
             asked = subprocess.run([*prefix, self.host, "next", spec, "1000"], check=False,
                                    capture_output=True)
             for op in range(int(re.search(rb"a next life has (\d+) ops", asked.stdout)[1])):
@@ -425,10 +466,11 @@ class Tests:
         finally:
             victim.stop()
 
-    def every_hook(self):
-        for label, (prefix, spec) in self.specs.items():
+    def every_hook(self, launches=LAUNCHES):
+        for label, prefix, _ in launches:
+            spec = self.specs[label]
             for point in POINTS:
-                if label != "rich" and point in ("up", "down"):
+                if label in ("plain", "subids") and point in ("up", "down"):
                     continue  # it has no interface
                 for who in (*KILLED, "hook"):
                     self.case(f"hook at {point}, {label}: {who}",
@@ -457,14 +499,32 @@ class Tests:
         finally:
             victim.stop()
 
-    def every_running(self):
-        for label, prefix, options in (("plain", [], PLAIN), ("rich", [], RICH),
-                                       ("subids", AS_USER, PLAIN),
-                                       ("subids with init", AS_USER, ["--init", "--tty"])):
+    def every_running(self, launches=(("plain", [], PLAIN), ("rich", [], RICH),
+                                      ("subids", AS_USER, PLAIN),
+                                      ("subids with init", AS_USER, ["--init", "--tty"]))):
+        for label, prefix, options in launches:
             for kind, command in (("sleeper", SLEEP), ("stubborn", STUBBORN)):
                 for who in KILLED:
                     self.case(f"running {label} {kind}: {who}",
                               lambda: self.running(prefix, options, command, who))
+
+    # ---- with what is made on the host ----
+
+    def network(self):
+        all_of, next_of = self.every, self.next_every
+        self.every, self.next_every, self.networks = all_of * self.network_every, 1, True
+        there = []
+        for launch in NETWORKS:
+            tried = subprocess.run([self.condroid_run, *launch[2], "--", "/bin/true"], check=False,
+                                   capture_output=True)
+            if tried.returncode != 0 and re.search(rb"EOPNOTSUPP|EPROTONOSUPPORT", tried.stderr):
+                print(f"without '{launch[0]}', which this kernel has not: {tried.stderr.decode()}")
+            else:
+                there.append(launch)
+        for group in (self.every_op, self.every_op_beside, self.every_op_of_a_next_life,
+                      self.every_hook, self.every_running):
+            group(there)
+        self.every, self.next_every, self.networks = all_of, next_of, False
 
     # ---- other hosts ----
 
@@ -565,14 +625,19 @@ def main():
     groups = {"ops": Tests.every_op, "beside": Tests.every_op_beside,
               "attach": Tests.every_op_of_an_attach, "take": Tests.every_op_of_a_take,
               "next": Tests.every_op_of_a_next_life, "hooks": Tests.every_hook,
-              "running": Tests.every_running, "others": Tests.others}
+              "running": Tests.every_running, "network": Tests.network, "others": Tests.others}
     parser.add_argument("--only", choices=groups)
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one of N cases")
     parser.add_argument("--next-every", type=int, default=1, metavar="N",
                         help="one of N cases of next lives")
+    parser.add_argument("--network-every", type=int, metavar="N",
+                        help="one of N cases of a bridge and of what is lent "
+                        "(default: 20; all with --only network)")
     parser.add_argument("--slow", type=float, default=1.0, metavar="FACTOR", help="for all times")
     parser.add_argument("--no-ephemeral", action="store_true", help="where overlayfs cannot have it")
     options = parser.parse_args()
+    if options.network_every is None:
+        options.network_every = 1 if options.only == "network" else 20
     if options.no_ephemeral:
         RICH.remove("--ephemeral")
     global SETTLE, PATIENCE  # pylint: disable=global-statement
@@ -584,8 +649,7 @@ def main():
     if part is None:
         print("skipped: needs root of the machine", file=sys.stderr)
         return 1 if "root" in os.environ.get("CONDROID_MUST_RUN", "").split(",") else SKIPPED
-    tests = Tests(options.condroid_run, options.host, part, options.every, options.next_every,
-                  int(seed))
+    tests = Tests(options.condroid_run, options.host, part, options, int(seed))
     for name, group in groups.items():
         if options.only in (None, name):
             group(tests)
