@@ -20,5 +20,6 @@ int main() {
     return 1;
   }
   const auto exit = box->wait();
+  if (!exit) fmt::print(stderr, "{}\n", exit.error());
   return exit && exit->success() ? 0 : 1;
 }

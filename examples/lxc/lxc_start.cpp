@@ -46,7 +46,6 @@ int run(const Arguments& args) {
   return start_container(*place, *config,
                          {.daemon = !args.has("foreground"),
                           .close_all = args.has("close-all-fds"),
-                          .console = args.value("console"),
                           .console_log = whole_path(args.value("console-log")),
                           .pidfile = whole_path(args.value("pidfile")),
                           .command = args.words()});

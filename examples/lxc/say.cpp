@@ -75,6 +75,10 @@ void log_as(const condroid::lxc::Configuration& config) {
     (void)open_log(file);
 }
 
+std::string log_level() {
+  return std::string(levels[static_cast<std::size_t>(voice().level.value_or(LogLevel::error))]);
+}
+
 void speak_to(condroid::Fd terminal) { voice().terminal = std::move(terminal); }
 void stop_saying() {
   voice().quiet = true;

@@ -15,6 +15,8 @@ class Arguments;
 [[nodiscard]] bool begin_saying(std::string_view program, const Arguments& args);
 /// Where and from what level on a configuration says to log, if the command line does not.
 void log_as(const condroid::lxc::Configuration& config);
+/// From what level on it is logged, by its name.
+[[nodiscard]] std::string log_level();
 /// What was said to the terminal is from now on written there.
 void speak_to(condroid::Fd terminal);
 /// No more to the terminal: there is none behind a daemon.

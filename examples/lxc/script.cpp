@@ -164,7 +164,8 @@ bool run_scripts(const Place& place, const lxc::Configuration& config, std::stri
   tell("LXC_ROOTFS_PATH", item("lxc.rootfs.path"));
   tell("LXC_CONSOLE", item("lxc.console.path"));
   tell("LXC_CONSOLE_LOGPATH", item("lxc.console.logfile"));
-  tell("LXC_LOG_LEVEL", item("lxc.log.level"));
+  const std::string level = item("lxc.log.level");
+  tell("LXC_LOG_LEVEL", level.empty() || level == "NOTSET" ? log_level() : level);
   if (!by_arguments) {
     told.push_back(fmt::format("LXC_HOOK_TYPE={}", when));
     told.emplace_back("LXC_HOOK_SECTION=lxc");

@@ -70,7 +70,8 @@ lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Pe
                             .command = wish.command,
                             .execute = wish.execute,
                             .background = wish.daemon,
-                            .console_log = HostPath(wish.console_log)};
+                            .console_log = HostPath(wish.console_log),
+                            .log_level = log_level()};
   options.adjust = [size = peer.size(), &wish, &pidfile](Spec& spec) -> Result<void> {
     if (size) {
       spec.terminal.rows = size->rows;
@@ -102,6 +103,14 @@ int failed(const Error& error, const Place& place) {
 
 bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config) {
   if (!apply_definitions(args, config)) return false;
+  if (const std::string console = args.value("console"); !console.empty()) {
+    const auto ok = config.apply(
+        fmt::format("lxc.console.path={}", console == "none" ? console : whole_path(console)));
+    if (!ok) {
+      say_error(ok.error());
+      return false;
+    }
+  }
   for (const char* kind : kinds) {
     const std::string key = fmt::format("lxc.namespace.share.{}", kind);
     std::string who = args.value(fmt::format("share-{}", kind));
@@ -129,10 +138,12 @@ bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config
 
 int start_container(const Place& place, const lxc::Configuration& config, const StartWish& wish) {
   log_as(config);
-  std::string console = wish.console;
-  if (console.empty())
-    if (const auto said = config.get("lxc.console.path"); said && *said) console = **said;
-  auto peer = Peer::open(wish.execute ? "none" : console, !wish.daemon);
+  std::string console = "none";
+  if (!wish.execute) {
+    const auto said = config.get("lxc.console.path");
+    console = said ? said->value_or("") : "";
+  }
+  auto peer = Peer::open(console, !wish.daemon);
   if (!peer) return 1;
   std::optional<Background> background;
   if (wish.daemon) {

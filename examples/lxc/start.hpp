@@ -10,13 +10,12 @@ struct StartWish {
   bool execute = false;
   bool daemon = false;
   bool close_all = false;
-  std::string console = {};  ///< -c
   std::string console_log = {};
   std::string pidfile = {};
   std::vector<std::string> command = {};
 };
 
-/// -s, --share-*, --uid and --gid; names in lxc.namespace.share.* become processes.
+/// -s, -c, --share-*, --uid and --gid; names in lxc.namespace.share.* become processes.
 /// False, and it was said, where something is wrong.
 [[nodiscard]] bool adapt(const Arguments& args, const Place& place,
                          condroid::lxc::Configuration& config);

@@ -65,6 +65,12 @@ int ended_or(const Place& place, const Error& error) {
   return state && *state == State::stopped ? 0 : say_error(error);
 }
 
+/// Its first process has ended, and hooks of its end are run: there is nobody to ask.
+bool is_ending(const Place& place) {
+  const auto state = place.state();
+  return state && *state == State::stopping;
+}
+
 int kill(const Place& place) {
   const auto ok = place.kill();
   return ok ? 0 : say_error(ok.error());
@@ -93,16 +99,19 @@ int run(const Arguments& args) {
   std::optional<lxc::Configuration> config;
   if (place->defined()) config = place->load();
   const auto pid = client.init_pid();
-  if (!pid) return ended_or(*place, pid.error());
+  if (!pid && !is_ending(*place)) return ended_or(*place, pid.error());
   const bool reboot = args.has("reboot");
-  const int signal = reboot ? reboot_signal(config) : halt_signal(config, *pid);
   const bool waits = !args.has("nowait") && *seconds != 0;
   // What stands still hears nothing; and that it runs again is no restart.
   if (*state == State::frozen) (void)client.thaw(std::chrono::seconds{10});
   // Before it is asked: the answer may be quick.
   auto change = reboot ? client.wait_for_next({State::running}) : client.wait_for({State::stopped});
   if (!change) return ended_or(*place, change.error());
-  if (const auto ok = send(client, signal); !ok) return ended_or(*place, ok.error());
+  if (pid) {
+    const int signal = reboot ? reboot_signal(config) : halt_signal(config, *pid);
+    if (const auto ok = send(client, signal); !ok && !is_ending(*place))
+      return ended_or(*place, ok.error());
+  }
   if (!waits) return 0;
   const auto came =
       change->next(*seconds < 0 ? std::chrono::milliseconds{-1} : std::chrono::seconds{*seconds});

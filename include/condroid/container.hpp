@@ -127,6 +127,7 @@ struct Exit {
 enum class Life : std::uint8_t {
   running,
   between,  ///< One has ended, and by Lifecycle::restart the next is on its way.
+  ending,   ///< It has ended for good; hooks of its end are still run.
   ended,
 };
 
@@ -182,8 +183,8 @@ class Container {
   [[nodiscard]] unsigned restarts() const noexcept;
   /// As the last step() left it; Life::ended of a handle that was moved from.
   [[nodiscard]] Life life() const noexcept;
-  /// How the life before this one ended, between two; once it has ended for good, how that was.
-  /// Null while it runs. Valid until the next step().
+  /// How the life before this one ended, between two; once it has ended for good, how that was, but
+  /// for what hooks that are still run will add. Null while it runs. Valid until the next step().
   [[nodiscard]] const Exit* last_exit() const noexcept;
   /// Has step(), and with it wait() and stop(), look after something else of this program's, too,
   /// and poll_fd() wake for it: `look` is called at the end of every step, also of those after the

@@ -38,9 +38,12 @@ struct StartOptions {
   /// As lxc-execute: the command is no init but is run by a small one, has this program's own
   /// standard streams, and where there is none lxc.execute.cmd is run.
   bool execute = false;
-  /// Where there is no console the standard streams are /dev/null, not this program's.
+  /// Where there is no console the standard streams are /dev/null, not this program's; and hooks
+  /// are run in /, not in this program's working directory, as all but those at `start` are else.
   bool background = false;
   HostPath console_log = {};  ///< Output of the console is appended; empty: lxc.console.logfile.
+  /// What hooks are told as LXC_LOG_LEVEL where there is no lxc.log.level. Empty: "ERROR".
+  std::string log_level = {};
   /// Where states are told for lxc-monitor: RUN/lxc/LXCPATH/monitor-fifo. Empty: nowhere.
   HostPath monitor_run_dir = HostPath("/run");
   /// Each hook is killed then. LXC waits for ever.

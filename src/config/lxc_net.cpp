@@ -74,7 +74,7 @@ void Translator::interface(std::string_view number, Names& names) {
   };
   if (*type == "empty" || *type == "none") {
     // LXC makes none of it either.
-    if (*type == "empty") scripts("lo");
+    if (*type == "empty") scripts("");
     for (std::size_t r = 0; r < table.size(); ++r) {
       const bool done = r == row("lxc.net.N.type") || r == row("lxc.net.N.flags") ||
                         (*type == "empty" && table[r].name.starts_with("lxc.net.N.script."));

@@ -105,6 +105,7 @@ class SocketCore final : public Served {
       owner.give_up();
       return 0;
     }
+    if (box_->life() == Life::ending) return 0;  // who asks waits for its end, as everybody
     const int error = number_of(owner.stop ? owner.stop(*box_) : box_->kill());
     if (error == 0 && owner.stop && box_->frozen().value_or(false))
       (void)box_->thaw(std::chrono::milliseconds{0});
@@ -175,10 +176,11 @@ class SocketCore final : public Served {
 bool SocketCore::look() {
   const Life life = box_->life();
   if (life == Life::ended) {
-    // What came before a next life that never was is told already.
-    const bool never_was = life_ == Life::between && box_->restarts() == restarts_;
+    // What came before a next life that never was is told already, and before hooks of its end.
+    const bool told =
+        (life_ == Life::between && box_->restarts() == restarts_) || life_ == Life::ending;
     follow(Life::running);
-    end(never_was ? nullptr : box_->last_exit());
+    end(told ? nullptr : box_->last_exit());
     return false;
   }
   follow(life);
@@ -197,7 +199,14 @@ void SocketCore::follow(Life life) {
     server.set_state(State::running);
     life_ = Life::running;
   }
-  if (life == Life::between && life_ == Life::running) stops(box_->last_exit());
+  if (life == Life::ending) {
+    // One of whose next life it was said that it starts stays so: it is told as aborted.
+    if (life_ != Life::running) return;
+    tell_exit(*box_->last_exit());
+    server.set_state(State::stopping);
+  } else if (life == Life::between && life_ == Life::running) {
+    stops(box_->last_exit());
+  }
   life_ = life;
 }
 
@@ -338,7 +347,8 @@ Result<void> CommandSocket::serve(Container& box) {
   const std::string subject = formatted("of container '{}'", core->owner.name);
   if (core->server.over()) return fail(ESRCH, Step::command_socket, subject);
   if (core->served) return fail(EBUSY, Step::command_socket, subject);
-  if (box.life() == Life::ended) return fail(ESRCH, Step::command_socket, subject);
+  if (box.life() == Life::ending || box.life() == Life::ended)
+    return fail(ESRCH, Step::command_socket, subject);
   // It goes with the container's handle. What has not been seen to end then lives on.
   struct Bond {
     explicit Bond(const std::shared_ptr<SocketCore>& c) : core(c) {}

@@ -119,11 +119,13 @@ struct Found {
   std::uint64_t born = 0;  ///< As its zygote says it: finer than the ticks of procfs.
 };
 
-/// The container of an entry, if its process is the one that is meant.
-std::optional<Found> resolve(const Machine& machine, const StateFile& file,
-                             const StateEntry& entry) {
+/// The container of an entry, if its process is the one that is meant. `error` is left alone where
+/// that is known.
+std::optional<Found> resolve(const Machine& machine, const StateFile& file, const StateEntry& entry,
+                             int& error) {
   const StateHeader& header = file.header();
   auto pidfd = Pidfd::open(Pid{entry.pid});
+  if (!pidfd && !pidfd.error().is_errno(ESRCH)) error = pidfd.error().errnum();
   const auto look = look_at(entry.pid);
   if (!pidfd || !look || !fits(entry, *look, header.zygote)) return std::nullopt;
   // The number belonged to this process as long as the zygote had not taken its end, which it tells
@@ -171,7 +173,7 @@ Result<std::vector<Found>> find_all(const std::string& state_dir) {
     const auto file = StateFile::open(dir->get(), name, &error);
     if (!file) continue;
     for (const auto& entry : file->entries(&error))
-      if (auto found = resolve(machine, *file, entry)) all.push_back(std::move(*found));
+      if (auto found = resolve(machine, *file, entry, error)) all.push_back(std::move(*found));
   }
   if (error != 0)
     return fail(error, Step::find_container, formatted("state directory '{}'", state_dir));

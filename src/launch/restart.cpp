@@ -524,6 +524,7 @@ unsigned Container::restarts() const noexcept { return core_ ? core_->restarts :
 Life Container::life() const noexcept {
   if (!core_) return Life::ended;
   if (core_->next || (core_->end_hooks && core_->end_hooks->again())) return Life::between;
+  if (core_->end_hooks) return Life::ending;
   return core_->exit ? Life::ended : Life::running;
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -53,13 +55,42 @@ void set(std::vector<std::string>& env, std::string entry) {
     *same = std::move(entry);
 }
 
+std::string of_namespace(std::string_view name, std::string_view value) {
+  std::string upper(name);
+  for (char& c : upper) c = static_cast<char>(c - 'a' + 'A');
+  return formatted("LXC_{}_NS={}", upper, value);
+}
+
+/// Which not all hooks are told: of this program's own they are about a container that it is a hook
+/// of.
+bool is_of_some(std::string_view entry) {
+  if (entry.starts_with("LXC_PID=") || entry.starts_with("LXC_TARGET=")) return true;
+  return std::ranges::any_of(namespaces, [entry](const auto& one) {
+    return entry.starts_with(of_namespace(one.first, {}));
+  });
+}
+
+/// A line of sh(1) that goes to this program's working directory, or nothing: who runs the hook may
+/// not be let there.
+std::string to_here() {
+  const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), &::free);
+  std::string text;
+  for (const char* c = here ? here.get() : ""; *c != '\0'; ++c)
+    text += *c == '\'' ? std::string("'\\''") : std::string(1, *c);
+  if (text.size() < 2) return {};
+  // The shell would tell the hook where it was before.
+  return formatted("cd '{}' 2>/dev/null; unset OLDPWD; ", hook_text(text));
+}
+
 class Writer {
  public:
   Writer(const Configuration& config, const Program& program, const StartOptions& options)
       : program_(program), options_(options) {
     hooks_.root_at = program.rootfs_mount.empty() ? Hooks{}.root_at : program.rootfs_mount;
     for (char** e = environ; *e != nullptr; ++e)
-      if (std::string_view(*e).find('=') != std::string_view::npos) set(env_, hook_text(*e));
+      if (std::string_view(*e).find('=') != std::string_view::npos && !is_of_some(*e))
+        set(env_, hook_text(*e));
+    if (!options.background) to_here_ = to_here();
     const auto tell = [&](const char* name, const std::string& value) {
       if (!value.empty()) set(env_, formatted("{}={}", name, hook_text(value)));
     };
@@ -75,17 +106,12 @@ class Writer {
     tell("LXC_CONSOLE", program.console_path);
     tell("LXC_CONSOLE_LOGPATH",
          options.console_log.empty() ? program.console_log.str() : options.console_log.str());
-    tell("LXC_LOG_LEVEL", item("lxc.log.level"));
+    const std::string level = item("lxc.log.level");
+    tell("LXC_LOG_LEVEL", !level.empty() && level != "NOTSET" ? level
+                          : options.log_level.empty()         ? "ERROR"
+                                                              : options.log_level);
     tell("LXC_HOOK_VERSION", program.hook_version == 0 ? "0" : "1");
     tell("LXC_CGNS_AWARE", "1");
-    // Left out by the core where there is no such thing yet, or any more.
-    set(env_, "LXC_PID=" + placeholder(HookValue::pid));
-    set(env_, "LXC_TARGET=" + placeholder(HookValue::target));
-    for (const auto& [name, value] : namespaces) {
-      std::string upper = name;
-      for (char& c : upper) c = static_cast<char>(c - 'a' + 'A');
-      set(env_, formatted("LXC_{}_NS={}", upper, placeholder(value)));
-    }
   }
 
   /// `extras` are text of a Hook already.
@@ -93,8 +119,18 @@ class Writer {
            std::string_view type, const std::vector<std::string>& extras, bool inside,
            std::string interface = {}, const std::vector<std::string>& more = {}) {
     Hook hook{.point = point, .program = "/bin/sh"};
-    hook.argv = {"sh", "-c", formatted("exec {} \"$@\"", hook_text(line)), "sh"};
+    hook.argv = {
+        "sh", "-c",
+        formatted("{}exec {} \"$@\"", point == HookPoint::start ? "" : to_here_, hook_text(line)),
+        "sh"};
     hook.env = env_;
+    // Left out by the core where there is no such thing yet, or any more.
+    if (!inside) set(hook.env, "LXC_PID=" + placeholder(HookValue::pid));
+    if (section == "lxc" && (point == HookPoint::stop || point == HookPoint::post_stop))
+      set(hook.env, "LXC_TARGET=" + placeholder(HookValue::target));
+    if (point == HookPoint::down || point == HookPoint::stop)
+      for (const auto& [name, value] : namespaces)
+        set(hook.env, of_namespace(name, placeholder(value)));
     if (program_.hook_version == 0) {
       for (const std::string_view word : {std::string_view(options_.name), section, type})
         hook.argv.push_back(hook_text(word));
@@ -134,17 +170,19 @@ class Writer {
       std::vector<std::string> more = {"LXC_NET_TYPE=" + hook_text(s.type)};
       // What a device belongs to: the types that LXC tells it of.
       constexpr std::string_view with_parent[] = {"veth", "macvlan", "ipvlan", "vlan", "phys"};
-      if (!s.link.empty() && std::ranges::find(with_parent, s.type) != std::end(with_parent)) {
+      if (!s.link.empty() && std::ranges::find(with_parent, s.type) != std::end(with_parent))
         extras.push_back(hook_text(s.link));
-        if (s.type == "veth" || s.type == "macvlan" || s.type == "phys")
-          more.push_back("LXC_NET_PARENT=" + hook_text(s.link));
-      }
+      if (s.type == "veth" || s.type == "macvlan" || s.type == "phys")
+        more.push_back("LXC_NET_PARENT=" + hook_text(s.link));
       if (s.type == "veth") {
         extras.push_back(placeholder(HookValue::interface_host));
         more.push_back("LXC_NET_PEER=" + placeholder(HookValue::interface_host));
       }
-      add(s.when == "up" ? HookPoint::up : HookPoint::down, s.command, "net", s.when, extras, false,
-          s.interface, more);
+      const bool up = s.when == "up";
+      // A network of the container's own without an interface has no end of one.
+      HookPoint point = up ? HookPoint::up : HookPoint::down;
+      if (s.interface.empty()) point = up ? HookPoint::configured : HookPoint::stop;
+      add(point, s.command, "net", s.when, extras, false, s.interface, more);
     }
   }
 
@@ -155,6 +193,7 @@ class Writer {
   const Program& program_;
   const StartOptions& options_;
   std::vector<std::string> env_;
+  std::string to_here_;
   Hooks hooks_;
   bool autodev_ = true;
 };
@@ -165,8 +204,9 @@ Result<Hooks> hooks_for(const Configuration& config, const Program& program,
                         const StartOptions& options) {
   if (program.hooks.empty() && program.network_scripts.empty()) return Hooks{};
   Writer writer(config, program, options);
-  if (auto ok = writer.hooks(); !ok) return fail(ok);
+  // First: one that is run at `stop` comes before lxc.hook.stop.
   writer.scripts();
+  if (auto ok = writer.hooks(); !ok) return fail(ok);
   return std::move(writer).take();
 }
 

@@ -54,8 +54,10 @@ void remove_state() {
   long e = -1;
   for (int tries = 0; tries < 4 && e < 0 && e != -e_noent; ++tries)
     e = call(__NR_unlinkat, fd_state, arena_name, 0);
-  // only when it is empty
-  if (remove_state_dir) call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
+  e = -1;
+  for (int tries = 0; remove_state_dir && tries < 4 && e < 0 && e != -e_notempty && e != -e_noent;
+       ++tries)
+    e = call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
 }
 
 /// The last act: the runtime's own cgroups, what is left of its profiles, and its file.

@@ -100,7 +100,7 @@ struct Hook {
 };
 /// lxc.net.N.script.up and .down.
 struct NetworkScript {
-  std::string interface = {};  ///< Of the container: Interface::name.
+  std::string interface = {};  ///< Of the container: Interface::name; empty for the type "empty".
   std::string when = {};       ///< "up" or "down"
   std::string command = {};
   std::string type = {}, link = {}, pair = {};

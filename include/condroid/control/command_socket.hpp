@@ -75,11 +75,11 @@ struct CommandOwner {
 /// child of the program. Descriptors: three, with a container four, one for
 /// each client and one for who looks at the console; and what Container::ttys() and console() hold.
 ///
-/// From State::starting on, until serve() says that it runs. When the container has ended all who
-/// wait are told, and the address is free again; between two lives it is kept. A forked child of
-/// the program that has its descriptors keeps the address, too, though nobody can connect. Of a
-/// container that was detached, or whose socket is destroyed first, nothing is said: who waits sees
-/// the end of his connection, which LXC's tools take for STOPPED.
+/// From State::starting on, until serve() says that it runs. When the container has ended, hooks of
+/// its end included, all who wait are told, and the address is free again; between two lives it is
+/// kept. A forked child of the program that has its descriptors keeps the address, too, though
+/// nobody can connect. Of a container that was detached, or whose socket is destroyed first,
+/// nothing is said: who waits sees the end of his connection, which LXC's tools take for STOPPED.
 class CommandSocket {
  public:
   /// @errors EADDRINUSE: that container runs already; ENAMETOOLONG; Errc::bad_spec for a name with

@@ -295,6 +295,41 @@ TEST_CASE("lxc-stop stops one in each of its ways", "[lxc][.root]") {
     CHECK(web.tool({"lxc-stop", "-t", "1"}).first == 0);
     CHECK(wait(*web.box).kind == Exit::signaled);
   }
+  SECTION("which is told when the hooks of its end have been run") {
+    const TempDir dir;
+    static std::string gate;  // what changes the Spec has nothing of its own
+    gate = dir / "gate";
+    Served web({}, [](Spec& s) {
+      for (const HookPoint point : {HookPoint::stop, HookPoint::post_stop})
+        s.hooks.run.push_back(
+            {.point = point,
+             .program = "/bin/sh",
+             .argv = {"sh", "-c", "until [ -e '" + hook_text(gate) + "' ]; do sleep 0.05; done"},
+             .env = {"PATH=/usr/bin:/bin"}});
+    });
+    Tool asked({"lxc-stop", "-P", web.path.str(), "-n", "web", "-t", "60"});
+    drive(
+        &*web.box, [&] { return web.box->life() == Life::ending; }, "its end");
+    CHECK(web.tool({"lxc-info", "-sH"}).second == "STOPPING\n");
+    CHECK(web.tool({"lxc-info", "-pH"}).second.empty());
+    CHECK_FALSE(CommandSocket::open({.lxcpath = web.path.str(), .name = "web"}));
+    // Who kills it then waits for them, too.
+    Tool kills({"lxc-stop", "-P", web.path.str(), "-n", "web", "-k"});
+    drive(
+        &*web.box, [&] { return web.socket->clients() == 2; }, "both wait");
+    CHECK(web.box->life() == Life::ending);
+    REQUIRE(web.box->last_exit() != nullptr);
+    CHECK(web.box->last_exit()->code == 7);
+    CHECK_FALSE(asked.step());
+    CHECK_FALSE(kills.step());
+    make_file(gate, "");
+    CHECK(wait(*web.box).code == 7);
+    drive(
+        nullptr, [&] { return asked.step() && kills.step(); }, "their end");
+    CHECK(asked.status == 0);
+    CHECK(kills.status == 0);
+    CHECK(web.states == std::vector{State::starting, State::running, State::stopping});
+  }
   SECTION("not waited for") {
     Served web;
     CHECK(web.tool({"lxc-stop", "--nowait"}).first == 0);
@@ -1042,6 +1077,12 @@ TEST_CASE("a container is looked at with a handle that is lent", "[lxc][.root]")
         "its next life");
     CHECK(std::ranges::count(seen, Life::between) == 1);
     CHECK(std::ranges::count(seen, Life::ended) == 0);
+    seen.clear();
+    REQUIRE(box.kill());
+    CHECK(wait(box).kind == Exit::signaled);
+    CHECK(std::ranges::count(seen, Life::ending) == 1);
+    CHECK(std::ranges::count(seen, Life::between) == 0);
+    CHECK(seen.back() == Life::ended);
   }
 }
 

@@ -931,6 +931,7 @@ TEST_CASE("an empty network has its scripts, and says what it has not", "[config
                       "lxc.net.0.mtu = 1400\nlxc.net.0.hwaddr = 00:16:3e:00:00:01"));
   REQUIRE(empty.program.network_scripts.size() == 2);
   CHECK(empty.program.network_scripts[1].command == "/bin/b");
+  CHECK(empty.program.network_scripts[1].interface.empty());
   CHECK(empty.program.network_scripts[1].type == "empty");
   CHECK(said(empty, Diagnostic::note, "means nothing to the type empty") == 3);
   const auto none = translated(good("lxc.net.0.type = none\nlxc.net.0.script.up = /bin/a"));
