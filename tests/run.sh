@@ -7,7 +7,8 @@
 #   sh tests/run.sh faults          only when asked for: faults (long), tidy, and vm
 #   CONDROID_VM='COMMAND --' sh tests/run.sh vm
 #                                   on a machine with nothing but cgroup v2: COMMAND runs its arguments as root of one
-#                                   that has this machine's files at the same paths
+#                                   that has this machine's files at the same paths. With CONDROID_SELINUX_VM='COMMAND --'
+#                                   SELinux, too: COMMAND does the same, and its kernel has security=selinux and no policy
 #
 # The suites of a container's real life need root: called by somebody else, they are run by sudo. A suite that is skipped
 # there is a failure. Build directories are made in $CONDROID_BUILD_ROOT, by default build-tests here.
@@ -55,7 +56,7 @@ for stage in $stages; do
     aarch64) needs="$needs g++-aarch64-linux-gnu=aarch64-linux-gnu-g++ qemu-user-static=qemu-aarch64-static" ;;
     benchmark) needs="$needs crun=crun runc=runc lxc=lxc-execute lxc-dev=lxc/lxccontainer.h" ;;
     extras) needs="$needs git=git clang-format-14=clang-format-14,clang-format clang-19=clang++-19,clang++" ;;
-    vm) needs="$needs lxc=lxc-info apparmor=apparmor_parser,/usr/sbin/apparmor_parser" ;;
+    vm) needs="$needs lxc=lxc-info apparmor=apparmor_parser,/usr/sbin/apparmor_parser${CONDROID_SELINUX_VM:+ secilc=secilc}" ;;
     tidy) needs="$needs clang-14=clang++-14,clang++ clang-tidy-14=clang-tidy-14,clang-tidy cppcheck=cppcheck" ;;
   esac
 done
@@ -406,6 +407,12 @@ stage_vm() {
   ok 'vm: attacks' in_vm env CONDROID_SLOW=10 "$integration" '[attack][root]'
   ok 'vm: Landlock, as an older kernel has it' in_vm "$integration" '[lsm][root]'
   ok 'vm: AppArmor' in_vm "$integration" '[apparmor]'
+  [ -z "${CONDROID_SELINUX_VM:-}" ] || {
+    ok 'a policy of SELinux' secilc -c 31 -o "$build/selinux.policy" -f /dev/null tests/integration/launch/selinux.cil
+    # shellcheck disable=SC2086 # a command and its options
+    ok 'vm: SELinux' $CONDROID_SELINUX_VM env CONDROID_MUST_RUN=root,userns sh "$PWD/tests/integration/launch/selinux.sh" \
+      "$build/selinux.policy" "$integration" '[selinux]'
+  }
   ok 'vm: pools, and one command' in_vm env CONDROID_SLOW=10 "$integration" '[pool][root]~[many],[run][root]~[many]~[v1]'
   ok 'vm: networks' in_vm env CONDROID_SLOW=10 "$integration" '[network][.root],[network][.more_kernel]'
   ok 'vm: attached' in_vm "$integration" '[attach][root]'

@@ -20,7 +20,7 @@ namespace {
 int levels_of(FdView pidfd) {
   std::string numbers;
   if (const int e = condroid::detail::read_pidfd_line(pidfd.get(), "NSpid", numbers); e != 0)
-    return -e;
+    return e == EBADF ? -EIO : -e;
   if (numbers.starts_with('0') || numbers.starts_with('-')) return 0;
   return static_cast<int>(std::ranges::count(numbers, '\t') + 1);
 }

@@ -42,13 +42,14 @@ Result<std::string> read_proc(Pid pid, const char* name) {
 /// Those in which the process and this program are apart.
 Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
   Flags<Namespace> out = {};
+  const Fd own(::open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!own.valid()) return fail(errno, Step::open_descriptor, "'/proc/self/ns'");
   for (const auto& [kind, file] : namespace_files) {
     struct stat ours {
     }, theirs{};
-    const std::string own = formatted("/proc/self/ns/{}", file);
-    if (::stat(own.c_str(), &ours) < 0) {
+    if (::fstatat(own.get(), std::string(file).c_str(), &ours, 0) < 0) {
       if (errno == ENOENT) continue;  // a kernel without that kind
-      return fail(errno, Step::open_descriptor, formatted("'{}'", own));
+      return fail(errno, Step::open_descriptor, formatted("'/proc/self/ns/{}'", file));
     }
     const std::string path = formatted("/proc/{}/ns/{}", pid.value, file);
     if (::stat(path.c_str(), &theirs) < 0)

@@ -272,9 +272,9 @@ class LaunchEngine {
   std::unique_ptr<Helper> helper_;
   std::size_t helper_stage_ = 0;
   std::string helper_said_;
-  std::optional<Clock::time_point> last_until_;        // the last one's interface is to go
-  std::optional<Clock::time_point> bridge_until_;      // whoever makes or removes a bridge is, too
-  std::optional<Clock::time_point> image_until_;       // and whoever sets up an image
+  std::optional<Clock::time_point> going_until_;   // the last container's interface is waited for
+  std::optional<Clock::time_point> bridge_until_;  // and whoever makes or removes a bridge
+  std::optional<Clock::time_point> image_until_;   // and whoever sets up an image
   std::optional<Clock::time_point> image_ends_until_;  // and a reader of it whose end is not over
   std::optional<Reaching> reaching_;  // what the zygote was asked to do in the child's network
   std::optional<LentOut> lending_;

@@ -35,8 +35,8 @@ namespace condroid::inline v0::detail {
 
 namespace {
 
-/// The kernel takes network namespaces apart in a thread of its own.
-constexpr std::chrono::milliseconds most_for_the_last{500};
+/// The kernel takes network namespaces apart in a thread of its own, one after the other.
+constexpr std::chrono::seconds most_for_the_last{3};
 
 // linux/pidfd.h, Linux 6.11
 constexpr unsigned long pidfd_get_net_namespace = _IO(0xFF, 4);
@@ -107,10 +107,11 @@ std::optional<IpAddress> first_address(const std::string& name, bool v6) {
 }
 
 /// Whether it may be the last container's that is in the way: of a parent's VLANs each number is
-/// one's, and what passes all through is the only one of its parent.
-bool may_be_going(const Interface::Link& link, int error) {
+/// one's, and what passes all through is the only one of its parent. The loopback takes none ever.
+bool may_be_going(const Interface::Link& link, std::uint32_t parent, int error) {
+  constexpr std::uint32_t loopback = 1;
   return (std::holds_alternative<Vlan>(link) && error == EEXIST) ||
-         (std::holds_alternative<Macvlan>(link) && error == EINVAL);
+         (std::holds_alternative<Macvlan>(link) && error == EINVAL && parent != loopback);
 }
 
 /// One interface that is being made, with what its errors say.
@@ -420,19 +421,19 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
           veth->host_name.empty() ? random_name("veth") : filled(veth->host_name, "%x");
     const NetlinkAnswer made = ask_netlink(maker.socket, create_request(interface, site), 1);
     if (made.error == 0) break;
-    bool going = may_be_going(interface.link, made.error);
+    bool going = may_be_going(interface.link, site.above, made.error);
     if (made.error == EEXIST && veth != nullptr) {
       if (site.host_name != veth->host_name && tries < 3) continue;
       going = find_interface(maker.socket, site.host_name).kind == "veth";
     }
     // That of the container that had it last is gone soon after its end.
     if (going) {
-      if (!last_until_) last_until_ = Clock::now() + most_for_the_last;
-      if (Clock::now() < *last_until_) return false;
+      if (!going_until_) going_until_ = Clock::now() + most_for_the_last;
+      if (Clock::now() < *going_until_) return false;
     }
     return maker.wrong(made.error, {}, made.text);
   }
-  last_until_.reset();
+  going_until_.reset();
   if (veth == nullptr) return true;
   const std::uint32_t end = index_of(maker.socket, site.host_name);
   if (end == 0) return maker.wrong(errno, formatted("'{}'", site.host_name));

@@ -87,6 +87,13 @@ int find_mark(FdView state_dir, const std::string& name, MacAddress& mac) {
   return 0;
 }
 
+/// 0 when it is gone, or an errno.
+int remove_surely(FdView route, std::uint32_t index) {
+  int e = EAGAIN;
+  for (int tries = 0; tries < 4 && e != 0 && e != ENODEV; ++tries) e = remove_link(route, index);
+  return e == ENODEV ? 0 : e;
+}
+
 /// That of the bridge which is there now, whoever made it; or else `known`.
 std::uint32_t index_in(FdView file, std::uint32_t known) {
   std::uint32_t index = 0;
@@ -455,10 +462,10 @@ Result<void> NatBridgeUse::ensure_bridge() {
   if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
   if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark_.bytes)))
     return wrong(EEXIST, "");
-  if (found.error == 0 && alone) {
-    // Of somebody who died together with his zygote.
+  if (found.error == 0 && (alone || index_in(shared_, 0) == 0)) {
+    // Of somebody who died together with his zygote, or could not finish it.
     index_ = found.index;
-    if (const int e = remove_link(route_, found.index); e != 0 && e != ENODEV)
+    if (const int e = remove_surely(route_, found.index); e != 0)
       return wrong(e, "removing what was left of it");
     found.error = ENODEV;
   }
@@ -484,8 +491,10 @@ Result<void> NatBridgeUse::ensure_bridge() {
       made.error != 0)
     return wrong(made.error, "", made.text);
   auto done = set_up_host();
-  // Who took part in the last one would take this for whole.
-  if (!done) (void)remove_link(route_, index_);
+  // Who took part in the last one would take this for whole, were its number there.
+  const std::uint32_t none = 0;
+  if (!done && remove_surely(route_, index_) != 0)
+    (void)!::pwrite(shared_.get(), &none, sizeof none, 0);
   return done;
 }
 
@@ -598,9 +607,9 @@ void NatBridgeUse::depart() {
   // The zygote may have been the last one, and removed it.
   if (has_its_name(shared_)) {
     const std::uint32_t index = index_in(shared_, index_);
-    const int e = index != 0 ? remove_link(route_, index) : 0;
     // By its file the next one finds what is left.
-    if (e == 0 || e == ENODEV) (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
+    if (index == 0 || remove_surely(route_, index) == 0)
+      (void)::unlinkat(state_dir_.get(), file_name_.c_str(), 0);
   }
   (void)::fcntl(shared_.get(), F_OFD_SETLK, &all);
 }
@@ -621,9 +630,9 @@ void sweep_bridge(int dir, const std::string& file_name) {
   int e = found.error == ENODEV ? 0 : found.error;
   if (found.error == 0 && found.kind == "bridge") {
     e = find_mark(FdView(dir), name, mark);
-    if (e == 0 && found.has_mac(mark.bytes)) e = remove_link(route, found.index);
+    if (e == 0 && found.has_mac(mark.bytes)) e = remove_surely(route, found.index);
   }
-  if (e == 0 || e == ENODEV) (void)::unlinkat(dir, file_name.c_str(), 0);
+  if (e == 0) (void)::unlinkat(dir, file_name.c_str(), 0);
 }
 
 bool NatBridges::is_idle(const std::shared_ptr<NatBridgeUse>& use) {

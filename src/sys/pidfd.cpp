@@ -28,9 +28,12 @@ Result<int> pid_in_fdinfo(const Fd& pidfd) {
   const int e = detail::read_pidfd_line(pidfd.get(), "Pid", text);
   if (e == EBADF && pidfd)
     return fail(e, Step::open_descriptor, formatted("descriptor {} is not a pidfd", pidfd.get()));
-  if (e != 0) return fail(e, Step::open_descriptor, name_of(pidfd));
+  if (e != 0)
+    return fail(e, Step::open_descriptor,
+                pidfd ? formatted("'/proc/thread-self/fdinfo/{}'", pidfd.get()) : name_of(pidfd));
   int pid = 0;
-  (void)std::from_chars(text.data(), text.data() + text.size(), pid);
+  if (std::from_chars(text.data(), text.data() + text.size(), pid).ec != std::errc{})
+    return fail(EIO, Step::open_descriptor, formatted("'Pid:{}' of {}", text, name_of(pidfd)));
   return pid;
 }
 
@@ -58,23 +61,6 @@ int wait_once(int pidfd, int flags, std::optional<ProcessEnd>& end) {
 }
 
 }  // namespace
-
-int detail::read_pidfd_line(int pidfd, std::string_view key, std::string& value) {
-  if (pidfd < 0) return EBADF;
-  // Of this thread: others may have a descriptor table of their own.
-  const Fd info(
-      ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd).c_str(), O_RDONLY | O_CLOEXEC));
-  if (!info) return errno;
-  char text[2048];
-  const ssize_t n = ::read(info.get(), text, sizeof text);
-  if (n < 0) return errno;
-  const std::string_view all(text, static_cast<std::size_t>(n));
-  const std::string head = formatted("\n{}:\t", key);
-  const std::size_t at = all.find(head);
-  if (at == std::string_view::npos) return EBADF;
-  value = all.substr(at + head.size(), all.find('\n', at + 1) - at - head.size());
-  return 0;
-}
 
 Result<Pidfd> Pidfd::open(Pid pid) {
   Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid.value, 0)));

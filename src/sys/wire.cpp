@@ -11,6 +11,8 @@
 #include <chrono>
 #include <cstring>
 
+#include "formatted.hpp"
+
 namespace condroid::inline v0::detail {
 
 int send_message(int socket, const void* data, std::size_t size, std::span<const int> fds) {
@@ -100,6 +102,23 @@ int wait_for_fd(int fd, short events, int milliseconds) {
 
 int pidfd_signal(int pidfd, int signal) {
   return ::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0) < 0 ? errno : 0;
+}
+
+int read_pidfd_line(int pidfd, std::string_view key, std::string& value) {
+  if (pidfd < 0) return EBADF;
+  // Of this thread: others may have a descriptor table of their own.
+  const Fd info(
+      ::open(formatted("/proc/thread-self/fdinfo/{}", pidfd).c_str(), O_RDONLY | O_CLOEXEC));
+  if (!info) return errno;
+  char text[2048];
+  const ssize_t n = ::read(info.get(), text, sizeof text);
+  if (n < 0) return errno;
+  const std::string_view all(text, static_cast<std::size_t>(n));
+  const std::string head = formatted("\n{}:\t", key);
+  const std::size_t at = all.find(head);
+  if (at == std::string_view::npos) return EBADF;
+  value = all.substr(at + head.size(), all.find('\n', at + 1) - at - head.size());
+  return 0;
 }
 
 }  // namespace condroid::inline v0::detail

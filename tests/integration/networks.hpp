@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <sys/resource.h>
 
 #include <chrono>
 #include <cstring>
@@ -47,8 +48,8 @@ class OwnNetwork {
   /// For another thread.
   void enter() const { must(::setns(inside_.get(), CLONE_NEWNET) == 0, "setns"); }
 
-  /// With an Ethernet address of its own: another one's changes as ports come and go, and who talks
-  /// to the host meanwhile is not heard until he asks again for it.
+  /// With an Ethernet address that stays: without one it has that of a port, and what is sent to
+  /// the host is lost when another container's takes its place.
   void bridge(const std::string& name, const std::vector<IpPrefix>& addresses = {},
               bool tells_vlans_apart = false) {
     NetlinkMessage m(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL | NLM_F_ACK, ifinfomsg{});
@@ -192,6 +193,22 @@ class OnHost {
   Fd out_;
   std::optional<Forked> process_;
   std::string said_;
+};
+
+/// As many descriptors as this program may have at most, as long as it lives.
+class AllDescriptors {
+ public:
+  AllDescriptors() {
+    must(::getrlimit(RLIMIT_NOFILE, &before_) == 0, "getrlimit");
+    const rlimit all{before_.rlim_max, before_.rlim_max};
+    must(::setrlimit(RLIMIT_NOFILE, &all) == 0, "setrlimit");
+  }
+  AllDescriptors(const AllDescriptors&) = delete;
+  AllDescriptors& operator=(const AllDescriptors&) = delete;
+  ~AllDescriptors() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_{};
 };
 
 struct Way {

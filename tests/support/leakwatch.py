@@ -256,8 +256,7 @@ def in_parts(count):
     """Runs the script `count` times at once, each in namespaces of its own, and ends with 1 if one
     of them failed. Returns which part this is; of itself when it cannot be isolated."""
     if PART in os.environ:
-        isolate()
-        return int(os.environ[PART])
+        return int(os.environ[PART]) if isolate() else None
     if os.geteuid() != 0 or in_user_namespace():
         return None
     running = [subprocess.Popen([sys.executable, *sys.argv], env={**os.environ, PART: str(i)})

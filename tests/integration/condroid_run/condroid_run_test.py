@@ -1307,7 +1307,8 @@ class Network:
                                 stderr=subprocess.PIPE, text=True)
 
     def output(self, *command):
-        done = subprocess.run(["nsenter", f"--net={self.path}", *command], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(["nsenter", f"--net={self.path}", *command], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, timeout=60)
         self.test.assertEqual((done.returncode, done.stderr), (0, ""))
         return done.stdout
 

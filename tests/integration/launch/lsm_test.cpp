@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <array>
@@ -394,6 +395,70 @@ TEST_CASE("a command runs under the profile that is named", "[lsm][.apparmor]") 
     spec.security.apparmor = "condroid-test-none";
     const Surroundings before = Surroundings::quiet();
     CHECK_THAT(attempt(spec), FailsWith(ENOENT, Step::set_label, "'condroid-test-none'"));
+    CHECK(Surroundings::settled(before) == before);
+  }
+}
+
+// Under the policy of selinux.cil: run.sh's stage vm.
+TEST_CASE("commands and mounts have the SELinux context that is named", "[lsm][.selinux]") {
+  REQUIRE(facts().selinux);
+  const TempRoot root;
+  const std::string current = "/proc/self/attr/current", label = "u:r:box_t:s0:c0";
+  const std::vector<std::string> reads = {"/bin/payload", "read", current};
+  const auto says = [&](const Report& r, const std::string& what) {
+    CHECK(r[current].substr(0, r[current].find('\0')) == what);
+  };
+  Spec spec = payload(root, {});
+  spec.process.argv = reads;
+  says(run(spec), "u:r:host_t:s0");
+  spec.security.selinux = label;
+
+  SECTION("as the first process, or below an init, or in a user namespace") {
+    says(run(spec), label);
+    spec.process.init = true;
+    says(run(spec), label);
+    spec.process.init = false;
+    spec.idmap.kind = IdMap::ranges;
+    spec.idmap.uids = spec.idmap.gids = {{0, 0, 65536}};
+    says(run(spec), label);
+  }
+  SECTION("taken from a pool") {
+    auto pool = Pool::open(runtime(), spec, {.size = 1});
+    if (!pool) FAIL(to_string(pool.error()));
+    auto box = pool->take();
+    if (!box) FAIL(to_string(box.error()));
+    says(Report(wait(*box)), label);
+  }
+  SECTION("attached") {
+    spec.process.argv = {"/bin/payload", "pause"};
+    Container box = launch(spec);
+    const auto attached = [&](std::optional<bool> take, bool by_pid) {
+      Attach what{.process = {.argv = reads, .stdio = Stdio::capture}, .lsm_label = take};
+      auto task = by_pid ? runtime().attach(box.pid(), what) : box.attach(what);
+      if (!task) FAIL(to_string(task.error()));
+      return Report(task->wait().value());
+    };
+    says(attached({}, false), label);
+    says(attached({}, true), label);
+    says(attached(false, true), "u:r:host_t:s0");
+  }
+  SECTION("of what is mounted, too") {
+    spec.security.selinux_mount = "u:object_r:box_file_t:s0:c1";
+    spec.root.ephemeral = true;
+    spec.process.argv = {"/bin/payload", "pause"};
+    const Container box = launch(spec);
+    const std::string file = fmt::format("/proc/{}/root/new", box.pid().value);
+    make_file(file, "");
+    char text[100] = {};
+    REQUIRE(::getxattr(file.c_str(), "security.selinux", text, sizeof text) > 0);
+    CHECK(text == spec.security.selinux_mount);
+  }
+  SECTION("one that the policy does not lead to, or has not heard of, is refused") {
+    const Surroundings before = Surroundings::quiet();
+    spec.security.selinux = "u:r:other_t:s0";
+    CHECK_THAT(attempt(spec), FailsWith(EACCES, Step::exec, "'/bin/payload'"));
+    spec.security.selinux = "u:r:nobody_t:s0";
+    CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::set_label, "'u:r:nobody_t:s0'"));
     CHECK(Surroundings::settled(before) == before);
   }
 }

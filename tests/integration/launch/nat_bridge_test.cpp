@@ -11,7 +11,6 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -636,10 +635,7 @@ TEST_CASE("many containers at a bridge of our own at once", "[nat][.root]") {
   const TempRoot root;
   OwnNetwork net;
   constexpr unsigned programs = 2, threads = 2, each = 50;
-  rlimit files{};
-  must(::getrlimit(RLIMIT_NOFILE, &files) == 0, "getrlimit");
-  const rlimit all_files{files.rlim_max, files.rlim_max};
-  must(::setrlimit(RLIMIT_NOFILE, &all_files) == 0, "setrlimit");
+  const AllDescriptors files;
   {
     const std::array runtimes{own_runtime(), own_runtime()};
     std::mutex mutex;
@@ -675,7 +671,6 @@ TEST_CASE("many containers at a bridge of our own at once", "[nat][.root]") {
     INFO(why);
     CHECK(given.size() == std::size_t{2} * programs * threads * each);
   }
-  must(::setrlimit(RLIMIT_NOFILE, &files) == 0, "setrlimit");
   CHECK(net.soon({"lo"}));
   CHECK(tables() == 0);
 }
