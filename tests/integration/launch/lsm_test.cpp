@@ -302,6 +302,15 @@ TEST_CASE("a label without its module is refused", "[lsm][.root][.userns]") {
 
 namespace {
 
+/// What a command that is attached says, by the container's handle or by its pid.
+Report seen_attached(Container& box, const std::vector<std::string>& command,
+                     std::optional<bool> label, bool by_pid) {
+  const Attach what{.process = {.argv = command, .stdio = Stdio::capture}, .lsm_label = label};
+  auto task = by_pid ? runtime().attach(box.pid(), what) : box.attach(what);
+  if (!task) FAIL(to_string(task.error()));
+  return Report(task->wait().value());
+}
+
 /// A profile that is loaded as long as this lives.
 class Profile {
  public:
@@ -369,10 +378,7 @@ TEST_CASE("a command runs under the profile that is named", "[lsm][.apparmor]") 
     spec.process.argv = {"/bin/payload", "pause"};
     Container box = launch(spec);
     const auto attached = [&](std::optional<bool> take, bool by_pid) {
-      Attach what{.process = {.argv = reads, .stdio = Stdio::capture}, .lsm_label = take};
-      auto task = by_pid ? runtime().attach(box.pid(), what) : box.attach(what);
-      if (!task) FAIL(to_string(task.error()));
-      return Report(task->wait().value());
+      return seen_attached(box, reads, take, by_pid);
     };
     confined(attached({}, false));
     confined(attached(true, false));
@@ -433,10 +439,7 @@ TEST_CASE("commands and mounts have the SELinux context that is named", "[lsm][.
     spec.process.argv = {"/bin/payload", "pause"};
     Container box = launch(spec);
     const auto attached = [&](std::optional<bool> take, bool by_pid) {
-      Attach what{.process = {.argv = reads, .stdio = Stdio::capture}, .lsm_label = take};
-      auto task = by_pid ? runtime().attach(box.pid(), what) : box.attach(what);
-      if (!task) FAIL(to_string(task.error()));
-      return Report(task->wait().value());
+      return seen_attached(box, reads, take, by_pid);
     };
     says(attached({}, false), label);
     says(attached({}, true), label);

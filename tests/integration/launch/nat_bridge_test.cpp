@@ -389,7 +389,7 @@ TEST_CASE("isolated containers do not reach each other by the host either", "[na
       {.to = "fd63:6e64:726f::50/128"_prefix, .via = "fd63:6e64:726f::1"_ip}};
   // Who has a route by the host to what is at the same bridge.
   const auto called = [&](bool isolated, IpAddress to, const char* port) {
-    Spec spec = at_nat(root, {"call", "tcp", to_string(to), port, "x", "300"});
+    Spec spec = at_nat(root, {"call", "tcp", to_string(to), port, "x", isolated ? "300" : "20000"});
     auto& i = spec.network.interfaces[0];
     std::get<NatBridge>(i.link).isolated = isolated;
     i.routes = by_host;
