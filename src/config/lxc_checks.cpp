@@ -49,8 +49,12 @@ std::string signed_number(std::string& value, std::int64_t least, std::int64_t m
 }
 
 std::string unsigned_number(std::string& value, std::uint64_t least, std::uint64_t most) {
+  // LXC reads no '-', but strtoul(3) takes a '+'.
+  std::string_view digits = value;
+  if (digits.size() > 1 && digits[0] == '+' && digits[1] >= '0' && digits[1] <= '9')
+    digits.remove_prefix(1);
   std::uint64_t n = 0;
-  if (!read_whole(value, most, n) || n < least) return "is no number in range";
+  if (!read_whole(digits, most, n) || n < least) return "is no number in range";
   value = formatted("{}", n);
   return {};
 }
@@ -62,7 +66,7 @@ std::string size_with_unit(std::string& value) {
   if (digits == 0 || !read_whole(std::string_view(value).substr(0, digits), ULLONG_MAX, n))
     return "is no size";
   std::string unit = lower(std::string_view(value).substr(digits));
-  if (unit.starts_with(' ')) unit.erase(0, 1);
+  unit.erase(0, unit.find_first_not_of(" \t"));
   std::uint64_t factor = 1;
   if (unit == "kb") factor = 1ULL << 10U;
   if (unit == "mb") factor = 1ULL << 20U;
@@ -231,6 +235,10 @@ std::string architecture(std::string& value) {
   std::string wrong = one_of("architecture", value, all);
   if (wrong.empty()) value = "x86_64";
   return wrong;
+}
+
+std::string root_path(std::string& value) {
+  return value.size() >= 4096 ? "is too long for a path" : "";
 }
 
 std::string root_options(std::string& value) {
@@ -423,8 +431,8 @@ std::string signal(std::string& value) {
     std::string_view rest = upper;
     if (!rest.starts_with(prefix)) return 0;
     rest.remove_prefix(prefix.size());
-    if (rest.empty()) return from;
-    if (rest[0] != (sign > 0 ? '+' : '-') || !read_whole(rest.substr(1), last - first, n)) return 0;
+    if (!rest.starts_with(sign > 0 ? '+' : '-') || !read_whole(rest.substr(1), last - first, n))
+      return 0;
     return from + sign * static_cast<int>(n);
   };
   int number = real_time("SIGRTMIN", first, 1);
@@ -453,6 +461,7 @@ std::string log_level(std::string& value) {
 }
 
 std::string syslog_facility(std::string& value) {
+  value = lower(value);
   return one_of(
       "facility", value,
       {"daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"});

@@ -28,6 +28,7 @@ std::string integer(std::string& value);   ///< With a sign.
 std::string path(std::string& value);
 std::string host_name(std::string& value);
 std::string architecture(std::string& value);
+std::string root_path(std::string& value);
 std::string root_options(std::string& value);
 std::string command(std::string& value);  ///< Words in LXC's quotes.
 std::string group_id(std::string& value);
@@ -108,7 +109,7 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.arch", "", Shape::once, architecture,
      "an architecture like x86_64, i686, aarch64 or armv7l", "",
      "What uname(2) says it is: one of 32 bits is the personality linux32."},
-    {"lxc.rootfs.path", "lxc.rootfs", Shape::once, anything, "[TYPE:]PATH", "",
+    {"lxc.rootfs.path", "lxc.rootfs", Shape::once, root_path, "[TYPE:]PATH", "",
      "Root file system: a directory, overlay:LOWER:UPPER, or an image. Without one it shares the "
      "host's."},
     {"lxc.rootfs.mount", "", Shape::once, path, "a directory",

@@ -129,21 +129,27 @@ void Translator::interface(std::string_view number, Names& names) {
   for (const std::size_t r : {row("lxc.net.N.ipv4.gateway"), row("lxc.net.N.ipv6.gateway")}) {
     const auto gateway = text(r, number);
     if (!gateway) continue;
+    const bool v6 = r == row("lxc.net.N.ipv6.gateway");
+    const IpAddress router = IpAddress::parse(*gateway).value_or(IpAddress{});
+    const bool reached =
+        router.is_link_local() || std::ranges::any_of(i.addresses, [&](const IpPrefix& p) {
+          return p.address.is_v6() == v6;
+        });
     if (!up) {
       wrong(place(r, number), "the interface is down", formatted("lxc.net.{}.flags = up", number));
+    } else if (*gateway == "auto" && *type != "veth" && *type != "macvlan") {
+      wrong(place(r, number), "auto is for veth and macvlan", "name the gateway");
+    } else if (!reached) {
+      wrong(place(r, number), formatted("the interface has no IPv{} address", v6 ? 6 : 4),
+            formatted("lxc.net.{}.ipv{}.address must be there", number, v6 ? 6 : 4));
     } else if (*gateway == "auto") {
-      if (*type != "veth" && *type != "macvlan")
-        wrong(place(r, number), "auto is for veth and macvlan", "name the gateway");
-      else
-        ++automatic;
+      ++automatic;
     } else if (*gateway == "dev") {
-      i.routes.push_back(
-          {.to = {.address = IpAddress::from_bytes({}, r == row("lxc.net.N.ipv6.gateway"))}});
+      i.routes.push_back({.to = {.address = IpAddress::from_bytes({}, v6)}});
     } else {
-      const IpAddress a = IpAddress::parse(*gateway).value_or(IpAddress{});
-      ++by_address[a.is_v6() ? 1 : 0];
-      i.gateways.push_back(a);
-      routers.push_back(only(a));
+      ++by_address[v6 ? 1 : 0];
+      i.gateways.push_back(router);
+      routers.push_back(only(router));
     }
   }
   i.gateway_auto = automatic != 0;

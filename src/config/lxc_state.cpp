@@ -289,6 +289,8 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   if (words.size() > lxc_language::most_words)
     return wrong(formatted("has {} words", words.size()),
                  formatted("at most {} in a line", lxc_language::most_words));
+  if (words.empty() && found.row == row("lxc.init.groups"))
+    return wrong("has no group id", formatted("use {}", key.values));
   for (const std::string_view word : words) {
     if (report.full()) return report.count();  // the rest of the line with it
     take(std::string(word));
