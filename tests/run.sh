@@ -385,7 +385,7 @@ stage_tidy() {
 # given time.
 build_vm() {
   targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host
-    tests/integration/scope/scope-host examples/condroid-probe'
+    tests/integration/scope/scope-host examples/condroid-probe examples/lxc/condroid-lxc'
   build_main
 }
 stage_vm() {
@@ -418,6 +418,8 @@ stage_vm() {
   ok 'vm: attached' in_vm "$integration" '[attach][root]'
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'
   ok "vm: LXC's tools" in_vm env CONDROID_SLOW=10 "$integration" '[lxc]'
+  ok "vm: LXC's programs" in_vm env CONDROID_SLOW=10 "$python" "$PWD/tests/integration/lxc_programs/lxc_programs_test.py" \
+    "$build/examples/lxc/bin" Running SideBySide Start
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing
   # There may be no network there.

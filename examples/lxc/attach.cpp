@@ -256,8 +256,13 @@ int run(const Arguments& args) {
     if (const auto facts = runtime->facts())
       what->capabilities->keep(CapabilitySet::from_bits(facts->get().effective_caps));
   // By the pidfd where there is one: who has the number later is not entered.
-  auto attaching = runtime->start_attach(*pid, pidfd ? FdView(*pidfd) : FdView(), *what, {});
-  auto task = attaching ? attaching->finish() : Result<Task>(fail(attaching));
+  const auto attach = [&]() -> Result<Task> {
+    if (!pidfd) return runtime->attach(*pid, *what);
+    auto attaching = runtime->start_attach(*pid, *pidfd, *what, {});
+    if (!attaching) return fail(attaching);
+    return attaching->finish();
+  };
+  auto task = attach();
   if (!task) return failed(task.error());
   if (terminal >= 0) {
     const Fd signals = watch_signals();

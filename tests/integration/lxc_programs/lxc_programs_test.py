@@ -194,7 +194,12 @@ class SideBySide(unittest.TestCase):
                 self.assertEqual(run(f"{BIN}/{command[0]}", *command[1:]), run(f"{DEBIAN}/{command[0]}", *command[1:]), args)
 
     def check_running(self, box):
+        # With nothing but cgroup v2 LXC 5.0 looks for files of version 1, and has no figures to show.
+        v2 = os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+
         def figures(text):
+            if v2:
+                text = re.sub(r"^\w+ use:.*\n", "", text, flags=re.MULTILINE)
             return re.sub(r"[0-9.]+ (bytes|KiB|MiB|seconds)|[0-9.]+MB", "N", text)
         for args in ((), ("-sH",), ("-p",), ("-pH",), ("-i",), ("-S",), ("-c", "lxc.uts.name", "-c", "lxc.net.0.type"),
                      ("-c", "lxc.hook.pre-start")):
