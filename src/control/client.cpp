@@ -103,10 +103,16 @@ Result<void> Call::ask(Command command, std::string_view data, std::int64_t numb
   socklen_t length = sizeof peer;
   if (::getsockopt(fd_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) return failed(errno);
   if (peer.uid != 0 && peer.uid != ::geteuid()) return failed(EACCES);
+  // LXC's server wants our credentials from the moment on in which it has accepted us; what we say
+  // before that bears them only if we want some ourselves. What is answered is to be without.
+  constexpr int yes = 1, no = 0;
+  if (::setsockopt(fd_.get(), SOL_SOCKET, SO_PASSCRED, &yes, sizeof yes) != 0) return failed(errno);
   const wire::Request request{.command = static_cast<std::uint32_t>(command),
                               .size = static_cast<std::int32_t>(data.size()),
                               .data = data.empty() ? number : 0};
-  if (auto ok = sent(send_with(fd_, &request, sizeof request, {})); !ok || data.empty()) return ok;
+  const int asked = send_with(fd_, &request, sizeof request, {});
+  if (::setsockopt(fd_.get(), SOL_SOCKET, SO_PASSCRED, &no, sizeof no) != 0) return failed(errno);
+  if (auto ok = sent(asked); !ok || data.empty()) return ok;
   return sent(send_with(fd_, data.data(), data.size(), {}));
 }
 
