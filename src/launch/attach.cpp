@@ -47,7 +47,7 @@ Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
   for (const auto& [kind, file] : namespace_files) {
     struct stat ours {
     }, theirs{};
-    if (::fstatat(own.get(), std::string(file).c_str(), &ours, 0) < 0) {
+    if (::fstatat(own.get(), file, &ours, 0) < 0) {
       if (errno == ENOENT) continue;  // a kernel without that kind
       return fail(errno, Step::open_descriptor, formatted("'/proc/self/ns/{}'", file));
     }

@@ -453,6 +453,8 @@ Result<void> NatBridgeUse::ensure_bridge() {
   std::string text(4096, '\0');
   const ssize_t n = ::pread(shared_.get(), text.data(), text.size(), sizeof index_);
   text.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+  const bool whole = text.ends_with('\n');
+  if (whole) text.pop_back();
   const std::string wanted = described(bridge_);
   if (!alone && text != wanted)
     return wrong(EBUSY, formatted("it is in use with {}, and this wants {}", text, wanted));
@@ -462,7 +464,7 @@ Result<void> NatBridgeUse::ensure_bridge() {
   if (found.error != 0 && found.error != ENODEV) return wrong(found.error, "");
   if (found.error == 0 && (found.kind != "bridge" || !found.has_mac(mark_.bytes)))
     return wrong(EEXIST, "");
-  if (found.error == 0 && (alone || index_in(shared_, 0) == 0)) {
+  if (found.error == 0 && (alone || !whole)) {
     // Of somebody who died together with his zygote, or could not finish it.
     index_ = found.index;
     if (const int e = remove_surely(route_, found.index); e != 0)
@@ -491,10 +493,9 @@ Result<void> NatBridgeUse::ensure_bridge() {
       made.error != 0)
     return wrong(made.error, "", made.text);
   auto done = set_up_host();
-  // Who took part in the last one would take this for whole, were its number there.
-  const std::uint32_t none = 0;
-  if (!done && remove_surely(route_, index_) != 0)
-    (void)!::pwrite(shared_.get(), &none, sizeof none, 0);
+  // By this the next one, who may have taken part in the last one, sees that it is whole.
+  if (done && ::pwrite(shared_.get(), "\n", 1, size) != 1) done = wrong(errno, "writing its file");
+  if (!done) (void)remove_surely(route_, index_);
   return done;
 }
 

@@ -5,7 +5,7 @@
 // locked, byte by byte, by one open file that host and zygote share (fcntl(2), F_OFD_SETLK): it is
 // free again when both are gone, however they went.
 //
-// It says which number the bridge has, in four bytes, and what it is.
+// It says which number the bridge has, in four bytes, and what it is; a newline once it is whole.
 //
 //   byte 0            shared by everybody who takes part; the last one removes the bridge
 //   byte 1            by who makes it, or finds it made

@@ -125,7 +125,10 @@ std::optional<Found> resolve(const Machine& machine, const StateFile& file, cons
                              int& error) {
   const StateHeader& header = file.header();
   auto pidfd = Pidfd::open(Pid{entry.pid});
-  if (!pidfd && !pidfd.error().is_errno(ESRCH)) error = pidfd.error().errnum();
+  // Any other errno is of a number that is nobody's, or not this process's any more.
+  if (!pidfd)
+    for (const int lack : {EMFILE, ENFILE, ENOMEM, EPERM})
+      if (pidfd.error().is_errno(lack)) error = lack;
   const auto look = look_at(entry.pid);
   if (!pidfd || !look || !fits(entry, *look, header.zygote)) return std::nullopt;
   // The number belonged to this process as long as the zygote had not taken its end, which it tells

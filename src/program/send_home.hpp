@@ -97,9 +97,12 @@ class AboutLink {
     for (;;) {
       n = hear_kernel(system_, socket_, &answer, sizeof answer);
       if (n < 0) return n;
+      if (n >= static_cast<long>(sizeof answer.error.head) &&
+          answer.error.head.sequence != message.head.sequence)
+        continue;
       if (n < static_cast<long>(sizeof answer.error) || answer.error.head.type != nlmsg_error)
         return -e_proto;
-      if (answer.error.head.sequence == message.head.sequence) return answer.error.error;
+      return answer.error.error;
     }
   }
   long call(long nr, long a, long b, long c, long d) { return system_(nr, a, b, c, d, 0, 0); }

@@ -50,14 +50,16 @@ void tell_staying() {
   close(fd_control);
 }
 
+/// More than once: nobody is left to be told that it failed.
+void remove_at_last(int dir, const char* name, int flags) {
+  long e = -e_again;
+  for (int tries = 0; tries < 4 && e < 0 && e != -e_noent && e != -e_notempty; ++tries)
+    e = call(__NR_unlinkat, dir, name, flags);
+}
+
 void remove_state() {
-  long e = -1;
-  for (int tries = 0; tries < 4 && e < 0 && e != -e_noent; ++tries)
-    e = call(__NR_unlinkat, fd_state, arena_name, 0);
-  e = -1;
-  for (int tries = 0; remove_state_dir && tries < 4 && e < 0 && e != -e_notempty && e != -e_noent;
-       ++tries)
-    e = call(__NR_unlinkat, at_fdcwd, state_dir, at_removedir);
+  remove_at_last(fd_state, arena_name, 0);
+  if (remove_state_dir) remove_at_last(at_fdcwd, state_dir, at_removedir);
 }
 
 /// The last act: the runtime's own cgroups, what is left of its profiles, and its file.
