@@ -249,15 +249,17 @@ void make_state() {
   const long sized = call(__NR_ftruncate, fd_arena, arena_size);
   long mapped =
       sized < 0 ? sized : call(__NR_mmap, 0L, arena_size, 3, 1 /* MAP_SHARED */, fd_arena, 0);
-  // A full file system would end us at the first touch. MADV_POPULATE_WRITE, Linux 5.14; EFAULT.
-  if (mapped > 0 && call(__NR_madvise, mapped, arena_live, 23) == -14) mapped = -28;  // ENOSPC
+  if (mapped > 0) {
+    // First of all: a disk's file system reads, and clears, far around, two megabytes at once.
+    call(__NR_madvise, mapped, arena_size, 1 /* MADV_RANDOM */);
+    // A full one would end us at the first touch. MADV_POPULATE_WRITE, Linux 5.14; EFAULT.
+    if (call(__NR_madvise, mapped, arena_live, 23) == -14) mapped = -28;  // ENOSPC
+  }
   if (mapped < 0 && mapped > -4096) {
     call(__NR_unlinkat, fd_state, arena_name, 0);
     give_up(mapped, StartPart::state_file);
   }
   arena = reinterpret_cast<char*>(mapped);
-  // a disk's file system reads, and clears, far around
-  call(__NR_madvise, arena, arena_size, 1 /* MADV_RANDOM */);
   header().magic = magic;
   header().version = 1;
   header().zygote = static_cast<int32_t>(call(__NR_getpid));
