@@ -35,6 +35,9 @@ constexpr auto table = std::to_array<Row>({
      "a v2 cgroup that gives controllers to its children takes no process itself"},
     {Step::unshare, EPERM, "root is needed, or a user namespace: IdMap, --userns"},
     {Step::unshare, ENOSPC, "a limit of /proc/sys/user/max_*_namespaces is reached"},
+    {Step::enter_cgroup, EINVAL,
+     "version 1's cpu controller takes no real-time process into a cgroup without "
+     "cpu.rt_runtime_us of its own"},
     {Step::enter_cgroup, EBUSY,
      "a v2 cgroup that gives controllers to others takes no process itself; AttachCgroup::own "
      "leaves it out"},

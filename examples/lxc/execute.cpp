@@ -31,7 +31,7 @@ int run(const Arguments& args) {
     if (!loaded) return 1;
     config = std::move(*loaded);
   }
-  if (!adapt(args, *place, config)) return 1;
+  if (!adapt(args, config)) return 1;
   return start_container(*place, config,
                          {.execute = true, .daemon = args.has("daemon"), .command = args.words()});
 }

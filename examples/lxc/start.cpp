@@ -20,16 +20,6 @@ namespace {
 
 constexpr const char* kinds[] = {"net", "ipc", "uts", "pid", "mnt", "user", "cgroup", "time"};
 
-/// A process or a path stays what it is; a container becomes its first process.
-std::optional<std::string> process_of(const Place& place, const std::string& who) {
-  if (who.starts_with('/') || who.find_first_not_of("0123456789") == who.npos) return who;
-  const auto pid = control::Client(place.lxcpath(), who).init_pid();
-  if (pid) return std::to_string(pid->value);
-  say("a namespace of container '{}': {}", who,
-      pid.error().is_errno(ECONNREFUSED) ? "it does not run" : to_string(pid.error()));
-  return {};
-}
-
 class PidFile {
  public:
   [[nodiscard]] Result<void> write(const std::string& path) {
@@ -101,7 +91,7 @@ int failed(const Error& error, const Place& place) {
 
 }  // namespace
 
-bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config) {
+bool adapt(const Arguments& args, lxc::Configuration& config) {
   if (!apply_definitions(args, config)) return false;
   if (const std::string console = args.value("console"); !console.empty()) {
     const auto ok = config.apply(
@@ -113,15 +103,9 @@ bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config
   }
   for (const char* kind : kinds) {
     const std::string key = fmt::format("lxc.namespace.share.{}", kind);
-    std::string who = args.value(fmt::format("share-{}", kind));
-    if (who.empty()) {
-      const auto said = config.get(key);
-      if (said && *said) who = **said;
-    }
+    const std::string who = args.value(fmt::format("share-{}", kind));
     if (who.empty()) continue;
-    const auto process = process_of(place, who);
-    if (!process) return false;
-    if (const auto ok = config.apply(fmt::format("{}={}", key, *process)); !ok) {
+    if (const auto ok = config.apply(fmt::format("{}={}", key, who)); !ok) {
       say_error(ok.error());
       return false;
     }

@@ -219,6 +219,14 @@ class ContainerBuilder {
     return *this;
   }
   ContainerBuilder&& oom_score_adj(int score) && { return std::move(oom_score_adj(score)); }
+  /// A file of its directory in /proc: proc_file("coredump_filter", "0x33").
+  ContainerBuilder& proc_file(std::string name, std::string value) & {
+    spec_.process.proc_files.push_back({.name = std::move(name), .value = std::move(value)});
+    return *this;
+  }
+  ContainerBuilder&& proc_file(std::string name, std::string value) && {
+    return std::move(proc_file(std::move(name), std::move(value)));
+  }
   ContainerBuilder& scheduling(Scheduling wanted) & {
     spec_.process.scheduling = std::move(wanted);
     return *this;

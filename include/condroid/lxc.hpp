@@ -73,11 +73,13 @@ struct Started {
 [[nodiscard]] Result<Hooks> hooks_for(const Configuration& config, const Program& program,
                                       const StartOptions& options);
 
-/// Opens the command socket, translates, launches, and has the container answer LXC's tools. Blocks
+/// Opens the command socket, asks the containers that lxc.namespace.share.* names for their first
+/// processes, translates, launches, and has the container answer LXC's tools. Blocks
 /// until the command was executed; who asks meanwhile is told STARTING, and `lxc-stop -k` has it
-/// given up. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path, .size
-/// and .rotate, lxc.monitor.unshare and lxc.seccomp.notify.* are the caller's to heed.
-/// @errors EADDRINUSE, Step::command_socket: it runs already, or is being started; those of
+/// given up. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path,
+/// lxc.monitor.unshare and lxc.seccomp.notify.* are the caller's to heed.
+/// @errors EADDRINUSE, Step::command_socket: it runs already, or is being started; ESRCH,
+/// Step::join_namespace: a container whose namespace is shared does not run; those of
 /// Configuration::to_spec, compile() and a launch; Errc::cancelled: it was given up. Who waits for
 /// it is told: ABORTING.
 [[nodiscard]] Result<Started> start(const Runtime& runtime, const Configuration& config,

@@ -94,6 +94,7 @@ extern template class std::vector<condroid::Join>;
 extern template class std::vector<condroid::LandlockRule>;
 extern template class std::vector<condroid::Mount>;
 extern template class std::vector<condroid::PassedFd>;
+extern template class std::vector<condroid::ProcFile>;
 extern template class std::vector<condroid::PublishedPort>;
 extern template class std::vector<condroid::RlimitSetting>;
 extern template class std::vector<condroid::Route>;

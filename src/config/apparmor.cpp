@@ -85,6 +85,7 @@ Result<std::string> rules_of(const Spec& spec) {
     if (!files) return fail(files);
     line(formatted("deny {} wl", *files));
   }
+  for (const std::string& rule : s.apparmor_rules) text += formatted("  {}\n", rule);
   return text + "}\n";
 }
 

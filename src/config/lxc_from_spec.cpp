@@ -112,6 +112,9 @@ class Writer {
     for (const RlimitSetting& r : p.rlimits)
       line(formatted("prlimit.{}", name_of(r.resource)), "{}:{}", half(r.soft), half(r.hard));
     if (p.oom_score_adj) line("proc.oom_score_adj", "{}", *p.oom_score_adj);
+    for (const ProcFile& file : p.proc_files)
+      line(formatted("proc.{}", file.name), "{}", file.value);
+    if (p.scheduling.core) line("sched.core", "1");
   }
 
   void terminal() {
@@ -121,6 +124,8 @@ class Writer {
     if (!t.tty_dir.empty()) line("tty.dir", "{}", t.tty_dir);
     if (t.ring.value != 0) line("console.buffer.size", "{}", t.ring.value);
     if (!t.log.empty()) line("console.logfile", "{}", t.log.str());
+    if (t.log_size.value != 0) line("console.size", "{}", t.log_size.value);
+    if (t.log_rotate) line("console.rotate", "1");
     if (!spec_.devices.populate) line("autodev", "0");
     if (spec_.devices.size.value != 500000)
       line("autodev.tmpfs.size", "{}", spec_.devices.size.value);
@@ -155,7 +160,9 @@ class Writer {
       line("apparmor.profile", "generated");
     else
       line("apparmor.profile", "{}", s.apparmor.empty() ? "unchanged" : s.apparmor);
+    for (const std::string& rule : s.apparmor_rules) line("apparmor.raw", "{}", rule);
     if (!s.selinux.empty()) line("selinux.context", "{}", s.selinux);
+    if (!s.selinux_keyring.empty()) line("selinux.context.keyring", "{}", s.selinux_keyring);
     for (const Sysctl& one : s.sysctls) line(formatted("sysctl.{}", one.name), "{}", one.value);
   }
 

@@ -54,8 +54,9 @@ void Translator::interface(std::string_view number, Names& names) {
     lxc::Diagnostic any;
     for (std::size_t r = 0; r < table.size() && any.key.empty(); ++r)
       if (of_net(table[r]) && in_.one(r, number) != nullptr) any = place(r, number);
-    return wrong(std::move(any), formatted("there is no lxc.net.{}.type", number),
-                 "veth, macvlan, ipvlan, vlan, phys, empty or none");
+    return missing({row("lxc.net.N.type")}, std::move(any),
+                   formatted("there is no lxc.net.{}.type", number),
+                   "veth, macvlan, ipvlan, vlan, phys, empty or none");
   }
   const bool up = text(row("lxc.net.N.flags"), number).has_value();
   if (up && *type != "none") spec.network.loopback_up = true;
@@ -89,8 +90,8 @@ void Translator::interface(std::string_view number, Names& names) {
   i.ipv6_autoconf = true;  // as the kernel has it
   const auto needs_link = [&] {
     if (link.empty())
-      wrong(place(row("lxc.net.N.type"), number), formatted("there is no lxc.net.{}.link", number),
-            "name the interface of the host");
+      missing({row("lxc.net.N.link")}, place(row("lxc.net.N.type"), number),
+              formatted("there is no lxc.net.{}.link", number), "name the interface of the host");
   };
   const auto name = text(row("lxc.net.N.name"), number);
   if (name && name->find('%') == name->npos) {
@@ -136,12 +137,14 @@ void Translator::interface(std::string_view number, Names& names) {
           return p.address.is_v6() == v6;
         });
     if (!up) {
-      wrong(place(r, number), "the interface is down", formatted("lxc.net.{}.flags = up", number));
+      missing({row("lxc.net.N.flags")}, place(r, number), "the interface is down",
+              formatted("lxc.net.{}.flags = up", number));
     } else if (*gateway == "auto" && *type != "veth" && *type != "macvlan") {
       wrong(place(r, number), "auto is for veth and macvlan", "name the gateway");
     } else if (!reached) {
-      wrong(place(r, number), formatted("the interface has no IPv{} address", v6 ? 6 : 4),
-            formatted("lxc.net.{}.ipv{}.address must be there", number, v6 ? 6 : 4));
+      missing({v6 ? row("lxc.net.N.ipv6.address") : row("lxc.net.N.ipv4.address")},
+              place(r, number), formatted("the interface has no IPv{} address", v6 ? 6 : 4),
+              formatted("lxc.net.{}.ipv{}.address must be there", number, v6 ? 6 : 4));
     } else if (*gateway == "auto") {
       ++automatic;
     } else if (*gateway == "dev") {

@@ -13,10 +13,12 @@
 #include <cstdlib>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "config/lxc_file.hpp"
 #include "config/lxc_state.hpp"
+#include "config/lxc_translate.hpp"
 #include "formatted.hpp"
 #include "spec/words.hpp"
 
@@ -108,7 +110,25 @@ class Reader {
     text(file.text, path, Item::own);
     return 0;
   }
-  Report& report() { return report_; }
+  /// All that is wrong: where there is something, what the making of a Spec finds in the rest, too.
+  Report& report() {
+    if (judged_ || report_.errors() == 0 || report_.full()) return report_;
+    judged_ = true;
+    lxc_language::Translator translator(
+        impl_,
+        {.apparmor = false, .selinux = false, .kernel_settings = std::vector<std::string>()});
+    translator.all();
+    const auto at = [&](const Diagnostic& d) {
+      return std::pair(std::ranges::find(impl_.files, d.file) - impl_.files.begin(), d.line);
+    };
+    // Of a line one mistake is enough.
+    std::set<std::pair<std::ptrdiff_t, std::uint32_t>> wrong;
+    for (const Diagnostic& d : report_.all()) wrong.insert(at(d));
+    for (Diagnostic& d : translator.report().all())
+      if (!wrong.contains(at(d))) report_.add(std::move(d));
+    std::ranges::stable_sort(report_.all(), {}, at);
+    return report_;
+  }
 
  private:
   static constexpr std::string_view ends{"\r\0", 2};
@@ -121,6 +141,7 @@ class Reader {
                    .what = formatted("more than {} lines; the rest was not read",
                                      lxc_language::most_lines)});
     over_ = true;
+    impl_.misspelt.back() = true;
     return true;
   }
 
@@ -197,6 +218,7 @@ class Reader {
     wrong(item, formatted("cannot be read: {} ({})", why, errno_name(error)), "");
   }
   void wrong(std::size_t item, std::string what, std::string hint) {
+    impl_.misspelt.back() = true;  // what is there may have said it
     report_.add(impl_.about(item, Diagnostic::error, std::move(what), std::move(hint)));
   }
 
@@ -204,7 +226,7 @@ class Reader {
   Report report_;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> open_;
   std::size_t files_ = 0, bytes_ = 0;
-  bool over_ = false;
+  bool over_ = false, judged_ = false;
 };
 
 /// The same line with another key or value.

@@ -104,6 +104,12 @@ void Translator::wrong(lxc::Diagnostic place, std::string what, std::string hint
   place.hint = std::move(hint);
   report_.add(std::move(place));
 }
+void Translator::missing(std::initializer_list<std::size_t> rows, lxc::Diagnostic place,
+                         std::string what, std::string hint) {
+  const auto tried = [&](std::size_t r) { return in_.misspelt[r]; };
+  if (!in_.misspelt.back() && std::ranges::none_of(rows, tried))
+    wrong(std::move(place), std::move(what), std::move(hint));
+}
 void Translator::unsupported(lxc::Diagnostic place, std::string what, std::string hint) {
   if (how_.strict) return wrong(std::move(place), std::move(what), std::move(hint));
   place.kind = lxc::Diagnostic::unsupported;
@@ -263,8 +269,9 @@ void Translator::namespaces() {
     for (const auto& [ranges, what] :
          {std::pair{&spec.idmap.uids, "u"}, std::pair{&spec.idmap.gids, "g"}})
       if (ranges->empty())
-        wrong(place(row("lxc.idmap")), formatted("there is none of kind {}", what),
-              formatted("lxc.idmap = {} 0 100000 65536", what));
+        missing({row("lxc.idmap")}, place(row("lxc.idmap")),
+                formatted("there is none of kind {}", what),
+                formatted("lxc.idmap = {} 0 100000 65536", what));
 
   for (const auto& [kind, values] : in_.values[row("lxc.namespace.share.")]) {
     if (values.empty()) continue;
@@ -436,7 +443,11 @@ void Translator::terminal() {
   const bool console = out_.program.console_path != "none";
   t.console = console;
   t.ring = out_.program.console_buffer;
-  if (console) t.log = out_.program.console_log;
+  if (console && !out_.program.console_log.empty()) {
+    t.log = out_.program.console_log;
+    t.log_size = out_.program.console_log_size;
+    t.log_rotate = out_.program.console_rotate && t.log_size.value != 0;
+  }
   t.ttys = static_cast<unsigned>(number(row("lxc.tty.max"), 0));
   t.tty_dir = text(row("lxc.tty.dir")).value_or("");
   if (t.tty_dir.find('/') != t.tty_dir.npos) {
@@ -502,6 +513,8 @@ void Translator::process() {
   if (const std::uint64_t signal = number(row("lxc.monitor.signal.pdeath"), 0); signal != 0)
     p.death_signal = Signal{static_cast<int>(signal)};
 
+  p.scheduling.core = yes(row("lxc.sched.core"));
+
   for (const auto& [name, values] : in_.values[row("lxc.prlimit.")]) {
     if (values.empty()) continue;
     std::uint64_t number = 0;
@@ -538,8 +551,11 @@ void Translator::process() {
         std::from_chars(text.data(), text.data() + text.size(), score);
         p.oom_score_adj = score;
       }
+    } else if (file.find('/') != file.npos || file == "." || file == "..") {
+      wrong(place(values.back()), formatted("{} is no file of a process", spec_text::shown(file)),
+            "a name without '/', for instance lxc.proc.coredump_filter");
     } else {
-      unsupported(place(values.back()), formatted("/proc/PID/{} of the first process", file));
+      p.proc_files.push_back({.name = file, .value = std::move(text)});
     }
   }
 }
@@ -590,8 +606,6 @@ void Translator::security() {
       for (std::string& what : all) wrong({.file = *file}, std::move(what));
     }
   }
-  if (yes(row("lxc.sched.core")))
-    unsupported(place(row("lxc.sched.core")), "a core of its own", "leave it out");
 }
 
 bool Translator::apparmor() const {
@@ -646,9 +660,12 @@ void Translator::labels() {
       !is_there("/sys/kernel/security/apparmor/features/mount/mask"))
     unsupported(place(row("lxc.apparmor.profile")), "this kernel's AppArmor lets it mount anything",
                 "lxc.apparmor.allow_incomplete = 1, if that may be");
-  for (const Value& v : list(row("lxc.apparmor.raw")))
-    unsupported(place(v), "lines of a profile of one's own",
-                "lxc.apparmor.profile names a whole one");
+  for (const Value& v : list(row("lxc.apparmor.raw"))) {
+    if (s.own_apparmor)
+      s.apparmor_rules.push_back(v.text);
+    else if (apparmor())
+      note(place(v), "is for a profile that is generated");
+  }
   const bool selinux = how_.selinux.value_or(is_there("/sys/fs/selinux/enforce"));
   if (const auto context = text(row("lxc.selinux.context"))) {
     if (selinux)
@@ -656,8 +673,15 @@ void Translator::labels() {
     else
       note(place(row("lxc.selinux.context")), "SELinux is not on here: there is no context");
   }
-  if (text(row("lxc.selinux.context.keyring")))
-    unsupported(place(row("lxc.selinux.context.keyring")), "a context for the keyring alone");
+  if (const auto context = text(row("lxc.selinux.context.keyring"))) {
+    if (!selinux)
+      note(place(row("lxc.selinux.context.keyring")),
+           "SELinux is not on here: there is no context");
+    else if (!s.own_keyring)
+      note(place(row("lxc.selinux.context.keyring")), "there is no keyring of its own");
+    else
+      s.selinux_keyring = *context;
+  }
 }
 
 void Translator::allow() {
@@ -750,12 +774,19 @@ void Translator::program() {
   p.cgroup_pivot = text(row("lxc.cgroup.dir.monitor.pivot")).value_or("");
   p.cgroup_relative = yes(row("lxc.cgroup.relative"));
   if (p.cgroup_monitor.empty() != p.cgroup_container.empty())
-    wrong(place(p.cgroup_monitor.empty() ? row("lxc.cgroup.dir.container")
-                                         : row("lxc.cgroup.dir.monitor")),
-          "the other of lxc.cgroup.dir.monitor and .container is missing", "give both or none");
+    missing({row("lxc.cgroup.dir.container"), row("lxc.cgroup.dir.monitor")},
+            place(p.cgroup_monitor.empty() ? row("lxc.cgroup.dir.container")
+                                           : row("lxc.cgroup.dir.monitor")),
+            "the other of lxc.cgroup.dir.monitor and .container is missing", "give both or none");
   if (!p.cgroup_dir.empty() && !p.cgroup_container.empty())
     wrong(place(row("lxc.cgroup.dir")), "there is lxc.cgroup.dir.container as well",
           "use one of them");
+
+  for (std::size_t r = 0; r < table.size(); ++r)
+    if ((table[r].name.starts_with("lxc.cgroup.dir") || table[r].name == "lxc.cgroup.relative") &&
+        text(r) && text(r) != "0")
+      unsupported(place(r), "its cgroups have this library's names",
+                  "RuntimeOptions::cgroup_parent says below which they are");
 
   p.seccomp_allow_nesting = yes(row("lxc.seccomp.allow_nesting"));
   p.seccomp_proxy = text(row("lxc.seccomp.notify.proxy")).value_or("");

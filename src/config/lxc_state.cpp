@@ -183,6 +183,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   const Item& item = items[i];
   if (item.kind != Item::setting) return;
   const auto wrong = [&](std::string what, std::string hint = {}) {
+    misspelt[meanings[i].row] = true;
     if (report.full()) return report.count();
     report.add(about(i, Diagnostic::error, std::move(what), std::move(hint)));
   };
@@ -321,6 +322,7 @@ void clear_group(Configuration::Impl& impl, std::size_t r, std::string_view rest
 void Configuration::Impl::settle(Report& report) {
   for (auto& of_row : values) of_row.clear();
   notes.clear();
+  misspelt = {};
   last_net = -1;
   for (std::size_t i = 0; i < items.size(); ++i) digest(i, report);
 }

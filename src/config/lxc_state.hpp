@@ -64,6 +64,9 @@ struct Configuration::Impl {
   std::vector<Meaning> meanings;
   std::array<lxc_language::Values, lxc_language::table.size()> values;
   std::vector<Diagnostic> notes;
+  /// Rows of lines that are wrong, the last one: of keys that are none. What such a line was to say
+  /// is not missing.
+  std::array<bool, lxc_language::table.size() + 1> misspelt = {};
   std::int64_t last_net = -1;  ///< Device that lxc.network.* without a number speaks of.
 
   [[nodiscard]] std::uint32_t file(std::string_view name);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
@@ -72,6 +73,9 @@ class Translator {
   [[nodiscard]] lxc::Diagnostic place(std::size_t row, std::string_view rest = {}) const;
   [[nodiscard]] lxc::Diagnostic place(const Value& value) const;
   void wrong(lxc::Diagnostic place, std::string what, std::string hint = {});
+  /// Because nothing is said in any of these rows; not where that was tried.
+  void missing(std::initializer_list<std::size_t> rows, lxc::Diagnostic place, std::string what,
+               std::string hint);
   void unsupported(lxc::Diagnostic place, std::string what, std::string hint = {});
   void note(lxc::Diagnostic place, std::string what);
   [[nodiscard]] bool keeps(Capability capability) const {

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -212,21 +211,11 @@ void SocketCore::follow(Life life) {
 
 std::optional<std::uint64_t> SocketCore::namespaces() {
   if (!runs()) return 0;
-  std::uint64_t flags = 0;
-  for (const auto& [kind, name] : condroid::detail::namespace_files) {
-    struct stat ours {
-    }, theirs{};
-    if (::stat(formatted("/proc/self/ns/{}", name).c_str(), &ours) != 0) {
-      if (errno == ENOENT) continue;  // this kernel has none
-      return {};
-    }
-    if (::stat(formatted("/proc/{}/ns/{}", box_->pid().value, name).c_str(), &theirs) != 0)
-      return {};
-    if (ours.st_ino != theirs.st_ino) flags |= condroid::detail::clone_bits(kind);
-  }
+  const auto foreign = condroid::detail::foreign_namespaces(box_->pid());
+  if (!foreign) return {};
   // Somebody else's, when it has ended meanwhile.
   if (condroid::detail::wait_for_fd(box_->pidfd().get(), POLLIN, 0) != 0) return {};
-  return flags;
+  return condroid::detail::clone_bits(*foreign);
 }
 
 const std::vector<CgroupHierarchy>& SocketCore::hierarchies() {

@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -37,26 +36,6 @@ Result<std::string> read_proc(Pid pid, const char* name) {
   // ENOENT: the whole directory is gone with the process.
   if (e != 0) return fail(e == ENOENT ? ESRCH : e, Step::open_descriptor, formatted("'{}'", path));
   return text;
-}
-
-/// Those in which the process and this program are apart.
-Result<Flags<Namespace>> foreign_namespaces(Pid pid) {
-  Flags<Namespace> out = {};
-  const Fd own(::open("/proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!own.valid()) return fail(errno, Step::open_descriptor, "'/proc/self/ns'");
-  for (const auto& [kind, file] : namespace_files) {
-    struct stat ours {
-    }, theirs{};
-    if (::fstatat(own.get(), file, &ours, 0) < 0) {
-      if (errno == ENOENT) continue;  // a kernel without that kind
-      return fail(errno, Step::open_descriptor, formatted("'/proc/self/ns/{}'", file));
-    }
-    const std::string path = formatted("/proc/{}/ns/{}", pid.value, file);
-    if (::stat(path.c_str(), &theirs) < 0)
-      return fail(errno == ENOENT ? ESRCH : errno, Step::open_descriptor, formatted("'{}'", path));
-    if (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev) out |= kind;
-  }
-  return out;
 }
 
 /// The line of a "Key:\tvalue" file.

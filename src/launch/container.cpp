@@ -51,13 +51,8 @@ bool Gather::drain() {
     if (n <= 0) return false;
     const auto size = static_cast<std::size_t>(n);
     most -= std::min(most, size);
-    for (std::size_t at = 0; log.valid() && at < size;) {
-      const ssize_t w = ::write(log.get(), buffer + at, size - at);
-      if (w < 0 && errno == EINTR) continue;
-      if (w < 0 && log_error == 0) log_error = errno;
-      if (w <= 0) break;
-      at += static_cast<std::size_t>(w);
-    }
+    if (log.valid())
+      if (const int e = log.append({buffer, size}); e != 0 && log_error == 0) log_error = e;
     if (ring) {
       text.append(buffer, size);
       if (text.size() > limit) {
@@ -546,7 +541,7 @@ Result<void> Container::detach() {
   std::vector<int> fds;
   if (core_->console.fd.valid()) {
     fds.push_back(core_->console.fd.get());
-    if (core_->console.log.valid()) fds.push_back(core_->console.log.get());
+    if (core_->console.log.valid()) fds.push_back(core_->console.log.fd().get());
   }
   if (const int e = core_->zygote->request_surely(request, fds); e != 0)
     return fail(e, Step::detach, formatted("container '{}'", core_->name));

@@ -18,6 +18,7 @@
 #include "condroid/spec.hpp"
 #include "condroid/sys/cgroup.hpp"
 #include "condroid/sys/fd.hpp"
+#include "launch/console_log.hpp"
 #include "launch/hooks.hpp"
 #include "launch/interfaces.hpp"
 #include "launch/zygote.hpp"
@@ -32,7 +33,7 @@ struct Gather {
   std::size_t limit = 0;
   std::uint64_t dropped = 0;
   bool ring = false;  ///< Keep the end rather than the beginning.
-  Fd log;
+  ConsoleLog log;
   int error = 0;      ///< The first of reading it; 0: all of it is here.
   int log_error = 0;  ///< The first of writing `log`.
   /// Reads what is there. False when the other end is closed.

@@ -178,13 +178,9 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
     return give_up(sys_error(places, Step::open_runtime, formatted("'{}'", zygote_->state_file())));
   has_live_ = has_page_ = true;
   if (auto ok = look_for_hooks(); !ok) return give_up(std::move(ok).error());
-  if (const Terminal& t = plan().terminal; t.console && !t.log.empty()) {
-    console_log_ = Fd(::open(
-        t.log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_NONBLOCK | O_CLOEXEC, 0600));
-    if (!console_log_.valid())
-      return give_up(
-          sys_error(errno, Step::open_console, formatted("console log '{}'", t.log.str())));
-  }
+  if (const Terminal& t = plan().terminal; t.console && !t.log.empty())
+    if (const int e = console_log_.open(t); e != 0)
+      return give_up(sys_error(e, Step::open_console, formatted("console log '{}'", t.log.str())));
   if (!within.empty())
     unique_name_ = formatted("{}/attach.{}", within, zygote_->next_id());
   else if (unique_name_.empty())
@@ -880,6 +876,9 @@ Error LaunchEngine::child_error(const program::ResultPage& page) {
     case Part::device_mismatch:
       subject += ": the host's node has another type or number";
       break;
+    case Part::core:
+      subject += ": a core for itself";
+      break;
     case Part::verify:
       subject += ": what was set is not what is read back";
       break;
@@ -897,6 +896,8 @@ Error LaunchEngine::child_error(const program::ResultPage& page) {
                          : formatted(" (kernel: {})", one_line(text));
   if (page.error == EPROTO) return make_error(Errc::protocol, step, std::move(subject));
   Error e = sys_error(page.error, step, std::move(subject));
+  if (page.part == Part::core && page.error == EINVAL)
+    e.hint = "this kernel has no core scheduling: CONFIG_SCHED_CORE";
   if (read_back && page.error == EPERM && !text.empty())
     e.hint = "write it as it is read back, which is how the security module spells it";
   return e;

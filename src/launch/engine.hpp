@@ -220,7 +220,7 @@ class LaunchEngine {
 
   std::shared_ptr<RuntimeCore> runtime_;
   std::shared_ptr<Zygote> zygote_;
-  Fd console_log_;
+  ConsoleLog console_log_;
   std::shared_ptr<const Plan> plan_;
   std::size_t part_ = 0;  ///< Where the part of the plan begins that is being carried out.
   bool parks_ = false;    ///< The child waits to be taken, or will.

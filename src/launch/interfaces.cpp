@@ -106,19 +106,12 @@ std::optional<IpAddress> first_address(const std::string& name, bool v6) {
   return found;
 }
 
-/// Whether it may be the last container's that is in the way: of a parent's VLANs each number is
-/// one's, and what passes all through is the only one of its parent. The loopback takes none ever.
-bool may_be_going(const Interface::Link& link, std::uint32_t parent, int error) {
-  constexpr std::uint32_t loopback = 1;
-  return (std::holds_alternative<Vlan>(link) && error == EEXIST) ||
-         (std::holds_alternative<Macvlan>(link) && error == EINVAL && parent != loopback);
-}
-
 /// One interface that is being made, with what its errors say.
 struct Maker {
   const op::CreateInterface& op;
   Fd socket = {};
   std::uint16_t default_vlan = 0;  ///< Of the bridge.
+  bool takes_macvlans = false;     ///< What is above: an Ethernet whose packets are long enough.
 
   [[nodiscard]] tl::unexpected<Error> wrong(int error, const std::string& more = {},
                                             const std::string& kernel = {}) const {
@@ -149,12 +142,23 @@ struct Maker {
       if (site.mtu == 0) site.mtu = found.mtu;
     }
     site.above = found.index;
+    constexpr std::uint32_t loopback = 1;  // never
+    takes_macvlans = found.mac.size() == site.host_mac.bytes.size() && found.index != loopback &&
+                     site.mtu <= found.mtu;
     // By these the bridge's and its ports' are told from all others.
     if (found.kind == "bridge" && found.mac.size() == site.host_mac.bytes.size())
       for (std::size_t i = 0; i < bits_of_host_ends.bytes.size(); ++i)
         if (bits_of_host_ends.bytes[i] != 0)
           site.host_mac.bytes[i] = static_cast<std::uint8_t>(found.mac[i]);
     return {};
+  }
+
+  /// Whether it may be the last container's that is in the way: of a parent's VLANs each number is
+  /// one's, and what passes all through is the only one of its parent.
+  [[nodiscard]] bool may_be_going(int error) const {
+    return (std::holds_alternative<Vlan>(op.interface.link) && error == EEXIST) ||
+           (std::holds_alternative<Macvlan>(op.interface.link) && error == EINVAL &&
+            takes_macvlans);
   }
 
   /// Who is at the other end of a cable may announce himself as a router, once he has a raw socket.
@@ -421,7 +425,7 @@ Result<bool> LaunchEngine::do_op(const op::CreateInterface& wanted) {
           veth->host_name.empty() ? random_name("veth") : filled(veth->host_name, "%x");
     const NetlinkAnswer made = ask_netlink(maker.socket, create_request(interface, site), 1);
     if (made.error == 0) break;
-    bool going = may_be_going(interface.link, site.above, made.error);
+    bool going = maker.may_be_going(made.error);
     if (made.error == EEXIST && veth != nullptr) {
       if (site.host_name != veth->host_name && tries < 3) continue;
       going = find_interface(maker.socket, site.host_name).kind == "veth";

@@ -1,11 +1,14 @@
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "condroid/control/client.hpp"
 #include "condroid/lxc.hpp"
 #include "formatted.hpp"
 
@@ -114,6 +117,46 @@ void use_user_nic(Spec& spec) {
   }
 }
 
+/// Containers whose namespaces are shared become their first processes. Nothing where there are
+/// none.
+Result<std::optional<Configuration>> with_processes(const Configuration& config,
+                                                    const HostPath& lxcpath) {
+  std::optional<Configuration> out;
+  for (const char* kind : {"user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"}) {
+    const std::string key = formatted("lxc.namespace.share.{}", kind);
+    const auto said = config.get(key);
+    if (!said || !*said) continue;
+    const std::string& who = **said;
+    if (who.starts_with('/') || who.find_first_not_of("0123456789") == who.npos) continue;
+    const auto pid = control::Client(lxcpath.str(), who).init_pid();
+    if (!pid && pid.error().is_errno(ECONNREFUSED))
+      return fail(ESRCH, Step::join_namespace, formatted("{}: '{}' does not run", key, who));
+    if (!pid) return fail(pid.error());
+    if (!out) out = config;
+    if (auto ok = out->apply(formatted("{}={}", key, pid->value)); !ok) return fail(ok);
+  }
+  return out;
+}
+
+/// As LXC: who may make no cgroups goes without.
+void do_without_cgroups(Translated& made, const HostFacts& facts) {
+  const auto ours = [](const CgroupHierarchy& h) { return h.writable; };
+  if (std::ranges::any_of(facts.cgroups, ours)) return;
+  made.spec.resources.cgroup = CgroupMode::automatic;
+  made.spec.lifecycle.freezable = false;
+  made.notes.push_back({.kind = Diagnostic::unsupported,
+                        .what =
+                            "this user may make no cgroups: it cannot be frozen, and nothing of "
+                            "it is counted or limited"});
+}
+
+/// The layers of an overlay that is to be written to. What is wrong with them the launch says.
+void make_layers(const Root& root) {
+  constexpr unsigned mode = 0755;
+  for (const HostPath* layer : {&root.upper, &root.work})
+    if (!layer->empty()) (void)!::mkdir(layer->c_str(), mode);
+}
+
 }  // namespace
 
 Result<Started> start(const Runtime& runtime, const Configuration& config, StartOptions options) {
@@ -127,9 +170,13 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   // With ids of its own it has all; else no more than this program.
   const auto idmap = config.get("lxc.idmap");
   if (!idmap || !*idmap) how.capabilities = CapabilitySet::from_bits(facts->get().effective_caps);
-  auto made = config.to_spec(how);
+  auto resolved = with_processes(config, options.lxcpath);
+  if (!resolved) return fail(resolved);
+  auto made = (*resolved ? **resolved : config).to_spec(how);
   if (!made) return fail(made);
   if (!facts->get().has_cap(static_cast<unsigned>(Capability::net_admin))) use_user_nic(made->spec);
+  do_without_cgroups(*made, facts->get());
+  make_layers(made->spec.root);
   shared->stop_signal = made->spec.lifecycle.stop_signal;
   auto hooks = hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);

@@ -65,6 +65,9 @@ void check(const Attach& attach, const AttachTarget& target, Flags<Namespace> jo
   if (attach.process.init)
     refusals.bad("process.init", "an attached process is not the first of its pid namespace",
                  "leave it out; the container's own init reaps what is left behind");
+  if (!attach.process.proc_files.empty())
+    refusals.bad("process.proc_files", "are of the container's first process",
+                 "leave them out, and write the files of the process from outside");
   if (attach.process.oom_score_adj)
     refusals.bad("process.oom_score_adj", "is the container's",
                  "leave it out, and write the file of the process from outside");

@@ -33,18 +33,33 @@ void Checks::process() const {
     refusals.bad("process.oom_score_adj",
                  formatted("{} is not among -1000 to 1000", *p.oom_score_adj),
                  "the higher, the sooner it is killed for lack of memory; 0 is usual");
+  for (const ProcFile& file : p.proc_files) {
+    if (file.name.empty() || file.name == "." || file.name == ".." ||
+        file.name.find('/') != std::string::npos)
+      refusals.bad("process.proc_files",
+                   formatted("{} is not the name of a file in /proc/PID", quoted(file.name)),
+                   "one name without '/', for instance coredump_filter");
+    else
+      text("process.proc_files", file.name);
+    if (file.value.size() >= 4096)
+      refusals.bad("process.proc_files",
+                   formatted("the value of {} has {} bytes", quoted(file.name), file.value.size()),
+                   "the kernel takes less than 4096 at once");
+  }
   if (p.death_signal.value < 1 || p.death_signal.value > 64)
     refusals.bad("process.death_signal", formatted("{} is not among 1 to 64", p.death_signal.value),
                  "9, SIGKILL, is the default");
   // Settings go through a procfs that nothing lies on yet; to mount one takes rights over the mount
   // namespace.
   if (shape.proc_early && shape.ids.inside() && !shape.own_root() && !shape.ids.joined)
-    refusals.unsupported(p.oom_score_adj                   ? "process.oom_score_adj"
-                         : !spec.security.sysctls.empty()  ? "security.sysctls"
-                         : !spec.security.apparmor.empty() ? "security.apparmor"
-                         : spec.security.own_apparmor      ? "security.own_apparmor"
-                         : !spec.security.selinux.empty()  ? "security.selinux"
-                                                           : "namespaces",
+    refusals.unsupported(p.oom_score_adj                          ? "process.oom_score_adj"
+                         : !p.proc_files.empty()                  ? "process.proc_files"
+                         : !spec.security.sysctls.empty()         ? "security.sysctls"
+                         : !spec.security.apparmor.empty()        ? "security.apparmor"
+                         : spec.security.own_apparmor             ? "security.own_apparmor"
+                         : !spec.security.selinux.empty()         ? "security.selinux"
+                         : !spec.security.selinux_keyring.empty() ? "security.selinux_keyring"
+                                                                  : "namespaces",
                          "in a new user namespace this needs a mount namespace of its own",
                          "add mount to namespaces");
 }
@@ -233,7 +248,12 @@ void Checks::terminal() const {
     host_path("terminal.log", t.log);
     if (!shape.console)
       refusals.bad("terminal.log", "there is no console", "set terminal.console = true");
+  } else if (t.log_size.value != 0 || t.log_rotate) {
+    refusals.bad(t.log_rotate ? "terminal.log_rotate" : "terminal.log_size", "there is no log",
+                 "set terminal.log");
   }
+  if (t.log_rotate && t.log_size.value == 0)
+    refusals.bad("terminal.log_rotate", "the log is never full", "set terminal.log_size");
 
   if (!shape.console && t.ttys == 0) return;
   const std::string_view field = t.console       ? "terminal.console"

@@ -74,11 +74,14 @@ void apply_settings(Draft& d) {
       if (c == '.' && setting.name.find('/') == std::string::npos) c = '/';
     d.add(op::WriteSetting{.proc = d.proc, .path = std::move(path), .value = setting.value});
   }
-  if (s.process.oom_score_adj)
+  const auto own_file = [&](std::string_view name, std::string value) {
     d.add(op::WriteSetting{.proc = d.proc,
-                           .path = "self/oom_score_adj",
-                           .value = formatted("{}", *s.process.oom_score_adj),
+                           .path = formatted("self/{}", name),
+                           .value = std::move(value),
                            .dumpable = d.shape.ids.own});
+  };
+  if (s.process.oom_score_adj) own_file("oom_score_adj", formatted("{}", *s.process.oom_score_adj));
+  for (const ProcFile& file : s.process.proc_files) own_file(file.name, file.value);
   set_labels(d);
 }
 

@@ -360,6 +360,7 @@ struct Describe {
     if (s.priority != 0) text += formatted(" {}", s.priority);
     if (s.nice) text += formatted(", nice {}", *s.nice);
     if (!s.cpus.empty()) text += formatted(", on processors {}", fmt::join(s.cpus, ","));
+    if (s.core) text += ", a core at a time for itself";
     return text;
   }
   std::string operator()(const op::SetPersonality& o) const {
@@ -409,7 +410,8 @@ struct Describe {
   }
   std::string operator()(const op::SetLabel& o) const {
     if (o.own) return "AppArmor profile of its own";
-    return formatted("{} {}", o.apparmor ? "AppArmor profile" : "SELinux context", quoted(o.label));
+    return formatted("{} {}{}", o.apparmor ? "AppArmor profile" : "SELinux context",
+                     quoted(o.label), o.keyring ? " for keyrings" : "");
   }
   std::string operator()(const op::NoNewPrivs& /*o*/) const {
     return "no set-id, no file capabilities";

@@ -34,6 +34,13 @@ constexpr unsigned cap_mac_admin = 33;
 
 void Checks::own_profile() const {
   const Security& s = spec.security;
+  if (!s.own_apparmor && !s.apparmor_rules.empty())
+    refusals.bad("security.apparmor_rules", "there is no profile of its own",
+                 "set security.own_apparmor, or leave them out");
+  for (const std::string& rule : s.apparmor_rules)
+    if (std::ranges::any_of(rule, [](char c) { return c != '\t' && (c < ' ' || c == '\x7f'); }))
+      refusals.bad("security.apparmor_rules", formatted("{} has control characters", quoted(rule)),
+                   "one line each");
   if (!s.own_apparmor) return;
   constexpr std::string_view field = "security.own_apparmor";
   if (!s.apparmor.empty())
@@ -70,6 +77,10 @@ void Checks::labels() const {
   constexpr const char* selinux = "boot with selinux=1 security=selinux, or leave it out";
   check("security.selinux", s.selinux, facts.selinux, "SELinux", selinux);
   check("security.selinux_mount", s.selinux_mount, facts.selinux, "SELinux", selinux);
+  check("security.selinux_keyring", s.selinux_keyring, facts.selinux, "SELinux", selinux);
+  if (!s.selinux_keyring.empty() && !s.own_keyring)
+    refusals.bad("security.selinux_keyring", "it has no keyring of its own",
+                 "set security.own_keyring, or leave it out");
   if (!s.selinux_mount.empty() && s.selinux_mount.find('"') != std::string::npos)
     refusals.bad("security.selinux_mount", "has a quotation mark", "a context has none");
 }
@@ -80,6 +91,8 @@ void set_labels(Draft& d) {
   if (!s.apparmor.empty())
     d.add(op::SetLabel{.proc = d.proc, .apparmor = true, .label = s.apparmor});
   if (!s.selinux.empty()) d.add(op::SetLabel{.proc = d.proc, .label = s.selinux});
+  if (!s.selinux_keyring.empty())
+    d.add(op::SetLabel{.proc = d.proc, .label = s.selinux_keyring, .keyring = true});
 }
 
 void load_profile(Draft& d) {

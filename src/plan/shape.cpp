@@ -20,7 +20,8 @@ Shape decide(const Spec& spec, const HostFacts& facts, Refusals& refusals) {
   const Security& security = spec.security;
   s.proc_early =
       !security.sysctls.empty() || !security.apparmor.empty() || security.own_apparmor ||
-      !security.selinux.empty() || spec.process.oom_score_adj.has_value() ||
+      !security.selinux.empty() || !security.selinux_keyring.empty() ||
+      spec.process.oom_score_adj.has_value() || !spec.process.proc_files.empty() ||
       s.fresh.has(Namespace::time) ||
       (s.own(Namespace::net) && std::ranges::any_of(spec.network.interfaces, is_without_ipv6));
   s.groups = decide_cgroups(spec, facts, s, refusals, s.left_out);

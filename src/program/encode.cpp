@@ -294,6 +294,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = static_cast<std::uint64_t>(x.scheduling.policy);
             r.n[1] = static_cast<std::uint64_t>(x.scheduling.priority);
             r.n[2] = x.scheduling.nice ? static_cast<std::uint64_t>(*x.scheduling.nice + 100) : 0;
+            r.flags = x.scheduling.core ? program::share_no_core : 0;
           },
           [&](const op::SetPersonality& x) {
             add(Code::set_personality, index).n[0] = x.personality == Personality::linux32 ? 8 : 0;
@@ -367,7 +368,9 @@ void Encoder::add(const Op& o, std::uint32_t index) {
           [&](const op::SetLabel& x) {
             Rec& r = add(Code::set_label, index);
             r.r[0] = reg(x.proc);
-            r.s[0] = text(x.apparmor ? "self/attr/apparmor/exec" : "self/attr/exec");
+            r.s[0] = text(x.keyring    ? "self/attr/keycreate"
+                          : x.apparmor ? "self/attr/apparmor/exec"
+                                       : "self/attr/exec");
             r.s[1] = text(x.apparmor ? "exec " + x.label : x.label);
             r.s[2] = text(x.label);
           },

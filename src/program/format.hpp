@@ -52,7 +52,7 @@ enum class Code : uint16_t {
   raise_loopback,
   write_setting,    // r0 proc, s0 path, s1 value, n0 dumpable meanwhile
   set_rlimit,       // n0 resource, n1 soft, n2 hard
-  set_scheduling,   // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes
+  set_scheduling,   // n0 policy, n1 priority, n2 nice + 100 or 0, s0 affinity mask bytes; flags
   set_personality,  // n0
   set_umask,        // n0
   join_keyring,
@@ -119,6 +119,8 @@ inline constexpr uint16_t mount_tree = 1U << 0U, mount_slot = 1U << 1U, mount_fs
 // Rec::flags of Code::mask_path and Code::protect_path, and mount_near: the path is a name in r0,
 // which nobody else has seen.
 inline constexpr uint16_t path_near = 1U << 0U;
+// Rec::flags of Code::set_scheduling.
+inline constexpr uint16_t share_no_core = 1U << 0U;
 // Rec::flags of Code::run_hook: it gets the filters that come later in the program.
 inline constexpr uint16_t hook_filtered = 1U << 0U;
 /// What is known of a hook that the child ran, in the file for their output: at the beginning of
@@ -210,6 +212,7 @@ enum class Part : uint16_t {
   hook_exec,    ///< It is the hook's program that cannot be executed.
   hook_status,  ///< It ended with `detail`: a status, or 256 and a signal.
   hook_time,    ///< It had its time.
+  core,         ///< Its cores are not its own.
 };
 
 enum class ChildState : uint32_t { idle, reading, running, waiting, stopped, failed, exec, done };

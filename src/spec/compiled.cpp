@@ -21,6 +21,7 @@ template class std::vector<condroid::Join>;
 template class std::vector<condroid::LandlockRule>;
 template class std::vector<condroid::Mount>;
 template class std::vector<condroid::PassedFd>;
+template class std::vector<condroid::ProcFile>;
 template class std::vector<condroid::PublishedPort>;
 template class std::vector<condroid::RlimitSetting>;
 template class std::vector<condroid::Route>;

@@ -205,6 +205,13 @@ void fields(V& v, Like<HugetlbLimit> auto& hugetlb) {
 }
 
 template <class V>
+void fields(V& v, Like<ProcFile> auto& file) {
+  auto& [name, value] = file;
+  v.first("name", name);
+  v.first("value", value);
+}
+
+template <class V>
 void fields(V& v, Like<Sysctl> auto& sysctl) {
   auto& [name, value] = sysctl;
   v.first("name", name);
@@ -360,18 +367,19 @@ void fields(V& v, Like<Stdio> auto& stdio) {
 
 template <class V>
 void fields(V& v, Like<Scheduling> auto& scheduling) {
-  auto& [policy, priority, nice, cpus] = scheduling;
+  auto& [policy, priority, nice, cpus, core] = scheduling;
   v("policy", policy);
   v("priority", priority);
   v("nice", nice);
   v.words("cpus", cpus);
+  v("core", core);
 }
 
 template <class V>
 void fields(V& v, Like<Process> auto& process) {
   auto& [argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
-         new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling, personality,
-         death_signal] = process;
+         new_session, controlling_terminal, umask, rlimits, oom_score_adj, proc_files, scheduling,
+         personality, death_signal] = process;
   v.words("argv", argv);
   v.lines("env", env);
   v("cwd", cwd);
@@ -388,6 +396,7 @@ void fields(V& v, Like<Process> auto& process) {
   v("umask", umask);
   v.records("rlimits", rlimits);
   v("oom_score_adj", oom_score_adj);
+  v.records("proc_files", proc_files);
   v.group("scheduling", scheduling);
   v("personality", personality);
   v("death_signal", death_signal);
@@ -395,11 +404,13 @@ void fields(V& v, Like<Process> auto& process) {
 
 template <class V>
 void fields(V& v, Like<Terminal> auto& terminal) {
-  auto& [console, ttys, tty_dir, log, ring, rows, columns] = terminal;
+  auto& [console, ttys, tty_dir, log, log_size, log_rotate, ring, rows, columns] = terminal;
   v("console", console);
   v("ttys", ttys);
   v("tty_dir", tty_dir);
   v("log", log);
+  v("log_size", log_size);
+  v("log_rotate", log_rotate);
   v("ring", ring);
   v("rows", rows);
   v("columns", columns);
@@ -501,8 +512,8 @@ void fields(V& v, Like<Landlock> auto& landlock) {
 template <class V>
 void fields(V& v, Like<Security> auto& security) {
   auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-         own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls,
-         allow] = security;
+         own_apparmor, apparmor_rules, selinux, selinux_mount, selinux_keyring, own_keyring,
+         masked_paths, read_only_paths, sysctls, allow] = security;
   v("capabilities", capabilities);
   v("ambient", ambient);
   v.group("sets", sets);
@@ -512,8 +523,10 @@ void fields(V& v, Like<Security> auto& security) {
   v.group("landlock", landlock);
   v("apparmor", apparmor);
   v("own_apparmor", own_apparmor);
+  v.lines("apparmor_rules", apparmor_rules);
   v("selinux", selinux);
   v("selinux_mount", selinux_mount);
+  v("selinux_keyring", selinux_keyring);
   v("own_keyring", own_keyring);
   v.lines("masked_paths", masked_paths);
   v.lines("read_only_paths", read_only_paths);

@@ -1,7 +1,9 @@
 // The names of namespaces below /proc/PID/ns, namespaces(7). Private.
 #pragma once
 
+#include "condroid/error.hpp"
 #include "condroid/namespaces.hpp"
+#include "condroid/units.hpp"
 
 namespace condroid::inline v0::detail {
 
@@ -19,5 +21,8 @@ inline constexpr NamespaceFile namespace_files[] = {
     if (f.kind == kind) return f.name;
   return "?";
 }
+
+/// Those in which the process and this program are apart. ESRCH: there is no such process.
+[[nodiscard]] Result<Flags<Namespace>> foreign_namespaces(Pid pid);
 
 }  // namespace condroid::inline v0::detail

@@ -173,6 +173,9 @@ void probe_kernel_view() {
   const mode_t mask = umask(0);
   umask(mask);
   std::printf("call.umask=%04o\n", mask);
+  unsigned long cookie = 0;  // PR_SCHED_CORE, PR_SCHED_CORE_GET
+  (void)prctl(62, 0, 0, 0, &cookie);
+  std::printf("core_cookie=%lu\n", cookie);
   std::printf("personality=%lx\n", static_cast<unsigned long>(personality(0xffffffff)));
   errno = 0;
   std::printf("nice=%d\n", getpriority(PRIO_PROCESS, 0));
@@ -215,7 +218,8 @@ void probe_files() {
     std::snprintf(path, sizeof path, "/proc/self/ns/%s", n);
     print_link(key, path);
   }
-  for (const char* n : {"uid_map", "gid_map", "setgroups", "oom_score_adj", "timens_offsets"}) {
+  for (const char* n : {"uid_map", "gid_map", "setgroups", "oom_score_adj", "timens_offsets",
+                        "coredump_filter", "timerslack_ns"}) {
     char path[64];
     std::snprintf(path, sizeof path, "/proc/self/%s", n);
     print_file(n, path);
@@ -375,6 +379,9 @@ void probe_rest(char** argv) {
     std::printf("keyring=%s\n", strerrorname_np(errno));
   else
     std::printf("keyring=%ld keys\n", n / 4);
+  char label[256] = {};
+  if (syscall(SYS_keyctl, 17 /* KEYCTL_GET_SECURITY */, -3, label, sizeof label - 1, 0) > 0)
+    std::printf("keyring_label=%s\n", label);
   for (const char* path :
        {"/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/sched_debug", "/proc/sysrq-trigger",
         "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/sys/kernel/uevent_helper",

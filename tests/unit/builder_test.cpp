@@ -109,6 +109,7 @@ TEST_CASE("each call about the command sets its member", "[builder]") {
   SETS(rlimit(Rlimit::nofile, 5, 6), { s.process.rlimits = {{Rlimit::nofile, 5, 6}}; });
   SETS(rlimit(Rlimit::core, 0), { s.process.rlimits = {{Rlimit::core, 0, 0}}; });
   SETS(oom_score_adj(-5), { s.process.oom_score_adj = -5; });
+  SETS(proc_file("coredump_filter", "1"), { s.process.proc_files = {{"coredump_filter", "1"}}; });
   SETS(scheduling(Scheduling{.nice = 3}), { s.process.scheduling.nice = 3; });
   SETS(personality(Personality::linux32), { s.process.personality = Personality::linux32; });
   SETS(death_signal(Signal{15}), { s.process.death_signal = {15}; });

@@ -615,6 +615,7 @@ struct SetLabel {
   bool apparmor = false;   ///< Else SELinux.
   std::string label = {};  ///< Profile or context.
   bool own = false;        ///< The profile of LoadProfile, which each launch names.
+  bool keyring = false;    ///< That of the keyrings it makes instead.
   bool operator==(const SetLabel&) const = default;
 };
 

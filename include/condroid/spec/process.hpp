@@ -82,7 +82,19 @@ struct Scheduling {
   int priority = 0;                 ///< 1 to 99 for fifo and round_robin, else 0.
   std::optional<int> nice = {};     ///< -20 to 19.
   std::vector<unsigned> cpus = {};  ///< The processors it may run on; empty: as the host.
+  /// While it runs on a core, the core's other threads run nothing else; prctl(2), PR_SCHED_CORE,
+  /// Linux 5.14 with CONFIG_SCHED_CORE. On a machine whose cores have one thread each it means
+  /// nothing.
+  bool core = false;
   bool operator==(const Scheduling&) const = default;
+};
+
+/// A file of a process's directory in /proc, and what is written to it: {"coredump_filter",
+/// "0x33"}.
+struct ProcFile {
+  std::string name = {};  ///< Without '/'.
+  std::string value = {};
+  bool operator==(const ProcFile&) const = default;
 };
 
 /// Execution domain, personality(2).
@@ -112,6 +124,8 @@ struct Process {
   std::optional<Mode> umask = {};  ///< Unset: 0022.
   std::vector<RlimitSetting> rlimits = {};
   std::optional<int> oom_score_adj = {};  ///< -1000 to 1000; proc(5).
+  /// Its own, written in this order before the command is executed.
+  std::vector<ProcFile> proc_files = {};
   Scheduling scheduling = {};
   Personality personality = Personality::native;
   /// The signal that the kernel sends to the container's first process when its zygote dies.
@@ -125,7 +139,11 @@ struct Terminal {
   unsigned ttys = 0;     ///< So many ptys bound on /dev/tty1, /dev/tty2 ...; at most 64.
   /// Name of a directory in /dev for them ("lxc"); empty: /dev itself.
   std::string tty_dir = {};
-  HostPath log = {};          ///< Console output is appended to this file; empty: none.
+  HostPath log = {};  ///< Console output is appended to this file; empty: none.
+  /// When it would be longer, it begins anew; 0: without limit, as it is after detach(). Of a
+  /// regular file.
+  Bytes log_size = {};
+  bool log_rotate = false;    ///< What there was then is kept, as `log` with ".1" behind it.
   Bytes ring = {64U << 10U};  ///< So much of the last console output is kept in memory.
   std::uint16_t rows = 24;
   std::uint16_t columns = 80;

@@ -60,6 +60,7 @@ TEST_CASE("a container is what its LXC configuration says", "[root][lxc]") {
       "lxc.environment = A=b c\n"
       "lxc.prlimit.nofile = 100:200\n"
       "lxc.proc.oom_score_adj = 17\n"
+      "lxc.proc.coredump_filter = 0x33\n"
       "lxc.net.0.type = empty\n"
       "lxc.net.0.flags = up\n"
       "lxc.arch = i686\n"
@@ -75,6 +76,7 @@ TEST_CASE("a container is what its LXC configuration says", "[root][lxc]") {
   CHECK(seen["NoNewPrivs"] == "1");
   CHECK(seen["rlimit.nofile"] == "100 200");
   CHECK(seen["oom_score_adj"] == "17");
+  CHECK(seen["coredump_filter"] == "00000033");
   CHECK(seen["death_signal"] == "9");
   constexpr std::uint64_t dropped = (1U << 16U) | (1U << 25U) | (1U << 5U);
   CHECK((std::stoull(seen["CapBnd"], nullptr, 16) & dropped) == 0);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -315,6 +316,59 @@ TEST_CASE("console output goes to the log and to memory", "[launch][.root][.user
   Container second = launch(spec);  // appended
   CHECK(wait(second).success());
   CHECK(read_file(place / "log").size() == 200014);
+}
+
+TEST_CASE("a console's log that has a size begins anew", "[launch][.root][.userns]") {
+  const TempRoot root;
+  const TempDir place;
+  Spec spec = payload(root, {"say", "100007"});
+  spec.process.stdio = Stdio::pty;
+  spec.terminal.ring = 256_KiB;
+  spec.terminal.log = place.host("log");
+  spec.terminal.log_size = 10000_B;
+  SECTION("and is gone") {
+    Container box = launch(spec);
+    CHECK(wait(box).success());
+    const std::string all = box.console_output();
+    REQUIRE(all.size() == 100007);
+    CHECK(read_file(place / "log") == all.substr(100000));
+    CHECK(::access((place / "log.1").c_str(), F_OK) != 0);
+  }
+  SECTION("and is kept once") {
+    spec.terminal.log_rotate = true;
+    Container box = launch(spec);
+    const Exit exit = wait(box);
+    CHECK(exit.success());
+    CHECK(exit.output_errors.empty());
+    const std::string all = box.console_output();
+    CHECK(read_file(place / "log") == all.substr(100000));
+    CHECK(read_file(place / "log.1") == all.substr(90000, 10000));
+    CHECK(::access((place / "log.1.1").c_str(), F_OK) != 0);
+  }
+  SECTION("and what was there counts") {
+    spec.process.argv = payload(root, {"say", "100"}).process.argv;
+    std::ofstream(place / "log") << std::string(9950, 'x');
+    Container box = launch(spec);
+    CHECK(wait(box).success());
+    CHECK(read_file(place / "log") == box.console_output().substr(50));
+  }
+  SECTION("unless it cannot be kept") {
+    spec.terminal.log_rotate = true;
+    REQUIRE(::mkdir((place / "log.1").c_str(), 0700) == 0);
+    Container box = launch(spec);
+    const Exit exit = wait(box);
+    CHECK(exit.success());
+    CHECK(exit.output_errors ==
+          std::vector<std::string>{"wait: the log of the console: Is a directory (EISDIR)"});
+    CHECK(read_file(place / "log").size() == 10000);
+  }
+  SECTION("which a pipe has not") {
+    REQUIRE(::mkfifo((place / "log").c_str(), 0600) == 0);
+    const Fd reader(::open((place / "log").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+    Container box = launch(spec);
+    CHECK(wait(box).success());
+    CHECK(::access((place / "log.1").c_str(), F_OK) != 0);
+  }
 }
 
 TEST_CASE("a log that is full is told of, and ends nothing", "[launch][.root][.userns]") {

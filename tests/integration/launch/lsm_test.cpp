@@ -456,6 +456,17 @@ TEST_CASE("commands and mounts have the SELinux context that is named", "[lsm][.
     REQUIRE(::getxattr(file.c_str(), "security.selinux", text, sizeof text) > 0);
     CHECK(text == spec.security.selinux_mount);
   }
+  SECTION("of its session keyring, too") {
+    spec.process.argv = {"/bin/payload", "probe"};
+    spec.security.seccomp.kind = Seccomp::none;
+    spec.security.seccomp.and_standard = false;
+    spec.security.allow |= Allow::all_syscalls;
+    CHECK(run(spec)["keyring_label"] == "u:r:host_t:s0");
+    spec.security.selinux_keyring = "u:r:box_t:s0:c1";
+    CHECK(run(spec)["keyring_label"] == "u:r:box_t:s0:c1");
+    spec.security.selinux_keyring = "u:r:nobody_t:s0";
+    CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::set_label, "'u:r:nobody_t:s0'"));
+  }
   SECTION("one that the policy does not lead to, or has not heard of, is refused") {
     const Surroundings before = Surroundings::quiet();
     spec.security.selinux = "u:r:other_t:s0";
@@ -581,6 +592,17 @@ TEST_CASE("each container has a profile of its own, which is gone with it", "[ls
     must(a.kill().has_value(), "kill");
     CHECK(a.wait().value().cleanup_errors.empty());
     CHECK(loaded(ours) == std::vector{label_of(b.pid())});
+  }
+  SECTION("with lines of one's own") {
+    Spec spec = with_own_profile(root, {"read", "/data/file", "/bin/payload"});
+    spec.security.masked_paths.clear();
+    spec.security.allow |= Allow::unmasked_kernel;
+    CHECK(run(spec)["/data/file"] != "(EACCES)");
+    spec.security.apparmor_rules = {"deny /data/** r,", "# a comment"};
+    CHECK(run(spec)["/data/file"] == "(EACCES)");
+    spec.security.apparmor_rules = {"deny what,"};
+    CHECK_THAT(attempt(spec), FailsWith(Errc::unsupported, Step::load_profile, "apparmor_parser"));
+    CHECK(loaded(ours).empty());
   }
   SECTION("an init has none, but what is attached to it has its command's") {
     Spec spec = with_own_profile(root, {"pause"});

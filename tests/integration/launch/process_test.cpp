@@ -1,7 +1,9 @@
 // The process of a container: ids, rights, limits, surroundings. What is not asked for is closed.
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -435,6 +437,47 @@ TEST_CASE("how likely the kernel is to choose it for memory", "[launch][.root][.
   else
     CHECK_THAT(attempt(spec), FailsWith(EACCES, Step::write_setting, "oom_score_adj"));
   CHECK(read_file("/proc/self/oom_score_adj") == "0\n");
+}
+
+TEST_CASE("files of its own directory in /proc", "[launch][.root][.userns]") {
+  const TempRoot root;
+  const std::string ours = read_file("/proc/self/coredump_filter");
+  const auto seen = probe(root, [](Spec& s) {
+    s.process.proc_files = {
+        {"coredump_filter", "0x1"}, {"timerslack_ns", "70000"}, {"coredump_filter", "0x33"}};
+  });
+  CHECK(seen["coredump_filter"] == "00000033");
+  CHECK(seen["timerslack_ns"] == "70000");
+  CHECK(read_file("/proc/self/coredump_filter") == ours);
+
+  Spec spec = payload(root, {"probe"});
+  spec.process.proc_files = {{"no_such_file", "1"}};
+  CHECK_THAT(attempt(spec), FailsWith(ENOENT, Step::write_setting, "no_such_file"));
+  spec.process.proc_files = {{"coredump_filter", "many"}};
+  CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::write_setting, "coredump_filter"));
+}
+
+TEST_CASE("a core for itself", "[launch][.root][.userns]") {
+  // What the kernel says of it to this process, in a child that it is undone with.
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(::prctl(62, 1, 0, 1, 0) == 0 ? 0 : errno);  // PR_SCHED_CORE
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  const TempRoot root;
+  Spec spec = payload(root, {"probe"});
+  spec.process.scheduling.core = true;
+  INFO(WEXITSTATUS(status));
+  if (WEXITSTATUS(status) == EINVAL) {
+    CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::set_scheduling, "a core for itself"));
+    return;
+  }
+  // A machine whose cores have one thread each says ENODEV, and there it is so already.
+  const auto seen = run(spec);
+  if (WEXITSTATUS(status) == 0)
+    CHECK(seen["core_cookie"] != "0");
+  else
+    CHECK(WEXITSTATUS(status) == ENODEV);
 }
 
 TEST_CASE("umask, personality and session", "[launch][.root][.userns]") {

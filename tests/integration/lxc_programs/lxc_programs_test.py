@@ -435,6 +435,14 @@ class Start(unittest.TestCase):
             pid = box.ours("lxc-info", "-pH")[1].strip()
             self.assertEqual(status, 0, err)
             self.assertIn(os.readlink(f"/proc/{pid}/ns/net"), out)
+            with open(f"{box.path}/other/config", "a", encoding="utf-8") as config:
+                config.write(f"lxc.namespace.share.uts = {box.name}\n")
+            status, out, err = run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "other", "--", "/bin/sh", "-c", "ls -l /proc/self/ns/uts")
+            self.assertEqual(status, 0, err)
+            self.assertIn(os.readlink(f"/proc/{pid}/ns/uts"), out)
+            status, _, err = run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "other", "--share-net", "nobody", "--", "/bin/true")
+            self.assertEqual(status, 1)
+            self.assertIn("'nobody' does not run", err)
 
 
 @contextlib.contextmanager

@@ -346,6 +346,7 @@ constexpr Row refused[] = {
     {"lxc.prlimit.nofil = 1", "nofil: unknown resource limit; did you mean nofile?"},
     {"lxc.prlimit.16 = 1", "16: unknown resource limit"},
     {"lxc.proc.oom_score_adj = x", "is no number; -1000 to 1000"},
+    {"lxc.proc.attr/exec = x", "attr/exec is no file of a process; a name without '/'"},
     {"lxc.seccomp.profile = /no/such", "cannot be read: ENOENT"},
     {"lxc.seccomp.notify.proxy = /run/x", "is no socket; use unix:PATH or unix:@NAME"},
     {"lxc.seccomp.notify.proxy = unix:x", "is no socket; use unix:PATH or unix:@NAME"},
@@ -612,4 +613,40 @@ TEST_CASE("twenty mistakes of twenty kinds are listed, each with its line", "[co
       "lxc.cgroup2.devices.deny = x\nlxc.idmap = u 0 1 2\nlxc.net.4.type = ipvlan\n"
       "lxc.net.5.type = veth\nlxc.net.5.name = a%s\nlxc.mount.entry = a b none bind\n");
   CHECK(later.size() == 20);
+}
+
+TEST_CASE("what the making of a Spec finds is listed with what reading finds, by line",
+          "[config][lxc]") {
+  const auto mistakes = mistakes_of(
+      "lxc.prlimit.nofile = 2:1\nlxc.tty.max = two\nlxc.mount.entry = /a b\n"
+      "lxc.rootfs.path = nvme:/x\nlxc.mount.fstab = /no/such\nlxc.cap.drop = sys_admn\n");
+  REQUIRE(mistakes.size() == 6);
+  for (std::size_t i = 0; i < mistakes.size(); ++i) {
+    CHECK(mistakes[i].line == i + 1);
+    CHECK(mistakes[i].kind == Diagnostic::error);
+  }
+  const auto config = Configuration::parse("lxc.prlimit.nofile = 2:1\nlxc.tty.max = two\n");
+  REQUIRE_FALSE(config);
+  CHECK_THAT(config.error().subject, Contains("the soft limit is above the hard one"));
+  REQUIRE(config.error().also.size() == 1);
+  CHECK_THAT(config.error().also[0], Contains("lxc.tty.max"));
+}
+
+TEST_CASE("nothing is missing that a wrong line may have said", "[config][lxc]") {
+  for (const char* text :
+       {"lxc.net.0.typ = veth\nlxc.net.0.link = br0\n",
+        "lxc.net.0.type = vethh\nlxc.net.0.link = br0\n",
+        "lxc.net.0.type = macvlan\nlxc.net.0.link = a/b\n",
+        "lxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.0.300/24\n"
+        "lxc.net.0.ipv4.gateway = 10.0.0.1\n",
+        "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000\n",
+        "lxc.include = /no/such/file\nlxc.net.0.link = br0\n",
+        "lxc.cgroup.dir.monitor = a\nlxc.cgroup.dir.container = ../b\n"}) {
+    INFO(text);
+    CHECK(mistakes_of(text).size() == 1);
+  }
+  // Where all else is right it is.
+  CHECK(mistakes_of("lxc.net.0.link = br0\nlxc.idmap = u 0 100000 65536\n").size() == 2);
+  // Of another key a wrong line says nothing.
+  CHECK(mistakes_of("lxc.tty.max = two\nlxc.net.0.link = br0\n").size() == 2);
 }

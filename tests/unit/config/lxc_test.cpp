@@ -170,7 +170,7 @@ TEST_CASE("mistakes of LXC's language are refused with what would be right", "[c
       {"lxc.hook = x", "takes no value"},
       {"lxc.net.0.type = bridge", "unknown type"},
       {"lxc.net.0.veth.pair = a", "comes before its type; lxc.net.0.type = veth must stand above"},
-      {"lxc.net.0.type = phys\nlxc.net.0.veth.pair = a", "its type is phys"},
+      {"lxc.net.0.type = phys\nlxc.net.0.link = a\nlxc.net.0.veth.pair = a", "its type is phys"},
       {"lxc.net.0.type = veth\nlxc.net.0.vlan.id = 3", "its type is veth"},
       {"lxc.net.0.link = a", "there is no lxc.net.0.type"},
       {"lxc.net.0.type = veth\nlxc.net.0.hwaddr = 00:16:3e", "is no Ethernet address"},
@@ -189,9 +189,9 @@ TEST_CASE("mistakes of LXC's language are refused with what would be right", "[c
       {"lxc.net.0.type = veth\nlxc.net.0.veth.n_rxqueues = 0", "is no number in range"},
       {"lxc.net.0.type = veth\nlxc.net.0.veth.ipv4.route = 10.0.0.0", "has no prefix length"},
       {"lxc.net.0.type = veth\nlxc.net.0.veth.vlan.id = 4095", "is no number in range"},
-      {"lxc.net.0.type = macvlan\nlxc.net.0.macvlan.mode = x", "unknown mode"},
+      {"lxc.net.0.type = macvlan\nlxc.net.0.link = a\nlxc.net.0.macvlan.mode = x", "unknown mode"},
       {"lxc.net.0.type = macvlan", "there is no lxc.net.0.link"},
-      {"lxc.net.0.type = ipvlan\nlxc.net.0.ipvlan.mode = l4", "unknown mode"},
+      {"lxc.net.0.type = ipvlan\nlxc.net.0.link = a\nlxc.net.0.ipvlan.mode = l4", "unknown mode"},
       {"lxc.network.link = a", "comes before lxc.network.type"},
       {"lxc.mount.fstab =", "is empty; use a file"},
       {"lxc.mount.fstab = /no/such", "cannot be read: ENOENT"},
@@ -645,6 +645,113 @@ TEST_CASE("old spellings mean the same as new ones", "[config][lxc]") {
   CHECK(translated(config).program.rootfs_type == "overlayfs");
 }
 
+namespace {
+
+struct Spelling {
+  std::string_view key;
+  const char* value;
+  const char* type = "veth";  ///< Of the interface, where it is about one.
+};
+constexpr Spelling spellings[] = {
+    {"lxc.uts.name", "box"},
+    {"lxc.rootfs.path", "/srv/box"},
+    {"lxc.init.cmd", "/bin/sh -l"},
+    {"lxc.init.uid", "7"},
+    {"lxc.init.gid", "8"},
+    {"lxc.idmap", "u 0 100000 65536"},
+    {"lxc.mount.fstab", "/dev/null"},
+    {"lxc.tty.max", "4"},
+    {"lxc.tty.dir", "lxc"},
+    {"lxc.pty.max", "1024"},
+    {"lxc.console.path", "none"},
+    {"lxc.apparmor.profile", "unconfined"},
+    {"lxc.apparmor.allow_incomplete", "1"},
+    {"lxc.selinux.context", "u:r:t:s0"},
+    {"lxc.seccomp.profile", CONDROID_TESTS_DIR "/fuzz/corpus/seccomp_lxc/arguments.policy"},
+    {"lxc.prlimit.", "5:6"},
+    {"lxc.signal.halt", "SIGTERM"},
+    {"lxc.signal.reboot", "SIGUSR1"},
+    {"lxc.signal.stop", "SIGUSR2"},
+    {"lxc.log.level", "INFO"},
+    {"lxc.log.file", "/var/log/box"},
+    {"lxc.log.syslog", "local3"},
+    {"lxc.net.N.type", "veth"},
+    {"lxc.net.N.flags", "up"},
+    {"lxc.net.N.link", "br1"},
+    {"lxc.net.N.l2proxy", "1", "ipvlan"},
+    {"lxc.net.N.name", "lan0"},
+    {"lxc.net.N.hwaddr", "00:16:3e:01:02:03"},
+    {"lxc.net.N.mtu", "1400"},
+    {"lxc.net.N.ipv4.address", "192.0.2.9/24 192.0.2.254"},
+    {"lxc.net.N.ipv4.gateway", "192.0.2.1"},
+    {"lxc.net.N.ipv6.address", "2001:db8::9/64"},
+    {"lxc.net.N.ipv6.gateway", "2001:db8::1"},
+    {"lxc.net.N.script.up", "/bin/up"},
+    {"lxc.net.N.script.down", "/bin/down"},
+    {"lxc.net.N.veth.pair", "vethbox"},
+    {"lxc.net.N.veth.mode", "router"},
+    {"lxc.net.N.veth.n_rxqueues", "2"},
+    {"lxc.net.N.veth.n_txqueues", "3"},
+    {"lxc.net.N.veth.ipv4.route", "198.51.100.0/24"},
+    {"lxc.net.N.veth.ipv6.route", "2001:db8:1::/64"},
+    {"lxc.net.N.veth.vlan.id", "5"},
+    {"lxc.net.N.veth.vlan.tagged.id", "6"},
+    {"lxc.net.N.macvlan.mode", "vepa", "macvlan"},
+    {"lxc.net.N.ipvlan.mode", "l3s", "ipvlan"},
+    {"lxc.net.N.ipvlan.isolation", "private", "ipvlan"},
+    {"lxc.net.N.vlan.id", "9", "vlan"},
+};
+
+/// The key of one interface or limit; a table's name is of all of them.
+std::string key_of_one(std::string_view name, std::string_view number) {
+  std::string key(name);
+  if (const std::size_t at = key.find(".N."); at != key.npos)
+    key.replace(at, 3, fmt::format(".{}.", number));
+  if (key.ends_with('.')) key += "nofile";
+  return key;
+}
+
+}  // namespace
+
+TEST_CASE("each older key means what its newer one does", "[config][lxc]") {
+  for (const lxc::KeyInfo& key : lxc::keys()) {
+    if (key.legacy.empty() || key.values == "nothing") continue;
+    INFO(key.name);
+    const auto* const s = std::ranges::find(spellings, key.name, &Spelling::key);
+    REQUIRE(s != std::end(spellings));
+    const bool net = key.name.starts_with("lxc.net.");
+    const auto written = [&](bool old) {
+      const std::string interface = old ? "lxc.network." : "lxc.net.0.";
+      std::string text;
+      const auto line = [&](const std::string& name, std::string_view value) {
+        text += fmt::format("{} = {}\n", name, value);
+      };
+      if (net) {
+        line(interface + "type", s->type);
+        line(interface + "flags", "up");
+        line(interface + "ipv4.address", "192.0.2.8/24");
+        line(interface + "ipv6.address", "2001:db8::8/64");
+        if (key.name != "lxc.net.N.link") line(interface + "link", "br0");
+      }
+      if (key.name == "lxc.idmap") line(old ? "lxc.id_map" : "lxc.idmap", "g 0 100000 65536");
+      if (key.name != "lxc.net.N.type" && key.name != "lxc.net.N.flags")
+        line(key_of_one(old ? key.legacy : key.name, "0"), s->value);
+      return text;
+    };
+    const Configuration old = good(written(true)), modern = good(written(false));
+    INFO(written(true));
+    lxc::Translation how = here();
+    how.selinux = true;
+    const auto a = translated(old, how), b = translated(modern, how);
+    CHECK(a.spec == b.spec);
+    CHECK(a.program == b.program);
+    CHECK(got(old, key_of_one(key.name, "0")) == got(modern, key_of_one(key.name, "0")));
+    CHECK(got(modern, key_of_one(key.name, "0")) != "(not found)");
+    CHECK(modern.notes().empty());
+    CHECK_FALSE(old.notes().empty());
+  }
+}
+
 TEST_CASE("a configuration has LXC's defaults", "[config][lxc]") {
   const Spec s = spec_of("lxc.uts.name = x\nlxc.rootfs.path = /srv/x");
   CHECK(s.hostname == "x");
@@ -785,15 +892,50 @@ TEST_CASE("every kind of key has its place in the Spec", "[config][lxc]") {
 
 TEST_CASE("what no Spec can say is said", "[config][lxc]") {
   const Configuration config = good(
-      "lxc.sched.core = 1\nlxc.apparmor.raw = deny x,\nlxc.selinux.context.keyring = a\n"
-      "lxc.rootfs.path = zfs:pool/image\nlxc.proc.coredump_filter = 1\n"
+      "lxc.rootfs.path = zfs:pool/image\n"
       "lxc.namespace.share.net = other\nlxc.net.0.type = veth\nlxc.net.0.l2proxy = 1\n"
       "lxc.mount.entry = /a a none bind,idmap=/proc/1/ns/user 0 0\n");
   const auto container = translated(config);
-  CHECK(std::ranges::count(container.notes, Diagnostic::unsupported, &Diagnostic::kind) == 8);
+  CHECK(std::ranges::count(container.notes, Diagnostic::unsupported, &Diagnostic::kind) == 4);
   const auto strict = config.to_spec({.apparmor = false, .selinux = false, .strict = true});
   REQUIRE_FALSE(strict);
-  CHECK(strict.error().also.size() == 7);
+  CHECK(strict.error().also.size() == 3);
+}
+
+TEST_CASE("files of the first process, its core and the limit of the console's log",
+          "[config][lxc]") {
+  const Spec s = spec_of(
+      "lxc.proc.timerslack_ns = 60000\nlxc.proc.oom_score_adj = 5\nlxc.proc.coredump_filter = 1\n"
+      "lxc.proc.coredump_filter = 0x33\nlxc.sched.core = 1\nlxc.console.logfile = /var/log/x\n"
+      "lxc.console.size = 64KB\nlxc.console.rotate = 1\n");
+  CHECK(s.process.oom_score_adj == 5);
+  CHECK(s.process.proc_files ==
+        std::vector<ProcFile>{{"coredump_filter", "0x33"}, {"timerslack_ns", "60000"}});
+  CHECK(s.process.scheduling.core);
+  CHECK(s.terminal.log_size == Bytes{65536});
+  CHECK(s.terminal.log_rotate);
+  // Without a limit it is never full, and without a file there is nothing to be full.
+  const Spec endless = spec_of("lxc.console.logfile = /var/log/x\nlxc.console.rotate = 1\n");
+  CHECK_FALSE(endless.terminal.log_rotate);
+  CHECK(spec_of("lxc.console.size = 64KB\nlxc.console.rotate = 1\n").terminal.log_size == Bytes{});
+}
+
+TEST_CASE("lines of a profile that is generated, and the context of the keyring", "[config][lxc]") {
+  const std::string raw = "lxc.apparmor.raw = deny /srv/** w,\nlxc.apparmor.raw = deny mount,\n";
+  const Spec s = spec_of(raw + "lxc.apparmor.profile = generated\n", with_apparmor());
+  CHECK(s.security.apparmor_rules == std::vector<std::string>{"deny /srv/** w,", "deny mount,"});
+  const auto named = translated(good(raw + "lxc.apparmor.profile = mine\n"), with_apparmor());
+  CHECK(named.spec.security.apparmor_rules.empty());
+  CHECK(said(named, Diagnostic::note, "is for a profile that is generated") == 2);
+
+  lxc::Translation selinux = here();
+  selinux.selinux = true;
+  const std::string context = "lxc.selinux.context.keyring = a:b:c:d\n";
+  CHECK(spec_of(context, selinux).security.selinux_keyring == "a:b:c:d");
+  const auto shared = translated(good(context + "lxc.keyring.session = 1\n"), selinux);
+  CHECK(shared.spec.security.selinux_keyring.empty());
+  CHECK(said(shared, Diagnostic::note, "no keyring of its own") == 1);
+  CHECK(said(translated(good(context)), Diagnostic::note, "SELinux is not on") == 1);
 }
 
 TEST_CASE("LXC's own profile holds where none is named", "[config][lxc]") {

@@ -349,6 +349,35 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
       {"process.umask", "beyond", [](Spec& s) { s.process.umask = Mode{01000}; }},
       {"process.oom_score_adj", "-1001", [](Spec& s) { s.process.oom_score_adj = -1001; }},
       {"process.oom_score_adj", "1001", [](Spec& s) { s.process.oom_score_adj = 1001; }},
+      {"process.proc_files", "'' is not the name",
+       [](Spec& s) {
+         s.process.proc_files = {{"", "1"}};
+       }},
+      {"process.proc_files", "'root/etc' is not the name",
+       [](Spec& s) {
+         s.process.proc_files = {{"root/etc", "1"}};
+       }},
+      {"process.proc_files", "'..' is not the name",
+       [](Spec& s) {
+         s.process.proc_files = {{"..", "1"}};
+       }},
+      {"process.proc_files", "has 4096 bytes",
+       [](Spec& s) {
+         s.process.proc_files = {{"comm", std::string(4096, 'x')}};
+       }},
+      {"terminal.log_size", "there is no log",
+       [](Spec& s) {
+         s.terminal.console = true;
+         s.terminal.log_size = 1_KiB;
+       }},
+      {"terminal.log_rotate", "is never full",
+       [](Spec& s) {
+         s.terminal.console = true;
+         s.terminal.log = "/var/log/x"_host;
+         s.terminal.log_rotate = true;
+       }},
+      {"security.apparmor_rules", "no profile of its own",
+       [](Spec& s) { s.security.apparmor_rules = {"deny mount,"}; }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {0}; }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {65}; }},
       {"lifecycle.stop_signal", "1 to 64", [](Spec& s) { s.lifecycle.stop_signal = {0}; }},
@@ -1102,6 +1131,8 @@ TEST_CASE("labels are refused where no module has them", "[plan]") {
                                  }},
                                 {"security.selinux", "SELinux is not active",
                                  [](Spec& s) { s.security.selinux = "u:r:t:s0"; }},
+                                {"security.selinux_keyring", "SELinux is not active",
+                                 [](Spec& s) { s.security.selinux_keyring = "u:r:t:s0"; }},
                                 {"security.selinux_mount", "SELinux is not active",
                                  [](Spec& s) { s.security.selinux_mount = "u:r:t:s0"; }},
                             });

@@ -61,16 +61,20 @@ inline Spec full_spec() {
                   .rlimits = {{Rlimit::nofile, 1024, 4096},
                               {Rlimit::core, 0, RlimitSetting::unlimited}},
                   .oom_score_adj = -500,
+                  .proc_files = {{"coredump_filter", "0x33"}, {"timerslack_ns", "50000"}},
                   .scheduling = {.policy = SchedPolicy::round_robin,
                                  .priority = 7,
                                  .nice = -5,
-                                 .cpus = {0, 2, 3}},
+                                 .cpus = {0, 2, 3},
+                                 .core = true},
                   .personality = Personality::linux32,
                   .death_signal = {15}},
       .terminal = {.console = true,
                    .ttys = 4,
                    .tty_dir = "lxc",
                    .log = "/var/log/full.log"_host,
+                   .log_size = 1_MiB,
+                   .log_rotate = true,
                    .ring = 0_B,
                    .rows = 50,
                    .columns = 132},
@@ -245,8 +249,10 @@ inline Spec full_spec() {
                                 .best_effort = true},
                    .apparmor = "container-default",
                    .own_apparmor = true,
+                   .apparmor_rules = {"deny /srv/** w,", "deny mount,"},
                    .selinux = "system_u:system_r:container_t:s0:c1,c2",
                    .selinux_mount = "system_u:object_r:container_file_t:s0",
+                   .selinux_keyring = "system_u:system_r:container_t:s0",
                    .own_keyring = false,
                    .masked_paths = {},
                    .read_only_paths = {"/proc/sys"_guest, "/proc/bus"_guest},
@@ -506,6 +512,10 @@ class Random {
     auto& [page_size, most] = h;
     some(page_size, most);
   }
+  void fill(ProcFile& f) {
+    auto& [name, value] = f;
+    some(name, value);
+  }
   void fill(Sysctl& s) {
     auto& [name, value] = s;
     some(name, value);
@@ -523,20 +533,20 @@ class Random {
     some(in, out, err);
   }
   void fill(Scheduling& s) {
-    auto& [policy, priority, nice, cpus] = s;
-    some(policy, priority, nice, cpus);
+    auto& [policy, priority, nice, cpus, core] = s;
+    some(policy, priority, nice, cpus, core);
   }
   void fill(Process& p) {
     auto& [argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
-           new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling,
+           new_session, controlling_terminal, umask, rlimits, oom_score_adj, proc_files, scheduling,
            personality, death_signal] = p;
     some(argv, env, cwd, create_cwd, uid, gid, groups, stdio, capture_limit, descriptors, init,
-         new_session, controlling_terminal, umask, rlimits, oom_score_adj, scheduling, personality,
-         death_signal);
+         new_session, controlling_terminal, umask, rlimits, oom_score_adj, proc_files, scheduling,
+         personality, death_signal);
   }
   void fill(Terminal& t) {
-    auto& [console, ttys, tty_dir, log, ring, rows, columns] = t;
-    some(console, ttys, tty_dir, log, ring, rows, columns);
+    auto& [console, ttys, tty_dir, log, log_size, log_rotate, ring, rows, columns] = t;
+    some(console, ttys, tty_dir, log, log_size, log_rotate, ring, rows, columns);
   }
   void fill(IdMap& m) {
     auto& [kind, uids, gids] = m;
@@ -656,11 +666,11 @@ class Random {
   }
   void fill(Security& s) {
     auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-           own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths,
-           sysctls, allow] = s;
+           own_apparmor, apparmor_rules, selinux, selinux_mount, selinux_keyring, own_keyring,
+           masked_paths, read_only_paths, sysctls, allow] = s;
     some(capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
-         own_apparmor, selinux, selinux_mount, own_keyring, masked_paths, read_only_paths, sysctls,
-         allow);
+         own_apparmor, apparmor_rules, selinux, selinux_mount, selinux_keyring, own_keyring,
+         masked_paths, read_only_paths, sysctls, allow);
   }
   void fill(CapabilitySets& s) {
     auto& [permitted, effective, inheritable, ambient] = s;
