@@ -813,6 +813,138 @@ class Terminals(unittest.TestCase):
                 self.assertTrue(user.restored())
 
 
+class LegacyBox(Box):
+    """A container with busybox' own init and a configuration as it was written for LXC 1.0: four terminals, pseudo terminals of its
+    own, limits of blkio and cpuset."""
+
+    CONFIG = """# as lxc-create of LXC 1.0 left it
+lxc.utsname = web
+lxc.rootfs = ROOT
+lxc.tty = 4
+lxc.pts = 1024
+lxc.arch = MACHINE
+lxc.mount.auto = proc:mixed sys:ro
+lxc.mount.entry = shm dev/shm tmpfs defaults,create=dir 0 0
+lxc.cap.drop = sys_module mac_admin mac_override sys_time
+lxc.aa_profile = unconfined
+lxc.haltsignal = SIGUSR1
+lxc.rebootsignal = SIGTERM
+lxc.pivotdir = lxc_putold
+lxc.network.type = empty
+lxc.network.flags = up
+"""
+    INITTAB = """::sysinit:/etc/rc
+tty1::respawn:/sbin/getty -n -l /bin/sh -L tty1 115200 vt100
+tty2::askfirst:/bin/sh
+tty3::askfirst:/bin/sh
+tty4::respawn:/bin/sh
+"""
+
+    def __init__(self):
+        super().__init__()
+        os.remove(f"{self.root}/sbin/init")
+        for applet in ("init", "getty"):
+            os.symlink("/bin/busybox", f"{self.root}/sbin/{applet}")
+        self.write(f"{self.root}/etc/inittab", self.INITTAB)
+        self.write(f"{self.root}/etc/rc", "#!/bin/sh\n: >/booted\n", 0o755)
+        config = self.CONFIG.replace("ROOT", self.root).replace("MACHINE", os.uname().machine)
+        self.write(self.config, config + "".join(f"lxc.cgroup.{name} = {value}\n" for name, value in self.limits().items()))
+
+    @staticmethod
+    def limits():
+        """Those of version 1 that this kernel has; on a machine with version 2 alone they are passed over."""
+        limits = {"cpuset.cpus": "0", "cpuset.mems": "0"}
+        there = "/sys/fs/cgroup/blkio"
+        for name in ("blkio.weight", "blkio.bfq.weight"):
+            if os.path.exists(f"{there}/{name}"):
+                limits[name] = "500"
+                break
+        disks = [d for d in sorted(os.listdir("/sys/block")) if os.path.exists(f"/sys/block/{d}/device")]
+        if disks:
+            limits["blkio.throttle.read_bps_device"] = read(f"/sys/block/{disks[0]}/dev").strip() + " 104857600"
+        return limits
+
+
+class Legacy(unittest.TestCase):
+    """A whole container of LXC 1.0's time: its terminals, its limits, its ends."""
+
+    def check_terminal(self, box, where, number):
+        with Terminal(f"{where}/lxc-console", "-P", box.path, "-n", box.name, "-t", str(number)) as user:
+            user.until(f"Connected to tty {number}", 20)
+            eventually(user.raw, "a raw terminal", 20)
+            # The shell may have printed its prompt long ago, or be asked for first.
+            user.type("\n")
+            user.type(f"echo on $((40 + {number})), $(tty)\n")
+            self.assertRegex(user.until("\n", 20) + user.until(f"on {40 + number}, ", 20) + user.until("\n", 20), "/dev/(tty|pts)")
+            user.type("stty size\n")
+            user.until("33 91", 20)
+            user.type("\x01q")
+            self.assertEqual(user.process.wait(20), 0)
+            self.assertTrue(user.restored())
+
+    def check(self, box, *tools):
+        """Of one that runs, by the programs in these directories."""
+        self.assertEqual(box.state(), "RUNNING")
+        self.assertEqual(box.ours("lxc-info", "-c", "lxc.tty.max", "-c", "lxc.pty.max")[1], "lxc.tty.max = 4\nlxc.pty.max = 1024\n")
+        for number in (1, 2, 3, 4):
+            for where in tools:
+                with self.subTest(where=where, number=number):
+                    self.check_terminal(box, where, number)
+        for where in tools:
+            self.assertEqual(box.at(where, "lxc-console", "-t", "5")[0], 1)
+        mounts = [line.split() for line in box.ours("lxc-attach", "--", "cat", "/proc/mounts")[1].splitlines()]
+        (options,) = (of[3].split(",") for of in mounts if of[1:3] == ["/dev/pts", "devpts"])
+        self.assertTrue({"gid=5", "mode=620", "ptmxmode=666", "max=1028"} <= set(options), options)
+        # All of the container's: none of the host's is there.
+        names = box.ours("lxc-attach", "--", "ls", "/dev/pts")[1].split()
+        self.assertLess(set(names), {"ptmx", *map(str, range(10))})
+        for name, value in box.limits().items():
+            if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+                break
+            for where in tools:
+                self.assertEqual(box.at(where, "lxc-cgroup", name)[1].strip(), value, name)
+            controller = name.split(".")[0]
+            pid = box.ours("lxc-info", "-pH")[1].strip()
+            (at,) = (line.split(":", 2)[2] for line in read(f"/proc/{pid}/cgroup").splitlines() if line.split(":")[1] == controller)
+            self.assertEqual(read(f"/sys/fs/cgroup/{controller}{at}/{name}").strip(), value)
+
+    def booted(self, box):
+        eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot", 60)
+        os.remove(f"{box.root}/booted")
+        return box.ours("lxc-info", "-pH")[1]
+
+    def test_its_life(self):
+        with LegacyBox() as box:
+            status, _, err = box.ours("lxc-start")
+            self.assertEqual(status, 0, err)
+            first = self.booted(box)
+            self.check(box, BIN)
+            self.assertEqual(box.ours("lxc-stop", "-r", "-t", "60"), (0, "", ""))
+            second = self.booted(box)
+            self.assertNotEqual(second, first)
+            # LXC 5.0 reads no old words, not even to ask.
+            self.assertEqual(box.at(DEBIAN, "lxc-info")[0], 1)
+            self.assertEqual(run(f"{BIN}/lxc-update-config", "-c", box.config)[0], 0)
+            self.check(box, BIN, DEBIAN)
+            # From inside: its init ends all and asks the kernel.
+            self.assertIn(box.ours("lxc-attach", "--", "reboot")[0], (0, 128 + signal.SIGTERM, 128 + signal.SIGKILL))
+            self.assertNotEqual(self.booted(box), second)
+            eventually(lambda: box.state() == "RUNNING", "RUNNING", 20)
+            asked = time.monotonic()
+            self.assertEqual(box.ours("lxc-stop", "-t", "100", timeout=200), (0, "", ""))
+            self.assertLess(time.monotonic() - asked, 90)  # it was not killed
+            self.assertEqual(box.state(), "STOPPED")
+
+    def test_debians_does_the_same_with_what_lxc_update_config_makes_of_it(self):
+        with LegacyBox() as box:
+            self.assertEqual(run(f"{BIN}/lxc-update-config", "-c", box.config)[0], 0)
+            status, _, err = box.at(DEBIAN, "lxc-start")
+            self.assertEqual(status, 0, err)
+            self.booted(box)
+            self.check(box, BIN, DEBIAN)
+            self.assertEqual(box.ours("lxc-stop", "-t", "60"), (0, "", ""))
+
+
 class Waydroid(unittest.TestCase):
     """The commands of Waydroid's helpers/lxc.py, in their order, and what it makes of their output."""
 
