@@ -1,14 +1,18 @@
 #include "place.hpp"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <condroid/control/monitor.hpp>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <set>
+#include <thread>
 
 #include "say.hpp"
 
@@ -84,6 +88,64 @@ Result<void> Place::kill() const {
     if (now && *now == control::State::stopped) return {};
   }
   return ok;
+}
+
+namespace {
+
+constexpr std::chrono::seconds freezing_takes{10};
+
+std::string read_file(int dir, const char* name) {
+  const Fd file(::openat(dir, name, O_RDONLY | O_CLOEXEC));
+  char text[256];
+  const ssize_t n = file.valid() ? ::read(file.get(), text, sizeof text) : 0;
+  return {text, static_cast<std::size_t>(n > 0 ? n : 0)};
+}
+
+/// For LXC's own where there are cgroups of version 1: its command for it knows version 2 alone.
+Result<void> freeze_by_cgroup(const control::Client& client, bool on) {
+  auto group = client.cgroup_fd("freezer");
+  if (!group) return fail(group);
+  const bool v2 = group->cgroup.v2;
+  const char* const file = v2 ? "cgroup.freeze" : "freezer.state";
+  const std::string_view word = v2 ? (on ? "1" : "0") : (on ? "FROZEN" : "THAWED");
+  const Fd to(::openat(group->cgroup.dir.get(), file, O_WRONLY | O_CLOEXEC));
+  if (!to.valid() || ::write(to.get(), word.data(), word.size()) < 0)
+    return fail(errno, Step::command_socket, fmt::format("'{}' of its cgroup", file));
+  const auto until = std::chrono::steady_clock::now() + freezing_takes;
+  const std::string wanted = v2 ? (on ? "frozen 1" : "frozen 0") : std::string(word);
+  while (read_file(group->cgroup.dir.get(), v2 ? "cgroup.events" : file).find(wanted) ==
+         std::string::npos) {
+    if (std::chrono::steady_clock::now() > until)
+      return fail(Errc::deadline, Step::command_socket, "something in it does not stand still");
+    std::this_thread::sleep_for(std::chrono::milliseconds{1});
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> Place::tell(control::State state) const {
+  if (auto ok = client_.tell_state(state); !ok) return ok;
+  (void)control::Monitor(control::monitor_fifo("/run", lxcpath_), name_).tell(state);
+  return {};
+}
+
+Result<void> Place::set_frozen(bool on) const {
+  using control::State;
+  const State wanted = on ? State::frozen : State::running;
+  const auto done = on ? client_.freeze(freezing_takes) : client_.thaw(freezing_takes);
+  if (!done && (done.error().is_errno(ENOENT) || done.error().is_errno(ENOSYS))) {
+    if (auto ok = tell(on ? State::freezing : State::thawed); !ok) return ok;
+    const auto by_cgroup = freeze_by_cgroup(client_, on);
+    if (auto ok = tell(by_cgroup ? wanted : State::running); !ok && by_cgroup) return ok;
+    return by_cgroup;
+  }
+  if (!done) return done;
+  // LXC 5.0 freezes when it is told to, and does not take that for a state: who asked has to say
+  // so. Ours has it already, and what ends meanwhile has another.
+  const auto now = client_.state();
+  if (now && *now == (on ? State::running : State::frozen)) return tell(wanted);
+  return {};
 }
 
 std::optional<lxc::Configuration> Place::load() const {

@@ -40,10 +40,18 @@ class Place {
   /// Kills it and waits for its end, however long its hooks take. What has ended meanwhile is
   /// ended.
   [[nodiscard]] condroid::Result<void> kill() const;
+  /// Returns when all of it stands still, or goes on; ten seconds at most. One of LXC's has that
+  /// state then, too, and lxc-monitor is told.
+  [[nodiscard]] condroid::Result<void> freeze() const { return set_frozen(true); }
+  [[nodiscard]] condroid::Result<void> thaw() const { return set_frozen(false); }
   /// Reads the configuration. Nothing, and all that is wrong in it was said.
   [[nodiscard]] std::optional<condroid::lxc::Configuration> load() const;
 
  private:
+  [[nodiscard]] condroid::Result<void> set_frozen(bool on) const;
+  /// Has LXC's own take this for its state, and tells lxc-monitor, which that one does not.
+  [[nodiscard]] condroid::Result<void> tell(condroid::control::State state) const;
+
   std::string lxcpath_, name_, config_;
   condroid::control::Client client_;
 };

@@ -103,7 +103,7 @@ int run(const Arguments& args) {
   const bool reboot = args.has("reboot");
   const bool waits = !args.has("nowait") && *seconds != 0;
   // What stands still hears nothing; and that it runs again is no restart.
-  if (*state == State::frozen) (void)client.thaw(std::chrono::seconds{10});
+  if (*state == State::frozen) (void)place->thaw();
   // Before it is asked: the answer may be quick.
   auto change = reboot ? client.wait_for_next({State::running}) : client.wait_for({State::stopped});
   if (!change) return ended_or(*place, change.error());

@@ -103,8 +103,8 @@ class Client {
   [[nodiscard]] Result<StateWait> wait_for_next(const std::vector<State>& states) const;
   /// Says that it has another state now, and has all who wait told: for who freezes by a cgroup.
   [[nodiscard]] Result<void> tell_state(State state) const;
-  /// v2 only, with LXC's own. `limit` in whole seconds: negative waits without a limit, zero does
-  /// not wait.
+  /// LXC's own does so on v2 only (ENOENT), and keeps its state: tell_state(). `limit` in whole
+  /// seconds: negative waits without a limit, zero does not wait.
   [[nodiscard]] Result<void> freeze(std::chrono::seconds limit) const;
   [[nodiscard]] Result<void> thaw(std::chrono::seconds limit) const;
 

@@ -255,6 +255,13 @@ class SideBySide(unittest.TestCase):
                 self.assertEqual(waiter.wait(10), 0)
                 self.assertEqual(box.state(), "STOPPED")
 
+    def test_a_polite_stop_of_a_frozen_one(self):
+        for where in (BIN, DEBIAN):
+            with started(where) as box:
+                self.assertEqual(box.ours("lxc-freeze"), (0, "", ""))
+                self.assertEqual(box.ours("lxc-stop", "--nokill", "-t", "60"), (0, "", ""))
+                self.assertEqual(box.state(), "STOPPED")
+
     def test_a_stop_that_is_not_heard(self):
         with Box(init="#!/bin/sh\ntrap '' PWR\nwhile :; do sleep 1; done\n") as box:
             self.assertEqual(box.ours("lxc-start")[0], 0)
@@ -1521,6 +1528,24 @@ class Others(unittest.TestCase):
                 monitor.wait()
                 monitor.stdout.close()
                 shutil.rmtree(os.path.dirname(fifo), ignore_errors=True)
+
+    def test_monitor_of_what_is_frozen(self):
+        for where in (BIN, DEBIAN):
+            with started(where) as box:
+                monitor = subprocess.Popen([f"{BIN}/lxc-monitor", "-P", box.path], stdout=subprocess.PIPE, text=True)
+                fifo = f"/run/lxc/{box.path}/monitor-fifo"
+                eventually(lambda at=fifo: os.path.exists(at), "the pipe", 20)
+                try:
+                    eventually(lambda at=box: self.tool("lxc-monitor", "-P", at.path)[0] == 1, "that it is taken", 20)
+                    for tool in ("lxc-freeze", "lxc-unfreeze"):
+                        self.assertEqual(box.ours(tool), (0, "", ""))
+                    told = [re.search(r"\[(.*)\]", monitor.stdout.readline())[1] for _ in range(4)]
+                    self.assertEqual(told, ["FREEZING", "FROZEN", "THAWED", "RUNNING"])
+                finally:
+                    monitor.kill()
+                    monitor.wait()
+                    monitor.stdout.close()
+                    shutil.rmtree(os.path.dirname(fifo), ignore_errors=True)
 
     def test_settings(self):
         for args in (("-l",), ("lxc.lxcpath",), ("lxc.bdev.lvm.vg",)):
