@@ -591,7 +591,11 @@ class Hooks(unittest.TestCase):
             environment = {name: plain(value) for name, value in environment.items()}
             if environment.get("LXC_PID") == pid:
                 environment["LXC_PID"] = "ITS PROCESS"
-            told.append((point, [plain(a) for a in arguments], environment))
+            arguments = [plain(a) for a in arguments]
+            # LXC says them as it makes them: that of cgroups is there before that of the network when the child of one with ids
+            # mapped begins in its cgroup, with nothing but version 2.
+            first = next((n for n, a in enumerate(arguments) if re.match("[a-z]+:[A-Z]+$", a)), len(arguments))
+            told.append((point, arguments[:first] + sorted(arguments[first:]), environment))
         return told
 
     @staticmethod
@@ -1595,6 +1599,8 @@ def main():
     if missing or os.geteuid() != 0:
         print("needs root and", *(missing or ["nothing else"]))
         sys.exit(1 if "root" in os.environ.get("CONDROID_MUST_RUN", "") else 77)
+    # Where a shell runs this in the background it is ignored, which Debian's lxc-start hands on to a container's init.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     unittest.main(verbosity=1)
 
 
