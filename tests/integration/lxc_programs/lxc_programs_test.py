@@ -39,7 +39,7 @@ def run(*command, stdin="", timeout=100, **more):
     return done.returncode, done.stdout, done.stderr
 
 
-def eventually(condition, what, seconds=10):
+def eventually(condition, what, seconds=60):
     end = time.monotonic() + seconds
     while not (got := condition()):
         if time.monotonic() > end:
@@ -120,7 +120,7 @@ class Terminal:
                                         preexec_fn=own_session)
         self.shown = ""
 
-    def until(self, text, seconds=10):
+    def until(self, text, seconds=60):
         end = time.monotonic() + seconds
         while text not in self.shown:
             if not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
@@ -222,14 +222,14 @@ class SideBySide(unittest.TestCase):
             self.assertEqual(box.at(where, "lxc-freeze")[0], 0)
             for each in (where, other):
                 self.assertEqual(box.at(each, "lxc-info", "-sH")[1], "FROZEN\n")
-            self.assertEqual(box.at(each, "lxc-wait", "-s", "FROZEN", "-t", "5")[0], 0)
+            self.assertEqual(box.at(each, "lxc-wait", "-s", "FROZEN", "-t", "30")[0], 0)
             self.assertEqual(box.at(other, "lxc-unfreeze")[0], 0)
             self.assertEqual(box.at(where, "lxc-info", "-sH")[1], "RUNNING\n")
 
     def check_ends(self, box, where):
         """Of one that runs; each way to end it, by the programs in `where`."""
         first = box.ours("lxc-info", "-pH")[1]
-        self.assertEqual(box.at(where, "lxc-stop", "-r", "-t", "10")[0], 0)
+        self.assertEqual(box.at(where, "lxc-stop", "-r", "-t", "60")[0], 0)
         self.assertEqual(box.state(), "RUNNING")
         self.assertNotEqual(box.ours("lxc-info", "-pH")[1], first)
         self.assertEqual(box.at(where, "lxc-freeze")[0], 0)
@@ -251,8 +251,8 @@ class SideBySide(unittest.TestCase):
         for starts, stops in ((BIN, BIN), (BIN, DEBIAN), (DEBIAN, BIN)):
             with started(starts) as box:
                 waiter = subprocess.Popen([f"{stops}/lxc-wait", "-P", box.path, "-n", box.name, "-s", "STOPPED"])
-                self.assertEqual(box.at(stops, "lxc-stop", "-t", "20")[0], 0)
-                self.assertEqual(waiter.wait(10), 0)
+                self.assertEqual(box.at(stops, "lxc-stop", "-t", "60")[0], 0)
+                self.assertEqual(waiter.wait(60), 0)
                 self.assertEqual(box.state(), "STOPPED")
 
     def test_a_polite_stop_of_a_frozen_one(self):
@@ -279,7 +279,7 @@ class SideBySide(unittest.TestCase):
             eventually(lambda: "sleep" in box.ours("lxc-attach", "--", "ps")[1], "its loop")
             before = box.ours("lxc-info", "-p", "-H")[1]
             self.assertEqual(box.ours("lxc-freeze")[0], 0)
-            self.assertEqual(box.ours("lxc-stop", "-r", "-t", "20"), (0, "", ""))
+            self.assertEqual(box.ours("lxc-stop", "-r", "-t", "60"), (0, "", ""))
             self.assertNotEqual(box.ours("lxc-info", "-p", "-H")[1], before)
             self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
 
@@ -340,9 +340,9 @@ class Start(unittest.TestCase):
             eventually(lambda: os.path.exists(log) and "/dev/" in read(log), "its output")
             self.assertIn("here words", read(log))
             self.assertEqual(int(read(pids)), process.pid)
-            self.assertEqual(box.ours("lxc-wait", "-s", "RUNNING", "-t", "5")[0], 0)
+            self.assertEqual(box.ours("lxc-wait", "-s", "RUNNING", "-t", "60")[0], 0)
             self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
-            self.assertEqual(process.wait(10), 0)
+            self.assertEqual(process.wait(60), 0)
             self.assertFalse(os.path.exists(pids))
             process.stdout.close()
             process.stderr.close()
@@ -350,7 +350,7 @@ class Start(unittest.TestCase):
     def test_a_killed_front_end_leaves_nothing(self):
         with Box() as box:
             process = subprocess.Popen([f"{BIN}/lxc-start", "-P", box.path, "-F", "-n", box.name], stdin=subprocess.DEVNULL)
-            self.assertEqual(box.ours("lxc-wait", "-s", "RUNNING", "-t", "10")[0], 0)
+            self.assertEqual(box.ours("lxc-wait", "-s", "RUNNING", "-t", "60")[0], 0)
             pid = int(box.ours("lxc-info", "-pH")[1])
             process.kill()
             process.wait()
@@ -359,7 +359,7 @@ class Start(unittest.TestCase):
 
     def test_nobody_waits_for_a_pipe_of_the_background(self):
         with Box() as box:
-            done = subprocess.run(f"{BIN}/lxc-start -P {box.path} {box.name} | cat", shell=True, capture_output=True, timeout=20)
+            done = subprocess.run(f"{BIN}/lxc-start -P {box.path} {box.name} | cat", shell=True, capture_output=True, timeout=60)
             self.assertEqual((done.stdout, box.state()), (b"", "RUNNING"))
 
     def test_hooks(self):
@@ -388,10 +388,10 @@ class Start(unittest.TestCase):
             process = subprocess.Popen([f"{BIN}/lxc-start", "-P", box.path, "-n", box.name], stderr=subprocess.PIPE)
             for where in (BIN, DEBIAN):
                 eventually(lambda at=where: box.at(at, "lxc-info", "-sH")[1] == "STARTING\n", "STARTING")
-            self.assertEqual(box.at(DEBIAN, "lxc-wait", "-s", "STARTING", "-t", "5")[0], 0)
+            self.assertEqual(box.at(DEBIAN, "lxc-wait", "-s", "STARTING", "-t", "30")[0], 0)
             self.assertIn("running already", box.ours("lxc-start")[2])
             self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
-            self.assertEqual(process.wait(10), 1)
+            self.assertEqual(process.wait(60), 1)
             process.stderr.close()
             self.assertEqual(box.state(), "STOPPED")
 
@@ -401,9 +401,9 @@ class Start(unittest.TestCase):
             eventually(lambda: box.state() == "RUNNING", "RUNNING")
             time.sleep(1)
             for _ in range(5):
-                self.assertEqual(box.ours("lxc-info", "-sH", timeout=5)[:2], (0, "RUNNING\n"))
-            self.assertEqual(box.ours("lxc-stop", "-k", timeout=10)[0], 0)
-            user.process.wait(10)
+                self.assertEqual(box.ours("lxc-info", "-sH", timeout=20)[:2], (0, "RUNNING\n"))
+            self.assertEqual(box.ours("lxc-stop", "-k", timeout=20)[0], 0)
+            user.process.wait(60)
 
     def test_the_pid_file_is_of_who_has_the_name(self):
         with Box() as box, socket.socket(socket.AF_UNIX) as held:
@@ -788,7 +788,7 @@ class Terminals(unittest.TestCase):
             user.type("stty size; echo sa''id\n")
             self.assertIn("33 91", user.until("\nsaid"))
             user.type("exit\n")
-            self.assertEqual(user.process.wait(10), 0)
+            self.assertEqual(user.process.wait(60), 0)
             self.assertTrue(user.restored())
 
     def test_a_terminal_is_restored_after_sigkill(self):
@@ -808,7 +808,7 @@ class Terminals(unittest.TestCase):
                 self.assertIn("/dev/pts/", user.until("33 91"))
                 user.type("a\n")
                 user.until("got a")
-                self.assertEqual(user.process.wait(10), 3)
+                self.assertEqual(user.process.wait(60), 3)
                 self.assertTrue(user.restored())
 
     def test_console(self):
@@ -820,7 +820,7 @@ class Terminals(unittest.TestCase):
                 user.until("from inside")
                 self.assertEqual(box.ours("lxc-console", "-t", "1")[0], 1)
                 user.type("\x01q")
-                self.assertEqual(user.process.wait(10), 0)
+                self.assertEqual(user.process.wait(60), 0)
                 self.assertTrue(user.restored())
 
 
@@ -890,7 +890,7 @@ class Legacy(unittest.TestCase):
             user.type("stty size\n")
             user.until("33 91", 20)
             user.type("\x01q")
-            self.assertEqual(user.process.wait(20), 0)
+            self.assertEqual(user.process.wait(60), 0)
             self.assertTrue(user.restored())
 
     def check(self, box, *tools):
@@ -1000,7 +1000,7 @@ lxc.mount.entry = SOURCE data none rbind 0 0
                 # At once: nothing of the guest may hold it any more.
                 subprocess.run(["umount", box.root], check=True)
                 mounted = False
-                self.assertEqual(session.wait(10), 0)
+                self.assertEqual(session.wait(60), 0)
                 session.stdout.close()
             finally:
                 if mounted:
@@ -1214,7 +1214,7 @@ class Copies(unittest.TestCase):
             self.assertIn("another program", box.ours("lxc-start")[2] + box.ours("lxc-destroy")[2])
             time.sleep(0.2)
             process.terminate()
-            self.assertEqual(process.wait(20), 1)
+            self.assertEqual(process.wait(60), 1)
             process.stderr.close()
             self.assertEqual((os.listdir(box.path), looks(box.root)), (["web"], before))
 
@@ -1372,7 +1372,7 @@ class Copies(unittest.TestCase):
             self.assertIn(f"LXC_ROOTFS_PATH={box.root}\n", read(f"{box.config}.told"))
             self.assertIn("LXC_ROOTFS_MOUNT=/", read(f"{box.config}.told"))
             self.assertEqual(box.at(DEBIAN, "lxc-start")[0], 1)
-            self.assertEqual(process.wait(20), 0)
+            self.assertEqual(process.wait(60), 0)
             self.assertEqual(os.listdir(box.path), [])
 
     def test_a_way_back_that_fails_changes_nothing(self):
@@ -1458,7 +1458,7 @@ class Running(unittest.TestCase):
                 user.type(key)
                 user.until("TOTAL 1 of 1")
             user.type("q")
-            self.assertEqual(user.process.wait(10), 0)
+            self.assertEqual(user.process.wait(60), 0)
             self.assertTrue(user.restored())
 
 
@@ -1475,7 +1475,7 @@ class Others(unittest.TestCase):
             self.assertEqual(self.tool("lxc-create", *words, "-t", "none")[0], 1)
             self.assertEqual(self.tool("lxc-start", *words)[::2], (0, ""))
             self.assertEqual(self.tool("lxc-attach", *words, "--", "/bin/hostname")[1], "made\n")
-            self.assertEqual(self.tool("lxc-stop", *words, "-t", "5")[0], 0)
+            self.assertEqual(self.tool("lxc-stop", *words, "-t", "60")[0], 0)
             self.assertEqual(self.tool("lxc-destroy", *words)[0], 0)
             self.assertEqual(os.listdir(path), ["given"])
 
@@ -1499,7 +1499,7 @@ class Others(unittest.TestCase):
             self.assertEqual(self.tool("lxc-create", *words)[0], 1)
             self.assertIn("being made", self.tool("lxc-destroy", "-P", box.path, "-n", "x")[2])
             process.terminate()
-            self.assertEqual((process.wait(20), os.listdir(box.path)), (1, ["web"]))
+            self.assertEqual((process.wait(60), os.listdir(box.path)), (1, ["web"]))
             process.stderr.close()
             self.assertEqual(self.tool("lxc-create", *words, "--dir", "/dev/null/x")[0], 1)
             self.assertEqual(os.listdir(box.path), ["web"])
