@@ -452,6 +452,69 @@ class Start(unittest.TestCase):
             self.assertIn("'nobody' does not run", err)
 
 
+    def test_an_overlay_whose_upper_layer_is_not_there(self):
+        with Box("lxc.console.path = none\n") as box:
+            box.write(box.config, read(box.config).replace(f"dir:{box.root}", f"overlay:{box.root}:{box.path}/upper"))
+            status, _, err = box.ours("lxc-start", "-F", "--", "/bin/touch", "/new")
+            self.assertEqual(status, 0, err)
+            self.assertTrue(os.path.exists(f"{box.path}/upper/new"))
+            self.assertFalse(os.path.exists(f"{box.root}/new"))
+
+    def test_roots_that_are_images(self):
+        makers = {"ext4": ("mke2fs", "-q", "-t", "ext4", "-d"), "squashfs": ("mksquashfs",), "erofs": ("mkfs.erofs", "--quiet")}
+        for kind, maker in makers.items():
+            with self.subTest(kind), Box("lxc.console.path = none\n") as box, contextlib.ExitStack() as undo:
+                image = f"{box.path}/{kind}.img"
+                where = {"ext4": (box.root, image, "32M"), "squashfs": (box.root, image, "-quiet", "-no-progress"), "erofs": (image, box.root)}[kind]
+                status, _, err = run(*maker, *where)
+                self.assertEqual(status, 0, err)
+                status, device, err = run("losetup", "--find", "--show", image)
+                self.assertEqual(status, 0, err)
+                undo.callback(run, "losetup", "-d", device.strip())
+                for path in (f"loop:{image}", image, device.strip()):
+                    box.write(box.config, re.sub("rootfs.path = .*", f"rootfs.path = {path}", read(box.config)))
+                    status, _, err = box.ours("lxc-start", "-F", "--", "/bin/sh", "-c", f"grep ' / ' /proc/mounts | grep -q {kind}")
+                    self.assertEqual(status, 0, (path, err))
+                undo.close()
+                eventually(lambda: image not in run("losetup", "-a")[1], "no loop device of it")
+
+    def test_a_configuration_says_all_of_its_mistakes(self):
+        wrong = ("lxc.tyt.max = 4", "lxc.tty.max = two", "lxc.cap.drop = sys_admn", "lxc.mount.entry = /a b", "lxc.prlimit.nofile = 2:1",
+                 "lxc.mount.fstab = /no/such", "lxc.net.1.type = token", "lxc.signal.halt = SIGNO", "lxc.idmap = u 0 1", "lxc.start.auto = maybe")
+        with Box("\n".join(wrong) + "\n") as box:
+            status, _, err = box.ours("lxc-start", "-F")
+            self.assertEqual(status, 1)
+            lines = read(box.config).splitlines()
+            for line in wrong:
+                self.assertIn(f"{box.config}:{lines.index(line) + 1}: ", err)
+            self.assertEqual(len(err.splitlines()), len(wrong), err)
+
+    def test_the_log_of_a_console_has_a_size(self):
+        config = "lxc.console.logfile = {0}\nlxc.console.size = 8KB\nlxc.console.rotate = {1}\n"
+        for rotate in (0, 1):
+            with self.subTest(rotate), Box() as box:
+                log = f"{box.path}/console"
+                box.write(box.config, read(box.config) + config.format(log, rotate))
+                status, _, err = box.ours("lxc-start", "-F", "--", "/bin/sh", "-c", "i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done")
+                self.assertEqual(status, 0, err)
+                self.assertTrue(read(log).endswith("line 1999\n"))
+                self.assertLessEqual(os.path.getsize(log), 8192)
+                self.assertEqual(os.path.exists(f"{log}.1"), rotate == 1)
+                if rotate:
+                    self.assertEqual(os.path.getsize(f"{log}.1"), 8192)
+
+    def test_a_user_who_may_make_no_cgroups(self):
+        with Box("lxc.console.path = none\nlxc.idmap = u 0 12345 1\nlxc.idmap = g 0 12345 1\n") as box:
+            box.write(box.config, read(box.config).replace("lxc.mount.auto = proc:mixed\n", ""))
+            program = shutil.copy(os.path.realpath(f"{BIN}/lxc-start"), f"{box.path}/condroid-lxc")
+            run("chown", "-R", "12345:12345", box.path)
+            status, out, err = run("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-i", f"HOME={box.path}", "PATH=/usr/bin",
+                                   program, "lxc-start", "-P", box.path, "-n", box.name, "-F", "--", "/bin/sh", "-c", "echo $(id -u) > /written")
+            self.assertEqual(status, 0, err)
+            self.assertIn("may make no cgroups", err)
+            self.assertEqual(read(f"{box.root}/written"), "0\n")
+
+
 @contextlib.contextmanager
 def own_network():
     """A network with a bridge and three cables, and what a command begins with that is run in there."""
