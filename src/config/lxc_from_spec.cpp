@@ -374,6 +374,7 @@ Files as_files(Spec& spec) {
 void level(Spec& spec, const Spec& like) {
   spec.security.allow = like.security.allow;
   if (!like.lifecycle.freezable) spec.lifecycle.freezable = false;
+  if (!like.lifecycle.own_boot_id) spec.lifecycle.own_boot_id = false;
   if (like.resources.cgroup != CgroupMode::never) spec.resources.cgroup = like.resources.cgroup;
   spec.namespaces -= Namespace::user;
   if (like.hostname.empty() && spec.hostname == like.name) spec.hostname.clear();

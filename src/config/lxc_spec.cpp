@@ -135,6 +135,7 @@ void Translator::all() {
   network();
   devices();
   mounts();
+  boot_id();
   terminal();
   process();
   cgroups();
@@ -435,6 +436,16 @@ void Translator::device_rule(const Value& value, bool allow, const DevicePermiss
                 "deny what a line above allows");
   else
     permitted[same->second].access -= rule.access;
+}
+
+/// As LXC, where it can: there is a /dev for its file, and a /proc that it lies on.
+void Translator::boot_id() {
+  Spec& spec = out_.spec;
+  const auto is_proc = [](const Mount& m) {
+    const auto* proc = std::get_if<Proc>(&m);
+    return proc != nullptr && proc->target.str() == "/proc";
+  };
+  spec.lifecycle.own_boot_id = spec.devices.populate && std::ranges::any_of(spec.mounts, is_proc);
 }
 
 void Translator::terminal() {

@@ -37,6 +37,7 @@ class Translator {
   };
   void root();
   void process();
+  void boot_id();
   void terminal();
   void namespaces();
   void mounts();

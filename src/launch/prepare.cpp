@@ -1,6 +1,7 @@
 // What is ready before the clone: what the host opens ahead of the child, the program as it is
 // encoded, and the request to the zygote.
 #include <fmt/format.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cstring>
@@ -8,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "formatted.hpp"
 #include "launch/engine.hpp"
 #include "launch/shortcuts.hpp"
 #include "program/kernel_bits.hpp"
@@ -119,6 +121,22 @@ Result<bool> LaunchEngine::open_trees_ahead() {
   return true;
 }
 
+namespace {
+
+/// Version 4 of RFC 4122, as the kernel writes one.
+std::string random_uuid() {
+  std::uint8_t b[16] = {};
+  (void)!::getrandom(b, sizeof b, 0);
+  b[6] = static_cast<std::uint8_t>((b[6] & 0x0FU) | 0x40U);
+  b[8] = static_cast<std::uint8_t>((b[8] & 0x3FU) | 0x80U);
+  std::string text;
+  for (std::size_t i = 0; i < sizeof b; ++i)
+    text += formatted("{}{:02x}", i == 4 || i == 6 || i == 8 || i == 10 ? "-" : "", b[i]);
+  return text + "\n";
+}
+
+}  // namespace
+
 /// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
 /// plan says, and a profile of its own has its name from the launch.
 const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
@@ -126,6 +144,11 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   if (const auto* label = std::get_if<op::SetLabel>(&o); label != nullptr && label->own) {
     op::SetLabel copy = *label;
     copy.label = own_profile();
+    return replaced = std::move(copy);
+  }
+  if (const auto* file = std::get_if<op::MakeEntry>(&o); file != nullptr && file->uuid) {
+    op::MakeEntry copy = *file;
+    copy.content = random_uuid();
     return replaced = std::move(copy);
   }
   for (const auto& [at, op] : completed_)

@@ -18,6 +18,9 @@ void Checks::lifecycle() const {
   if (l.freezable && spec.resources.cgroup == CgroupMode::never)
     refusals.bad("lifecycle.freezable", "what stands still together is a cgroup",
                  "leave resources.cgroup = never out");
+  if (l.own_boot_id && (!shape.own_root() || !spec.devices.populate))
+    refusals.bad("lifecycle.own_boot_id", "is a file on a /dev of the container's own",
+                 "leave devices.populate and its mount namespace as they are");
   if (l.restart == Restart::never) return;
   if (name_of(l.restart).empty())
     refusals.bad("lifecycle.restart",

@@ -260,7 +260,7 @@ struct Describe {
     switch (o.kind) {
       case op::MakeEntry::directory:
       case op::MakeEntry::file:
-        return quoted(o.path);
+        return quoted(o.path) + (o.uuid ? ", a random UUID" : "");
       case op::MakeEntry::link:
         return formatted("{} -> {}", quoted(o.path), quoted(o.content));
     }

@@ -94,6 +94,7 @@ void make_mounts(Draft& draft);     // mounts.cpp, with /dev in its place
 void populate_dev(Draft& draft);    // devices.cpp
 void open_terminals(Draft& draft);  // devices.cpp
 void hide_kernel(Draft& draft);     // mounts.cpp: masks and read-only paths
+void set_boot_id(Draft& draft);     // mounts.cpp: behind them
 void finish_root(Draft& draft);     // root.cpp: read-only last, pivot
 void settle_ahead(Draft& draft);    // process.cpp: what no command changes
 void settle_process(Draft& draft);  // process.cpp: limits to exec

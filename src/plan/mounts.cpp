@@ -361,4 +361,19 @@ void hide_kernel(Draft& d) {
     hide(path, op::MaskPath{.null = d.dev});
 }
 
+void set_boot_id(Draft& d) {
+  if (!d.spec.lifecycle.own_boot_id) return;
+  const std::string file = ".condroid/boot_id";
+  d.add(op::MakeEntry{.base = d.dev, .path = ".condroid"});
+  d.add(op::MakeEntry{
+      .kind = op::MakeEntry::file, .base = d.dev, .path = file, .uuid = true, .mode = {0444}});
+  d.add(op::MountOp{
+      .what = file,
+      .cwd = d.dev,
+      .flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec,
+      .base = d.root,
+      .target = "/proc/sys/kernel/random/boot_id",
+      .create = false});
+}
+
 }  // namespace condroid::inline v0::detail

@@ -536,13 +536,14 @@ void fields(V& v, Like<Security> auto& security) {
 
 template <class V>
 void fields(V& v, Like<Lifecycle> auto& lifecycle) {
-  auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
-         restart_window] = lifecycle;
+  auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, own_boot_id, restart,
+         restart_limit, restart_window] = lifecycle;
   v("stop_signal", stop_signal);
   v("halt_signal", halt_signal);
   v("reboot_signal", reboot_signal);
   v("stop_timeout", stop_timeout);
   v("freezable", freezable);
+  v("own_boot_id", own_boot_id);
   v("restart", restart);
   v("restart_limit", restart_limit);
   v("restart_window", restart_window);

@@ -538,8 +538,9 @@ int do_lives(int argc, char** argv) {
   int lives = 1;
   const Text& before = slurp(argv[2]);
   for (size_t i = 0; i < before.size; ++i) lives += before.bytes[i] == '\n' ? 1 : 0;
-  std::snprintf(line, sizeof line, "life=%d pid=%d %s %s tty=%s host=%s\n", lives, getpid(), net,
-                user, tty, host.nodename);
+  const Text& boot = slurp("/proc/sys/kernel/random/boot_id");
+  std::snprintf(line, sizeof line, "life=%d pid=%d %s %s tty=%s host=%s boot=%.36s\n", lives,
+                getpid(), net, user, tty, host.nodename, boot.bytes);
   const int fd = open(argv[2], O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (fd < 0 || write(fd, line, std::strlen(line)) < 0) return 91;
   close(fd);

@@ -465,6 +465,7 @@ struct MakeEntry {
   Slot base = {};
   std::string path = {};     ///< Relative to base; parents are made for a directory.
   std::string content = {};  ///< link: where it points; file: what is in it.
+  bool uuid = false;         ///< file: a random UUID is in it, of each launch another; RFC 4122.
   Mode mode = {0755};
   bool operator==(const MakeEntry&) const = default;
 };

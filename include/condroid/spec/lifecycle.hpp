@@ -30,6 +30,9 @@ struct Lifecycle {
   /// It gets a cgroup in which Container::freeze() works; CgroupMode::always on a machine with
   /// cgroup v2 gives one, too.
   bool freezable = false;
+  /// Each life has another /proc/sys/kernel/random/boot_id, random(4), which tells journals where a
+  /// boot begins. Without, it is the machine's.
+  bool own_boot_id = false;
   /// Network, terminals, pipes and the name are kept from life to life: docs/stop.md.
   Restart restart = Restart::never;
   /// So often within `restart_window`; the next end is the last. 0: without limit.

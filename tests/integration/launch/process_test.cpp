@@ -457,6 +457,26 @@ TEST_CASE("files of its own directory in /proc", "[launch][.root][.userns]") {
   CHECK_THAT(attempt(spec), FailsWith(EINVAL, Step::write_setting, "coredump_filter"));
 }
 
+TEST_CASE("a boot id of its own", "[launch][.root][.userns]") {
+  const TempRoot root;
+  const std::string path = "/proc/sys/kernel/random/boot_id", ours = read_file(path);
+  Spec spec = payload(root, {"read", path});
+  CHECK(run(spec)[path] + "\n" == ours);
+  spec.lifecycle.own_boot_id = true;
+  const std::string first = run(spec)[path], second = run(spec)[path];
+  CHECK(first != second);
+  CHECK(first + "\n" != ours);
+  // Version 4 of RFC 4122.
+  REQUIRE(first.size() == 36);
+  CHECK(first[14] == '4');
+  CHECK(std::string("89ab").find(first[19]) != std::string::npos);
+  CHECK(first.find_first_not_of("0123456789abcdef-") == std::string::npos);
+  CHECK(read_file(path) == ours);
+
+  spec.process.argv = {"/bin/payload", "write", path, "x"};
+  CHECK(run(spec)["open"] == "EROFS");
+}
+
 TEST_CASE("a core for itself", "[launch][.root][.userns]") {
   // What the kernel says of it to this process, in a child that it is undone with.
   const pid_t child = ::fork();

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -103,6 +104,7 @@ TEST_CASE("a container that asks for a restart is launched again",
     Spec spec = world.spec(4);
     spec.name = "again";
     spec.lifecycle.freezable = true;
+    spec.lifecycle.own_boot_id = true;
     std::vector<LaunchEvent::Kind> events;
     std::vector<condroid::Pid> pids;
     condroid::LaunchOptions options;
@@ -123,8 +125,11 @@ TEST_CASE("a container that asks for a restart is launched again",
     const auto lives = world.lives();
     REQUIRE(lives.size() == 4);
     std::string said;
+    std::set<std::string> boots = {"boot=" + read_file("/proc/sys/kernel/random/boot_id")};
     for (std::size_t i = 0; i < lives.size(); ++i) {
       said += lives[i] + "\n";
+      CHECK(word(lives[i], "boot=").size() == 5 + 36);
+      CHECK(boots.insert(word(lives[i], "boot=") + "\n").second);
       CHECK(word(lives[i], "pid=") == "pid=1");
       CHECK(word(lives[i], "net:") == word(lives[0], "net:"));
       CHECK(word(lives[i], "host=") == "host=again");

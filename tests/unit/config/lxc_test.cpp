@@ -920,6 +920,13 @@ TEST_CASE("files of the first process, its core and the limit of the console's l
   CHECK(spec_of("lxc.console.size = 64KB\nlxc.console.rotate = 1\n").terminal.log_size == Bytes{});
 }
 
+TEST_CASE("a boot id of its own where there is a place for it", "[config][lxc]") {
+  CHECK(spec_of("lxc.mount.auto = proc\n").lifecycle.own_boot_id);
+  CHECK(spec_of("lxc.mount.entry = proc proc proc defaults 0 0\n").lifecycle.own_boot_id);
+  CHECK_FALSE(spec_of("lxc.uts.name = x\n").lifecycle.own_boot_id);
+  CHECK_FALSE(spec_of("lxc.mount.auto = proc\nlxc.autodev = 0\n").lifecycle.own_boot_id);
+}
+
 TEST_CASE("lines of a profile that is generated, and the context of the keyring", "[config][lxc]") {
   const std::string raw = "lxc.apparmor.raw = deny /srv/** w,\nlxc.apparmor.raw = deny mount,\n";
   const Spec s = spec_of(raw + "lxc.apparmor.profile = generated\n", with_apparmor());

@@ -378,6 +378,11 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
        }},
       {"security.apparmor_rules", "no profile of its own",
        [](Spec& s) { s.security.apparmor_rules = {"deny mount,"}; }},
+      {"lifecycle.own_boot_id", "a /dev of the container's own",
+       [](Spec& s) {
+         s.lifecycle.own_boot_id = true;
+         s.devices.populate = false;
+       }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {0}; }},
       {"process.death_signal", "1 to 64", [](Spec& s) { s.process.death_signal = {65}; }},
       {"lifecycle.stop_signal", "1 to 64", [](Spec& s) { s.lifecycle.stop_signal = {0}; }},

@@ -263,6 +263,7 @@ inline Spec full_spec() {
                     .reboot_signal = {1},
                     .stop_timeout = 1500ms,
                     .freezable = true,
+                    .own_boot_id = true,
                     .restart = Restart::on_failure,
                     .restart_limit = 0,
                     .restart_window = 2h},
@@ -698,10 +699,10 @@ class Random {
     op = static_cast<ArgumentCheck::Op>(below(6));
   }
   void fill(Lifecycle& l) {
-    auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
-           restart_window] = l;
-    some(stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, restart, restart_limit,
-         restart_window);
+    auto& [stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, own_boot_id, restart,
+           restart_limit, restart_window] = l;
+    some(stop_signal, halt_signal, reboot_signal, stop_timeout, freezable, own_boot_id, restart,
+         restart_limit, restart_window);
   }
   void fill(Hook& h) {
     auto& [point, program, argv, env, input, interface, timeout] = h;
