@@ -39,7 +39,7 @@ constexpr Option options[] = {
     {'f', "rcfile", "FILE", "Read FILE in the place of the container's configuration"},
     {'u', "uid", "UID", "With this user id of the container's"},
     {'g', "gid", "GID", "With this group id of the container's"},
-    {'c', "context", "CONTEXT", "For SELinux: refused but for the container's own"},
+    {'c', "context", "CONTEXT", "A context of SELinux; means nothing where no security module is on, otherwise refused"},
 };
 
 void set_variable(std::vector<std::string>& env, std::string entry) {
@@ -178,11 +178,10 @@ std::optional<Attach> wishes(const Arguments& args, const control::Client& clien
   if (!read_id(args, "uid", uid) || !read_id(args, "gid", gid)) return {};
   what.process.uid = Uid{uid};
   what.process.gid = Gid{gid};
-  for (const char* refused : {"remount-sys-proc", "context"})
-    if (args.has(refused)) {
-      say("--{} is not supported", refused);
-      return {};
-    }
+  if (args.has("remount-sys-proc")) {
+    say("--remount-sys-proc is not supported");
+    return {};
+  }
   if (args.has("arch")) {
     const std::string arch = args.value("arch");
     what.process.personality =
@@ -252,9 +251,14 @@ int run(const Arguments& args) {
   }
   const auto runtime = Runtime::open();
   if (!runtime) return say_error(runtime.error());
-  if (what->capabilities)
-    if (const auto facts = runtime->facts())
-      what->capabilities->keep(CapabilitySet::from_bits(facts->get().effective_caps));
+  const auto facts = runtime->facts();
+  if (what->capabilities && facts)
+    what->capabilities->keep(CapabilitySet::from_bits(facts->get().effective_caps));
+  // Where nobody has a label LXC takes any, too.
+  if (args.has("context") && (!facts || facts->get().apparmor || facts->get().selinux)) {
+    say("--context is not supported where AppArmor or SELinux is on");
+    return 1;
+  }
   // By the pidfd where there is one: who has the number later is not entered.
   const auto attach = [&]() -> Result<Task> {
     if (!pidfd) return runtime->attach(*pid, *what);
