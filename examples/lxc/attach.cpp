@@ -39,7 +39,8 @@ constexpr Option options[] = {
     {'f', "rcfile", "FILE", "Read FILE in the place of the container's configuration"},
     {'u', "uid", "UID", "With this user id of the container's"},
     {'g', "gid", "GID", "With this group id of the container's"},
-    {'c', "context", "CONTEXT", "A context of SELinux; means nothing where no security module is on, otherwise refused"},
+    {'c', "context", "CONTEXT",
+     "A context of SELinux; means nothing where no security module is on, otherwise refused"},
 };
 
 void set_variable(std::vector<std::string>& env, std::string entry) {

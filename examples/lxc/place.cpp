@@ -137,7 +137,10 @@ Result<void> Place::set_frozen(bool on) const {
   if (!done && (done.error().is_errno(ENOENT) || done.error().is_errno(ENOSYS))) {
     if (auto ok = tell(on ? State::freezing : State::thawed); !ok) return ok;
     const auto by_cgroup = freeze_by_cgroup(client_, on);
-    if (auto ok = tell(by_cgroup ? wanted : State::running); !ok && by_cgroup) return ok;
+    // What was not reached is taken back, and told so.
+    const bool frozen = by_cgroup.has_value() == on;
+    if (!by_cgroup && on) (void)freeze_by_cgroup(client_, false);
+    if (auto ok = tell(frozen ? State::frozen : State::running); !ok && by_cgroup) return ok;
     return by_cgroup;
   }
   if (!done) return done;

@@ -124,8 +124,12 @@ class Reader {
     // Of a line one mistake is enough.
     std::set<std::pair<std::ptrdiff_t, std::uint32_t>> wrong;
     for (const Diagnostic& d : report_.all()) wrong.insert(at(d));
-    for (Diagnostic& d : translator.report().all())
-      if (!wrong.contains(at(d))) report_.add(std::move(d));
+    std::size_t told = 0;
+    for (Diagnostic& d : translator.report().all()) {
+      ++told;
+      if (wrong.insert(at(d)).second) report_.add(std::move(d));
+    }
+    for (; told < translator.report().errors(); ++told) report_.count();
     std::ranges::stable_sort(report_.all(), {}, at);
     return report_;
   }

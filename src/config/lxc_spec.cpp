@@ -441,11 +441,19 @@ void Translator::device_rule(const Value& value, bool allow, const DevicePermiss
 /// As LXC, where it can: there is a /dev for its file, and a /proc that it lies on.
 void Translator::boot_id() {
   Spec& spec = out_.spec;
-  const auto is_proc = [](const Mount& m) {
-    const auto* proc = std::get_if<Proc>(&m);
-    return proc != nullptr && proc->target.str() == "/proc";
-  };
-  spec.lifecycle.own_boot_id = spec.devices.populate && std::ranges::any_of(spec.mounts, is_proc);
+  constexpr std::string_view file = "/proc/sys/kernel/random/boot_id";
+  bool found = false;
+  for (const Mount& m : spec.mounts) {
+    const std::string target = std::visit([](const auto& x) { return x.target.str(); }, m);
+    if (!file.starts_with(target + "/") && target != "/") continue;
+    const auto* const proc = std::get_if<Proc>(&m);
+    const auto* const bind = std::get_if<Bind>(&m);
+    if (proc != nullptr && target == "/proc")
+      found = !proc->common.optional && !proc->pids_only;
+    else if (bind == nullptr || bind->inside.str() != target)
+      found = false;  // who knows what is there
+  }
+  spec.lifecycle.own_boot_id = found && spec.devices.populate;
 }
 
 void Translator::terminal() {
@@ -456,7 +464,9 @@ void Translator::terminal() {
   t.ring = out_.program.console_buffer;
   if (console && !out_.program.console_log.empty()) {
     t.log = out_.program.console_log;
+    constexpr Bytes least{4096};
     t.log_size = out_.program.console_log_size;
+    if (t.log_size.value != 0) t.log_size = std::max(t.log_size, least);
     t.log_rotate = out_.program.console_rotate && t.log_size.value != 0;
   }
   t.ttys = static_cast<unsigned>(number(row("lxc.tty.max"), 0));

@@ -211,6 +211,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
       }
       last_net = free_net();
     } else if (last_net < 0) {
+      if (misspelt[type] || misspelt.back()) return report.count();  // it was meant to stand above
       return wrong("comes before lxc.network.type", "which begins an interface");
     }
     found.rest = formatted("{}", last_net);
@@ -263,10 +264,12 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
     const std::string_view kind = sub.substr(0, sub.find('.'));
     const Value* const is = one(type, found.rest);
     if ((kind == "veth" || kind == "macvlan" || kind == "ipvlan" || kind == "vlan") &&
-        (is == nullptr || is->text != kind))
+        (is == nullptr || is->text != kind)) {
+      if (is == nullptr && (misspelt[type] || misspelt.back())) return report.count();
       return wrong(is == nullptr ? std::string("comes before its type")
                                  : formatted("its type is {}", is->text),
                    formatted("lxc.net.{}.type = {} must stand above", found.rest, kind));
+    }
   }
 
   const auto take = [&](std::string one_value) {

@@ -10,6 +10,7 @@
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>
+#include <utility>
 #include <vector>
 
 #include "condroid/config/lxc.hpp"
@@ -22,8 +23,8 @@ using DeviceKey = std::tuple<DeviceNode::Kind, std::int64_t, std::int64_t>;
 
 class Translator {
  public:
-  Translator(const lxc::Configuration::Impl& in, const lxc::Translation& how)
-      : in_(in), how_(how) {}
+  Translator(const lxc::Configuration::Impl& in, lxc::Translation how)
+      : in_(in), how_(std::move(how)) {}
 
   void all();
   lxc::Translated& out() { return out_; }
@@ -86,7 +87,7 @@ class Translator {
   [[nodiscard]] bool own(Namespace kind) const { return out_.spec.namespaces.has(kind); }
 
   const lxc::Configuration::Impl& in_;
-  const lxc::Translation& how_;
+  const lxc::Translation how_;
   lxc::Translated out_;
   Report report_;
   std::map<DeviceKey, std::size_t> permitted_;  ///< Where in devices.permitted.

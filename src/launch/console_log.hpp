@@ -25,7 +25,8 @@ class ConsoleLog {
   [[nodiscard]] int begin_anew();
 
   Fd fd_;
-  std::string path_;
+  Fd folder_;  ///< With `name_`: where it is, when it was opened.
+  std::string name_;
   std::uint64_t most_ = 0;  ///< 0: without limit.
   bool rotate_ = false;
 };

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -126,7 +127,9 @@ namespace {
 /// Version 4 of RFC 4122, as the kernel writes one.
 std::string random_uuid() {
   std::uint8_t b[16] = {};
-  (void)!::getrandom(b, sizeof b, 0);
+  // So few bytes come whole, once there are any; getrandom(2).
+  while (::getrandom(b, sizeof b, 0) < 0 && errno == EINTR) {
+  }
   b[6] = static_cast<std::uint8_t>((b[6] & 0x0FU) | 0x40U);
   b[8] = static_cast<std::uint8_t>((b[8] & 0x3FU) | 0x80U);
   std::string text;

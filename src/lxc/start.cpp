@@ -1,11 +1,12 @@
 #include <poll.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include "condroid/control/client.hpp"
@@ -64,7 +65,11 @@ Result<void> fill(Spec& spec, const Program& program, const StartOptions& option
   if (spec.process.argv.empty())
     return fail(Errc::bad_spec, Step::compile, "no command",
                 "name one, or set lxc.execute.cmd in the configuration");
-  if (!options.console_log.empty()) spec.terminal.log = options.console_log;
+  if (!options.console_log.empty()) {
+    spec.terminal.log = options.console_log;
+    spec.terminal.log_size = program.console_log_size;
+    spec.terminal.log_rotate = program.console_rotate && program.console_log_size.value != 0;
+  }
   // Who looks at the console, this program or lxc-console, sees what is kept of it.
   constexpr Bytes seen{64U << 10U};
   if (spec.terminal.console && spec.terminal.ring.value < seen.value) spec.terminal.ring = seen;
@@ -72,6 +77,9 @@ Result<void> fill(Spec& spec, const Program& program, const StartOptions& option
     spec.process.init = true;
     spec.process.stdio = options.background ? Stdio::null : Stdio::inherit;
     spec.terminal.console = false;
+    spec.terminal.log = {};
+    spec.terminal.log_size = {};
+    spec.terminal.log_rotate = false;
     spec.lifecycle.restart = Restart::never;
   } else if (!spec.terminal.console && options.background) {
     spec.process.stdio = Stdio::null;
@@ -120,7 +128,7 @@ void use_user_nic(Spec& spec) {
 /// Containers whose namespaces are shared become their first processes. Nothing where there are
 /// none.
 Result<std::optional<Configuration>> with_processes(const Configuration& config,
-                                                    const HostPath& lxcpath) {
+                                                    const StartOptions& options) {
   std::optional<Configuration> out;
   for (const char* kind : {"user", "mnt", "pid", "uts", "ipc", "net", "cgroup", "time"}) {
     const std::string key = formatted("lxc.namespace.share.{}", kind);
@@ -128,8 +136,11 @@ Result<std::optional<Configuration>> with_processes(const Configuration& config,
     if (!said || !*said) continue;
     const std::string& who = **said;
     if (who.starts_with('/') || who.find_first_not_of("0123456789") == who.npos) continue;
-    const auto pid = control::Client(lxcpath.str(), who).init_pid();
-    if (!pid && pid.error().is_errno(ECONNREFUSED))
+    if (who == options.name)
+      return fail(Errc::bad_spec, Step::join_namespace, formatted("{}: '{}' is itself", key, who),
+                  "name another container");
+    const auto pid = control::Client(options.lxcpath.str(), who).init_pid();
+    if (!pid && (pid.error().is_errno(ECONNREFUSED) || pid.error().is_errno(ESRCH)))
       return fail(ESRCH, Step::join_namespace, formatted("{}: '{}' does not run", key, who));
     if (!pid) return fail(pid.error());
     if (!out) out = config;
@@ -146,21 +157,24 @@ void do_without_cgroups(Translated& made, const HostFacts& facts) {
   made.spec.lifecycle.freezable = false;
   made.notes.push_back({.kind = Diagnostic::unsupported,
                         .what =
-                            "this user may make no cgroups: it cannot be frozen, and nothing of "
-                            "it is counted or limited"});
+                            "cgroups: this user may make none, so it cannot be frozen, and nothing "
+                            "of it is counted"});
 }
 
 /// The layers of an overlay that is to be written to. What is wrong with them the launch says.
 void make_layers(const Root& root) {
-  constexpr unsigned mode = 0755;
-  for (const HostPath* layer : {&root.upper, &root.work})
-    if (!layer->empty()) (void)!::mkdir(layer->c_str(), mode);
+  for (const HostPath* layer : {&root.upper, &root.work}) {
+    std::error_code ignored;
+    if (layer->is_absolute()) std::filesystem::create_directories(layer->str(), ignored);
+  }
 }
 
 }  // namespace
 
 Result<Started> start(const Runtime& runtime, const Configuration& config, StartOptions options) {
   if (options.lxcpath.empty()) options.lxcpath = system_path();
+  auto resolved = with_processes(config, options);
+  if (!resolved) return fail(resolved);
   const auto shared = std::make_shared<Shared>();
   auto socket = control::CommandSocket::open(owner_of(config, options, shared));
   if (!socket) return fail(socket);
@@ -170,18 +184,16 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   // With ids of its own it has all; else no more than this program.
   const auto idmap = config.get("lxc.idmap");
   if (!idmap || !*idmap) how.capabilities = CapabilitySet::from_bits(facts->get().effective_caps);
-  auto resolved = with_processes(config, options.lxcpath);
-  if (!resolved) return fail(resolved);
   auto made = (*resolved ? **resolved : config).to_spec(how);
   if (!made) return fail(made);
   if (!facts->get().has_cap(static_cast<unsigned>(Capability::net_admin))) use_user_nic(made->spec);
   do_without_cgroups(*made, facts->get());
-  make_layers(made->spec.root);
   shared->stop_signal = made->spec.lifecycle.stop_signal;
   auto hooks = hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);
   made->spec.hooks = std::move(*hooks);
   if (auto ok = fill(made->spec, made->program, options); !ok) return fail(ok);
+  make_layers(made->spec.root);
   auto launch = runtime.start(made->spec, std::move(options.launch));
   if (!launch) return fail(launch);
   auto box = launched(std::move(*launch), *socket, *shared);

@@ -33,18 +33,20 @@ void Checks::process() const {
     refusals.bad("process.oom_score_adj",
                  formatted("{} is not among -1000 to 1000", *p.oom_score_adj),
                  "the higher, the sooner it is killed for lack of memory; 0 is usual");
-  for (const ProcFile& file : p.proc_files) {
+  for (std::size_t i = 0; i < p.proc_files.size(); ++i) {
+    const ProcFile& file = p.proc_files[i];
+    const std::string field = nth("process.proc_files", i);
     if (file.name.empty() || file.name == "." || file.name == ".." ||
         file.name.find('/') != std::string::npos)
-      refusals.bad("process.proc_files",
-                   formatted("{} is not the name of a file in /proc/PID", quoted(file.name)),
+      refusals.bad(field, formatted("{} is not the name of a file in /proc/PID", quoted(file.name)),
                    "one name without '/', for instance coredump_filter");
     else
-      text("process.proc_files", file.name);
-    if (file.value.size() >= 4096)
-      refusals.bad("process.proc_files",
+      text(field, file.name);
+    text(field, file.value);
+    if (file.value.empty() || file.value.size() >= 4096)
+      refusals.bad(field,
                    formatted("the value of {} has {} bytes", quoted(file.name), file.value.size()),
-                   "the kernel takes less than 4096 at once");
+                   "the kernel takes 1 to 4095 at once");
   }
   if (p.death_signal.value < 1 || p.death_signal.value > 64)
     refusals.bad("process.death_signal", formatted("{} is not among 1 to 64", p.death_signal.value),
@@ -252,6 +254,10 @@ void Checks::terminal() const {
     refusals.bad(t.log_rotate ? "terminal.log_rotate" : "terminal.log_size", "there is no log",
                  "set terminal.log");
   }
+  constexpr std::uint64_t page = 4096;
+  if (t.log_size.value != 0 && t.log_size.value < page)
+    refusals.bad("terminal.log_size", formatted("{} bytes are full at once", t.log_size.value),
+                 "4096 at least");
   if (t.log_rotate && t.log_size.value == 0)
     refusals.bad("terminal.log_rotate", "the log is never full", "set terminal.log_size");
 

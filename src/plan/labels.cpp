@@ -27,6 +27,28 @@ bool takes_context(const op::MountOp& m) {
          (m.what == "tmpfs" || m.what == "overlay" || m.what == "devpts");
 }
 
+/// Whether rules end the profile that they stand in, or leave something open.
+bool leave_profile(const std::vector<std::string>& rules) {
+  int depth = 0;
+  for (const std::string& rule : rules) {
+    bool quoted = false;
+    for (std::size_t i = 0; i < rule.size(); ++i) {
+      const char c = rule[i];
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        quoted = !quoted;
+      } else if (!quoted) {
+        if (c == '#') break;
+        if (c == '{') ++depth;
+        if (c == '}' && --depth < 0) return true;
+      }
+    }
+    if (quoted) return true;
+  }
+  return depth != 0;
+}
+
 constexpr const char* boot_apparmor = "boot with apparmor=1 security=apparmor, or leave it out";
 constexpr unsigned cap_mac_admin = 33;
 
@@ -41,6 +63,9 @@ void Checks::own_profile() const {
     if (std::ranges::any_of(rule, [](char c) { return c != '\t' && (c < ' ' || c == '\x7f'); }))
       refusals.bad("security.apparmor_rules", formatted("{} has control characters", quoted(rule)),
                    "one line each");
+  if (leave_profile(s.apparmor_rules))
+    refusals.bad("security.apparmor_rules", "their braces or quotation marks end the profile",
+                 "each '{' has its '}' behind it");
   if (!s.own_apparmor) return;
   constexpr std::string_view field = "security.own_apparmor";
   if (!s.apparmor.empty())

@@ -203,8 +203,8 @@ class Configuration {
   /// relative path of lxc.include is one of the working directory, as for LXC; the files of a
   /// directory are read in the order of their names, "*.conf" alone.
   /// @errors errno of the file, Step::parse; Errc::bad_text with all bad lines in the subject and
-  /// `also`, with those that to_spec() would find; the first hundred, taken apart, in `mistakes`,
-  /// where it is given.
+  /// `also`, with those that to_spec() would find, which reads the fstab and the seccomp profile
+  /// that are named; the first hundred, taken apart, in `mistakes`, where it is given.
   [[nodiscard]] static Result<Configuration> load(const HostPath& file,
                                                   std::vector<Diagnostic>* mistakes = nullptr);
   /// The same with text that is there already; `file` is what messages call it.

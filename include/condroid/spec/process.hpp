@@ -82,9 +82,9 @@ struct Scheduling {
   int priority = 0;                 ///< 1 to 99 for fifo and round_robin, else 0.
   std::optional<int> nice = {};     ///< -20 to 19.
   std::vector<unsigned> cpus = {};  ///< The processors it may run on; empty: as the host.
-  /// While it runs on a core, the core's other threads run nothing else; prctl(2), PR_SCHED_CORE,
-  /// Linux 5.14 with CONFIG_SCHED_CORE. On a machine whose cores have one thread each it means
-  /// nothing.
+  /// While it runs on a core, the core's other threads run nothing but it and what it has started;
+  /// prctl(2), PR_SCHED_CORE, Linux 5.14 with CONFIG_SCHED_CORE, else EINVAL. On a machine whose
+  /// cores have one thread each it means nothing. What is attached has no part in it.
   bool core = false;
   bool operator==(const Scheduling&) const = default;
 };
@@ -140,8 +140,8 @@ struct Terminal {
   /// Name of a directory in /dev for them ("lxc"); empty: /dev itself.
   std::string tty_dir = {};
   HostPath log = {};  ///< Console output is appended to this file; empty: none.
-  /// When it would be longer, it begins anew; 0: without limit, as it is after detach(). Of a
-  /// regular file.
+  /// When it would be longer, it begins anew; 4096 at least. 0: without limit, as it is after
+  /// detach(). Of a regular file; of others it means nothing.
   Bytes log_size = {};
   bool log_rotate = false;    ///< What there was then is kept, as `log` with ".1" behind it.
   Bytes ring = {64U << 10U};  ///< So much of the last console output is kept in memory.

@@ -165,7 +165,7 @@ struct Security {
   /// ended. Refused where AppArmor is not active, for other users than root, and without the
   /// parser.
   bool own_apparmor = false;
-  /// Lines at the end of that profile, as they are; apparmor.d(5).
+  /// Lines at the end of that profile, as they are; apparmor.d(5). None may end it.
   std::vector<std::string> apparmor_rules = {};
   /// Context of SELinux that the command is executed in: "system_u:system_r:container_t:s0". Empty:
   /// as the policy has it. Refused where SELinux is not active.
@@ -173,8 +173,8 @@ struct Security {
   /// Context of all files of the tmpfs, overlay and devpts mounts that are made for the container;
   /// mount(8), context=. Refused where SELinux is not active.
   std::string selinux_mount = {};
-  /// Context of its session keyring, with `own_keyring`. Empty: as the policy has it. Refused where
-  /// SELinux is not active.
+  /// Context of its session keyring, with `own_keyring`; what is attached has the policy's. Empty:
+  /// as the policy has it. Refused where SELinux is not active.
   std::string selinux_keyring = {};
   bool own_keyring = true;  ///< A new, empty session keyring; keyrings(7).
   std::vector<GuestPath> masked_paths = default_masked_paths();

@@ -363,10 +363,38 @@ TEST_CASE("a console's log that has a size begins anew", "[launch][.root][.usern
     CHECK(read_file(place / "log").size() == 10000);
   }
   SECTION("which a pipe has not") {
+    spec.process.argv = payload(root, {"say", "20000"}).process.argv;
+    spec.terminal.log_rotate = true;
     REQUIRE(::mkfifo((place / "log").c_str(), 0600) == 0);
     const Fd reader(::open((place / "log").c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
     Container box = launch(spec);
-    CHECK(wait(box).success());
+    const Exit exit = wait(box);
+    CHECK(exit.success());
+    CHECK(exit.output_errors.empty());
+    char text[65536];
+    CHECK(::read(reader.get(), text, sizeof text) == 20000);
+    CHECK(::access((place / "log.1").c_str(), F_OK) != 0);
+  }
+  SECTION("and no other file is renamed, no link followed") {
+    spec.terminal.log_rotate = true;
+    spec.process.argv = {"/bin/payload", "pause"};
+    Container box = launch(spec);
+    const Fd there(::open((place / "log").c_str(), O_WRONLY | O_CLOEXEC));
+    REQUIRE(::ftruncate(there.get(), 10000) == 0);
+    REQUIRE(::rename((place / "log").c_str(), (place / "moved").c_str()) == 0);
+    std::ofstream(place / "mine") << "mine";
+    REQUIRE(::symlink((place / "mine").c_str(), (place / "log").c_str()) == 0);
+    REQUIRE(::write(box.console().get(), "x\n", 2) == 2);  // comes back as an echo
+    for (int i = 0; i < 2000 && box.console_output().empty(); ++i) {
+      (void)box.step();
+      ::usleep(10000);
+    }
+    must(box.kill().has_value(), "kill");
+    const Exit exit = wait(box);
+    CHECK(exit.output_errors ==
+          std::vector<std::string>{
+              "wait: the log of the console: Too many levels of symbolic links (ELOOP)"});
+    CHECK(read_file(place / "mine") == "mine");
     CHECK(::access((place / "log.1").c_str(), F_OK) != 0);
   }
 }

@@ -511,7 +511,7 @@ class Start(unittest.TestCase):
             status, out, err = run("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-i", f"HOME={box.path}", "PATH=/usr/bin",
                                    program, "lxc-start", "-P", box.path, "-n", box.name, "-F", "--", "/bin/sh", "-c", "echo $(id -u) > /written")
             self.assertEqual(status, 0, err)
-            self.assertIn("may make no cgroups", err)
+            self.assertIn("this user may make none", err)
             self.assertEqual(read(f"{box.root}/written"), "0\n")
 
 

@@ -634,7 +634,8 @@ TEST_CASE("what the making of a Spec finds is listed with what reading finds, by
 
 TEST_CASE("nothing is missing that a wrong line may have said", "[config][lxc]") {
   for (const char* text :
-       {"lxc.net.0.typ = veth\nlxc.net.0.link = br0\n",
+       {"lxc.net.0.typ = veth\nlxc.net.0.link = br0\nlxc.net.0.veth.mode = router\n",
+        "lxc.network.typ = veth\nlxc.network.link = br0\n",
         "lxc.net.0.type = vethh\nlxc.net.0.link = br0\n",
         "lxc.net.0.type = macvlan\nlxc.net.0.link = a/b\n",
         "lxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.0.300/24\n"

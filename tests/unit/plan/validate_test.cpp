@@ -349,19 +349,19 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
       {"process.umask", "beyond", [](Spec& s) { s.process.umask = Mode{01000}; }},
       {"process.oom_score_adj", "-1001", [](Spec& s) { s.process.oom_score_adj = -1001; }},
       {"process.oom_score_adj", "1001", [](Spec& s) { s.process.oom_score_adj = 1001; }},
-      {"process.proc_files", "'' is not the name",
+      {"process.proc_files[0]", "'' is not the name",
        [](Spec& s) {
          s.process.proc_files = {{"", "1"}};
        }},
-      {"process.proc_files", "'root/etc' is not the name",
+      {"process.proc_files[0]", "'root/etc' is not the name",
        [](Spec& s) {
          s.process.proc_files = {{"root/etc", "1"}};
        }},
-      {"process.proc_files", "'..' is not the name",
+      {"process.proc_files[0]", "'..' is not the name",
        [](Spec& s) {
          s.process.proc_files = {{"..", "1"}};
        }},
-      {"process.proc_files", "has 4096 bytes",
+      {"process.proc_files[0]", "has 4096 bytes",
        [](Spec& s) {
          s.process.proc_files = {{"comm", std::string(4096, 'x')}};
        }},
@@ -375,6 +375,16 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
          s.terminal.console = true;
          s.terminal.log = "/var/log/x"_host;
          s.terminal.log_rotate = true;
+       }},
+      {"terminal.log_size", "full at once",
+       [](Spec& s) {
+         s.terminal.console = true;
+         s.terminal.log = "/var/log/x"_host;
+         s.terminal.log_size = 4095_B;
+       }},
+      {"process.proc_files[0]", "has 0 bytes",
+       [](Spec& s) {
+         s.process.proc_files = {{"comm", ""}};
        }},
       {"security.apparmor_rules", "no profile of its own",
        [](Spec& s) { s.security.apparmor_rules = {"deny mount,"}; }},
@@ -1117,6 +1127,16 @@ TEST_CASE("labels are refused where no module has them", "[plan]") {
                                  [](HostFacts& f) { f.apparmor_loads = false; }},
                                 {"security.own_apparmor", "is not installed", own,
                                  [](HostFacts& f) { f.apparmor_parser.clear(); }},
+                                {"security.apparmor_rules", "end the profile",
+                                 [&](Spec& s) {
+                                   own(s);
+                                   s.security.apparmor_rules = {"} profile other {"};
+                                 }},
+                                {"security.apparmor_rules", "has control characters",
+                                 [&](Spec& s) {
+                                   own(s);
+                                   s.security.apparmor_rules = {"deny mount,\ndeny umount,"};
+                                 }},
                                 {"security.own_apparmor", "'box' in security.apparmor are two",
                                  [own](Spec& s) {
                                    own(s);
