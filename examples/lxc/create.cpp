@@ -1,8 +1,10 @@
 // lxc-create: a container's directory, from a template.
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -22,8 +24,10 @@ namespace {
 constexpr Option options[] = {
     {'f', "config", "FILE", "What its configuration begins with; lxc.default_config without"},
     {'t', "template", "TEMPLATE",
-     "none, busybox, a directory or an archive of tar's, or a name in /usr/share/lxc/templates"},
-    {'B', "bdev", "TYPE", "Where the root file system is: dir, the only one here"},
+     "none, busybox, a directory or an archive of tar's, a script or program, or a name in "
+     "/usr/share/lxc/templates"},
+    {'B', "bdev", "TYPE",
+     "Where the root file system is: dir, the only one here; none is the same"},
     {0, "dir", "DIR", "The root file system is put there"},
     // Of other kinds of root file systems.
     {0, "lvname", "NAME", "Refused"},
@@ -70,12 +74,51 @@ bool busybox(const std::string& root) {
   return made("busybox", {"chroot", root, "/bin/busybox", "--install", "-s"});
 }
 
+/// A program by its first bytes: an archive may have the mode of one.
+bool is_program(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  char first[4] = {};
+  const ssize_t n = file.valid() ? ::read(file.get(), first, sizeof first) : 0;
+  const std::string_view begins(first, n > 0 ? static_cast<std::size_t>(n) : 0);
+  return ::access(path.c_str(), X_OK) == 0 && (begins.starts_with("#!") || begins == "\177ELF");
+}
+
+/// The program that `kind` stands for, by name or path; empty for what is none.
+std::string template_of(const std::string& kind) {
+  if (kind == "none" || kind == "busybox") return {};
+  if (kind.find('/') != kind.npos) return is_program(kind) ? kind : std::string();
+  const std::string script = fmt::format("/usr/share/lxc/templates/lxc-{}", kind);
+  return ::access(script.c_str(), X_OK) == 0 ? script : std::string();
+}
+
+/// LXC's lines before what is there now: a template writes the configuration anew.
+bool begin_with_its_origin(const Arguments& args, const Place& place) {
+  const std::string kind = args.value("template");
+  if (kind == "none") return true;
+  const std::string script = template_of(kind);
+  const auto text = read_file(place.config_file());
+  std::string words;
+  for (const std::string& one : args.words()) words += " " + one;
+  // A word may have an end of a line.
+  std::ranges::replace(words, '\n', ' ');
+  constexpr unsigned mode = 0644;
+  return write_file(
+      place.config_file(),
+      fmt::format("# Template used to create this container: {}\n"
+                  "# Parameters passed to the template:{}\n"
+                  "# For additional config options, please look at lxc.container.conf(5)\n\n"
+                  "# Uncomment the following line to support nesting containers:\n"
+                  "#lxc.include = /usr/share/lxc/config/nesting.conf\n"
+                  "# (Be aware this has security implications)\n\n{}",
+                  script.empty() ? kind : script, words, text.value_or("")),
+      mode);
+}
+
 bool fill(const Arguments& args, const Place& place, const std::string& root) {
   const std::string kind = args.value("template");
   if (kind == "none") return true;
   if (kind == "busybox") return busybox(root);
-  const std::string script = fmt::format("/usr/share/lxc/templates/lxc-{}", kind);
-  if (kind.find('/') == kind.npos && ::access(script.c_str(), X_OK) == 0) {
+  if (const std::string script = template_of(kind); !script.empty()) {
     std::vector<std::string> command = {script, "--path=" + place.directory(),
                                         "--name=" + place.name(), "--rootfs=" + root};
     command.insert(command.end(), args.words().begin(), args.words().end());
@@ -108,7 +151,9 @@ int run(const Arguments& args) {
     say("no template is named; -t none for one without a root file system");
     return 1;
   }
-  if (args.has("bdev") && args.value("bdev") != "dir" && args.value("bdev") != "best") {
+  constexpr std::string_view directories[] = {"dir", "best", "none"};
+  if (args.has("bdev") &&
+      std::ranges::find(directories, args.value("bdev")) == std::end(directories)) {
     say("--bdev={}: only dir", args.value("bdev"));
     return 1;
   }
@@ -141,7 +186,8 @@ int run(const Arguments& args) {
   if (!set_item(*config, "lxc.uts.name", place->name())) return 1;
   // Before the template, which may have something to change and to add.
   constexpr unsigned mode = 0644;
-  if (!write_file(place->config_file(), config->text(), mode) || !fill(args, *place, root))
+  if (!write_file(place->config_file(), config->text(), mode) || !fill(args, *place, root) ||
+      !begin_with_its_origin(args, *place))
     return 1;
   if (interrupted()) {
     say("it was interrupted");

@@ -1552,6 +1552,41 @@ class Others(unittest.TestCase):
             self.assertEqual(self.tool("lxc-create", "-P", box.path, "-n", "c", "-t", "nothing-such", "-f", "/dev/null")[0], 1)
             self.assertFalse(os.path.exists(f"{box.path}/c"))
 
+    def test_a_container_from_a_script(self):
+        with tempfile.TemporaryDirectory() as path:
+            script, given = f"{path}/script", f"{path}/given"
+            Box.write(script, '#!/bin/sh\nprintf "<%s>" "$@"; pwd; mkdir -p "$LXC_TEST/tmp"\necho "lxc.tty.max = 3" >>"${1#--path=}/config"\n', 0o755)
+            Box.write(given, NETLESS)
+            made = []
+            for where in (BIN, DEBIAN):
+                with unittest.mock.patch.dict(os.environ, {"LXC_TEST": path}):
+                    one = run(f"{where}/lxc-create", "-P", path, "-n", "made", "-t", script, "-f", given, "--", "--own", "x y")
+                made.append((*one, re.sub("lxc.uts.name.*\n", "", read(f"{path}/made/config")), sorted(os.listdir(f"{path}/made"))))
+                shutil.rmtree(f"{path}/made")
+            self.assertEqual(*made)
+            self.assertIn(f"<--path={path}/made><--name=made><--rootfs={path}/made/rootfs><--own><x y>", made[0][1])
+            self.assertTrue(made[0][3].startswith(f"# Template used to create this container: {script}\n"), made[0][3])
+            self.assertIn("lxc.tty.max = 3\n", made[0][3])
+            # One that fails, and one that must not be run; an archive stays one, whatever its mode is.
+            Box.write(f"{path}/fails", "#!/bin/sh\nexit 3\n", 0o755)
+            Box.write(f"{path}/plain", "#!/bin/sh\nexit 0\n")
+            for where in (BIN, DEBIAN):
+                for name in ("fails", "plain"):
+                    self.assertEqual(run(f"{where}/lxc-create", "-P", path, "-n", "made", "-t", f"{path}/{name}", "-f", given)[0], 1)
+                    self.assertFalse(os.path.exists(f"{path}/made"))
+            subprocess.run(["tar", "-cf", f"{path}/tar", "-C", path, "given"], check=True)
+            os.chmod(f"{path}/tar", 0o755)
+            self.assertEqual(self.tool("lxc-create", "-P", path, "-n", "made", "-t", f"{path}/tar", "-f", given), (0, "", ""))
+            self.assertTrue(os.path.exists(f"{path}/made/rootfs/given"))
+
+    def test_kinds_of_storage(self):
+        with tempfile.TemporaryDirectory() as path:
+            for kind, status in (("none", 0), ("dir", 0), ("nothing-such", 1)):
+                for where in (BIN, DEBIAN):
+                    self.assertEqual(run(f"{where}/lxc-create", "-P", path, "-n", "x", "-t", "none", "-B", kind, "-f", "/dev/null")[0], status)
+                    self.assertEqual(os.path.exists(f"{path}/x/config"), status == 0)
+                    shutil.rmtree(f"{path}/x", ignore_errors=True)
+
     def test_what_is_not_made_to_its_end(self):
         with Box() as box, tempfile.TemporaryDirectory() as tools:
             box.write(f"{tools}/cp", "#!/bin/sh\nexec sleep 1000\n", 0o755)
