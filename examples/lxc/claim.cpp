@@ -10,7 +10,6 @@
 #include <chrono>
 #include <condroid/control/commands.hpp>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -52,16 +51,7 @@ Fd bound(const Place& place) {
 
 /// RUN/lxc/lock/LXCPATH/.NAME
 Fd lock_file(const Place& place) {
-  std::string run = "/run";
-  if (::geteuid() != 0) {
-    const char* const own = ::getenv("XDG_RUNTIME_DIR");
-    const char* const home = ::getenv("HOME");
-    if (own != nullptr && *own != '\0')
-      run = own;
-    else
-      run = fmt::format("{}/.cache", home == nullptr ? "" : home);
-  }
-  const std::string directory = fmt::format("{}/lxc/lock/{}", run, place.lxcpath());
+  const std::string directory = fmt::format("{}/lxc/lock/{}", run_directory(), place.lxcpath());
   std::error_code ignored;
   std::filesystem::create_directories(directory, ignored);
   constexpr unsigned mode = 0600;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +27,17 @@ std::optional<lxc::SystemConfiguration> system_configuration() {
   if (system) return std::move(*system);
   say_error(system.error());
   return {};
+}
+
+std::string run_directory() {
+  constexpr const char* usual = "/run";
+  struct stat st {};
+  if (::stat(usual, &st) == 0 && (st.st_uid == ::geteuid() || st.st_gid == ::getegid()))
+    return usual;
+  if (const char* const own = ::getenv("XDG_RUNTIME_DIR"); own != nullptr && *own != '\0')
+    return own;
+  const char* const home = ::getenv("HOME");
+  return fmt::format("{}/.cache/lxc/run", home == nullptr ? "" : home);
 }
 
 std::optional<std::string> lxcpath_of(const Arguments& args) {

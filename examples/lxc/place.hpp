@@ -14,6 +14,9 @@
 /// LXC's own settings, root's or this user's. Nothing, and it was said, when they cannot be read.
 [[nodiscard]] std::optional<condroid::lxc::SystemConfiguration> system_configuration();
 
+/// Where locks and the pipes of lxc-monitor are, each below its lxc/: LXC's rule.
+[[nodiscard]] std::string run_directory();
+
 /// A path that stays what it is when the working directory changes; an empty one is empty.
 [[nodiscard]] std::string whole_path(std::string path);
 

@@ -61,7 +61,8 @@ lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Pe
                             .execute = wish.execute,
                             .background = wish.daemon,
                             .console_log = HostPath(wish.console_log),
-                            .log_level = log_level()};
+                            .log_level = log_level(),
+                            .monitor_run_dir = HostPath(run_directory())};
   options.adjust = [size = peer.size(), &wish, &pidfile](Spec& spec) -> Result<void> {
     if (size) {
       spec.terminal.rows = size->rows;
@@ -80,13 +81,20 @@ void tell_notes(const std::vector<lxc::Diagnostic>& notes) {
          lxc::to_string(n));
 }
 
-int failed(const Error& error, const Place& place) {
+int failed(const Error& error, const Place& place, const lxc::Configuration& config) {
   if (error.step == Step::command_socket && error.is_errno(EADDRINUSE)) {
     say("'{}' is running already", place.name());
     return 1;
   }
   say("the container failed to start");
-  return say_error(error);
+  say_error(error);
+  // Not before something was tried, and not where the name is somebody else's.
+  const bool tried = error.step != Step::command_socket && error.step != Step::compile &&
+                     error.step != Step::parse;
+  const auto ephemeral = config.get("lxc.ephemeral");
+  if (tried && ephemeral && *ephemeral == "1" && place.defined())
+    (void)destroy_container(place, config);
+  return 1;
 }
 
 }  // namespace
@@ -139,9 +147,12 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   }
   PidFile pidfile;
   const auto runtime = Runtime::open();
-  if (!runtime) return failed(runtime.error(), place);
+  if (!runtime) {
+    say("the container failed to start");
+    return say_error(runtime.error());
+  }
   auto started = lxc::start(*runtime, config, options_of(place, wish, *peer, pidfile));
-  if (!started) return failed(started.error(), place);
+  if (!started) return failed(started.error(), place, config);
   // Not before: a start that does not come to its end can be interrupted.
   const Fd signals = forwarded_signals();
   tell_notes(started->notes);

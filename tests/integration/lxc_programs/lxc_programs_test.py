@@ -5,6 +5,7 @@ either, Debian's on ours, the same situations side by side; and what scripts and
 Runs as root. Needs busybox-static and Debian's lxc; without them it ends with 77, or fails when CONDROID_MUST_RUN names root."""
 import contextlib
 import fcntl
+import glob
 import os
 import re
 import select
@@ -93,6 +94,13 @@ class Box:
             self.ours("lxc-stop", "-k")
         shutil.rmtree(self.path)
         shutil.rmtree(f"/run/lxc/lock{self.path}", ignore_errors=True)  # LXC's, for whoever asks about it
+
+
+def sweep(name):
+    """The cgroups that LXC leaves when a start fails; of a name that nobody else has."""
+    for folder in glob.glob(f"/sys/fs/cgroup/lxc.monitor.{name}*") + glob.glob(f"/sys/fs/cgroup/*/lxc.monitor.{name}*"):
+        with contextlib.suppress(OSError):
+            os.rmdir(folder)
 
 
 @contextlib.contextmanager
@@ -382,6 +390,25 @@ class Start(unittest.TestCase):
                         self.assertEqual(target, "stop" if point in ("stop", "post-stop") else "", line)
                         if not version:
                             self.assertTrue(words.startswith(f"word web lxc {point}"), line)
+
+    def test_one_that_is_ephemeral_and_fails_is_removed(self):
+        for where, args in ((BIN, ()), (BIN, ("-F",)), (DEBIAN, ())):
+            for more in ("lxc.hook.pre-start = false\n", "lxc.init.cmd = /nothing/such\n"):
+                with Box("lxc.ephemeral = 1\n" + more, name=f"fails-{os.getpid()}") as box:
+                    self.addCleanup(sweep, box.name)
+                    self.assertEqual(box.at(where, "lxc-start", *args)[0], 1)
+                    eventually(lambda: os.listdir(box.path) == [], "its end", 20)
+        # Nothing was begun.
+        with Box("lxc.ephemeral = 1\nlxc.bad = 1\n") as box:
+            for where in (BIN, DEBIAN):
+                self.assertEqual(box.at(where, "lxc-start")[0], 1)
+            self.assertEqual(os.listdir(box.path), ["web"])
+        # Who has the name keeps its files.
+        with started(BIN, "lxc.ephemeral = 1\n") as box:
+            self.assertEqual(box.ours("lxc-execute", "--", "true")[0], 1)
+            self.assertEqual((box.state(), os.listdir(box.path)), ("RUNNING", ["web"]))
+            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+            eventually(lambda: os.listdir(box.path) == [], "its end", 20)
 
     def test_a_start_that_takes_its_time_is_told_of(self):
         with Box('lxc.hook.pre-start = sh -c "sleep 1000"\n') as box:
