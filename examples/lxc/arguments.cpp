@@ -158,6 +158,10 @@ std::optional<Arguments> Arguments::read(const Tool& tool, int argc, char** argv
     fmt::print("{}\n", lxc_version);
     return {};
   }
+  if (!tool.many_paths && args.values("lxcpath").size() > 1) {
+    status = wrong(tool, "--lxcpath may be said once");
+    return {};
+  }
   if (tool.names == Tool::one) {
     args.container_ = args.value("name");
     if (args.container_.empty() && !args.words_.empty()) {

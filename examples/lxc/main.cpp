@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <clocale>
+#include <condroid/config/lxc.hpp>
 #include <csignal>
 #include <string>
 #include <string_view>
@@ -28,12 +29,30 @@ int overview(std::FILE* to) {
   fmt::print(
       to,
       "Usage: condroid-lxc PROGRAM [OPTION...]\n"
-      "       condroid-lxc --bash-completion\n\n"
+      "       condroid-lxc --bash-completion\n"
+      "       condroid-lxc --keys [PREFIX]\n\n"
       "LXC's programs, for containers of condroid's and of LXC's. A link with the name of one "
       "is that one.\n\n");
   for (const Tool* t : tools) fmt::print(to, "  {:<20}{}\n", t->name, t->brief);
-  fmt::print(to, "\nEach has --help.\n");
+  fmt::print(to, "\nEach has --help. --keys tells what a configuration may say.\n");
   return to == stdout ? 0 : 1;
+}
+
+/// Of those keys that begin with it.
+int tell_keys(std::string_view prefix) {
+  const std::string all = condroid::lxc::key_help();
+  bool shown = false, any = false;
+  for (std::string_view rest = all; !rest.empty();) {
+    const std::string_view line = rest.substr(0, rest.find('\n') + 1);
+    rest.remove_prefix(line.size());
+    // What is said of a key is indented.
+    if (!line.starts_with(' ')) shown = line.starts_with(prefix);
+    any = any || shown;
+    if (shown) fmt::print("{}", line);
+  }
+  if (any) return 0;
+  fmt::print(stderr, "condroid-lxc: no key begins with '{}'\n", prefix);
+  return 1;
 }
 
 }  // namespace
@@ -52,6 +71,7 @@ int main(int argc, char** argv) {
       fmt::print("{}", bash_completion());
       return 0;
     }
+    if (word == "--keys") return tell_keys(argc > 2 ? argv[2] : "");
     tool = find(word);
     if (tool == nullptr) tool = find(fmt::format("lxc-{}", word));
     if (tool == nullptr) {

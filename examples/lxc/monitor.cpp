@@ -1,6 +1,7 @@
 // lxc-monitor: what becomes of containers, as it happens.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <regex.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -80,45 +81,80 @@ void show(const Message& m, const regex_t& wanted) {
   std::fflush(stdout);
 }
 
-int run(const Arguments& args) {
-  const auto path = lxcpath_of(args);
-  if (!path) return 1;
-  Fd from = connect_to(control::monitor_address(*path));
-  if (args.has("quit")) {
-    constexpr std::string_view word = "quit";
-    return from.valid() && ::send(from.get(), word.data(), word.size(), MSG_NOSIGNAL) > 0 ? 0 : 1;
+/// Where the messages of one path come from.
+struct Source {
+  Fd from = {};
+  std::string begun = {};  ///< Of a message that is not there to its end.
+
+  /// False at the end.
+  [[nodiscard]] bool take(const regex_t& wanted) {
+    char some[16 * sizeof(Message)];
+    const ssize_t n = ::read(from.get(), some, sizeof some);
+    if (n < 0) return errno == EINTR;
+    begun.append(some, static_cast<std::size_t>(n));
+    for (Message m; begun.size() >= sizeof m; begun.erase(0, sizeof m)) {
+      std::memcpy(&m, begun.data(), sizeof m);
+      show(m, wanted);
+    }
+    return n > 0;
   }
+};
+
+int quit(const std::vector<std::string>& paths) {
+  int status = 0;
+  for (const std::string& path : paths) {
+    constexpr std::string_view word = "quit";
+    const Fd daemon = connect_to(control::monitor_address(path));
+    if (!daemon.valid() || ::send(daemon.get(), word.data(), word.size(), MSG_NOSIGNAL) <= 0)
+      status = 1;
+  }
+  return status;
+}
+
+int run(const Arguments& args) {
+  const auto paths = lxcpaths_of(args);
+  if (paths.empty()) return 1;
+  if (args.has("quit")) return quit(paths);
   const std::string pattern = fmt::format("^({})$", args.has("name") ? args.value("name") : ".*");
   regex_t wanted{};
   if (::regcomp(&wanted, pattern.c_str(), REG_EXTENDED | REG_NOSUB) != 0) {
     say("--name={}: that is no regular expression", args.value("name"));
     return 1;
   }
-  if (!from.valid()) from = own_pipe(control::monitor_fifo("/run", *path));
-  if (!from.valid()) return 1;
-  for (Message m;;) {
-    std::size_t done = 0;
-    while (done < sizeof m) {
-      const ssize_t n = ::read(from.get(), reinterpret_cast<char*>(&m) + done, sizeof m - done);
-      if (n > 0)
-        done += static_cast<std::size_t>(n);
-      else if (n == 0 || errno != EINTR)
-        return 0;
-    }
-    show(m, wanted);
+  std::vector<Source> sources;
+  for (const std::string& path : paths) {
+    Fd from = connect_to(control::monitor_address(path));
+    if (!from.valid()) from = own_pipe(control::monitor_fifo(run_directory(), path));
+    if (!from.valid()) return 1;
+    sources.push_back({std::move(from)});
   }
+  while (!sources.empty()) {
+    std::vector<pollfd> wait;
+    for (const Source& one : sources) wait.push_back({one.from.get(), POLLIN, 0});
+    if (::poll(wait.data(), wait.size(), -1) < 0) {
+      if (errno == EINTR) continue;
+      say("the pipes: {}", errno_name(errno));
+      return 1;
+    }
+    for (std::size_t i = sources.size(); i-- > 0;)
+      if (wait[i].revents != 0 && !sources[i].take(wanted))
+        sources.erase(sources.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  return 0;
 }
 
 }  // namespace
 
 const Tool lxc_monitor = {
     .name = "lxc-monitor",
-    .synopsis = "[-n REGEX] [-Q]",
+    .synopsis = "[-n REGEX] [-P PATH]... [-Q]",
     .brief = "Shows what becomes of containers, as it happens.",
     .options = options,
     .names = Tool::none,
     .more =
-        "It reads from LXC's lxc-monitord where that runs, else from the pipe itself, which one "
-        "lxc-monitor can\nhave.\n\nExit status: 0; 1 when there is nothing to read from.",
+        "-P may be repeated. It reads from LXC's lxc-monitord where that runs, else from the pipe "
+        "itself, which\none lxc-monitor can have.\n\nExit status: 0; 1 when there is nothing to "
+        "read from.",
     .run = &run,
+    .many_paths = true,
 };

@@ -51,6 +51,16 @@ std::optional<std::string> lxcpath_of(const Arguments& args) {
   return whole_path(std::move(path));
 }
 
+std::vector<std::string> lxcpaths_of(const Arguments& args) {
+  std::vector<std::string> paths = args.values("lxcpath");
+  if (std::ranges::any_of(paths, [](const std::string& p) { return p.empty(); })) paths.clear();
+  for (std::string& one : paths) one = whole_path(std::move(one));
+  if (!paths.empty()) return paths;
+  auto path = lxcpath_of(args);
+  if (path) paths.push_back(std::move(*path));
+  return paths;
+}
+
 std::string whole_path(std::string path) {
   if (path.empty() || path.starts_with('/')) return path;
   const std::unique_ptr<char, decltype(&::free)> here(::getcwd(nullptr, 0), &::free);

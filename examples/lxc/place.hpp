@@ -11,6 +11,8 @@
 
 /// -P, or what the system's configuration says. Nothing, and it was said, if that cannot be read.
 [[nodiscard]] std::optional<std::string> lxcpath_of(const Arguments& args);
+/// All of them, where -P may be said more than once. Empty, and it was said, likewise.
+[[nodiscard]] std::vector<std::string> lxcpaths_of(const Arguments& args);
 /// LXC's own settings, root's or this user's. Nothing, and it was said, when they cannot be read.
 [[nodiscard]] std::optional<condroid::lxc::SystemConfiguration> system_configuration();
 

@@ -33,6 +33,7 @@ struct Tool {
   } names = one;               ///< Whether it is for one container, which has to be named.
   std::string_view more = {};  ///< Paragraphs at the end of the help: exit statuses.
   int (*run)(const Arguments&) = nullptr;
+  bool many_paths = false;  ///< -P may be said more than once.
 };
 
 /// All of them, by name.

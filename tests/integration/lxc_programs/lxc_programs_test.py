@@ -200,6 +200,15 @@ class SideBySide(unittest.TestCase):
                          ("--filter", "^w"), ("-g", "a"), ("-g", "a,b"), ("--active", "-1")):
                 command = ("lxc-ls", "-P", box.path, *args)
                 self.assertEqual(run(f"{BIN}/{command[0]}", *command[1:]), run(f"{DEBIAN}/{command[0]}", *command[1:]), args)
+            for args in (("-f", "-F", "name,bogus"), ("--filter", "[")):
+                command = ("lxc-ls", "-P", box.path, *args)
+                self.assertEqual(*(run(f"{where}/{command[0]}", *command[1:])[:2] for where in (BIN, DEBIAN)), args)
+
+    def test_one_path_and_many(self):
+        with Box() as box, Box() as other:
+            for tool in ("lxc-info", "lxc-stop", "lxc-ls", "lxc-autostart"):
+                words = ("-P", other.path, "-P", box.path, *(() if tool in ("lxc-ls", "lxc-autostart") else ("-n", "web")))
+                self.assertEqual(*(run(f"{where}/{tool}", *words)[:2] for where in (BIN, DEBIAN)), tool)
 
     def check_running(self, box):
         # With nothing but cgroup v2 LXC 5.0 looks for files of version 1, and has no figures to show.
@@ -1675,6 +1684,58 @@ class Others(unittest.TestCase):
                     monitor.wait()
                     monitor.stdout.close()
                     shutil.rmtree(os.path.dirname(fifo), ignore_errors=True)
+
+    def test_monitor_of_two_paths(self):
+        with Box() as box, Box(name="other") as other:
+            monitor = subprocess.Popen([f"{BIN}/lxc-monitor", "-P", box.path, "-P", other.path], stdout=subprocess.PIPE, text=True)
+            pipes = [f"/run/lxc/{one.path}/monitor-fifo" for one in (box, other)]
+            try:
+                eventually(lambda: all(os.path.exists(p) for p in pipes), "the pipes", 20)
+                eventually(lambda: self.tool("lxc-monitor", "-P", other.path)[0] == 1, "that it is taken", 20)
+                for one in (other, box):
+                    self.assertEqual(one.ours("lxc-start")[0], 0)
+                    seen = [monitor.stdout.readline() for _ in range(2)]
+                    self.assertEqual(seen, [f"'{one.name}' changed state to [{state}]\n" for state in ("STARTING", "RUNNING")])
+            finally:
+                monitor.kill()
+                monitor.wait()
+                monitor.stdout.close()
+                for p in pipes:
+                    shutil.rmtree(os.path.dirname(p), ignore_errors=True)
+
+    def test_monitor_of_a_user(self):
+        with Box() as box:
+            home = f"{box.path}/home"
+            os.mkdir(home)
+            os.chown(home, 1234, 1234)
+            os.chmod(box.path, 0o755)
+            for more, below in (({}, f"{home}/.cache/lxc/run"), ({"XDG_RUNTIME_DIR": f"{home}"}, home)):
+                fifo = f"{below}/lxc/{box.path}/monitor-fifo"
+                for where in (BIN, DEBIAN):
+                    # A user has no way to the build's directory where that is root's alone.
+                    with open(f"{BIN}/lxc-monitor", "rb") as program:
+                        monitor = subprocess.Popen([f"{where}/lxc-monitor" if where == DEBIAN else f"/proc/self/fd/{program.fileno()}",
+                                                    *(["lxc-monitor"] if where == BIN else []), "-P", box.path], user=1234, group=1234,
+                                                   extra_groups=[], pass_fds=[program.fileno()], stdout=subprocess.DEVNULL,
+                                                   env={"PATH": "/usr/bin:/bin", "HOME": home, **more})
+                    try:
+                        eventually(lambda: os.path.exists(fifo), "the pipe", 20)
+                    finally:
+                        monitor.kill()
+                        monitor.wait()
+                        if where == DEBIAN:
+                            # Its daemon comes, is told, and goes.
+                            for status in (0, 1):
+                                eventually(lambda: self.tool("lxc-monitor", "-Q", "-P", box.path)[0] == status, "its daemon", 40)
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(fifo)
+
+    def test_keys(self):
+        binary = f"{os.path.dirname(BIN)}/condroid-lxc"
+        self.assertIn("\nlxc.uts.name\n    ", run(binary, "--keys")[1])
+        status, out, err = run(binary, "--keys", "lxc.cap.")
+        self.assertEqual((status, err, [line for line in out.split("\n") if line[:1] not in ("", " ")]), (0, "", ["lxc.cap.drop", "lxc.cap.keep"]))
+        self.assertEqual(run(binary, "--keys", "nothing.such")[:2], (1, ""))
 
     def test_settings(self):
         for args in (("-l",), ("lxc.lxcpath",), ("lxc.bdev.lvm.vg",)):
