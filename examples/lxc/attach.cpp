@@ -1,6 +1,7 @@
 // lxc-attach: a command, or a shell, in a container that runs.
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "namespaces.hpp"
 #include "place.hpp"
 #include "say.hpp"
 #include "terminal.hpp"
@@ -21,16 +23,16 @@ using namespace condroid;
 namespace {
 
 constexpr Option options[] = {
-    {'e', "elevated-privileges", "WHICH",
+    {'e', "elevated-privileges", "PRIVILEGES",
      "With this program's rights where the container's are less: CAP, CGROUP, LSM, a | between "
      "them; "
-     "all without WHICH. Opens the host to what is in the container",
+     "all without PRIVILEGES. Opens the host to what is in the container",
      Option::optional},
     {'a', "arch", "ARCH", "Execution domain: i686, x86_64 ..."},
-    {'s', "namespaces", "WHICH",
+    {'s', "namespaces", "NAMESPACES",
      "Only these of its namespaces: MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, TIME, a | "
      "between them; with all privileges elevated"},
-    {'R', "remount-sys-proc", "", "For LXC's sake: refused"},
+    {'R', "remount-sys-proc", "", "For LXC's sake: refused where it would do something"},
     {0, "clear-env", "", "Only container=lxc, a PATH and what is said"},
     {0, "keep-env", "", "This program's environment, too; that is usual"},
     {'L', "pty-log", "FILE", "What the terminal shows is appended to FILE"},
@@ -39,8 +41,7 @@ constexpr Option options[] = {
     {'f', "rcfile", "FILE", "Read FILE in the place of the container's configuration"},
     {'u', "uid", "UID", "With this user id of the container's"},
     {'g', "gid", "GID", "With this group id of the container's"},
-    {'c', "context", "CONTEXT",
-     "A context of SELinux; means nothing where no security module is on, otherwise refused"},
+    {'c', "context", "CONTEXT", "For SELinux: refused where that is"},
 };
 
 void set_variable(std::vector<std::string>& env, std::string entry) {
@@ -80,23 +81,24 @@ bool each_word(const std::string& text, F take) {
   return true;
 }
 
-bool read_namespaces(const std::string& text, Attach& what) {
-  constexpr std::pair<std::string_view, Namespace> words[] = {
-      {"MOUNT", Namespace::mount},   {"PID", Namespace::pid},   {"UTSNAME", Namespace::uts},
-      {"IPC", Namespace::ipc},       {"USER", Namespace::user}, {"NETWORK", Namespace::net},
-      {"CGROUP", Namespace::cgroup}, {"TIME", Namespace::time}};
-  Flags<Namespace> all;
-  const bool fine = each_word(text, [&](const std::string& word) {
-    for (const auto& [name, kind] : words)
-      if (name == word) {
-        all |= kind;
-        return true;
-      }
-    say("--namespaces={}: there is no '{}'; see --help", text, word);
-    return false;
-  });
-  what.namespaces = all;
-  return fine;
+/// Those that are the container's own: in what it shares with this program everybody is already.
+Flags<Namespace> not_shared(Pid pid, Flags<Namespace> wanted) {
+  constexpr std::pair<Namespace, const char*> files[] = {
+      {Namespace::mount, "mnt"}, {Namespace::pid, "pid"},       {Namespace::uts, "uts"},
+      {Namespace::ipc, "ipc"},   {Namespace::user, "user"},     {Namespace::net, "net"},
+      {Namespace::time, "time"}, {Namespace::cgroup, "cgroup"},
+  };
+  Flags<Namespace> own;
+  for (const auto& [kind, file] : files) {
+    struct stat ours {
+    }, theirs{};
+    const bool same =
+        ::stat(fmt::format("/proc/self/ns/{}", file).c_str(), &ours) == 0 &&
+        ::stat(fmt::format("/proc/{}/ns/{}", pid.value, file).c_str(), &theirs) == 0 &&
+        ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
+    if (wanted.has(kind) && !same) own |= kind;
+  }
+  return own;
 }
 
 bool elevate(const std::string& text, Attach& what) {
@@ -173,25 +175,41 @@ bool take_filter(const control::Client& client, Attach& what) {
   return true;
 }
 
+bool has_selinux() {
+  std::ifstream in("/proc/filesystems");
+  for (std::string line; std::getline(in, line);)
+    if (line.ends_with("\tselinuxfs")) return true;
+  return false;
+}
+
 std::optional<Attach> wishes(const Arguments& args, const control::Client& client, Pid pid) {
   Attach what;
   std::uint32_t uid = 0, gid = 0;
   if (!read_id(args, "uid", uid) || !read_id(args, "gid", gid)) return {};
   what.process.uid = Uid{uid};
   what.process.gid = Gid{gid};
-  if (args.has("remount-sys-proc")) {
-    say("--remount-sys-proc is not supported");
+  if (args.has("context") && has_selinux()) {
+    say("--context is not supported");
     return {};
   }
   if (args.has("arch")) {
-    const std::string arch = args.value("arch");
-    what.process.personality =
-        arch == "i686" || arch == "i386" || arch == "x86" || arch == "linux32"
-            ? Personality::linux32
-            : Personality::native;
+    lxc::Configuration config;
+    if (const auto ok = config.apply("lxc.arch=" + args.value("arch")); !ok) {
+      say_error(ok.error());
+      return {};
+    }
+    const auto arch = config.get("lxc.arch");
+    what.process.personality = arch && *arch == "i686" ? Personality::linux32 : Personality::native;
   }
   if (args.has("namespaces")) {
-    if (!read_namespaces(args.value("namespaces"), what) || !elevate("", what)) return {};
+    const auto wanted = read_namespaces(args.value("namespaces"));
+    if (!wanted || !elevate("", what)) return {};
+    what.namespaces = not_shared(pid, *wanted);
+    // With its mounts the container's own /proc and /sys are there.
+    if (args.has("remount-sys-proc") && !what.namespaces->has(Namespace::mount)) {
+      say("--remount-sys-proc is not supported");
+      return {};
+    }
   } else if (args.has("elevated-privileges") && !elevate(args.value("elevated-privileges"), what)) {
     return {};
   }

@@ -22,7 +22,7 @@ constexpr Option options[] = {
     {'A', "ignore-auto", "", "Whether lxc.start.auto says so or not"},
     {'g', "groups", "GROUPS",
      "Those in one of these, a comma between them, the first group first; an empty one stands for "
-     "those in none"},
+     "those in none; may be repeated"},
     {'t', "timeout", "SECONDS", "After so long they are killed (60)"},
 };
 
@@ -33,16 +33,17 @@ struct One {
   std::vector<std::string> groups;
 };
 
-/// What cannot be read is told, and is none of them; `wrong` then.
-std::vector<One> candidates(const std::string& lxcpath, bool all, bool& wrong) {
+/// What cannot be read is told, and is none of them, but counts as failed.
+std::vector<One> candidates(const std::string& lxcpath, const std::vector<std::string>& names,
+                            bool all, std::size_t& failed) {
   std::vector<One> found;
-  for (const std::string& name : defined_names(lxcpath)) {
+  for (const std::string& name : names) {
     const auto config = Place(lxcpath, name).load();
     const auto made =
         config ? config->to_spec() : Result<lxc::Translated>(fail(ENOENT, Step::parse, name));
     if (!made) {
       if (config) say_error(made.error());  // else it is said
-      wrong = true;
+      ++failed;
       continue;
     }
     if (all || made->program.start_auto)
@@ -61,7 +62,7 @@ std::vector<One> chosen(const Arguments& args, std::vector<One> from) {
   if (args.has("all")) return from;
   std::vector<std::string> groups;
   // An empty one at the end counts, too.
-  std::string text = args.value("groups");
+  std::string text = fmt::format("{}", fmt::join(args.values("groups"), ","));
   for (std::size_t comma = 0;; text.erase(0, comma + 1)) {
     comma = text.find(',');
     groups.push_back(text.substr(0, comma));
@@ -82,9 +83,9 @@ int run(const Arguments& args) {
   constexpr long usual = 60;
   const auto seconds = args.number("timeout", usual);
   if (!path || !seconds) return 1;
-  bool wrong = false;
-  const auto all = candidates(*path, args.has("ignore-auto"), wrong);
-  int status = wrong ? 1 : 0;
+  const auto names = defined_names(*path);
+  std::size_t failed = 0;
+  const auto all = candidates(*path, names, args.has("ignore-auto"), failed);
   for (const One& one : chosen(args, all)) {
     const bool start = !args.has("kill") && !args.has("shutdown") && !args.has("reboot");
     const bool runs =
@@ -104,11 +105,14 @@ int run(const Arguments& args) {
                      {"lxc-stop", args.has("reboot") ? "-rt" : "-t", std::to_string(*seconds)});
     command.insert(command.end(), {"-P", *path, "-n", one.name});
     if (run_program(command, {}) != 0)
-      status = 1;
+      ++failed;
     else if (start)
       ::sleep(one.delay);
   }
-  return status;
+  // LXC's: none of none is a failure, too.
+  constexpr int some_failed = 2;
+  if (failed == names.size()) return 1;
+  return failed == 0 ? 0 : some_failed;
 }
 
 }  // namespace
@@ -123,6 +127,7 @@ const Tool lxc_autostart = {
         "Those of a lower lxc.start.order come first; after each lxc.start.delay seconds are "
         "waited. "
         "Without\n-a and -g only those that are in no lxc.group.\n\n"
-        "Exit status: 0; 1 when it failed for one of them.",
+        "Exit status: 0; 2 when it failed for some of all containers; 1 when it failed for all, or "
+        "there are\nnone.",
     .run = &run,
 };

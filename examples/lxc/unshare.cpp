@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <condroid/sys/fd.hpp>
 #include <csignal>
-#include <sstream>
 
+#include "namespaces.hpp"
 #include "say.hpp"
 #include "script.hpp"
 #include "tools.hpp"
@@ -20,9 +20,11 @@ using namespace condroid;
 
 namespace {
 
+constexpr int time_namespace = 0x80;  // CLONE_NEWTIME, Linux 5.6
+
 constexpr Option options[] = {
-    {'s', "namespaces", "WHICH",
-     "Of MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, a | between them"},
+    {'s', "namespaces", "NAMESPACES",
+     "Of MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, TIME, a | between them"},
     {'u', "user", "UID", "With USER: the id that it has there (0)"},
     {'H', "hostname", "NAME", "With UTSNAME: the host's name there"},
     {'i', "ifname", "NAME", "With NETWORK: this interface is moved there; may be repeated"},
@@ -31,21 +33,16 @@ constexpr Option options[] = {
 };
 
 std::optional<int> flags_of(const std::string& text) {
-  constexpr std::pair<std::string_view, int> words[] = {
-      {"MOUNT", CLONE_NEWNS},     {"PID", CLONE_NEWPID},   {"UTSNAME", CLONE_NEWUTS},
-      {"IPC", CLONE_NEWIPC},      {"USER", CLONE_NEWUSER}, {"NETWORK", CLONE_NEWNET},
-      {"CGROUP", CLONE_NEWCGROUP}};
+  constexpr std::pair<Namespace, int> bits[] = {
+      {Namespace::mount, CLONE_NEWNS},      {Namespace::pid, CLONE_NEWPID},
+      {Namespace::uts, CLONE_NEWUTS},       {Namespace::ipc, CLONE_NEWIPC},
+      {Namespace::user, CLONE_NEWUSER},     {Namespace::net, CLONE_NEWNET},
+      {Namespace::cgroup, CLONE_NEWCGROUP}, {Namespace::time, time_namespace}};
+  const auto kinds = read_namespaces(text);
+  if (!kinds) return {};
   int flags = 0;
-  std::istringstream in(text);
-  for (std::string word; std::getline(in, word, '|');) {
-    const auto* found = std::begin(words);
-    while (found != std::end(words) && found->first != word) ++found;
-    if (found == std::end(words)) {
-      say("--namespaces={}: there is no '{}'; see --help", text, word);
-      return {};
-    }
-    flags |= found->second;
-  }
+  for (const auto& [kind, bit] : bits)
+    if (kinds->has(kind)) flags |= bit;
   if (flags == 0) say("no namespaces are named; use -s NETWORK or others");
   return flags == 0 ? std::nullopt : std::optional<int>(flags);
 }
@@ -147,7 +144,7 @@ int run(const Arguments& args) {
 
 const Tool lxc_unshare = {
     .name = "lxc-unshare",
-    .synopsis = "-s WHICH [-u UID] [-H NAME] [-i NAME]... [-d] [-M] [--] COMMAND...",
+    .synopsis = "-s NAMESPACES [-u UID] [-H NAME] [-i NAME]... [-d] [-M] [--] COMMAND...",
     .brief = "Runs a command in namespaces of its own, with all else as it is here.",
     .options = options,
     .names = Tool::none,

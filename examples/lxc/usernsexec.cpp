@@ -9,8 +9,11 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <condroid/runtime.hpp>
+#include <condroid/sys/facts.hpp>
 #include <condroid/sys/fd.hpp>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
 #include <sstream>
 
@@ -23,7 +26,9 @@ using namespace condroid;
 namespace {
 
 constexpr Option options[] = {
-    {'m', "map", "[u|g|b]:INSIDE:OUTSIDE:COUNT", "Ids of users, groups or both; may be repeated."},
+    {'m', "map", "[u|g|b]:INSIDE:OUTSIDE:COUNT",
+     "Ids of users, groups or both; may be repeated. Without any: all that /etc/subuid and "
+     "/etc/subgid have for this user, from 0 on"},
     {'s', "setid", "", "For LXC's sake: it becomes 0 in any case"},
 };
 
@@ -46,6 +51,32 @@ bool add(Maps& maps, const std::string& text) {
   if (kind != 'g') maps.users += line;
   if (kind != 'u') maps.groups += line;
   return true;
+}
+
+/// One range after the other, from 0 on.
+std::string lines_of(const std::vector<SubidRange>& ranges) {
+  std::string text;
+  std::uint64_t inside = 0;
+  for (const SubidRange& r : ranges) {
+    if (inside + r.count > UINT32_MAX) break;
+    text += fmt::format("{} {} {}\n", inside, r.start, r.count);
+    inside += r.count;
+  }
+  return text;
+}
+
+/// All that /etc/subuid and /etc/subgid have for this user.
+bool add_granted(Maps& maps) {
+  const auto runtime = Runtime::open();
+  if (!runtime) return say_error(runtime.error()) == 0;
+  const auto facts = runtime->facts();
+  if (!facts) return say_error(facts.error()) == 0;
+  maps.users = lines_of(facts->get().subuids);
+  maps.groups = lines_of(facts->get().subgids);
+  if (!maps.users.empty() && !maps.groups.empty()) return true;
+  say("{} has no ids for this user; name some by -m b:0:100000:65536",
+      maps.users.empty() ? "/etc/subuid" : "/etc/subgid");
+  return false;
 }
 
 /// As root of this user's ids: /proc itself; else the programs that may.
@@ -91,6 +122,7 @@ int run(const Arguments& args) {
   Maps maps;
   for (const std::string& one : args.values("map"))
     if (!add(maps, one)) return 1;
+  if (!args.has("map") && !add_granted(maps)) return 1;
   if (maps.users.empty() || maps.groups.empty()) {
     say("ids for users and for groups are needed; -m b:0:100000:65536");
     return 1;
@@ -121,7 +153,7 @@ int run(const Arguments& args) {
 
 const Tool lxc_usernsexec = {
     .name = "lxc-usernsexec",
-    .synopsis = "-m MAP... [-- COMMAND...]",
+    .synopsis = "[-m MAP]... [-- COMMAND...]",
     .brief = "Runs a command, or a shell, as root of a user namespace with these ids.",
     .options = options,
     .names = Tool::none,

@@ -232,6 +232,15 @@ class SideBySide(unittest.TestCase):
             with unittest.mock.patch.dict(os.environ, {"KEPT": "here"}):
                 self.same(box, "lxc-attach", *args)
         self.same(box, "lxc-attach", "-s", "NOTHING", "--", "id", error=True)
+        for args in (("-s", "uts"), ("-s", "Uts|net"), ("-s", "TIME"), ("-s", "time|UTSNAME"), ("-a", "i686"), ("-a", "arm64"), ("-R",),
+                     ("-R", "-s", "UTSNAME|MOUNT")):
+            self.same(box, "lxc-attach", *args, "--", "hostname")
+        if "selinuxfs" not in read("/proc/filesystems"):
+            self.same(box, "lxc-attach", "-c", "some:context", "--", "hostname")
+        for args in (("-a", "bogus"), ("-s", "mount"), ("-s", "network")):
+            self.same(box, "lxc-attach", *args, "--", "hostname", error=True)
+        for number in ("-5", "-1", "x"):
+            self.same(box, "lxc-console", "-t", number, error=True)
         for args in (("-s", "RUNNING"), ("-s", "STOPPED|RUNNING"), ("-s", "FROZEN", "-t", "1")):
             self.same(box, "lxc-wait", *args)
         self.same(box, "lxc-start")
@@ -1753,10 +1762,11 @@ class Others(unittest.TestCase):
     def test_autostart(self):
         with Box("lxc.start.auto = 1\nlxc.start.order = 1\n") as box:
             for name, more in (("first", "lxc.start.order = 9\nlxc.start.delay = 3\nlxc.start.auto = 1\n"),
-                               ("in-a", "lxc.start.auto = 1\nlxc.group = a\n"), ("never", "")):
+                               ("in-a", "lxc.start.auto = 1\nlxc.group = a\n"), ("in-b", "lxc.start.auto = 1\nlxc.group = b\n"), ("never", "")):
                 os.mkdir(f"{box.path}/{name}")
                 box.write(f"{box.path}/{name}/config", f"lxc.uts.name = {name}\n{more}")
-            for args in (("-L",), ("-L", "-a"), ("-L", "-g", "a"), ("-L", "-g", "a,"), ("-L", "-A"), ("-L", "-s", "-a")):
+            for args in (("-L",), ("-L", "-a"), ("-L", "-g", "a"), ("-L", "-g", "a,"), ("-L", "-A"), ("-L", "-s", "-a"),
+                         ("-L", "-g", "a", "-g", "b"), ("-L", "-g", "b", "-g", "a"), ("-L", "-g", "a", "-g", "")):
                 command = ("lxc-autostart", "-P", box.path, *args)
                 self.assertEqual(*(run(f"{where}/{command[0]}", *command[1:])[:2] for where in (BIN, DEBIAN)), args)
             shutil.rmtree(f"{box.path}/first")
@@ -1764,6 +1774,45 @@ class Others(unittest.TestCase):
             self.assertEqual(box.state(), "RUNNING")
             self.assertEqual(self.tool("lxc-autostart", "-P", box.path, "-k")[0], 0)
             self.assertEqual(box.state(), "STOPPED")
+
+    def test_autostart_of_what_fails(self):
+        mine = f"fails-{os.getpid()}-"
+        self.addCleanup(sweep, mine)
+        with tempfile.TemporaryDirectory() as path:
+            for auto, status in (("", 1), ("x", 1), ("xx", 1), ("xx-", 2), ("--", 0)):
+                folders = [f"{path}/{mine}{i}" for i in range(len(auto))]
+                for folder, kind in zip(folders, auto):
+                    os.mkdir(folder)
+                    Box.write(f"{folder}/config", f"{NETLESS}lxc.rootfs.path = dir:/nothing\nlxc.start.auto = {int(kind == 'x')}\n")
+                for where in (BIN, DEBIAN):
+                    self.assertEqual(run(f"{where}/lxc-autostart", "-P", path)[0], status, (auto, where))
+                for folder in folders:
+                    shutil.rmtree(folder)
+            shutil.rmtree(f"/run/lxc/lock{path}", ignore_errors=True)
+
+    def test_namespaces_by_their_words(self):
+        for words in ("uts", "mnt|net", "Ipc", "time", "TIME", "mount", "network", "utsname"):
+            # Debian's does not always find its own process in a new time namespace.
+            theirs = 0 if words.lower() == "time" else run(f"{DEBIAN}/lxc-unshare", "-s", words, "true")[0]
+            self.assertEqual(self.tool("lxc-unshare", "-s", words, "true")[0], theirs, words)
+        names = f"import os; print(os.stat('/proc/self/ns/time').st_ino != {os.stat('/proc/self/ns/time').st_ino})"
+        self.assertEqual(self.tool("lxc-unshare", "-s", "TIME", "--", sys.executable, "-c", names)[:2], (0, "True\n"))
+
+    def test_all_ids_that_a_user_has(self):
+        with tempfile.TemporaryDirectory() as path:
+            for kind, first in (("uid", 200000), ("gid", 300000)):
+                Box.write(f"{path}/{kind}", f"other:1:1\nroot:{first}:1000\n")
+            script = (f"mount --bind {path}/uid /etc/subuid && mount --bind {path}/gid /etc/subgid && "
+                      "{}/lxc-usernsexec -- sh -c 'cat /proc/self/[ug]id_map; id -u'")
+            mine, theirs = (run("unshare", "-m", "sh", "-c", script.format(where)) for where in (BIN, DEBIAN))
+            self.assertEqual((mine[0], mine[1].split()), (0, "0 300000 1000 0 200000 1000 0".split()), mine[2])
+            self.assertEqual(mine[:2], theirs[:2])
+            with open(f"{path}/uid", "a") as f:
+                f.write("0:500000:7\n")
+            self.assertIn("1000 500000 7", " ".join(run("unshare", "-m", "sh", "-c", script.format(BIN))[1].split()))
+            for kind in ("uid", "gid"):
+                Box.write(f"{path}/{kind}", "")
+            self.assertEqual(run("unshare", "-m", "sh", "-c", script.format(BIN))[:2], (1, ""))
 
     def test_namespaces_alone(self):
         same = ("-s", "UTSNAME|NETWORK", "-H", "elsewhere", "--", "sh", "-c", "hostname; exit 4")
