@@ -19,6 +19,12 @@ int run(const Arguments& args) {
     for (const std::string_view name : names) fmt::print("{}\n", name);
     return 0;
   }
+  if (args.words().empty()) {
+    fmt::print(
+        "Usage: lxc-config -l: list all available configuration items\n"
+        "       lxc-config item: print configuration item\n");
+    return 0;
+  }
   if (args.words().size() != 1) {
     say("one setting is needed; --list has their names");
     return 1;

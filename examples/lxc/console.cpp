@@ -21,6 +21,10 @@ int run(const Arguments& args) {
   if (!place) return 1;
   const auto number = args.number("tty", -1);
   if (!number) return 1;
+  if (args.has("tty") && *number < 0) {
+    say("--tty={}: terminals are counted from 0", *number);
+    return 1;
+  }
   const auto escape = Escape::parse(args.has("escape") ? args.value("escape") : "a");
   if (!escape) {
     say("--escape={}: that is no letter", args.value("escape"));

@@ -25,14 +25,13 @@ int run(const Arguments& args) {
   const auto place = Place::of(args);
   if (!place) return 1;
   if (is_partial(*place)) return 1;
-  lxc::Configuration config;
-  if (place->defined() || args.has("rcfile")) {
-    auto loaded = place->load();
-    if (!loaded) return 1;
-    config = std::move(*loaded);
+  if (!place->defined() && !args.has("rcfile")) {
+    say("there is no configuration '{}'", place->config_file());
+    return 1;
   }
-  if (!adapt(args, config)) return 1;
-  return start_container(*place, config,
+  auto config = place->load();
+  if (!config || !adapt(args, *config)) return 1;
+  return start_container(*place, *config,
                          {.execute = true, .daemon = args.has("daemon"), .command = args.words()});
 }
 
@@ -44,8 +43,7 @@ const Tool lxc_execute = {
     .brief = "Runs a command in a container that is there for it, beside a small init.",
     .options = options,
     .more =
-        "Without a configuration the command has this machine's files. Without COMMAND "
-        "lxc.execute.cmd is run.\n\n"
+        "Without COMMAND lxc.execute.cmd is run.\n\n"
         "Exit status: that of the command, 128 and the signal that ended it; 1 when it could not "
         "be "
         "started.",

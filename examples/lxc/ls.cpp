@@ -1,6 +1,7 @@
 // lxc-ls: which containers there are.
 #include <fmt/format.h>
 #include <regex.h>
+#include <strings.h>
 #include <unistd.h>
 #include <condroid/sys/pty.hpp>
 
@@ -113,7 +114,7 @@ class Row {
 
 class Filter {
  public:
-  /// False, and it was said, for an expression that is none.
+  /// False, and it was said, for an expression that is none: no name matches it.
   bool begin(const Arguments& args) {
     args_ = &args;
     groups_ = split(args.value("groups"), ',');
@@ -188,19 +189,26 @@ int table(std::vector<Row>& rows, const std::vector<std::string>& shown) {
 int run(const Arguments& args) {
   const auto path = lxcpath_of(args);
   Filter filter;
-  if (!path || !filter.begin(args)) return 1;
+  if (!path) return 1;
+  if (!filter.begin(args)) return 0;
+  const bool fancy = args.has("fancy");
   std::vector<std::string> shown =
       split(args.has("fancy-format") ? args.value("fancy-format") : usual, ',');
-  for (const std::string& one : shown)
-    if (std::ranges::find(columns, one) == std::end(columns)) {
+  for (std::string& one : shown) {
+    const auto* const column = std::ranges::find_if(
+        columns, [&](std::string_view c) { return ::strcasecmp(c.data(), one.c_str()) == 0; });
+    if (column == std::end(columns)) {
+      // LXC's status for it.
+      if (!fancy) break;
       say("there is no column '{}'; {}", one, fmt::join(columns, ", "));
-      return 1;
+      return 0;
     }
+    one = *column;
+  }
   std::set<std::string> names;
   for (auto& name : defined_names(*path)) names.insert(std::move(name));
   for (auto& name : active_names(*path)) names.insert(std::move(name));
   std::erase_if(names, [&](const std::string& name) { return !filter.name(name); });
-  const bool fancy = args.has("fancy");
   std::vector<Row> rows;
   if (fancy || !filter.by_name_alone()) {
     for (const std::string& name : names)

@@ -197,7 +197,7 @@ class SideBySide(unittest.TestCase):
             box.write(f"{box.path}/longer-name/config", "lxc.start.auto = 1\n")
             os.mkdir(f"{box.path}/no-container")
             for args in ((), ("-1",), ("-f",), ("-f", "-F", "NAME,PID,RAM,SWAP,INTERFACE,IPV4"), ("--running",), ("--stopped",),
-                         ("--filter", "^w"), ("-g", "a"), ("-g", "a,b"), ("--active", "-1")):
+                         ("-f", "-F", "name,State"), ("-F", "bogus"), ("--filter", "^w"), ("-g", "a"), ("-g", "a,b"), ("--active", "-1")):
                 command = ("lxc-ls", "-P", box.path, *args)
                 self.assertEqual(run(f"{BIN}/{command[0]}", *command[1:]), run(f"{DEBIAN}/{command[0]}", *command[1:]), args)
             for args in (("-f", "-F", "name,bogus"), ("--filter", "[")):
@@ -337,6 +337,9 @@ class SideBySide(unittest.TestCase):
             self.assertEqual(box.ours("lxc-execute", "--", "/nothing/such")[0], 1)
             status, _, err = box.ours("lxc-execute")
             self.assertEqual((status, "lxc.execute.cmd" in err), (1, True))
+            box.name = "nobody"
+            for args in ((), ("-s", "lxc.net.0.type=empty")):
+                self.same(box, "lxc-execute", *args, "--", "true", error=True)
 
 
 class Start(unittest.TestCase):
@@ -1747,8 +1750,9 @@ class Others(unittest.TestCase):
         self.assertEqual(run(binary, "--keys", "nothing.such")[:2], (1, ""))
 
     def test_settings(self):
-        for args in (("-l",), ("lxc.lxcpath",), ("lxc.bdev.lvm.vg",)):
-            self.assertEqual(self.tool("lxc-config", *args), run(f"{DEBIAN}/lxc-config", *args))
+        for args in ((), ("-l",), ("lxc.lxcpath",), ("lxc.bdev.lvm.vg",)):
+            status, out, err = run(f"{DEBIAN}/lxc-config", *args)
+            self.assertEqual(self.tool("lxc-config", *args), (status, out.replace(f"{DEBIAN}/", ""), err))
         self.assertEqual(self.tool("lxc-config", "nothing.such")[0], 1)
 
     def test_an_old_configuration(self):
