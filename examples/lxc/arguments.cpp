@@ -201,6 +201,8 @@ std::optional<long> Arguments::number(std::string_view option, long otherwise) c
   return {};
 }
 
+std::vector<Option> options_of(const Tool& tool) { return Table(tool).rows; }
+
 std::string help(const Tool& tool) {
   constexpr std::size_t column = 32, width = 100;
   const Table table(tool);
@@ -222,58 +224,5 @@ std::string help(const Tool& tool) {
       "\nOptions and words may be mixed; \"--\" ends the options. An argument of a long option is "
       "that "
       "of its\nletter, too.\n";
-  return text;
-}
-
-std::string bash_completion() {
-  std::string text =
-      "# bash completion of condroid-lxc: source it, or put it into "
-      "/usr/share/bash-completion/completions.\n"
-      "_condroid_lxc() {\n"
-      "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} options paths=() i\n"
-      "  local tool=${COMP_WORDS[0]##*/}\n"
-      "  if [[ $tool == condroid-lxc ]]; then\n"
-      "    if ((COMP_CWORD == 1)); then\n"
-      "      COMPREPLY=($(compgen -W 'NAMES --bash-completion --help' -- \"$cur\")); return\n"
-      "    fi\n"
-      "    tool=lxc-${COMP_WORDS[1]#lxc-}\n"
-      "  fi\n"
-      "  case $tool in\n";
-  std::string names;
-  for (const Tool* tool : all_tools())
-    names +=
-        fmt::format("{}{}", names.empty() ? "" : " ", tool->name.substr(tool->name.find('-') + 1));
-  text.replace(text.find("NAMES"), std::string_view("NAMES").size(), names);
-  for (const Tool* tool : all_tools()) {
-    text += fmt::format("    {}) options='", tool->name);
-    for (const Option& o : Table(*tool).rows)
-      text += fmt::format("--{}{} ", o.name,
-                          o.argument.empty() || o.kind == Option::optional ? "" : "=");
-    text.back() = '\'';
-    text += " ;;\n";
-  }
-  text +=
-      "  esac\n"
-      "  for ((i = 1; i < COMP_CWORD; ++i)); do\n"
-      "    case ${COMP_WORDS[i]} in -P|--lxcpath) paths=(-P \"${COMP_WORDS[i+1]}\") ;; esac\n"
-      "  done\n"
-      "  case $prev in\n"
-      "    -P|--lxcpath) COMPREPLY=($(compgen -d -- \"$cur\")); return ;;\n"
-      "    -f|-o|--rcfile|--logfile) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-      "  esac\n"
-      "  if [[ $cur == -* ]]; then\n"
-      "    COMPREPLY=($(compgen -W \"$options\" -- \"$cur\"))\n"
-      "    [[ ${COMPREPLY[0]} == *= ]] && compopt -o nospace\n"
-      "  else\n"
-      // Not by compgen -W, which expands what it is given: anybody names an abstract socket.
-      "    COMPREPLY=()\n"
-      "    while IFS= read -r i; do\n"
-      "      [[ $i == \"$cur\"* ]] && COMPREPLY+=(\"$(printf %q \"$i\")\")\n"
-      "    done < <(lxc-ls -1 \"${paths[@]}\" 2>/dev/null)\n"
-      "  fi\n"
-      "}\n"
-      "complete -F _condroid_lxc condroid-lxc";
-  for (const Tool* tool : all_tools()) text += fmt::format(" {}", tool->name);
-  text += '\n';
   return text;
 }

@@ -65,6 +65,8 @@ class Arguments {
   std::string container_;
 };
 
+/// Its own and those of all, in the order of the help.
+[[nodiscard]] std::vector<Option> options_of(const Tool& tool);
 /// The whole help of a program, as of its page in a manual.
 [[nodiscard]] std::string help(const Tool& tool);
 /// A completion for bash, of all programs.

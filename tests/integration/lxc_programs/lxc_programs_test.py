@@ -1160,9 +1160,36 @@ class CommandLines(unittest.TestCase):
             named = re.findall(r"^ +(?:-., )?--([a-z-]+)", run(f"{BIN}/{tool}", "--help")[1], re.M)
             self.assertEqual(sorted(o.strip("-=") for o in offered(tool, "--")), sorted(named), tool)
             self.assertEqual(offered("condroid-lxc", tool.removeprefix("lxc-"), "--"), offered(tool, "--"))
-        self.assertEqual(sorted(offered("condroid-lxc", "")[:-2]), [tool.removeprefix("lxc-") for tool in self.TOOLS])
-        with Box() as box:
-            self.assertEqual(offered("lxc-stop", "-P", box.path, "w"), ["web"])
+        self.assertEqual(sorted(offered("condroid-lxc", "")[:-3]), [tool.removeprefix("lxc-") for tool in self.TOOLS])
+        self.assertEqual(offered("lxc-wait", "-s", "ST"), ["STOPPED", "STARTING", "STOPPING"])
+        self.assertEqual(offered("lxc-wait", "-s", '"STOPPED|ST'), ["STOPPED|STARTING", "STOPPED|STOPPING"])
+        self.assertEqual(offered("lxc-wait", "--state", "=", "FROZ"), ["FROZEN"])
+        self.assertEqual(offered("lxc-attach", "-s", "U"), ["UTSNAME", "USER"])
+        self.assertEqual(offered("lxc-attach", "-e", "C"), ["CAP", "CGROUP"])
+        self.assertEqual(offered("condroid-lxc", "unshare", "-s", "MOUNT|P"), ["MOUNT|PID"])
+        self.assertEqual(offered("lxc-ls", "-F", "NAME,ST"), ["NAME,STATE"])
+        self.assertEqual(offered("lxc-info", "-l", "D"), ["DEBUG"])
+        self.assertIn("busybox", offered("lxc-create", "-t", "bu"))
+        self.assertIn("download", offered("lxc-create", "-t", ""))
+        self.assertEqual(offered("lxc-start", "--", "w"), [""])
+        with Box("lxc.group = one\n") as box:
+            at = ("-P", box.path)
+            for tool in ("lxc-start", "lxc-destroy", "lxc-info", "lxc-wait"):
+                self.assertEqual(offered(tool, *at, "w"), ["web"], tool)
+                self.assertEqual(offered(tool, *at, "-n", ""), ["web"], tool)
+            for tool in ("lxc-stop", "lxc-attach", "lxc-console", "lxc-freeze", "lxc-unfreeze", "lxc-create", "lxc-ls"):
+                self.assertEqual(offered(tool, *at, ""), [""], tool)
+            self.assertEqual(offered("lxc-info", *at, "-n", "web", ""), [""])
+            self.assertEqual(offered("lxc-autostart", *at, "-g", ""), ["one"])
+            for _ in range(2):
+                self.assertEqual(box.ours("lxc-snapshot")[0], 0)
+            self.assertEqual(offered("lxc-snapshot", *at, "-n", "web", "-r", ""), ["snap0", "snap1"])
+            self.assertEqual(offered("lxc-snapshot", *at, "web", "-d", ""), ["ALL", "snap0", "snap1"])
+        with started() as box:
+            at = ("-P", box.path)
+            for tool, names in (("lxc-stop", ["web"]), ("lxc-attach", ["web"]), ("lxc-start", [""]), ("lxc-info", ["web"]), ("lxc-unfreeze", [""])):
+                self.assertEqual(offered(tool, *at, "w"), names, tool)
+            self.assertEqual(offered("lxc-start", *at, "--share-net", "w"), ["web"])
 
     def test_words_and_options_mix(self):
         with Box() as box:
