@@ -41,7 +41,7 @@ constexpr Option options[] = {
     {'f', "rcfile", "FILE", "Read FILE in the place of the container's configuration"},
     {'u', "uid", "UID", "With this user id of the container's"},
     {'g', "gid", "GID", "With this group id of the container's"},
-    {'c', "context", "CONTEXT", "For SELinux: refused where that is"},
+    {'c', "context", "CONTEXT", "For SELinux: refused where that or AppArmor is on"},
 };
 
 void set_variable(std::vector<std::string>& env, std::string entry) {
@@ -175,23 +175,12 @@ bool take_filter(const control::Client& client, Attach& what) {
   return true;
 }
 
-bool has_selinux() {
-  std::ifstream in("/proc/filesystems");
-  for (std::string line; std::getline(in, line);)
-    if (line.ends_with("\tselinuxfs")) return true;
-  return false;
-}
-
 std::optional<Attach> wishes(const Arguments& args, const control::Client& client, Pid pid) {
   Attach what;
   std::uint32_t uid = 0, gid = 0;
   if (!read_id(args, "uid", uid) || !read_id(args, "gid", gid)) return {};
   what.process.uid = Uid{uid};
   what.process.gid = Gid{gid};
-  if (args.has("context") && has_selinux()) {
-    say("--context is not supported");
-    return {};
-  }
   if (args.has("arch")) {
     lxc::Configuration config;
     if (const auto ok = config.apply("lxc.arch=" + args.value("arch")); !ok) {
