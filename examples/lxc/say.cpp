@@ -1,6 +1,7 @@
 #include "say.hpp"
 
 #include <fcntl.h>
+#include <syslog.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <cstdio>
 #include <ctime>
 #include <optional>
+#include <utility>
 
 #include "tool.hpp"
 
@@ -18,13 +20,28 @@ namespace {
 constexpr std::array<std::string_view, 9> levels = {"TRACE", "DEBUG", "INFO",  "NOTICE", "WARN",
                                                     "ERROR", "CRIT",  "ALERT", "FATAL"};
 
+/// As LXC's.
+constexpr std::array<int, levels.size()> syslog_priorities = {LOG_DEBUG,  LOG_DEBUG,   LOG_INFO,
+                                                              LOG_NOTICE, LOG_WARNING, LOG_ERR,
+                                                              LOG_CRIT,   LOG_ALERT,   LOG_EMERG};
+constexpr std::array<std::pair<std::string_view, int>, 9> facilities = {{{"daemon", LOG_DAEMON},
+                                                                         {"local0", LOG_LOCAL0},
+                                                                         {"local1", LOG_LOCAL1},
+                                                                         {"local2", LOG_LOCAL2},
+                                                                         {"local3", LOG_LOCAL3},
+                                                                         {"local4", LOG_LOCAL4},
+                                                                         {"local5", LOG_LOCAL5},
+                                                                         {"local6", LOG_LOCAL6},
+                                                                         {"local7", LOG_LOCAL7}}};
+
 struct Voice {
   std::string program = "condroid-lxc";
   std::string container = {};
   bool quiet = false;
   std::optional<LogLevel> level = {};
   condroid::Fd log = {};
-  condroid::Fd terminal = {};  ///< In the place of standard error.
+  std::optional<int> facility = {};  ///< Of syslog(3), where it is logged there, too.
+  condroid::Fd terminal = {};        ///< In the place of standard error.
 };
 Voice& voice() {
   static Voice one;
@@ -45,6 +62,30 @@ std::optional<LogLevel> level_of(std::string text) {
   for (std::size_t i = 0; i < levels.size(); ++i)
     if (levels[i] == text || std::to_string(i) == text) return static_cast<LogLevel>(i);
   return {};
+}
+
+void to_syslog(const Voice& v, LogLevel level, std::string_view text) {
+  // Opened for each line: nobody inherits its socket, and no other descriptor gets its number.
+  ::openlog(v.program.c_str(), LOG_PID, *v.facility);
+  const std::string line =
+      v.container.empty() ? std::string(text) : fmt::format("{}: {}", v.container, text);
+  ::syslog(syslog_priorities[static_cast<std::size_t>(level)], "%s", line.c_str());
+  ::closelog();
+}
+
+void to_file(const Voice& v, LogLevel level, std::string_view text) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  tm parts{};
+  ::gmtime_r(&now.tv_sec, &parts);
+  char date[32];
+  const std::size_t size = std::strftime(date, sizeof date, "%Y%m%d%H%M%S", &parts);
+  constexpr long per_ms = 1000000;
+  const std::string line =
+      fmt::format("{} {} {}.{:03} {:<8} {}\n", v.program, v.container, std::string_view(date, size),
+                  now.tv_nsec / per_ms, levels[static_cast<std::size_t>(level)], text);
+  // One write: several programs append to one file.
+  (void)!::write(v.log.get(), line.data(), line.size());
 }
 
 }  // namespace
@@ -73,6 +114,9 @@ void log_as(const condroid::lxc::Configuration& config) {
   if (!voice().level) voice().level = level_of(item("lxc.log.level"));
   if (const std::string file = item("lxc.log.file"); !voice().log.valid() && !file.empty())
     (void)open_log(file);
+  const std::string facility = item("lxc.log.syslog");
+  for (const auto& [name, number] : facilities)
+    if (name == facility) voice().facility = number;
 }
 
 std::string log_level() {
@@ -95,19 +139,9 @@ void say_line(LogLevel level, std::string_view text) {
     const int fd = v.terminal.valid() ? v.terminal.get() : STDERR_FILENO;
     (void)!::write(fd, line.data(), line.size());
   }
-  if (!v.log.valid() || level < v.level.value_or(LogLevel::error)) return;
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  ::gmtime_r(&now.tv_sec, &parts);
-  char date[32];
-  const std::size_t size = std::strftime(date, sizeof date, "%Y%m%d%H%M%S", &parts);
-  constexpr long per_ms = 1000000;
-  const std::string line =
-      fmt::format("{} {} {}.{:03} {:<8} {}\n", v.program, v.container, std::string_view(date, size),
-                  now.tv_nsec / per_ms, levels[static_cast<std::size_t>(level)], text);
-  // One write: several programs append to one file.
-  (void)!::write(v.log.get(), line.data(), line.size());
+  if (level < v.level.value_or(LogLevel::error)) return;
+  if (v.log.valid()) to_file(v, level, text);
+  if (v.facility) to_syslog(v, level, text);
 }
 
 int say_error(const condroid::Error& error) {

@@ -1,4 +1,5 @@
-// How these programs speak: "lxc-info: NAME: what is wrong" to the terminal, and to a log file.
+// How these programs speak: "lxc-info: NAME: what is wrong" to the terminal, to a log file, and
+// to syslog(3).
 #pragma once
 
 #include <fmt/format.h>
@@ -13,7 +14,8 @@ class Arguments;
 
 /// From the common options. False, and it was said, when the log file cannot be had.
 [[nodiscard]] bool begin_saying(std::string_view program, const Arguments& args);
-/// Where and from what level on a configuration says to log, if the command line does not.
+/// Where and from what level on a configuration says to log, if the command line does not; syslog
+/// is logged to beside a file.
 void log_as(const condroid::lxc::Configuration& config);
 /// From what level on it is logged, by its name.
 [[nodiscard]] std::string log_level();
@@ -31,7 +33,7 @@ template <class... T>
 void say(fmt::format_string<T...> pattern, T&&... values) {
   say_line(condroid::lxc::LogLevel::error, fmt::format(pattern, std::forward<T>(values)...));
 }
-/// To the log file; to the terminal only what is a warning or worse.
+/// To what is logged to; to the terminal only what is a warning or worse.
 template <class... T>
 void note(condroid::lxc::LogLevel level, fmt::format_string<T...> pattern, T&&... values) {
   say_line(level, fmt::format(pattern, std::forward<T>(values)...));

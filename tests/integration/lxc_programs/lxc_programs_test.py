@@ -1210,6 +1210,70 @@ class CommandLines(unittest.TestCase):
             self.assertRegex(read(log), r"lxc-start web [0-9.]+ ERROR +exec: '/nothing/such'")
 
 
+@contextlib.contextmanager
+def own_syslog():
+    """The socket at which /dev/log is listened, and what a command begins with that sees it there and nowhere else."""
+    script = """set -e
+    for n in null zero full random urandom tty ptmx; do : >"$1/dev/$n"; mount --bind /dev/$n "$1/dev/$n"; done
+    for n in pts shm; do mkdir "$1/dev/$n"; mount --bind /dev/$n "$1/dev/$n"; done
+    ln -s /proc/self/fd "$1/dev/fd"
+    : >"$1/dev/log"; mount --bind "$1/socket" "$1/dev/log"; mount --rbind "$1/dev" /dev
+    echo; exec cat"""
+    with tempfile.TemporaryDirectory() as there, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log:
+        os.mkdir(f"{there}/dev")
+        log.bind(f"{there}/socket")
+        holder = subprocess.Popen(["unshare", "-m", "sh", "-c", script, "sh", there], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert holder.stdout.readline() == b"\n"
+            yield log, ("nsenter", "-t", str(holder.pid), "-m")
+        finally:
+            holder.stdin.close()
+            holder.wait(60)
+            holder.stdout.close()
+
+
+class Syslog(unittest.TestCase):
+    def start(self, box, where, *args):
+        return run(*self.inside, f"{where}/lxc-start", "-P", box.path, "-n", box.name, *args)
+
+    def lines(self):
+        """What has come: priority, who, text."""
+        found = []
+        with contextlib.suppress(BlockingIOError):
+            while line := self.log.recv(65536, socket.MSG_DONTWAIT).decode():
+                found.append(re.fullmatch(r"<(\d+)>[A-Z][a-z]{2} [ 1-3]\d \d\d:\d\d:\d\d (\S+)\[(\d+)\]: (.*?)\0?\n?", line).groups())
+        return found
+
+    def test_what_is_logged(self):
+        with own_syslog() as (self.log, self.inside), Box() as box:
+            # Nothing without the setting.
+            self.assertEqual(self.start(box, BIN, "-F", "--", "/nothing/such")[0], 1)
+            self.assertEqual(self.lines(), [])
+            for word, number in (("daemon", 3), ("local0", 16), ("LOCAL3", 19), ("local7", 23)):
+                for where in (BIN, DEBIAN):
+                    setting = f"lxc.log.syslog={word}"
+                    self.assertEqual(self.start(box, where, "-F", "-s", setting, "--", "/nothing/such")[0], 1)
+                    lines = self.lines()
+                    self.assertTrue(lines, where)
+                    for priority, who, _, text in lines:
+                        self.assertEqual((int(priority), who, text.startswith("web: ")), (number * 8 + 3, "lxc-start", True), text)
+                    self.assertEqual(self.start(box, where, "-F", "-s", "lxc.log.syslog=mail")[0], 1)
+
+    def test_who_keeps_it_in_the_background(self):
+        with own_syslog() as (self.log, self.inside), Box("lxc.log.syslog = local5\nlxc.log.level = INFO\n") as box:
+            log = f"{box.path}/log"
+            self.assertEqual(self.start(box, BIN, "-s", f"lxc.log.file={log}", "-p", f"{box.path}/pid")[0], 0)
+            keeper = read(f"{box.path}/pid")
+            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot", 30)
+            # Its end is of level INFO, and told in the background.
+            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+            eventually(lambda: not os.path.exists(f"{box.path}/pid"), "the end of who kept it", 30)
+            lines = self.lines()
+            self.assertIn(("174", "lxc-start", keeper), [line[:3] for line in lines])
+            # The file has the same.
+            self.assertEqual([line[3].removeprefix("web: ") for line in lines], [line.split(None, 4)[4] for line in read(log).splitlines()])
+
+
 def furnish(root):
     """What a copy could lose."""
     Box.write(f"{root}/etc/hostname", "web\n")
