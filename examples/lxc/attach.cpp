@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <condroid/attach.hpp>
 #include <condroid/config/seccomp.hpp>
+#include <condroid/notify.hpp>
 #include <condroid/runtime.hpp>
 #include <fstream>
 #include <sstream>
@@ -276,6 +277,10 @@ int run(const Arguments& args) {
   };
   auto task = attach();
   if (!task) return failed(task.error());
+  // Who keeps the container answers what the filter asks about; where it does not, it is ENOSYS.
+  if (const auto listener = task->take_listener())
+    if (const auto ok = place->client().add_seccomp_listener(listener->poll_fd()); !ok)
+      note(lxc::LogLevel::info, "{}", ok.error());
   if (terminal >= 0) {
     const Fd signals = watch_signals();
     auto raw = stdio.in.kind == Stdio::pty && in_foreground(0)

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condroid/notify.hpp>
 #include <csignal>
 
 #include "say.hpp"
@@ -30,6 +31,7 @@ std::optional<Peer> Peer::open(const std::string& path, bool foreground) {
     return {};
   }
   struct stat st {};
+  // The user's own, or another one that nobody else reads from.
   peer.terminal_ = ::isatty(peer.fd_.get()) == 1 && in_foreground(peer.fd_.get());
   peer.typed_ = peer.terminal_ || (::fstat(peer.fd_.get(), &st) == 0 && !S_ISREG(st.st_mode) &&
                                    ::isatty(peer.fd_.get()) == 0);
@@ -73,6 +75,17 @@ void Keeper::typed() {
     peer_.typed_ = false;
 }
 
+/// Without a program that answers, what the filter of a life asks about is ENOSYS, and nobody
+/// waits.
+void Keeper::refuse_to_answer() {
+  Container& box = started_.container;
+  if (!started_.program.seccomp_proxy.empty() || box.life() != Life::running ||
+      lives_ > box.restarts())
+    return;
+  lives_ = box.restarts() + 1;
+  (void)box.take_listener();
+}
+
 void Keeper::show() { shown_.add(started_.container.console_since(position_)); }
 
 Result<Exit> Keeper::run() {
@@ -87,6 +100,7 @@ Result<Exit> Keeper::run() {
   }
   constexpr std::size_t enough = 65536;
   for (;;) {
+    refuse_to_answer();
     const auto exit = box.step();
     if (!exit) return fail(exit.error());
     show();

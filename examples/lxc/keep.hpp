@@ -39,6 +39,7 @@ class Keeper {
   void signal();
   void typed();
   void show();
+  void refuse_to_answer();
 
   condroid::lxc::Started& started_;
   Peer& peer_;
@@ -46,6 +47,7 @@ class Keeper {
   Outflow shown_;
   std::string typed_;
   std::uint64_t position_ = 0;
+  unsigned lives_ = 0;  ///< Whose listener was looked for.
 };
 
 /// Blocks what a container is told instead of this program, for watching.

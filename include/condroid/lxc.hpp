@@ -52,6 +52,9 @@ struct StartOptions {
   std::function<Result<void>(Spec&)> adjust = {};
   /// Told of each state, as CommandOwner::on_state.
   std::function<void(control::State)> on_state = {};
+  /// Told why a call was not answered by the program that lxc.seccomp.notify.proxy names, which
+  /// then failed with ENOSYS.
+  std::function<void(const Error&)> on_proxy_error = {};
   /// The deadline counts for the hooks before the command, too: 0 is none, as with LXC.
   LaunchOptions launch = {.deadline = std::chrono::milliseconds{0}};
 };
@@ -76,12 +79,13 @@ struct Started {
 /// Opens the command socket, asks the containers that lxc.namespace.share.* names for their first
 /// processes, translates, launches, and has the container answer LXC's tools. Blocks
 /// until the command was executed; who asks meanwhile is told STARTING, and `lxc-stop -k` has it
-/// given up. lxc.ephemeral, lxc.start.*, lxc.log.*, lxc.console.path,
-/// lxc.monitor.unshare and lxc.seccomp.notify.* are the caller's to heed.
+/// given up. What its filter asks about is forwarded to the program of lxc.seccomp.notify.proxy;
+/// without one Container::take_listener() is the caller's. lxc.ephemeral, lxc.start.*, lxc.log.*,
+/// lxc.console.path and lxc.monitor.unshare are the caller's to heed.
 /// @errors EADDRINUSE, Step::command_socket: it runs already, or is being started; ESRCH,
 /// Step::join_namespace: a container whose namespace is shared does not run; those of
 /// Configuration::to_spec, compile() and a launch; Errc::cancelled: it was given up. Who waits for
-/// it is told: ABORTING.
+/// it is told: ABORTING. Step::answer_syscall: nobody listens at lxc.seccomp.notify.proxy.
 [[nodiscard]] Result<Started> start(const Runtime& runtime, const Configuration& config,
                                     StartOptions options);
 

@@ -12,6 +12,7 @@
 #include "condroid/control/client.hpp"
 #include "condroid/lxc.hpp"
 #include "formatted.hpp"
+#include "lxc/proxy.hpp"
 
 namespace condroid::inline v0::lxc {
 
@@ -34,6 +35,7 @@ std::string spec_name(const std::string& name) {
 struct Shared {
   Signal stop_signal = {};  ///< Known once the configuration is translated.
   bool given_up = false;
+  std::optional<Proxy> proxy = {};  ///< Where lxc.seccomp.notify.proxy names one.
 };
 
 /// Who the tools speak to. What they ask of the configuration is answered from the one that runs.
@@ -54,6 +56,10 @@ control::CommandOwner owner_of(const Configuration& config, const StartOptions& 
     return shared->stop_signal.value == sigkill ? box.kill() : box.signal(shared->stop_signal);
   };
   owner.give_up = [shared] { shared->given_up = true; };
+  owner.seccomp_listener = [shared](Container&, Fd listener) -> Result<void> {
+    if (!shared->proxy) return fail(EINVAL, Step::answer_syscall, "no lxc.seccomp.notify.proxy");
+    return shared->proxy->add(std::move(listener));
+  };
   return owner;
 }
 
@@ -85,6 +91,13 @@ Result<void> fill(Spec& spec, const Program& program, const StartOptions& option
     spec.process.stdio = Stdio::null;
   }
   return options.adjust ? options.adjust(spec) : Result<void>{};
+}
+
+bool asks(const Seccomp& filter) {
+  return filter.kind == Seccomp::rules &&
+         std::ranges::any_of(filter.list, [](const SyscallRule& rule) {
+           return rule.action == SyscallAction::notify;
+         });
 }
 
 /// A hook may take its time: whoever asks meanwhile is answered.
@@ -194,11 +207,22 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   made->spec.hooks = std::move(*hooks);
   if (auto ok = fill(made->spec, made->program, options); !ok) return fail(ok);
   make_layers(made->spec.root);
+  if (!made->program.seccomp_proxy.empty() && asks(made->spec.security.seccomp)) {
+    auto proxy = Proxy::open(made->program.seccomp_proxy, made->program.seccomp_cookie,
+                             options.on_proxy_error);
+    if (!proxy) return fail(proxy);
+    shared->proxy.emplace(std::move(*proxy));
+  }
   auto launch = runtime.start(made->spec, std::move(options.launch));
   if (!launch) return fail(launch);
   auto box = launched(std::move(*launch), *socket, *shared);
   if (!box) return fail(box);
   if (auto ok = socket->serve(*box); !ok) return fail(ok);
+  if (shared->proxy)
+    if (auto ok = box->attend(shared->proxy->poll_fd(),
+                              [shared](Container& one) { return shared->proxy->look(one); });
+        !ok)
+      return fail(ok);
   return Started{.socket = std::move(*socket),
                  .container = std::move(*box),
                  .program = std::move(made->program),

@@ -4,6 +4,7 @@ either, Debian's on ours, the same situations side by side; and what scripts and
 
 Runs as root. Needs busybox-static and Debian's lxc; without them it ends with 77, or fails when CONDROID_MUST_RUN names root."""
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import termios
+import threading
 import time
 import unittest
 import unittest.mock
@@ -1272,6 +1274,162 @@ class Syslog(unittest.TestCase):
             self.assertIn(("174", "lxc-start", keeper), [line[:3] for line in lines])
             # The file has the same.
             self.assertEqual([line[3].removeprefix("web: ") for line in lines], [line.split(None, 4)[4] for line in read(log).splitlines()])
+
+
+class SyscallProxy:
+    """What lxc.seccomp.notify.proxy names. It keeps what it was told; `answer` makes an answer of a message, or None."""
+    HEAD, REQUEST, RESPONSE = struct.Struct("<QiiHHHHQ"), struct.Struct("<QIIiIQ6Q"), struct.Struct("<QqiI")
+
+    def __init__(self, path, answer):
+        self.path, self.answer, self.told, self.connections = path, answer, [], 0
+
+    def __enter__(self):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(self.path)
+        self.socket.bind(self.path)
+        self.socket.listen(8)
+        self.wake, self.over = socket.socketpair()
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.wake.close()
+        self.thread.join()
+        for one in (self.socket, self.over):
+            one.close()
+
+    def serve(self):
+        peers = []
+        while True:
+            ready = select.select([self.socket, self.over, *peers], [], [])[0]
+            if self.over in ready:
+                break
+            if self.socket in ready:
+                peers.append(self.socket.accept()[0])
+                self.connections += 1
+            for peer in [p for p in peers if p in ready]:
+                message, fds, _, _ = socket.recv_fds(peer, 65536, 16)
+                with contextlib.suppress(OSError):
+                    answer = self.take(message, fds) if message else b""
+                    if answer:
+                        peer.send(answer)
+                    if answer != b"":
+                        continue
+                peers.remove(peer)
+                peer.close()
+        for peer in peers:
+            peer.close()
+
+    def take(self, message, fds):
+        reserved, keeper, init, request_size, response_size, data_size, padding, cookie_size = self.HEAD.unpack_from(message)
+        at = self.HEAD.size
+        request = self.REQUEST.unpack_from(message, at)
+        response = message[at + request_size:at + request_size + response_size]
+        told = {"head": (reserved, request_size, response_size, data_size, padding, cookie_size), "size": len(message), "keeper": keeper,
+                "init": init, "flags": request[2], "call": request[3:5], "mode": request[7], "cookie": message[at + request_size + response_size:],
+                "response": self.RESPONSE.unpack(response) == (request[0], 0, 0, 0), "pid": request[1],
+                "fds": [os.readlink(f"/proc/self/fd/{fd}").replace(f"/{request[1]}", "/PID") for fd in fds],
+                "ways": [fcntl.fcntl(fd, fcntl.F_GETFL) & (os.O_ACCMODE | os.O_DIRECTORY) for fd in fds]}
+        for fd in fds:
+            os.close(fd)
+        self.told.append(told)
+        return self.answer(message[:at + request_size], request[0])
+
+    @classmethod
+    def says(cls, error=0, flags=0, value=0, other=0):
+        return lambda before, number: before + cls.RESPONSE.pack(number + other, value, -error, flags)
+
+
+class Proxies(unittest.TestCase):
+    @contextlib.contextmanager
+    def box(self, answer, config=""):
+        with Box() as box:
+            box.write(f"{box.path}/policy", "2\ndenylist\nmkdir notify\nmkdirat notify\n")
+            box.write(box.config, f"{read(box.config)}lxc.seccomp.profile = {box.path}/policy\n"
+                                  f"lxc.seccomp.notify.proxy = unix:{box.path}/socket\n{config}")
+            with SyscallProxy(f"{box.path}/socket", answer) as proxy:
+                yield box, proxy
+
+    @staticmethod
+    def asks(box, where=BIN, times=1):
+        """What is said to a command that makes a directory."""
+        return box.at(where, "lxc-start", "-F", "-s", "lxc.console.path=none", "--", "/bin/sh", "-c",
+                      f"for i in $(echo {' '.join(map(str, range(times)))}); do mkdir /tmp/$i 2>&1 && echo made; done")[1].splitlines()
+
+    def test_the_messages_are_lxcs(self):
+        told = []
+        for where in (BIN, DEBIAN):
+            for cookie in ("", "lxc.seccomp.notify.cookie = tasty\n"):
+                with self.box(SyscallProxy.says(errno.ENOSPC), cookie) as (box, proxy):
+                    lines = self.asks(box, where, 2)
+                    self.assertEqual([line.rsplit(": ", 1)[1] for line in lines], ["No space left on device"] * 2)
+                    self.assertEqual((len(proxy.told), proxy.connections), (2, 1))
+                    for one in proxy.told:
+                        self.assertEqual(len({one.pop("keeper"), one.pop("init"), one.pop("pid")}), 3)
+                    told.append(proxy.told)
+        self.assertEqual(told[:2], told[2:])
+        self.assertEqual((told[1][0]["cookie"], told[1][0]["fds"]), (b"tasty", ["/proc/PID", "/proc/PID/mem", "anon_inode:seccomp notify"]))
+
+    def test_answers(self):
+        for where in (BIN, DEBIAN):
+            for answer, means in ((SyscallProxy.says(flags=1), "made"), (SyscallProxy.says(value=7), "made"), (SyscallProxy.says(errno.EXDEV), "cross-device"),
+                                  (lambda *_: b"nonsense", "not implemented"), (lambda *_: b"", "not implemented")):
+                with self.box(answer) as (box, _):
+                    self.assertIn(means, self.asks(box, where)[0].lower(), where)
+        # LXC takes it for one to the call that waits, or has the call wait for ever.
+        for answer in (SyscallProxy.says(errno.EXDEV, other=1), SyscallProxy.says(errno.EXDEV, flags=1), lambda *_: bytes(65536)):
+            with self.box(answer) as (box, _):
+                self.assertIn("not implemented", self.asks(box)[0])
+
+    def test_nobody_there(self):
+        for where in (BIN, DEBIAN):
+            with self.box(None) as (box, proxy):
+                os.remove(proxy.path)
+                status, _, err = box.at(where, "lxc-start", "-F", "-s", "lxc.console.path=none", "--", "/bin/true")
+                self.assertEqual((status, proxy.path in err if where == BIN else True), (1, True), err)
+                self.assertEqual(box.state(), "STOPPED")
+        with self.box(None) as (box, _):
+            self.assertIn("not implemented", box.ours("lxc-start", "-F", "-s", "lxc.console.path=none", "-s", "lxc.seccomp.notify.proxy=", "--",
+                                                      "/bin/sh", "-c", "mkdir /tmp/x 2>&1")[1])
+
+    def test_one_that_is_started_again(self):
+        script = "while :; do mkdir /tmp/x 2>/data/said; cat /data/said >>/data/all; : >/data/round; while [ -e /data/round ]; do sleep 0.1; done; done"
+        with self.box(SyscallProxy.says(errno.EXDEV)) as (box, proxy):
+            def said():
+                eventually(lambda: os.path.exists(f"{box.root}/data/round"), "an answer", 60)
+                return read(f"{box.root}/data/said")
+            self.assertEqual(box.ours("lxc-start", "--", "/bin/sh", "-c", script)[0], 0)
+            self.assertIn("ross-device", said())
+            proxy.__exit__()
+            os.remove(f"{box.root}/data/round")
+            self.assertIn("not implemented", said())
+            proxy.__enter__()
+            os.remove(f"{box.root}/data/round")
+            self.assertIn("ross-device", said())
+
+    def test_a_silent_one_stops_nobody(self):
+        with self.box(lambda *_: None) as (box, proxy):
+            with Terminal(f"{BIN}/lxc-start", "-P", box.path, "-n", box.name, "-F", "--", "/bin/sh", "-c",
+                          "(mkdir /tmp/x 2>/data/.said; mv /data/.said /data/said) & while read x; do echo got $x; done") as user:
+                eventually(lambda: proxy.told, "a question", 60)
+                user.type("hello\n")
+                user.until("got hello", 20)
+                self.assertEqual(box.state(), "RUNNING")
+                self.assertFalse(os.path.exists(f"{box.root}/data/said"))
+                eventually(lambda: os.path.exists(f"{box.root}/data/said"), "an end of patience", 60)
+                self.assertIn("not implemented", read(f"{box.root}/data/said"))
+                self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+
+    def test_what_is_attached(self):
+        for starts, attaches in ((BIN, BIN), (BIN, DEBIAN), (DEBIAN, BIN)):
+            with self.box(SyscallProxy.says(errno.EXDEV)) as (box, proxy):
+                self.assertEqual(box.at(starts, "lxc-start", "--", "/bin/sh", "-c", "while :; do sleep 1; done")[0], 0)
+                for _ in range(2):
+                    self.assertIn("ross-device", box.at(attaches, "lxc-attach", "--", "sh", "-c", "mkdir /tmp/x 2>&1")[1], (starts, attaches))
+                self.assertEqual(len(proxy.told), 2)
+                self.assertEqual(proxy.told[0]["init"], int(box.ours("lxc-info", "-pH")[1]))
 
 
 def furnish(root):
