@@ -44,6 +44,24 @@ int wait_for_result(const Fd& result) {
 
 }  // namespace
 
+void pass_listening(Spec& spec) {
+  const int count = listen_fds();
+  if (count == 0) return;
+  for (int fd = first_of_systemd; fd < first_of_systemd + count; ++fd)
+    if (::fcntl(fd, F_GETFD) >= 0) spec.process.descriptors.push_back({HostFd{fd}, fd});
+  // In somebody else's it does not know its number before.
+  if (!spec.namespaces.has(Namespace::pid)) return;
+  std::vector<std::string>& env = spec.process.env;
+  const auto tell = [&env](const std::string& name, const std::string& value) {
+    const bool said = std::ranges::any_of(
+        env, [&](const std::string& one) { return one.starts_with(name + "="); });
+    if (!said) env.push_back(name + "=" + value);
+  };
+  tell("LISTEN_FDS", std::to_string(count));
+  tell("LISTEN_PID", spec.process.init ? "2" : "1");
+  if (const char* const names = ::getenv("LISTEN_FDNAMES")) tell("LISTEN_FDNAMES", names);
+}
+
 void close_inherited(std::initializer_list<int> kept) {
   std::vector<int> stay(kept);
   std::erase_if(stay, [](int fd) { return fd < 3; });

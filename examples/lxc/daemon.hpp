@@ -1,12 +1,16 @@
 // Going into the background: the caller is told how the start went, and waits no longer.
 #pragma once
 
+#include <condroid/spec.hpp>
 #include <condroid/sys/fd.hpp>
 #include <optional>
 #include <string>
 
 /// Closes what was inherited beside the standard streams, `kept` and systemd's LISTEN_FDS.
 void close_inherited(std::initializer_list<int> kept);
+
+/// The container's command has systemd's LISTEN_FDS, and is told of them: sd_listen_fds(3).
+void pass_listening(condroid::Spec& spec);
 
 class Background {
  public:

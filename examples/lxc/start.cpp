@@ -2,12 +2,15 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <condroid/lxc.hpp>
 #include <condroid/runtime.hpp>
+#include <cstdlib>
 
 #include "daemon.hpp"
 #include "destroy.hpp"
@@ -44,6 +47,17 @@ class PidFile {
   std::string path_;
 };
 
+/// lxc.monitor.unshare: what is mounted by this process and its hooks is seen by nobody else, while
+/// what others mount is seen here.
+Result<void> unshare_mounts(const lxc::Configuration& config) {
+  const auto said = config.get("lxc.monitor.unshare");
+  if (!said || std::strtoul(said->value_or("").c_str(), nullptr, 0) == 0) return {};
+  if (::unshare(CLONE_NEWNS) != 0 ||
+      ::mount(nullptr, "/", nullptr, MS_SLAVE | MS_REC, nullptr) != 0)
+    return fail(errno, Step::none, "lxc.monitor.unshare: a mount namespace of its own");
+  return {};
+}
+
 void tell_hook(const HookReport& report) {
   std::string output = report.output;
   while (!output.empty() && output.back() == '\n') output.pop_back();
@@ -68,10 +82,12 @@ lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Pe
       spec.terminal.rows = size->rows;
       spec.terminal.columns = size->columns;
     }
+    pass_listening(spec);
     // Not before the name is this start's: the file may be that of who has it.
     return pidfile.write(wish.pidfile);
   };
   options.launch.on_hook = &tell_hook;
+  options.on_proxy_error = [](const Error& error) { note(lxc::LogLevel::warn, "{}", error); };
   return options;
 }
 
@@ -145,6 +161,7 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   } else if (wish.close_all) {
     close_inherited({log_descriptor(), peer->descriptor()});
   }
+  if (const auto ok = unshare_mounts(config); !ok) return failed(ok.error(), place);
   PidFile pidfile;
   const auto runtime = Runtime::open();
   if (!runtime) {

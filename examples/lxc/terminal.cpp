@@ -119,7 +119,11 @@ int own_terminal() {
   return -1;
 }
 
-bool in_foreground(int terminal) { return ::tcgetpgrp(terminal) == ::getpgrp(); }
+bool in_foreground(int terminal) {
+  const pid_t group = ::tcgetpgrp(terminal);
+  // Of a terminal of another session, or of none, only who has it open is in the foreground.
+  return group == ::getpgrp() || (group < 0 && errno == ENOTTY && ::isatty(terminal) == 1);
+}
 
 std::optional<Escape> Escape::parse(std::string_view text) {
   Escape e;

@@ -1276,6 +1276,123 @@ class Syslog(unittest.TestCase):
             self.assertEqual([line[3].removeprefix("web: ") for line in lines], [line.split(None, 4)[4] for line in read(log).splitlines()])
 
 
+class Mounts(unittest.TestCase):
+    def test_a_table_of_who_keeps_it(self):
+        for where in (BIN, DEBIAN):
+            for setting in (1, 0):
+                with tempfile.TemporaryDirectory() as there:
+                    os.mkdir(f"{there}/mounted")
+                    for name, does in (("pre-start", f"mount -t tmpfs of-a-hook {there}/mounted && : >{there}/mounted/seen"),
+                                       ("post-stop", f"readlink /proc/self/ns/mnt >{there}/.after && mv {there}/.after {there}/after")):
+                        Box.write(f"{there}/{name}", f"#!/bin/sh\n{does}\n", 0o755)
+                    config = (f"lxc.monitor.unshare = {setting}\nlxc.hook.pre-start = {there}/pre-start\nlxc.hook.post-stop = {there}/post-stop\n"
+                              f"lxc.mount.entry = {there}/mounted data none bind 0 0\n")
+                    try:
+                        with Box(config) as box:
+                            self.assertEqual(box.at(where, "lxc-start", "-p", f"{box.path}/pid")[::2], (0, ""))
+                            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot", 30)
+                            keeper = read(f"{box.path}/pid").strip()
+                            ours, its = os.readlink("/proc/self/ns/mnt"), os.readlink(f"/proc/{keeper}/ns/mnt")
+                            self.assertEqual(its != ours, bool(setting), where)
+                            self.assertEqual(f"{there}/mounted" in read("/proc/self/mountinfo"), not setting, where)
+                            self.assertIn(f"{there}/mounted", read(f"/proc/{keeper}/mountinfo"))
+                            self.assertIn("seen", box.ours("lxc-attach", "--", "ls", "/data")[1])
+                            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+                            eventually(lambda: os.path.exists(f"{there}/after"), "its last hook", 30)
+                            self.assertEqual(read(f"{there}/after").strip(), its)
+                    finally:
+                        if not setting:
+                            subprocess.run(["umount", f"{there}/mounted"], check=True)
+
+
+class Inherited(unittest.TestCase):
+    def inside(self, where, listening, *args):
+        """The further descriptors that a container's command has, and what it is told of them."""
+        with Box() as box, open(box.config) as some:
+            script = "ls -l /proc/$$/fd >/data/fds; env >/data/env; : >/data/done; while :; do sleep 1; done"
+            command = [f"{where}/lxc-start", "-P", box.path, "-n", box.name, *args, "--", "/bin/sh", "-c", script]
+            shell = 'exec 7<&0 6<&0 5<&0 4<&0 3<&0 </dev/null; export LISTEN_FDS=$0 LISTEN_PID=$$ LISTEN_FDNAMES=a:b; exec "$@"'
+            process = subprocess.Popen(["sh", "-c", shell, str(listening), *command], stdin=some, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+            eventually(lambda: os.path.exists(f"{box.root}/data/done"), "its command", 60)
+            self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+            process.wait(30)
+            process.stderr.close()
+            found = re.findall(r"(\d+) -> .*/config$", read(f"{box.root}/data/fds"), re.MULTILINE)
+            return sorted(map(int, found)), sorted(line for line in read(f"{box.root}/data/env").splitlines() if line.startswith("LISTEN_"))
+
+    def test_nothing_else(self):
+        for args in (("-d",), ("-F",), ("-F", "-C")):
+            self.assertEqual(self.inside(BIN, 0, *args), ([], []), args)
+        for args in (("-d",), ("-F", "-C")):
+            self.assertEqual(self.inside(DEBIAN, 0, *args), ([], []), args)
+        # LXC only warns of them there.
+        self.assertEqual(self.inside(DEBIAN, 0, "-F"), ([3, 4, 5, 6, 7], []))
+
+    def test_those_of_systemd(self):
+        told = ["LISTEN_FDNAMES=a:b", "LISTEN_FDS=2", "LISTEN_PID=1"]
+        for args in (("-d",), ("-F",), ("-F", "-C")):
+            self.assertEqual(self.inside(BIN, 2, *args), ([3, 4], told), args)
+        # LXC 5.0 takes the number for that of the last one.
+        self.assertEqual(self.inside(DEBIAN, 4, "-d"), ([3, 4], []))
+
+
+class Peers(unittest.TestCase):
+    """A terminal that is not the user's as the other end of a console."""
+    # LXC's own streams are /dev/null in the background.
+    SCRIPT = "exec </dev/console >/dev/console 2>&1; stty size; while read x; do echo got $x; [ $x != end ] || exit 0; done"
+
+    @contextlib.contextmanager
+    def started(self, where, mode):
+        with Box() as box:
+            # Terminal has all but a user: nobody's session has it.
+            user = Terminal.__new__(Terminal)
+            user.master, user.slave = os.openpty()
+            fcntl.ioctl(user.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 91, 0, 0))
+            user.before, user.shown = termios.tcgetattr(user.slave), ""
+            user.process = subprocess.Popen([f"{where}/lxc-start", "-P", box.path, "-n", box.name, mode, "-p", f"{box.path}/pid", "-c",
+                                             os.ttyname(user.slave), "--", "/bin/sh", "-c", self.SCRIPT],
+                                            stdin=subprocess.DEVNULL, start_new_session=True)
+            with user:
+                user.until("33 91", 60)
+                eventually(user.raw, "a raw terminal", 60)
+                user.type("hello\n")
+                user.until("got hello", 60)
+                yield box, user
+
+    def test_both_ways(self):
+        for where, mode in ((BIN, "-d"), (BIN, "-F"), (DEBIAN, "-d"), (DEBIAN, "-F")):
+            with self.started(where, mode) as (box, user):
+                user.type("end\n")
+                user.until("got end", 60)
+                eventually(user.restored, "the terminal as it was", 60)
+                eventually(lambda b=box: b.state() == "STOPPED", "its end", 60)
+
+    def test_it_is_restored(self):
+        for mode in ("-d", "-F"):
+            for end in (signal.SIGKILL, signal.SIGTERM, None):
+                with self.started(BIN, mode) as (box, user):
+                    if end is None:
+                        self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+                    elif end == signal.SIGTERM:
+                        os.kill(int(box.ours("lxc-info", "-pH")[1]), signal.SIGKILL)
+                    else:
+                        os.kill(int(read(f"{box.path}/pid")), end)
+                    eventually(user.restored, f"the terminal as it was after {end}", 60)
+
+    def test_one_that_goes_away(self):
+        with self.started(BIN, "-d") as (box, user):
+            keeper = int(read(f"{box.path}/pid"))
+            for end in (user.master, user.slave):
+                os.close(end)
+            user.master, user.slave = os.openpty()
+            time.sleep(1)
+            before = sum(map(int, read(f"/proc/{keeper}/stat").rsplit(")", 1)[1].split()[11:13]))
+            time.sleep(1)
+            after = sum(map(int, read(f"/proc/{keeper}/stat").rsplit(")", 1)[1].split()[11:13]))
+            self.assertLess(after - before, os.sysconf("SC_CLK_TCK") // 4)
+            self.assertEqual(box.state(), "RUNNING")
+
+
 class SyscallProxy:
     """What lxc.seccomp.notify.proxy names. It keeps what it was told; `answer` makes an answer of a message, or None."""
     HEAD, REQUEST, RESPONSE = struct.Struct("<QiiHHHHQ"), struct.Struct("<QIIiIQ6Q"), struct.Struct("<QqiI")
