@@ -1539,6 +1539,19 @@ class Proxies(unittest.TestCase):
                 self.assertIn("not implemented", read(f"{box.root}/data/said"))
                 self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
 
+    def test_over_a_reboot(self):
+        script = "trap 'reboot -f' INT; mkdir /tmp/x 2>>/data/said; while :; do sleep 1 & wait $!; done"
+        with self.box(SyscallProxy.says(errno.EXDEV)) as (box, proxy):
+            self.assertEqual(box.ours("lxc-start", "--", "/bin/sh", "-c", script)[0], 0)
+            for lives in (1, 2, 3):
+                eventually(lambda n=lives: os.path.exists(f"{box.root}/data/said") and read(f"{box.root}/data/said").count("ross-device") == n,
+                           "an answer", 60)
+                self.assertEqual(proxy.told[-1]["init"], int(box.ours("lxc-info", "-pH")[1]))
+                eventually(lambda: "sleep" in box.ours("lxc-attach", "-s", "PID|MOUNT", "--", "ps")[1], "its loop", 60)
+                if lives < 3:
+                    self.assertEqual(box.ours("lxc-stop", "-r", "-t", "60")[0], 0)
+            self.assertEqual(proxy.connections, 1)
+
     def test_what_is_attached(self):
         for starts, attaches in ((BIN, BIN), (BIN, DEBIAN), (DEBIAN, BIN)):
             with self.box(SyscallProxy.says(errno.EXDEV)) as (box, proxy):
