@@ -161,7 +161,7 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   } else if (wish.close_all) {
     close_inherited({log_descriptor(), peer->descriptor()});
   }
-  if (const auto ok = unshare_mounts(config); !ok) return failed(ok.error(), place);
+  if (const auto ok = unshare_mounts(config); !ok) return failed(ok.error(), place, config);
   PidFile pidfile;
   const auto runtime = Runtime::open();
   if (!runtime) {
