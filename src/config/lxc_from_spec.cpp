@@ -243,7 +243,10 @@ class Writer {
     line("mount.auto", "cgroup:{}:force", c.flags.has(MountFlag::read_only) ? "ro" : "rw");
   }
   void mount(const Devpts& d) {
-    if (d.target == Devpts{}.target && d.max > spec_.terminal.ttys)
+    // What there is for the terminals alone.
+    const bool theirs = !spec_.devices.populate && d.ptmx.empty() &&
+                        d.max == spec_.terminal.ttys + (spec_.terminal.console ? 1U : 0U);
+    if (d.target == Devpts{}.target && d.max > spec_.terminal.ttys && !theirs)
       line("pty.max", "{}", d.max - spec_.terminal.ttys);
   }
   void mount(const Overlay& /*o*/) {}  // it has no form that is its own

@@ -491,11 +491,10 @@ void Translator::terminal() {
   if (ptys + t.ttys == 0 && (spec.devices.populate || !console)) return;
   constexpr std::uint64_t most = 1U << 20U;
   const std::uint64_t wanted = std::max<std::uint64_t>(ptys + t.ttys, t.ttys + (console ? 1U : 0U));
-  spec.mounts.emplace_back(Devpts{.max = static_cast<unsigned>(std::min(wanted, most)),
-                                  .common = {.create_target = true, .optional = false}});
-  if (!spec.devices.populate && ptys != 0)
-    unsupported(place(row("lxc.pty.max")), "without lxc.autodev there is no /dev/ptmx made for it",
-                "a link /dev/ptmx -> pts/ptmx in the root file system");
+  Devpts devpts{.max = static_cast<unsigned>(std::min(wanted, most)),
+                .common = {.create_target = true, .optional = false}};
+  if (!spec.devices.populate && ptys != 0) devpts.ptmx = GuestPath("/dev/ptmx");
+  spec.mounts.emplace_back(std::move(devpts));
 }
 
 void Translator::process() {

@@ -296,6 +296,7 @@ void Checks::mount(std::string_view field, const Devpts& m) const {
     refusals.bad(std::string(field) + ".max",
                  formatted("{} is not among 1 to {}", m.max, most_ptys),
                  "the usual number is 1024");
+  if (!m.ptmx.empty()) (void)guest_path(std::string(field) + ".ptmx", m.ptmx);
 }
 
 void Checks::mount(std::string_view f, const Overlay& m) const {

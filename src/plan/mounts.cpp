@@ -172,7 +172,17 @@ void emit(Draft& d, const Devpts& p, std::optional<std::size_t> index) {
   m.dir = dev_of(d, p.target, index);
   if (d.shape.console || d.spec.terminal.ttys > 0)  // they are opened from it
     if (!d.devpts.valid() || normalized(p.target.str()) == "/dev/pts") m.to = d.devpts = d.slot();
+  if (!p.ptmx.empty() && !m.to.valid()) m.to = d.slot();
+  const op::Slot devpts = m.to;
   d.add(std::move(m));
+  if (p.ptmx.empty()) return;
+  // A bind rather than a link: AppArmor's profiles look at where a path leads.
+  op::MountOp ptmx = at_target(d, p.ptmx, p.flags, {.optional = true});
+  ptmx.source = op::MountOp::tree;
+  ptmx.what = "ptmx";
+  ptmx.cwd = devpts;
+  ptmx.propagation = Propagation::private_;
+  d.add(std::move(ptmx));
 }
 
 /// Where a hierarchy is mounted, from the directory that has them all: "memory", "unified"; "" for

@@ -103,9 +103,10 @@ void fields(V& v, Like<CgroupMount> auto& cgroup) {
 
 template <class V>
 void fields(V& v, Like<Devpts> auto& devpts) {
-  auto& [target, max, flags, common] = devpts;
+  auto& [target, max, ptmx, flags, common] = devpts;
   v("target", target);
   v("max", max);
+  v("ptmx", ptmx);
   v("flags", flags);
   v.part(common);
 }

@@ -96,6 +96,10 @@ struct CgroupMount {
 struct Devpts {
   GuestPath target = GuestPath("/dev/pts");
   unsigned max = 1024;  ///< Most ptys it hands out.
+  /// Its "ptmx" is seen there, too, for programs that know it by that name; empty: nowhere. With
+  /// Devices::populate there is /dev/ptmx anyway. Passed over where it cannot be, and where a link
+  /// is.
+  GuestPath ptmx = {};
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::noexec;
   MountCommon common = {};
   auto operator<=>(const Devpts&) const = default;

@@ -506,7 +506,7 @@ TEST_CASE("mqueue and devpts are mounted anywhere", "[launch][.root][.userns]") 
   const TempRoot root;
   Spec spec = payload(root, {"pause"});
   spec.mounts = {Mqueue{.target = "/mnt/queues"_guest},
-                 Devpts{.target = "/mnt/pts"_guest, .max = 5}};
+                 Devpts{.target = "/mnt/pts"_guest, .max = 5, .ptmx = "/mnt/other"_guest}};
   const Container box = launch(spec);
   const auto list = mounts_of(box);
   CHECK(mount_at(list, "/mnt/queues").type == "mqueue");
@@ -518,6 +518,8 @@ TEST_CASE("mqueue and devpts are mounted anywhere", "[launch][.root][.userns]") 
   CHECK(words_of(pts.super_options).contains("max=5"));
   CHECK(words_of(pts.super_options).contains("ptmxmode=666"));
   CHECK(words_of(pts.super_options).contains("mode=620"));
+  CHECK(mount_at(list, "/mnt/other").type == "devpts");
+  CHECK(mount_at(list, "/mnt/other").super_options == pts.super_options);
   // Another instance than that of /dev/pts.
   CHECK(words_of(mount_at(list, "/dev/pts").super_options).contains("max=1024"));
 }

@@ -96,7 +96,7 @@ const std::vector<std::function<void(Spec&)>>& changes() {
       },
       [](Spec& s) { s.security.landlock.permit(landlock::run, "/usr"_guest).best_effort = true; },
       [](Spec& s) { s.mounts.push_back(Devpts{.max = 80}); },
-      [](Spec& s) { s.mounts.push_back(Devpts{.target = "/pts"_guest}); },
+      [](Spec& s) { s.mounts.push_back(Devpts{.target = "/pts"_guest, .ptmx = "/x"_guest}); },
       [](Spec& s) { s.mounts.push_back(Proc{}); },
       [](Spec& s) { s.mounts.push_back(Sysfs{}); },
       [](Spec& s) { s.mounts.push_back(CgroupMount{}); },

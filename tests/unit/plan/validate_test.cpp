@@ -686,6 +686,7 @@ TEST_CASE("mounts are refused that cannot be", "[plan]") {
        }},
       {"mounts[0].max", "1048576", mount(Devpts{.max = 1048577})},
       {"mounts[0].max", "1 to", mount(Devpts{.max = 0})},
+      {"mounts[0].ptmx", "not absolute", mount(Devpts{.ptmx = "dev/ptmx"_guest})},
       {"mounts[0].lower", "is empty", mount(Overlay{.target = "/x"_guest, .ephemeral = true})},
       {"mounts[0].lower", "one layer", mount(Overlay{.target = "/x"_guest, .lower = {"/a"_host}})},
       {"mounts[0].lower[1]", "not absolute",
