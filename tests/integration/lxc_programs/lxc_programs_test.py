@@ -1069,56 +1069,322 @@ class Legacy(unittest.TestCase):
             self.assertEqual(box.ours("lxc-stop", "-t", "60"), (0, "", ""))
 
 
+class WaydroidBox(Box):
+    """What Waydroid has below /var/lib/waydroid: the directory lxc with its files of configuration, written as `waydroid init` and
+    each start of a session do, and rootfs, an overlay that it mounts; a shell in the place of Android's init. In a network of its own."""
+
+    KEPT = ("audit_control sys_nice wake_alarm setpcap setgid setuid sys_ptrace sys_admin wake_alarm block_suspend sys_time net_admin net_raw "
+            "net_bind_service kill dac_override dac_read_search fsetid mknod syslog chown sys_resource fowner ipc_lock sys_chroot")
+    BASE = """# Waydroid's
+lxc.rootfs.path = ROOTFS
+lxc.arch = LXCARCH
+lxc.autodev = 0
+# lxc.autodev.tmpfs.size = 25000000
+
+lxc.cap.keep = KEPT
+
+lxc.mount.auto = cgroup:ro sys:ro proc
+
+lxc.console.path = none
+
+lxc.include = LXC/config_nodes
+lxc.include = LXC/config_session
+
+lxc.hook.post-stop = LXC/waydroid-post-stop.sh
+"""
+    SNIPPETS = {1: """lxc.utsname = waydroid
+lxc.aa_profile = unconfined
+lxc.seccomp = LXC/waydroid.seccomp
+lxc.init_cmd = /init
+lxc.no_new_privs = 1
+lxc.network.type = veth
+lxc.network.flags = up
+lxc.network.link = waydroid0
+lxc.network.name = eth0
+lxc.network.hwaddr = 00:16:3e:f9:d3:03
+lxc.network.mtu = 1500
+lxc.pts = 10
+""", 3: """lxc.uts.name = waydroid
+lxc.apparmor.profile = unconfined
+lxc.seccomp.profile = LXC/waydroid.seccomp
+lxc.init.cmd = /init
+lxc.no_new_privs = 1
+lxc.net.0.type = veth
+lxc.net.0.flags = up
+lxc.net.0.link = waydroid0
+lxc.net.0.name = eth0
+lxc.net.0.hwaddr = 00:16:3e:f9:d3:03
+lxc.net.0.mtu = 1500
+lxc.pty.max = 10
+""", 4: "lxc.seccomp.allow_nesting = 1\n"}
+    SECCOMP = """2
+blacklist
+init_module
+finit_module
+delete_module
+_sysctl
+kexec_file_load
+kexec_load
+reboot
+open_by_handle_at errno 38
+adjtimex errno 0
+clock_adjtime errno 0
+clock_adjtime64 errno 0
+clock_settime errno 0
+clock_settime64 errno 0
+settimeofday errno 0
+stime errno 0
+add_key errno 0
+keyctl errno 0
+request_key errno 0
+swapoff errno 0
+swapon errno 0
+"""
+    # As Android's, it has no PATH of its own to rely on.
+    INIT = """#!/bin/sh
+export PATH=/bin:/sbin
+echo booted
+: >/data/booted
+while :; do sleep 1 & wait $!; done
+"""
+
+    def __init__(self, inside, versions=(3, 4), address="00:16:3e:f9:d3:03"):
+        super().__init__(name="waydroid")
+        self.inside = inside
+        self.lxc, self.system, self.rootfs = f"{self.path}/waydroid", self.root, f"{self.path}/rootfs"
+        for name in ("rootfs", "overlay_rw", "overlay_work", "userdata/system/environ", "host-permissions", "session/pulse"):
+            os.makedirs(f"{self.path}/{name}")
+        for name in ("mnt_extra", "var", "run", "vendor/etc/host-permissions", "system/bin", "system/etc"):
+            os.makedirs(f"{self.system}/{name}")
+        os.symlink("/bin/busybox", f"{self.system}/system/bin/cat")
+        for applet in ("ip", "uname", "swapoff", "umount"):
+            os.symlink("busybox", f"{self.system}/bin/{applet}")
+        self.write(f"{self.system}/init", self.INIT, 0o755)
+        self.write(f"{self.path}/userdata/system/environ/classpath", "export BOOTCLASSPATH /a.jar:/b.jar\nexport EXTERNAL /c\n")
+        for name in ("wayland-0", "pulse/native"):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(f"{self.path}/session/{name}")
+        self.write(f"{self.lxc}/waydroid.seccomp", self.SECCOMP)
+        self.write(f"{self.lxc}/waydroid-post-stop.sh", f"""#!/bin/sh
+echo "$LXC_TARGET" >>{self.path}/targets
+[ "$LXC_TARGET" = stop ]
+""", 0o755)
+        config = self.BASE + "".join(self.SNIPPETS[v] for v in versions)
+        for word, value in (("ROOTFS", self.rootfs), ("LXCARCH", os.uname().machine), ("KEPT", self.KEPT), ("LXC/", self.lxc + "/"),
+                            ("00:16:3e:f9:d3:03", address)):
+            config = config.replace(word, value)
+        self.write(self.config, config)
+        self.write(f"{self.lxc}/config_nodes", self.nodes())
+        self.write(f"{self.lxc}/config_session", "")
+        self.put("ip", "link", "add", "waydroid0", "type", "bridge")
+        self.put("ip", "link", "set", "waydroid0", "up")
+        self.put("mount", "-t", "overlay", "-o", f"lowerdir={self.system},upperdir={self.path}/overlay_rw,workdir={self.path}/overlay_work",
+                 "overlay", self.rootfs)
+
+    @staticmethod
+    def entry(source, target=None, kind="none", options="bind,create=file,optional"):
+        return f"lxc.mount.entry = {source} {target or source.lstrip('/')} {kind} {options} 0 0\n"
+
+    def nodes(self):
+        """All that are there on any machine: those that are not here are passed over."""
+        entry, text = self.entry, self.entry("tmpfs", "dev", "tmpfs", "nosuid")
+        for name in "zero null full ashmem fuse ion tty".split():
+            text += entry(f"/dev/{name}")
+        text += entry("/dev/char", options="bind,create=dir,optional")
+        for name in "kgsl-3d0 mali0 pvr_sync pmsg0 dxg dri/renderD128 fb0 graphics/fb0 video0 dma_heap/system".split():
+            text += entry(f"/dev/{name}")
+        for name in ("binder", "vndbinder", "hwbinder"):
+            text += entry(f"/dev/anbox-{name}", f"dev/{name}")
+        text += entry("/dev/hwbinder", "dev/host_hwbinder") + entry("/vendor", "vendor_extra", options="rbind,optional")
+        text += entry("none", "dev/pts", "devpts", "defaults,mode=644,ptmxmode=666,create=dir")
+        text += entry("/dev/uhid") + entry("/dev/net/tun", "dev/tun")
+        text += entry("/sys/module/lowmemorykiller", options="bind,create=dir,optional")
+        text += entry(f"{self.path}/host-permissions", "vendor/etc/host-permissions", options="bind,optional")
+        text += entry("/dev/sw_sync") + entry("/sys/kernel/debug", options="rbind,create=dir,optional")
+        for name in ("class/leds/vibrator", "devices/virtual/timed_output/vibrator"):
+            text += entry(f"/sys/{name}", options="bind,create=dir,optional")
+        for name in "Vcodec MTK_SMI mdp_sync mtk_cmdq".split():
+            text += entry(f"/dev/{name}")
+        text += entry("tmpfs", "mnt_extra", "tmpfs", "nodev") + entry("/mnt/wslg", "mnt_extra/wslg", options="rbind,create=dir,optional")
+        for name in ("tmp", "var", "run"):
+            text += entry("tmpfs", name, "tmpfs", "nodev")
+        return text + entry("/system/etc/libnfc-nci.conf", options="bind,optional")
+
+    def write_session(self):
+        """Written anew at each start."""
+        text = self.entry("tmpfs", "/run/xdg", options="create=dir")
+        for name in ("wayland-0", "pulse/native"):
+            text += self.entry(f"{self.path}/session/{name}", f"run/xdg/{name}", options="rbind,create=file")
+        self.write(f"{self.lxc}/config_session", text + self.entry(f"{self.path}/userdata", "data", options="rbind"))
+
+    def put(self, *command):
+        done = run(*self.inside, *command)
+        assert done[0] == 0, (command, done)
+        return done[1]
+
+    def command(self, where, tool, *args):
+        return [*self.inside, f"{where}/{tool}", "-P", self.path, "-n", self.name, *args]
+
+    def at(self, where, tool, *args, **more):
+        return run(*self.command(where, tool, *args), **more)
+
+    def status(self, where):
+        """As Waydroid asks for it."""
+        status, out, _ = self.at(where, "lxc-info", "-sH")
+        return out.strip() if status == 0 else "STOPPED"
+
+    @contextlib.contextmanager
+    def session(self, where):
+        """What it runs for one, with pipes that it reads."""
+        self.write_session()
+        process = subprocess.Popen(self.command(where, "lxc-start", "-F", "--", "/init"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True)
+        try:
+            eventually(lambda: self.status(where) == "RUNNING", "RUNNING")
+            eventually(lambda: os.path.exists(f"{self.path}/userdata/booted"), "boot")
+            yield process
+        finally:
+            if process.poll() is None:
+                self.at(where, "lxc-stop", "-k")
+            process.communicate(timeout=60)
+
+    def __exit__(self, *_):
+        if self.state() != "STOPPED":
+            self.ours("lxc-stop", "-k")
+        run(*self.inside, "umount", "-l", self.rootfs)
+        super().__exit__()
+
+
 class Waydroid(unittest.TestCase):
-    """The commands of Waydroid's helpers/lxc.py, in their order, and what it makes of their output."""
+    """Waydroid's files, started for real, and the commands of its helpers/lxc.py, in their order, with what it makes of their output."""
+
+    @contextlib.contextmanager
+    def box(self, *args, **more):
+        with own_network() as inside, WaydroidBox(inside, *args, **more) as box:
+            yield box
+
+    def look(self, box, where):
+        """What there is inside, by one's programs."""
+        def said(*command):
+            status, out, err = box.at(where, "lxc-attach", "--clear-env", "--", "/bin/busybox", *command)
+            self.assertEqual(status, 0, (command, err))
+            return out
+        seen = {line.split(":")[0]: line.split()[1:] for line in said("cat", "/proc/1/status").splitlines()
+                if re.match("Cap|NoNewPrivs|Seccomp:", line)}
+        seen["environment"] = sorted(said("cat", "/proc/1/environ").split("\0"))
+        seen["command"] = said("cat", "/proc/1/cmdline").split("\0")
+        seen["host"] = said("uname", "-nm")
+        link = said("ip", "link", "show", "eth0")
+        # A terminal is to be had, from the devpts that is there.
+        seen["terminals"] = said("sh", "-c", "exec 3<>/dev/ptmx; ls /dev/pts")
+        seen["link"] = [re.search(f"{word} (\\S+)", link)[1] for word in ("mtu", "link/ether")], "LOWER_UP" in link
+        seen["files"] = set(said("find", "/dev", "/run", "/mnt_extra", "/tmp", "/var", "-xdev").split())
+        seen["mounts"] = {}
+        for _, target, kind, options, *_ in (line.split() for line in said("cat", "/proc/mounts").splitlines()):
+            if not target.startswith(("/proc/", "/sys/fs/cgroup")):
+                words = {w for w in options.split(",") if not w.startswith(("lowerdir=", "upperdir=", "workdir="))}
+                seen["mounts"][target] = kind, sorted(words - {"relatime"})
+        return seen
+
+    def test_each_version_of_its_configuration_is_what_lxc_makes_of_it(self):
+        seen = []
+        for where, versions, address in ((DEBIAN, (3, 4), "00:16:3e:f9:d3:03"), (BIN, (3, 4), "00:16:3e:f9:d3:03"),
+                                         (BIN, (3,), "00:16:3e:f9:d3:03"), (BIN, (1,), "00:16:3e:12:34:56")):
+            with self.subTest(where=where, versions=versions), self.box(versions, address) as box, box.session(where):
+                there = self.look(box, where)
+                self.assertEqual(there.pop("link"), (["1500", address], True))
+                self.assertEqual((there["NoNewPrivs"], there["Seccomp"], there["command"]), (["1"], ["2"], ["/bin/sh", "/init", ""]))
+                # The kernel's own file systems have nothing to be kept from.
+                kind, options = there["mounts"]["/sys"]
+                there["mounts"]["/sys"] = kind, "ro" in options
+                # LXC leaves empty files, too, where something optional is missing.
+                files = there.pop("files")
+                self.assertLessEqual({"/dev/ptmx", "/dev/pts", "/dev/null", "/mnt_extra", "/run/xdg/wayland-0", "/run/xdg/pulse/native", "/tmp",
+                                      "/var"}, files)
+                self.assertEqual("/dev/binder" in files, where == DEBIAN)
+                seen.append(there)
+                self.assertEqual(there, seen[0])
+                self.assertEqual(box.at(where, "lxc-stop", "-k")[0], 0)
 
     def test_a_session(self):
-        config = """lxc.arch = x86_64
-lxc.autodev = 0
-lxc.no_new_privs = 0
-lxc.cap.keep = audit_control sys_nice setpcap setgid setuid sys_ptrace sys_admin wake_alarm block_suspend sys_time net_admin net_raw net_bind_service kill dac_override dac_read_search fsetid mknod syslog chown sys_resource fowner ipc_lock sys_chroot
-lxc.console.path = none
-lxc.mount.entry = tmpfs dev tmpfs nosuid 0 0
-lxc.mount.entry = /dev/zero dev/zero none bind,create=file,optional 0 0
-lxc.mount.entry = /dev/null dev/null none bind,create=file,optional 0 0
-lxc.mount.entry = /dev/nothing-such dev/nothing none bind,create=file,optional 0 0
-lxc.mount.entry = none dev/pts devpts defaults,mode=644,ptmxmode=666,create=dir 0 0
-lxc.mount.entry = tmpfs tmp tmpfs nodev 0 0
-lxc.mount.entry = SOURCE data none rbind 0 0
-"""
-        with tempfile.TemporaryDirectory() as data, Box(config.replace("SOURCE", data)) as box:
-            subprocess.run(["mount", "--bind", box.root, box.root], check=True)
-            mounted = True
-            try:
-                self.assertRegex(run(f"{BIN}/lxc-info", "--version")[1], r"^5.*\n$")
-                self.assertEqual(box.ours("lxc-info", "-sH")[:2], (0, "STOPPED\n"))
-                box.write(f"{box.root}/init", INIT, 0o755)
-                session = subprocess.Popen([f"{BIN}/lxc-start", "-P", box.path, "-F", "-n", box.name, "--", "/init"],
-                                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-                eventually(lambda: box.state() == "RUNNING", "RUNNING")
-                eventually(lambda: b"booted" in session.stdout.readline(), "its output in the pipe")
-                status, out, _ = box.ours("lxc-attach", "--clear-env", "--", "/bin/cat", "/etc/passwd")
-                self.assertEqual((status, out[:5]), (0, "root:"))
-                words = [w for i in range(10) for w in ("--set-var", f"V{i}={'x' * 1500}")]
-                status, out, _ = box.ours("lxc-attach", "--clear-env", *words, "--uid=0", "--gid=0", "--", "/bin/env")
-                self.assertEqual((status, out.count("x" * 1500)), (0, 10))
-                self.assertEqual(box.ours("lxc-freeze")[0], 0)
-                self.assertEqual(box.state(), "FROZEN")
-                self.assertEqual(box.ours("lxc-unfreeze")[0], 0)
-                self.assertEqual(box.state(), "RUNNING")
-                self.assertEqual(box.ours("lxc-freeze")[0], 0)
-                self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
-                while box.state() != "STOPPED":
+        lxc = run(f"{BIN}/lxc-info", "--version")
+        self.assertEqual((lxc[0], lxc[1].count("\n"), int(lxc[1][0])), (0, 1, 5))  # more than one digit would be another version
+        with self.box((3, 4)) as box:
+            self.assertEqual(box.ours("lxc-info", "-sH"), (0, "STOPPED\n", ""))
+            for tool, args, status in (("lxc-stop", ("-k",), 2), ("lxc-freeze", (), 1), ("lxc-unfreeze", (), 0), ("lxc-attach", ("--", "true"), 1)):
+                self.assertEqual((box.ours(tool, *args)[0], box.at(DEBIAN, tool, *args)[0]), (status, status), tool)
+            self.assertEqual(run("awk", '$1 == "lxc.net.0.link" {print $3}', box.config)[1], "waydroid0\n")
+            with box.session(BIN) as session:
+                mode = os.fstat(session.stdout.fileno()).st_mode
+                for _ in range(50):  # it does not sleep between them
+                    self.assertEqual(box.ours("lxc-info", "-sH"), (0, "RUNNING\n", ""))
+                self.assertEqual(box.put("ip", "-o", "link", "show", "master", "waydroid0").count("LOWER_UP"), 1)
+                self.check_shell(box)
+                self.assertEqual(box.ours("lxc-freeze"), (0, "", ""))
+                self.assertEqual(box.status(BIN), "FROZEN")
+                # Before a shell and after it.
+                self.assertEqual(box.ours("lxc-unfreeze"), (0, "", ""))
+                self.assertEqual(box.status(BIN), "RUNNING")
+                self.assertEqual(box.ours("lxc-freeze"), (0, "", ""))
+                self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
+                while box.status(BIN) != "STOPPED":
                     pass
-                # At once: nothing of the guest may hold it any more.
-                subprocess.run(["umount", box.root], check=True)
-                mounted = False
+                # At once: nothing of the guest may hold them any more.
+                box.put("ip", "link", "del", "waydroid0")
+                box.put("umount", box.rootfs)
                 self.assertEqual(session.wait(60), 0)
-                session.stdout.close()
-            finally:
-                if mounted:
-                    box.ours("lxc-stop", "-k")
-                    subprocess.run(["umount", "-l", box.root], check=True)
+                self.assertEqual(read(f"{box.path}/targets"), "stop\n")
+                # LXC takes the rights from a pipe that is not its own.
+                self.assertEqual(os.fstat(session.stdout.fileno()).st_mode, mode)
+                self.assertIn("booted\n", session.stdout.read())
+
+    @staticmethod
+    def labels():
+        parameter = "/sys/module/apparmor/parameters/enabled"
+        return os.path.exists("/sys/fs/selinux/enforce") or os.path.exists(parameter) and read(parameter) == "Y\n"
+
+    def check_shell(self, box):
+        """What `waydroid shell` and `waydroid logcat` run."""
+        status, out, _ = box.ours("lxc-attach", "--clear-env", "--", "/system/bin/cat", "/data/system/environ/classpath")
+        exports = dict(line.split(" ", 2)[1:] for line in out.splitlines())
+        self.assertEqual((status, exports), (0, {"BOOTCLASSPATH": "/a.jar:/b.jar", "EXTERNAL": "/c"}))
+        self.assertNotEqual(box.ours("lxc-attach", "--clear-env", "--", "/system/bin/cat", "/data/nothing")[0], 0)
+        variables = {**exports, "PATH": "/bin:/system/bin", "ANDROID_ROOT": "/system", "SPACES": "a b", **{f"V{i}": "x" * 1500 for i in range(10)}}
+        words = [w for name, value in variables.items() for w in ("--set-var", f"{name}={value}")]
+        # In its own cgroup of version 2 LXC makes one more, .lxc, for those who come later.
+        script = ("env | sort; id -u; id -g; grep -E '^(Cap|Seccomp:|NoNewPrivs)' /proc/self/status; "
+                  "sed -n 's/^0::.*//; /./p' /proc/self/cgroup; exit 7")
+        # Of no meaning where there is no security module.
+        context = ("--context=u:r:shell:s0",) if not self.labels() else ()
+        for options in ((), ("--uid=2000",), ("--uid=2000", "--gid=2000"), ("--elevated-privileges=CAP",), ("--elevated-privileges=LSM",),
+                        ("--elevated-privileges=CGROUP",), ("--elevated-privileges=LSM|CAP|CGROUP",), context):
+            ours, theirs = (box.at(where, "lxc-attach", "--clear-env", *words, *options, "--", "/bin/busybox", "sh", "-c", script)
+                            for where in (BIN, DEBIAN))
+            with self.subTest(options=options):
+                self.assertEqual(ours[:2], theirs[:2])
+                self.assertEqual((ours[0], ours[1].count("x" * 1500)), (7, 10), ours)
+        # The policy kills, or pretends.
+        for command, status in (("reboot -f", 128 + signal.SIGSYS), ("swapoff /dev/null", 0)):
+            for where in (BIN, DEBIAN):
+                self.assertEqual(box.at(where, "lxc-attach", "--clear-env", "--", "/bin/busybox", *command.split())[0], status, command)
+        with Terminal(*box.command(BIN, "lxc-attach", "--clear-env", *words, "--uid=0", "--", "/bin/sh")) as user:
+            eventually(user.raw, "a raw terminal", 20)
+            user.type("stty size; echo $SPACES''!\n")
+            self.assertIn("33 91", user.until("\na b!", 20))
+            user.type("exit 5\n")
+            self.assertEqual(user.process.wait(20), 5)
+            self.assertTrue(user.restored())
+
+    def test_its_hook_says_that_a_reboot_is_an_end(self):
+        for where in (DEBIAN, BIN):
+            with Box('lxc.hook.post-stop = sh -c "echo $LXC_TARGET >>TOLD; [ $LXC_TARGET = stop ]"\n') as box:
+                box.write(box.config, read(box.config).replace("TOLD", told := f"{box.path}/told"))
+                session = subprocess.Popen([f"{where}/lxc-start", "-P", box.path, "-F", "-n", box.name], stdin=subprocess.DEVNULL,
+                                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                eventually(lambda at=box: os.path.exists(f"{at.root}/booted"), "boot", 60)
+                self.assertEqual(box.at(where, "lxc-stop", "-W", "-r")[0], 0)
+                session.communicate(timeout=60)
+                self.assertEqual((read(told), box.state()), ("reboot\n", "STOPPED"))
 
 
 class CommandLines(unittest.TestCase):
