@@ -1856,7 +1856,8 @@ def looks(root, without=("etc/hostname",)):
     """All that there is to see of a tree."""
     found, links = {}, {}
     for folder, folders, files in os.walk(root):
-        for name in ["."] * (folder == root) + folders + files:
+        folders.sort()  # and walked so: of links, whichever a file system has first
+        for name in ["."] * (folder == root) + folders + sorted(files):
             path = os.path.normpath(f"{folder}/{name}")
             relative, at = os.path.relpath(path, root), os.lstat(path)
             if relative in without:
