@@ -148,7 +148,7 @@ Result<void> freeze_by_cgroup(const control::Client& client, bool on) {
 
 Result<void> Place::tell(control::State state) const {
   if (auto ok = client_.tell_state(state); !ok) return ok;
-  (void)control::Monitor(control::monitor_fifo("/run", lxcpath_), name_).tell(state);
+  (void)control::Monitor(control::monitor_fifo(run_directory(), lxcpath_), name_).tell(state);
   return {};
 }
 
