@@ -296,13 +296,23 @@ TEST_CASE("with an init control C reaches the command", "[launch][.root][.userns
   CHECK(to_string(wait(box)) == "killed by signal 2 (SIGINT)");
 }
 
+namespace {
+
+/// What is said on its console is in memory, and in a log.
+Spec logged(const TempRoot& root, const TempDir& place, condroid::Bytes ring) {
+  Spec spec = payload(root, {"say", "100007"});
+  spec.process.stdio = Stdio::pty;
+  spec.terminal.ring = ring;
+  spec.terminal.log = place.host("log");
+  return spec;
+}
+
+}  // namespace
+
 TEST_CASE("console output goes to the log and to memory", "[launch][.root][.userns]") {
   const TempRoot root;
   const TempDir place;
-  Spec spec = payload(root, {"say", "100007"});
-  spec.process.stdio = Stdio::pty;
-  spec.terminal.ring = 4_KiB;
-  spec.terminal.log = place.host("log");
+  const Spec spec = logged(root, place, 4_KiB);
   Container box = launch(spec);
   CHECK(wait(box).success());
   const std::string log = read_file(place / "log");
@@ -321,10 +331,7 @@ TEST_CASE("console output goes to the log and to memory", "[launch][.root][.user
 TEST_CASE("a console's log that has a size begins anew", "[launch][.root][.userns]") {
   const TempRoot root;
   const TempDir place;
-  Spec spec = payload(root, {"say", "100007"});
-  spec.process.stdio = Stdio::pty;
-  spec.terminal.ring = 256_KiB;
-  spec.terminal.log = place.host("log");
+  Spec spec = logged(root, place, 256_KiB);
   spec.terminal.log_size = 10000_B;
   SECTION("and is gone") {
     Container box = launch(spec);
