@@ -1,12 +1,11 @@
 #include <poll.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <filesystem>
 #include <iterator>
 #include <memory>
 #include <optional>
-#include <system_error>
 #include <utility>
 
 #include "condroid/control/client.hpp"
@@ -176,9 +175,14 @@ void do_without_cgroups(Translated& made, const HostFacts& facts) {
 
 /// The layers of an overlay that is to be written to. What is wrong with them the launch says.
 void make_layers(const Root& root) {
+  constexpr unsigned mode = 0755;
   for (const HostPath* layer : {&root.upper, &root.work}) {
-    std::error_code ignored;
-    if (layer->is_absolute()) std::filesystem::create_directories(layer->str(), ignored);
+    const std::string& path = layer->str();
+    if (!layer->is_absolute()) continue;
+    for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+      (void)::mkdir(path.substr(0, end).c_str(), mode);
+      if (end == path.npos) break;
+    }
   }
 }
 
