@@ -420,7 +420,7 @@ class Start(unittest.TestCase):
                 with Box("lxc.ephemeral = 1\n" + more, name=f"fails-{os.getpid()}") as box:
                     self.addCleanup(sweep, box.name)
                     self.assertEqual(box.at(where, "lxc-start", *args)[0], 1)
-                    eventually(lambda: os.listdir(box.path) == [], "its end", 20)
+                    eventually(lambda at=box.path: os.listdir(at) == [], "its end", 20)
         # Nothing was begun.
         with Box("lxc.ephemeral = 1\nlxc.bad = 1\n") as box:
             for where in (BIN, DEBIAN):
@@ -2377,14 +2377,14 @@ class Others(unittest.TestCase):
                                                    extra_groups=[], pass_fds=[program.fileno()], stdout=subprocess.DEVNULL,
                                                    env={"PATH": "/usr/bin:/bin", "HOME": home, **more})
                     try:
-                        eventually(lambda: os.path.exists(fifo), "the pipe", 20)
+                        eventually(lambda at=fifo: os.path.exists(at), "the pipe", 20)
                     finally:
                         monitor.kill()
                         monitor.wait()
                         if where == DEBIAN:
                             # Its daemon comes, is told, and goes.
                             for status in (0, 1):
-                                eventually(lambda: self.tool("lxc-monitor", "-Q", "-P", box.path)[0] == status, "its daemon", 40)
+                                eventually(lambda to=status: self.tool("lxc-monitor", "-Q", "-P", box.path)[0] == to, "its daemon", 40)
                     with contextlib.suppress(FileNotFoundError):
                         os.remove(fifo)
 
