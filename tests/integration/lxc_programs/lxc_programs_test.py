@@ -98,6 +98,18 @@ class Box:
         shutil.rmtree(f"/run/lxc/lock{self.path}", ignore_errors=True)  # LXC's, for whoever asks about it
 
 
+def is_read(fifo):
+    """An lxc-monitor has it. Another one that asked might have it first."""
+    if not os.path.exists(fifo):
+        return False
+    pipe = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        lock = fcntl.fcntl(pipe, fcntl.F_GETLK, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))
+        return struct.unpack("hhqqi4x", lock)[0] != fcntl.F_UNLCK
+    finally:
+        os.close(pipe)
+
+
 def sweep(name):
     """The cgroups that LXC leaves when a start fails; of a name that nobody else has."""
     for folder in glob.glob(f"/sys/fs/cgroup/lxc.monitor.{name}*") + glob.glob(f"/sys/fs/cgroup/*/lxc.monitor.{name}*"):
@@ -2310,9 +2322,9 @@ class Others(unittest.TestCase):
         with Box() as box:
             monitor = subprocess.Popen([f"{BIN}/lxc-monitor", "-P", box.path, "-n", "we."], stdout=subprocess.PIPE, text=True)
             fifo = f"/run/lxc/{box.path}/monitor-fifo"
-            eventually(lambda: os.path.exists(fifo), "the pipe")
             try:
-                eventually(lambda: self.tool("lxc-monitor", "-P", box.path)[0] == 1, "that it is taken")
+                eventually(lambda: is_read(fifo), "that it is taken", 20)
+                self.assertEqual(self.tool("lxc-monitor", "-P", box.path)[0], 1)
                 self.assertEqual(box.ours("lxc-start")[0], 0)
                 self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
                 lines = [monitor.stdout.readline().split("'", 2)[2].strip() for _ in range(5)]
@@ -2330,9 +2342,8 @@ class Others(unittest.TestCase):
             with started(where) as box:
                 monitor = subprocess.Popen([f"{BIN}/lxc-monitor", "-P", box.path], stdout=subprocess.PIPE, text=True)
                 fifo = f"/run/lxc/{box.path}/monitor-fifo"
-                eventually(lambda at=fifo: os.path.exists(at), "the pipe", 20)
                 try:
-                    eventually(lambda at=box: self.tool("lxc-monitor", "-P", at.path)[0] == 1, "that it is taken", 20)
+                    eventually(lambda at=fifo: is_read(at), "that it is taken", 20)
                     for tool in ("lxc-freeze", "lxc-unfreeze"):
                         self.assertEqual(box.ours(tool), (0, "", ""))
                     told = [re.search(r"\[(.*)\]", monitor.stdout.readline())[1] for _ in range(4)]
@@ -2348,8 +2359,8 @@ class Others(unittest.TestCase):
             monitor = subprocess.Popen([f"{BIN}/lxc-monitor", "-P", box.path, "-P", other.path], stdout=subprocess.PIPE, text=True)
             pipes = [f"/run/lxc/{one.path}/monitor-fifo" for one in (box, other)]
             try:
-                eventually(lambda: all(os.path.exists(p) for p in pipes), "the pipes", 20)
-                eventually(lambda: self.tool("lxc-monitor", "-P", other.path)[0] == 1, "that it is taken", 20)
+                eventually(lambda: all(is_read(p) for p in pipes), "that they are taken", 20)
+                self.assertEqual(self.tool("lxc-monitor", "-P", other.path)[0], 1)
                 for one in (other, box):
                     self.assertEqual(one.ours("lxc-start")[0], 0)
                     seen = [monitor.stdout.readline() for _ in range(2)]
