@@ -190,6 +190,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
   if (item.text.find('=') == item.text.npos) return wrong("has no '='", "KEY = VALUE");
   Found found = lxc_language::find_key(item.key());
   if (!found.known()) {
+    misspelt_net = misspelt_net || item.key().starts_with("lxc.net");
     std::string near = report.full() ? std::string() : lxc_language::near_key(item.key());
     return wrong("unknown key", near.empty() ? "docs/lxc-keys.md has them all"
                                              : formatted("did you mean {}?", near));
@@ -211,7 +212,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
       }
       last_net = free_net();
     } else if (last_net < 0) {
-      if (misspelt[type] || misspelt.back()) return report.count();  // it was meant to stand above
+      if (misspelt[type] || misspelt_net) return;  // it was meant to stand above
       return wrong("comes before lxc.network.type", "which begins an interface");
     }
     found.rest = formatted("{}", last_net);
@@ -265,7 +266,7 @@ void Configuration::Impl::digest(std::size_t i, Report& report) {
     const Value* const is = one(type, found.rest);
     if ((kind == "veth" || kind == "macvlan" || kind == "ipvlan" || kind == "vlan") &&
         (is == nullptr || is->text != kind)) {
-      if (is == nullptr && (misspelt[type] || misspelt.back())) return report.count();
+      if (is == nullptr && (misspelt[type] || misspelt_net)) return;
       return wrong(is == nullptr ? std::string("comes before its type")
                                  : formatted("its type is {}", is->text),
                    formatted("lxc.net.{}.type = {} must stand above", found.rest, kind));
@@ -326,6 +327,7 @@ void Configuration::Impl::settle(Report& report) {
   for (auto& of_row : values) of_row.clear();
   notes.clear();
   misspelt = {};
+  misspelt_net = false;
   last_net = -1;
   for (std::size_t i = 0; i < items.size(); ++i) digest(i, report);
 }

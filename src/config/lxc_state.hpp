@@ -67,6 +67,7 @@ struct Configuration::Impl {
   /// Rows of lines that are wrong, the last one: of keys that are none. What such a line was to say
   /// is not missing.
   std::array<bool, lxc_language::table.size() + 1> misspelt = {};
+  bool misspelt_net = false;   ///< One of those that are none is about an interface.
   std::int64_t last_net = -1;  ///< Device that lxc.network.* without a number speaks of.
 
   [[nodiscard]] std::uint32_t file(std::string_view name);

@@ -368,7 +368,7 @@ TEST_CASE("limits and scheduling are refused that the kernel would refuse", "[pl
       {"terminal.log_size", "there is no log",
        [](Spec& s) {
          s.terminal.console = true;
-         s.terminal.log_size = 1_KiB;
+         s.terminal.log_size = 8_KiB;
        }},
       {"terminal.log_rotate", "is never full",
        [](Spec& s) {
