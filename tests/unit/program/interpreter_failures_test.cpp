@@ -202,6 +202,11 @@ std::string_view why_tolerated(const Place& p, int errnum) {
     if (nr == __NR_openat2 && errnum == ENOENT && m->create && p.after_fsopen)
       return "the target is made";
   }
+  if (const auto* entry = std::get_if<op::MakeEntry>(p.op);
+      entry != nullptr && entry->kind == op::MakeEntry::file) {
+    if (nr == __NR_openat2 && errnum == ENOENT) return "its directory is made";
+    if (nr == __NR_openat && errnum == EEXIST) return "it is there already";
+  }
   if (std::holds_alternative<op::MaskPath>(*p.op) || std::holds_alternative<op::ProtectPath>(*p.op))
     if ((nr == __NR_openat2 || (p.in_op == 0 && nr != __NR_close)) &&
         (errnum == ENOENT || errnum == ENOTDIR))
