@@ -56,6 +56,12 @@ def read(path):
         return f.read()
 
 
+def unless_gone(_, __, what):
+    """For rmtree: a program that ends removes its own file meanwhile."""
+    if not isinstance(what[1], FileNotFoundError):
+        raise what[1]
+
+
 class Box:
     """An LXCPATH with one container in it, whose root file system is busybox."""
 
@@ -94,7 +100,7 @@ class Box:
     def __exit__(self, *_):
         if self.state() != "STOPPED":
             self.ours("lxc-stop", "-k")
-        shutil.rmtree(self.path)
+        shutil.rmtree(self.path, onerror=unless_gone)
         shutil.rmtree(f"/run/lxc/lock{self.path}", ignore_errors=True)  # LXC's, for whoever asks about it
 
 
