@@ -464,9 +464,7 @@ void Translator::terminal() {
   t.ring = out_.program.console_buffer;
   if (console && !out_.program.console_log.empty()) {
     t.log = out_.program.console_log;
-    constexpr Bytes least{4096};
     t.log_size = out_.program.console_log_size;
-    if (t.log_size.value != 0) t.log_size = std::max(t.log_size, least);
     t.log_rotate = out_.program.console_rotate && t.log_size.value != 0;
   }
   t.ttys = static_cast<unsigned>(number(row("lxc.tty.max"), 0));
@@ -740,7 +738,9 @@ void Translator::program() {
   p.console_path = text(row("lxc.console.path")).value_or("");
   p.console_log = host(row("lxc.console.logfile"));
   p.console_buffer = Bytes{number(row("lxc.console.buffer.size"), 0)};
+  constexpr Bytes least{4096};
   p.console_log_size = Bytes{number(row("lxc.console.size"), 0)};
+  if (p.console_log_size.value != 0) p.console_log_size = std::max(p.console_log_size, least);
   p.console_rotate = yes(row("lxc.console.rotate"));
 
   std::vector<std::pair<std::uint32_t, lxc::Hook>> hooks;

@@ -133,7 +133,7 @@ struct Program {
   std::string console_path = {};
   HostPath console_log = {};
   Bytes console_buffer = {};    ///< 0: none.
-  Bytes console_log_size = {};  ///< 0: without limit.
+  Bytes console_log_size = {};  ///< 4096 at least; 0: without limit.
   bool console_rotate = false;
 
   std::vector<Hook> hooks = {};  ///< In the order of the file.
