@@ -200,7 +200,8 @@ lean='-Doptimization=0 -Ddebug=false'
 # read by stage tidy, when it is asked for: there a file shows that it does not include what it uses.
 unity='-Dunity=on -Dunity_size=17'
 
-reasons='FAILED:|^FAIL:|Sanitizer:|runtime error:|^Traceback|^[A-Za-z]*Error:'
+# (The words with a colon behind a case are what a walk with failing calls says of it.)
+reasons='FAILED:|^FAIL:|Sanitizer:|runtime error:|^Traceback|^[A-Za-z]*Error:|^(hang|crash|silent|vague|degraded|leak) +[^ ]+:'
 # run MESON_TEST_ARGUMENT...: counts what passed and what failed, and shows what failed.
 run() {
   as=$1

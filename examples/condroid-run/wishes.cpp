@@ -1,15 +1,19 @@
 #include "wishes.hpp"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <condroid/builder.hpp>
 #include <condroid/config/seccomp.hpp>
+#include <condroid/error.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/sys/facts.hpp>
+#include <condroid/sys/fd.hpp>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 
 namespace wishes {
 
@@ -272,15 +276,21 @@ void add_environment(Spec& spec, const std::vector<std::string>& wishes, bool us
 }
 
 std::string file_text(const std::string& option, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text;
-  // Not by iterators: they throw where reading fails, which it does for a directory. And not the
-  // whole of what never ends: whoever parses it says that it is too much.
+  const auto bad = [&] {
+    return Mistake(fmt::format("{}: {}", option,
+                               sys_error(errno, Step::open_descriptor, fmt::format("'{}'", path))));
+  };
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!file.valid()) throw bad();
+  // Not the whole of what never ends: whoever parses it says that it is too much.
   constexpr std::size_t most = std::size_t{17} << 20U;
-  for (char block[4096]; text.size() < most && (file.read(block, sizeof block), file.gcount() > 0);)
-    text.append(block, static_cast<std::size_t>(file.gcount()));
-  if (!file.eof() && text.size() < most)
-    throw Mistake(fmt::format("{}: cannot read '{}'", option, path));
+  std::string text;
+  for (char block[4096]; text.size() < most;) {
+    const ssize_t n = ::read(file.get(), block, sizeof block);
+    if (n == 0) break;
+    if (n < 0 && errno != EINTR) throw bad();
+    if (n > 0) text.append(block, static_cast<std::size_t>(n));
+  }
   return text;
 }
 

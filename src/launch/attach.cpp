@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "launch/engine.hpp"
 #include "launch/profiles.hpp"
 #include "launch/state_file.hpp"
+#include "program/kernel.hpp"
 #include "sys/kernel_files.hpp"
 #include "sys/namespace_files.hpp"
 #include "sys/wire.hpp"
@@ -155,10 +157,23 @@ Result<AttachTarget> target_of(Pid pid, int pidfd, bool with_env, const HostFact
     }
   }
   t.groups = groups_of(*cgroup, facts);
+  // In each pid namespace from this program's to its own.
+  const std::string_view numbers = value_of(*status, "\nNSpid:");
+  const std::string_view last = numbers.substr(numbers.find_last_of(" \t") + 1);
+  (void)std::from_chars(last.data(), last.data() + last.size(), t.pid_inside.value);
   // All of that was this process's, if it has not ended yet.
   if (wait_for_fd(pidfd, POLLIN, 0) > 0)
     return fail(ESRCH, Step::join_namespace, formatted("process {} has ended", pid.value));
   return t;
+}
+
+/// Whether nobody else is on a core while it is. A kernel that cannot tell, or a process that this
+/// program must not look at, has none of its own.
+bool has_own_cores(Pid pid) {
+  unsigned long long cookie = 0;
+  return ::prctl(kernel::pr_sched_core, kernel::pr_sched_core_get, pid.value, kernel::pidtype_pid,
+                 &cookie) == 0 &&
+         cookie != 0;
 }
 
 Result<Plan> plan_of(RuntimeCore& runtime, const Attach& what, const AttachTarget& target,
@@ -180,6 +195,7 @@ Result<std::unique_ptr<LaunchEngine>> begin(std::shared_ptr<RuntimeCore> runtime
   if (what.lsm_label.value_or(!target.launched_here) && !of_spec &&
       ((*facts)->apparmor || (*facts)->selinux))
     if (auto ok = find_label(target, **facts, runtime->state_dir); !ok) return fail(ok);
+  target.own_cores = has_own_cores(target.pid);
   auto plan = plan_of(*runtime, what, target, **facts);
   if (!plan) return fail(plan);
   if (options.stop_before && *options.stop_before >= plan->ops.size())

@@ -195,6 +195,9 @@ Result<Plan> compile(const Attach& attach, const AttachTarget& target, const Hos
   open_terminal(d);
   set_labels(d);
   settle_ahead(d);
+  if (target.own_cores && !spec.process.scheduling.core)
+    d.add(
+        op::SetScheduling{.cores_of = joined.has(Namespace::pid) ? target.pid_inside : target.pid});
   settle_process(d);
   if (!refusals.empty()) return fail(refusals.take());
   return std::move(d.plan);

@@ -361,7 +361,9 @@ struct Describe {
     if (s.nice) text += formatted(", nice {}", *s.nice);
     if (!s.cpus.empty()) text += formatted(", on processors {}", fmt::join(s.cpus, ","));
     if (s.core) text += ", a core at a time for itself";
-    return text;
+    if (o.cores_of.value == 0) return text;
+    const std::string cores = formatted("cores shared with process {}", o.cores_of.value);
+    return s == Scheduling{} ? cores : text + ", " + cores;
   }
   std::string operator()(const op::SetPersonality& o) const {
     return std::string(name_of(o.personality));

@@ -294,6 +294,7 @@ void Encoder::add(const Op& o, std::uint32_t index) {
             r.n[0] = static_cast<std::uint64_t>(x.scheduling.policy);
             r.n[1] = static_cast<std::uint64_t>(x.scheduling.priority);
             r.n[2] = x.scheduling.nice ? static_cast<std::uint64_t>(*x.scheduling.nice + 100) : 0;
+            r.n[3] = static_cast<std::uint64_t>(x.cores_of.value);
             r.flags = x.scheduling.core ? program::share_no_core : 0;
           },
           [&](const op::SetPersonality& x) {

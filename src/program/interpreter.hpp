@@ -1503,6 +1503,11 @@ class Interpreter {
       const long e = call(__NR_prctl, pr_sched_core, pr_sched_core_create, 0, pidtype_tgid, 0);
       if (e < 0 && e != -e_nodev) return at(Part::core, e);  // ENODEV: no core has two threads
     }
+    if (x.n[3] != 0)
+      if (const long e =
+              call(__NR_prctl, pr_sched_core, pr_sched_core_share_from, x.n[3], pidtype_pid, 0);
+          e < 0)
+        return at(Part::core, e);
     if (x.s[0].size > 0)
       if (const long e = call(__NR_sched_setaffinity, 0, x.s[0].size, str(x, 0)); e < 0) return e;
     const int priority = static_cast<int>(x.n[1]);

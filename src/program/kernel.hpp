@@ -124,9 +124,10 @@ inline constexpr int pr_set_pdeathsig = 1, pr_set_dumpable = 4, pr_set_keepcaps 
                      pr_set_name = 15, pr_capbset_drop = 24, pr_get_securebits = 27,
                      pr_set_securebits = 28, pr_set_child_subreaper = 36, pr_set_no_new_privs = 38,
                      pr_cap_ambient = 47, pr_cap_ambient_is_set = 1, pr_cap_ambient_raise = 2,
-                     pr_cap_ambient_clear_all = 4, pr_sched_core = 62, pr_sched_core_create = 1;
-inline constexpr int pidtype_tgid = 1;               // of PR_SCHED_CORE: all its threads
-inline constexpr long securebit_keep_caps = 1 << 4;  // of PR_SET_KEEPCAPS; exec clears it
+                     pr_cap_ambient_clear_all = 4, pr_sched_core = 62, pr_sched_core_get = 0,
+                     pr_sched_core_create = 1, pr_sched_core_share_from = 3;
+inline constexpr int pidtype_pid = 0, pidtype_tgid = 1;  // of PR_SCHED_CORE: a thread, all of them
+inline constexpr long securebit_keep_caps = 1 << 4;      // of PR_SET_KEEPCAPS; exec clears it
 inline constexpr int keyctl_join_session_keyring = 1;
 inline constexpr unsigned long tiocsptlck = 0x40045431, tiocgptpeer = 0x5441, tiocswinsz = 0x5414,
                                tiocsctty = 0x540e, siocgifflags = 0x8913, siocsifflags = 0x8914,

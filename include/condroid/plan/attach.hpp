@@ -75,6 +75,9 @@ struct AttachTarget {
   /// ("unconfined" is none), or a context of SELinux where HostFacts has that. Empty: nothing.
   std::string lsm_label = {};
   bool launched_here = false;  ///< By this Runtime: cgroups below its own are undone.
+  /// While it runs on a core, nobody else does (Scheduling::core): what is attached may.
+  bool own_cores = false;
+  Pid pid_inside = {1};  ///< As its own pid namespace numbers it.
   bool operator==(const AttachTarget&) const = default;
 };
 

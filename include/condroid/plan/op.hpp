@@ -636,10 +636,15 @@ struct SetRlimit {
   bool operator==(const SetRlimit&) const = default;
 };
 
+/// sched_setscheduler(2), setpriority(2), sched_setaffinity(2); PR_SCHED_CORE of prctl(2),
+/// Linux 5.14.
 struct SetScheduling {
   static constexpr Step step = Step::set_scheduling;
   static constexpr Actor actor = Actor::child;
   Scheduling scheduling = {};
+  /// The process, as the child's pid namespace numbers it, whose cores are the child's, too; 0:
+  /// none.
+  Pid cores_of = {};
   bool operator==(const SetScheduling&) const = default;
 };
 

@@ -84,7 +84,7 @@ struct Scheduling {
   std::vector<unsigned> cpus = {};  ///< The processors it may run on; empty: as the host.
   /// While it runs on a core, the core's other threads run nothing but it and what it has started;
   /// prctl(2), PR_SCHED_CORE, Linux 5.14 with CONFIG_SCHED_CORE, else EINVAL. On a machine whose
-  /// cores have one thread each it means nothing. What is attached has no part in it.
+  /// cores have one thread each it means nothing. What is attached shares them.
   bool core = false;
   bool operator==(const Scheduling&) const = default;
 };

@@ -86,7 +86,8 @@ std::size_t descriptors(std::string_view process) {
   std::size_t n = 0;
   DIR* d = ::opendir(fmt::format("/proc/{}/fd", process).c_str());
   if (d == nullptr && errno == EACCES) return 0;
-  if (d == nullptr) give_up("no /proc to look into");
+  if (d == nullptr)
+    give_up(to_string(sys_error(errno, Step::open_descriptor, "no /proc to look into")));
   while (::readdir(d) != nullptr) ++n;
   ::closedir(d);
   return n;
@@ -100,7 +101,7 @@ void ready(const Runtime& runtime, Pid container, pid_t other = 0, pid_t beside 
 pid_t forked_child() {
   std::fflush(nullptr);
   const pid_t child = ::fork();
-  if (child < 0) give_up("fork");
+  if (child < 0) give_up(to_string(sys_error(errno, Step::clone, "a child of the host")));
   if (child == 0)
     for (;;) ::pause();
   return child;
@@ -442,7 +443,8 @@ int probe_frozen(const std::string& root, std::span<char*> paths) {
   spec.lifecycle.freezable = true;
   // What keeps it waiting. Either of two calls lets it go, should the other one fail.
   int pair[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) give_up("socketpair");
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    give_up(to_string(sys_error(errno, Step::open_descriptor, "what keeps the command waiting")));
   Fd ours(pair[0]), theirs(pair[1]);
   spec.process.stdio = {Stream(HostFd{theirs.get()}), Stream(Stream::inherit),
                         Stream(Stream::inherit)};

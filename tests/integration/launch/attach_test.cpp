@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -105,6 +106,33 @@ TEST_CASE("an attached process is where the container's first one is", "[attach]
   CHECK(r["session.leader"] == "yes");
   CHECK(r.all("env") == std::vector<std::string>{"KEPT=yes", "CHANGED=after", "NEW=too"});
   CHECK(r.exit().success());
+}
+
+TEST_CASE("an attached process runs on the cores that are its container's own",
+          "[attach][.root][.userns]") {
+  const TempRoot root;
+  Spec spec = payload(root, {"pause"});
+  spec.process.scheduling.core = true;
+  auto launched = runtime().launch(spec);
+  if (!launched) {  // a kernel without core scheduling
+    CHECK_THAT(launched.error(), FailsWith(EINVAL, Step::set_scheduling, "a core for itself"));
+    return;
+  }
+  const Container box = std::move(*launched);
+  const auto cookie_of = [](pid_t pid) {
+    unsigned long cookie = 0;
+    return ::prctl(62, 0, pid, 0, &cookie) == 0 ? cookie : 0;  // PR_SCHED_CORE_GET
+  };
+  // None where each core has one thread.
+  const std::string cookie = fmt::format("{}", cookie_of(box.pid().value));
+  CHECK(seen(box, verb({"probe"}))["core_cookie"] == cookie);
+  Attach outside = verb({"probe"});
+  outside.namespaces = spec.namespaces - Namespace::pid;
+  if (!facts().privileged()) *outside.namespaces |= Namespace::user;
+  CHECK(seen(box, outside)["core_cookie"] == cookie);
+  // And for who knows nothing but its number.
+  Attach foreign = verb({"probe"});
+  CHECK(Report(ended(runtime().attach(box.pid(), foreign)))["core_cookie"] == cookie);
 }
 
 TEST_CASE("an attached process has nothing open but its streams", "[attach][.root][.userns]") {

@@ -43,6 +43,21 @@ std::string steps(const Plan& plan) {
 
 }  // namespace
 
+TEST_CASE("what is attached shares the container's cores, when those are its own", "[plan]") {
+  const HostFacts facts = condroid::test::root_on_hybrid();
+  AttachTarget t = target();
+  CHECK(steps(need(compile(Attach{}, t, facts))).find("set scheduling") == std::string::npos);
+  t.own_cores = true;
+  CHECK(steps(need(compile(Attach{}, t, facts)))
+            .find("set scheduling: cores shared with process 1\n") != std::string::npos);
+  // Without its pid namespace by the number that everybody else sees.
+  Attach outside{.namespaces = Namespace::net | Namespace::uts};
+  CHECK(steps(need(compile(outside, t, facts)))
+            .find("set scheduling: cores shared with process 4711\n") != std::string::npos);
+  Attach own{.process = {.argv = {"/bin/sh"}, .scheduling = {.core = true}}};
+  CHECK(steps(need(compile(own, t, facts))).find("cores shared") == std::string::npos);
+}
+
 TEST_CASE("attaching joins at once, and does to the process what a launch does", "[plan]") {
   Attach what{.process = {.argv = {"/bin/sh"}, .env = {"HOME=/root"}, .stdio = Stdio::null}};
   const Plan plan = need(compile(what, target(), condroid::test::root_on_hybrid()));

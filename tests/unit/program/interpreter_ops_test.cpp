@@ -610,6 +610,7 @@ TEST_CASE("limits, scheduling and such are handed to the kernel as they are", "[
   CHECK(scheduling.at(0).data == std::string("\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0", 16));
   CHECK(line_of(scheduling.at(1)) == "sched_setscheduler(0, 2)");
   CHECK(line_of(scheduling.at(2)) == "setpriority(0, 0, -5)");
+  CHECK(lines(calls_for(op::SetScheduling{.cores_of = {1}})) == Lines{"prctl(62, 3, 1)"});
   CHECK(lines(calls_for(op::SetPersonality{.personality = Personality::linux32})) ==
         Lines{"personality(0x8)"});
   CHECK(lines(calls_for(op::SetHostname{.name = "box"})) ==
