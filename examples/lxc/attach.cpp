@@ -228,14 +228,14 @@ int run(const Arguments& args) {
   const auto place = Place::of(args);
   if (!place) return 1;
   const auto pid = place->client().init_pid();
-  const auto pidfd = place->client().init_pidfd();
-  if (!pid || pid->value <= 0) {
-    if (pid || pid.error().is_errno(ECONNREFUSED))
+  if (!pid) {
+    if (pid.error().is_errno(ECONNREFUSED))
       say("it is not running");
     else
       say_error(pid.error());
     return 1;
   }
+  const auto pidfd = place->client().init_pidfd();
   auto what = wishes(args, place->client(), *pid);
   if (!what) return 1;
   Stdio& stdio = what->process.stdio;

@@ -59,23 +59,24 @@ std::string joined(const std::vector<std::string>& parts, std::string_view betwe
 class Row {
  public:
   Row(const std::string& lxcpath, const std::string& name) : place_(lxcpath, name) {
-    state_ = place_.state().value_or(State::stopped);
+    if (const auto state = place_.state()) state_ = *state;
     if (!place_.defined()) return;
     auto config = lxc::Configuration::load(HostPath(place_.config_file()));
     if (config) config_ = std::move(*config);
   }
-  [[nodiscard]] State state() const { return state_; }
+  /// Nothing where who has the name does not say.
+  [[nodiscard]] std::optional<State> state() const { return state_; }
   [[nodiscard]] bool defined() const { return place_.defined(); }
   [[nodiscard]] const std::string& name() const { return place_.name(); }
   [[nodiscard]] std::vector<std::string> groups() const { return split(item("lxc.group"), '\n'); }
 
   [[nodiscard]] std::string cell(std::string_view column) {
     if (column == "NAME") return name();
-    if (column == "STATE") return std::string(to_string(state_));
+    if (column == "STATE") return state_ ? std::string(to_string(*state_)) : "-";
     if (column == "AUTOSTART") return item("lxc.start.auto") == "1" ? "1" : "0";
     if (column == "GROUPS") return joined(groups(), ",");
     if (column == "UNPRIVILEGED") return item("lxc.idmap").empty() ? "false" : "true";
-    if (state_ == State::stopped) return "-";
+    if (!state_ || state_ == State::stopped) return "-";
     if (column == "RAM" || column == "SWAP") return memory(column == "RAM");
     const auto pid = place_.client().init_pid();
     if (!pid) return "-";
@@ -107,7 +108,7 @@ class Row {
   }
 
   Place place_;
-  State state_ = State::stopped;
+  std::optional<State> state_;
   std::optional<lxc::Configuration> config_;
   std::optional<std::vector<Address>> addresses_;
 };
@@ -139,7 +140,7 @@ class Filter {
     return !has_regex_ || ::regexec(&regex_, name.c_str(), 0, nullptr, 0) == 0;
   }
   [[nodiscard]] bool takes(const Row& row) const {
-    const State s = row.state();
+    const std::optional<State> s = row.state();
     const bool any = args_->has("active") || args_->has("running") || args_->has("frozen") ||
                      args_->has("stopped");
     const bool wanted = !any || (args_->has("active") && s != State::stopped) ||

@@ -58,16 +58,16 @@ Result<void> unshare_mounts(const lxc::Configuration& config) {
   return {};
 }
 
-void tell_hook(const HookReport& report) {
-  std::string output = report.output;
-  while (!output.empty() && output.back() == '\n') output.pop_back();
-  note(report.success ? lxc::LogLevel::debug : lxc::LogLevel::warn, "hook '{}'{}{}{}{}",
-       report.program, report.success ? "" : ": ", report.error, output.empty() ? "" : ": ",
-       output);
+/// `runs`: nobody is told of a failure otherwise.
+void tell_hook(const HookReport& report, bool runs) {
+  if (!report.success) note(runs ? lxc::LogLevel::warn : lxc::LogLevel::info, "{}", report.error);
+  std::string_view output = report.output;
+  while (!output.empty() && output.back() == '\n') output.remove_suffix(1);
+  note(lxc::LogLevel::debug, "{}{}{}", report.program, output.empty() ? "" : ": ", output);
 }
 
 lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Peer& peer,
-                             PidFile& pidfile) {
+                             PidFile& pidfile, const bool& runs) {
   lxc::StartOptions options{.name = place.name(),
                             .lxcpath = HostPath(place.lxcpath()),
                             .config_file = HostPath(place.config_file()),
@@ -86,7 +86,7 @@ lxc::StartOptions options_of(const Place& place, const StartWish& wish, const Pe
     // Not before the name is this start's: the file may be that of who has it.
     return pidfile.write(wish.pidfile);
   };
-  options.launch.on_hook = &tell_hook;
+  options.launch.on_hook = [&runs](const HookReport& report) { tell_hook(report, runs); };
   options.on_proxy_error = [](const Error& error) { note(lxc::LogLevel::warn, "{}", error); };
   return options;
 }
@@ -97,11 +97,22 @@ void tell_notes(const std::vector<lxc::Diagnostic>& notes) {
          lxc::to_string(n));
 }
 
+/// The address is the container's, or somebody else has it: anybody can.
+int in_use(const Place& place) {
+  const auto state = place.state();
+  if (state && *state == control::State::stopped)
+    say("the name '{}' is in use by a program that does not answer", place.name());
+  else if (state || state.error().is_errno(EPERM))
+    say("'{}' is running already{}", place.name(), state ? "" : ", started by another user");
+  else if (state.error().is_errno(EACCES))
+    say("the name '{}' is in use by another user", place.name());
+  else
+    say("the name '{}' is in use: {}", place.name(), state.error());
+  return 1;
+}
+
 int failed(const Error& error, const Place& place, const lxc::Configuration& config) {
-  if (error.step == Step::command_socket && error.is_errno(EADDRINUSE)) {
-    say("'{}' is running already", place.name());
-    return 1;
-  }
+  if (error.step == Step::command_socket && error.is_errno(EADDRINUSE)) return in_use(place);
   say("the container failed to start");
   say_error(error);
   // Not before something was tried, and not where the name is somebody else's.
@@ -168,8 +179,10 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
     say("the container failed to start");
     return say_error(runtime.error());
   }
-  auto started = lxc::start(*runtime, config, options_of(place, wish, *peer, pidfile));
+  bool runs = false;
+  auto started = lxc::start(*runtime, config, options_of(place, wish, *peer, pidfile, runs));
   if (!started) return failed(started.error(), place, config);
+  runs = true;
   // Not before: a start that does not come to its end can be interrupted.
   const Fd signals = forwarded_signals();
   tell_notes(started->notes);
@@ -180,7 +193,9 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   const auto exit = Keeper(*started, *peer, signals).run();
   if (!exit) return say_error(exit.error());
   note(lxc::LogLevel::info, "{}", to_string(*exit));
-  for (const std::string& left : exit->cleanup_errors) note(lxc::LogLevel::warn, "{}", left);
+  for (const std::string& left : exit->cleanup_errors)
+    if (!left.starts_with(to_string(Step::run_hook)))  // which was told, by its name
+      note(lxc::LogLevel::warn, "{}", left);
   if (!exit->not_restarted.empty())
     note(lxc::LogLevel::warn, "it is not started again: {}", exit->not_restarted);
   if (started->program.ephemeral && place.defined()) (void)destroy_container(place, config);

@@ -11,6 +11,8 @@
 
 #include "condroid/lxc.hpp"
 #include "formatted.hpp"
+#include "lxc/hooks.hpp"
+#include "spec/names.hpp"
 
 extern char** environ;  // NOLINT(*-redundant-declaration): musl has it in no header
 
@@ -145,6 +147,8 @@ class Writer {
     hook.interface = std::move(interface);
     hook.timeout = options_.hook_timeout;
     hooks_.run.push_back(std::move(hook));
+    names_.push_back(
+        formatted("lxc.{}.{} '{}'", section == "net" ? "net.script" : "hook", type, line));
   }
 
   Result<void> hooks() {
@@ -186,7 +190,9 @@ class Writer {
     }
   }
 
-  [[nodiscard]] Hooks take() && { return std::move(hooks_); }
+  [[nodiscard]] std::pair<Hooks, std::vector<std::string>> take() && {
+    return {std::move(hooks_), std::move(names_)};
+  }
 
  private:
   using Hook = condroid::Hook;
@@ -195,19 +201,80 @@ class Writer {
   std::vector<std::string> env_;
   std::string to_here_;
   Hooks hooks_;
+  std::vector<std::string> names_;
   bool autodev_ = true;
 };
 
+/// How the core calls it.
+std::string plain_name(const condroid::Hook& hook) {
+  return formatted("{} hook '{}'", name_of(hook.point), hook.program);
+}
+
+/// False where it is not in there.
+bool replace(std::string& text, std::string_view what, std::string_view by) {
+  const std::size_t at = text.find(what);
+  if (at == text.npos) return false;
+  text.replace(at, what.size(), by);
+  return true;
+}
+
 }  // namespace
 
-Result<Hooks> hooks_for(const Configuration& config, const Program& program,
-                        const StartOptions& options) {
-  if (program.hooks.empty() && program.network_scripts.empty()) return Hooks{};
+template <class Is>
+std::size_t HookNames::next(Is is) const {
+  // Those of one point are run, and told of, in their order, once a life.
+  std::size_t which = hooks_.size();
+  for (std::size_t i = 0; i < hooks_.size(); ++i)
+    if (is(hooks_[i]) && (which == hooks_.size() || told_[i] < told_[which])) which = i;
+  return which;
+}
+
+void HookNames::rename(HookReport& report) {
+  const std::size_t which = next([&](const condroid::Hook& h) {
+    return h.point == report.point && (h.interface.empty() || h.interface == report.interface);
+  });
+  if (which == hooks_.size()) return;
+  ++told_[which];
+  report.program = names_[which];
+  std::string before = report.error;
+  if (replace(report.error, plain_name(hooks_[which]), names_[which]))
+    failures_.push_back({std::move(before), report.error, which});
+}
+
+void HookNames::rename(Error& error) const {
+  Error alone = error;
+  alone.also.clear();
+  const std::string said = to_string(alone);
+  for (const Failure& f : failures_) {
+    if (f.before == said)
+      (void)replace(error.subject, plain_name(hooks_[f.which]), names_[f.which]);
+    for (std::string& also : error.also)
+      if (also == f.before) also = f.after;
+  }
+  // Inside, one that could not be run is told of by this alone.
+  const std::size_t which = next([&](const condroid::Hook& h) {
+    return error.step == Step::run_hook && error.subject.starts_with(plain_name(h));
+  });
+  if (which != hooks_.size())
+    (void)replace(error.subject, plain_name(hooks_[which]), names_[which]);
+}
+
+Result<std::pair<Hooks, std::vector<std::string>>> named_hooks_for(const Configuration& config,
+                                                                   const Program& program,
+                                                                   const StartOptions& options) {
+  if (program.hooks.empty() && program.network_scripts.empty()) return {};
   Writer writer(config, program, options);
   // First: one that is run at `stop` comes before lxc.hook.stop.
   writer.scripts();
   if (auto ok = writer.hooks(); !ok) return fail(ok);
   return std::move(writer).take();
+}
+
+Result<Hooks> hooks_for(const Configuration& config, const Program& program,
+                        const StartOptions& options) {
+  auto named = named_hooks_for(config, program, options);
+  if (!named) return fail(named);
+  return std::move(named->first);
 }
 
 }  // namespace condroid::inline v0::lxc

@@ -11,6 +11,7 @@
 #include "condroid/control/client.hpp"
 #include "condroid/lxc.hpp"
 #include "formatted.hpp"
+#include "lxc/hooks.hpp"
 #include "lxc/proxy.hpp"
 
 namespace condroid::inline v0::lxc {
@@ -206,9 +207,10 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   if (!facts->get().has_cap(static_cast<unsigned>(Capability::net_admin))) use_user_nic(made->spec);
   do_without_cgroups(*made, facts->get());
   shared->stop_signal = made->spec.lifecycle.stop_signal;
-  auto hooks = hooks_for(config, made->program, options);
+  auto hooks = named_hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);
-  made->spec.hooks = std::move(*hooks);
+  made->spec.hooks = hooks->first;
+  const auto names = std::make_shared<HookNames>(std::move(hooks->first), std::move(hooks->second));
   if (auto ok = fill(made->spec, made->program, options); !ok) return fail(ok);
   make_layers(made->spec.root);
   if (!made->program.seccomp_proxy.empty() && asks(made->spec.security.seccomp)) {
@@ -217,10 +219,17 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
     if (!proxy) return fail(proxy);
     shared->proxy.emplace(std::move(*proxy));
   }
+  options.launch.on_hook = [names, tell = options.launch.on_hook](HookReport report) {
+    names->rename(report);
+    if (tell) tell(report);
+  };
   auto launch = runtime.start(made->spec, std::move(options.launch));
   if (!launch) return fail(launch);
   auto box = launched(std::move(*launch), *socket, *shared);
-  if (!box) return fail(box);
+  if (!box) {
+    names->rename(box.error());
+    return fail(box);
+  }
   if (auto ok = socket->serve(*box); !ok) return fail(ok);
   if (shared->proxy)
     if (auto ok = box->attend(shared->proxy->poll_fd(),

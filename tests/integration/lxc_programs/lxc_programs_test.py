@@ -3,6 +3,7 @@
 either, Debian's on ours, the same situations side by side; and what scripts and terminals meet.
 
 Runs as root. Needs busybox-static and Debian's lxc; without them it ends with 77, or fails when CONDROID_MUST_RUN names root."""
+import concurrent.futures
 import contextlib
 import errno
 import fcntl
@@ -478,7 +479,7 @@ class Start(unittest.TestCase):
             box.write(f"{box.path}/pid", "somebody's")
             held.bind(f"\0{box.path}/web/command")
             status, _, err = box.ours("lxc-start", "-p", f"{box.path}/pid")
-            self.assertEqual((status, "running already" in err), (1, True), err)
+            self.assertEqual((status, "in use" in err), (1, True), err)
             self.assertEqual(read(f"{box.path}/pid"), "somebody's")
 
     def test_relative_paths(self):
@@ -493,13 +494,6 @@ class Start(unittest.TestCase):
             self.assertIn(f"{box.path}/given", read(f"{box.path}/log"))
             self.assertEqual(run(f"{BIN}/lxc-stop", "-P", ".", "-n", "web", "-k", cwd=box.path)[0], 0)
             eventually(lambda: not os.path.exists(f"{box.path}/pid"), "the end of the pid file")
-
-    def test_a_hook_that_fails(self):
-        with Box("lxc.hook.pre-start = /bin/false\n") as box:
-            status, _, err = box.ours("lxc-start")
-            self.assertEqual(status, 1)
-            self.assertIn("hook", err)
-            self.assertEqual(box.state(), "STOPPED")
 
     def test_shared_namespaces(self):
         with started() as box:
@@ -581,6 +575,169 @@ class Start(unittest.TestCase):
             self.assertEqual(status, 0, err)
             self.assertIn("this user may make none", err)
             self.assertEqual(read(f"{box.root}/written"), "0\n")
+
+
+class Failures(unittest.TestCase):
+    """What goes wrong around a container: one clear error or the right answer, and nobody waits for ever."""
+
+    BEGUN = "pre-start pre-mount mount autodev start start-host".split()
+
+    def test_hooks_that_fail(self):
+        wrong = {"/no/such/hook": "it ended with status 127: .*/no/such/hook: not found", "/bin/false": "it ended with status 1; hint: it said nothing",
+                 'sh -c "echo some; echo why >&2; exit 3"': "it ended with status 3: why", 'sh -c "kill -9 \\$\\$"': "it was killed by signal 9.*"}
+        for point in (*self.BEGUN, "up"):
+            # Of two the second, where there can be two.
+            for command, why in wrong.items():
+                with self.subTest(point=point, command=command), Box() as box:
+                    key = "net.{}script.up" if point == "up" else "hook." + point
+                    first = "" if point == "up" else f"lxc.{key} = /bin/true\n"
+                    box.write(box.config, read(box.config) + f"{first}lxc.{key.format('0.')} = {command}\n")
+                    for mode in ("-d", "-F"):
+                        status, out, err = box.ours("lxc-start", mode)
+                        self.assertEqual((status, out), (1, ""), err)
+                        begins = f"lxc-start: web: the container failed to start\nlxc-start: web: run hook: lxc.{key.format('')} '{command}': "
+                        self.assertRegex(err, f"^{re.escape(begins)}{why}\n$")
+                    self.assertEqual(box.state(), "STOPPED")
+
+    def test_hooks_of_the_end_that_fail(self):
+        for point in ("stop", "post-stop"):
+            with self.subTest(point), Box(f"lxc.hook.{point} = /bin/true\nlxc.hook.{point} = /no/such/hook\n") as box:
+                log = f"{box.path}/log"
+                for life in (1, 2):
+                    self.assertEqual(box.ours("lxc-start", "-o", log, "-l", "WARN"), (0, "", ""))
+                    self.assertEqual(box.ours("lxc-stop", "-k"), (0, "", ""))
+                    eventually(lambda n=life: len(read(log).splitlines()) == n, "its failure in the log")
+                for line in read(log).splitlines():
+                    self.assertRegex(line, f"WARN +run hook: lxc.hook.{point} '/no/such/hook': it ended with status 127: ")
+
+    def test_hooks_that_hang(self):
+        mine = f"1000.{os.getpid()}"
+
+        def one(point):
+            with Box(f"lxc.hook.{point} = sh -c \"sleep {mine}\"\n") as box:
+                log = f"{box.path}/log"
+                started = box.ours("lxc-start", "-o", log, "-l", "WARN")
+                return started, box.ours("lxc-stop", "-k")[0], box.state(), read(log).splitlines()[-1]
+        # All at once: each is killed after a minute.
+        points = ("pre-start", "mount", "start", "start-host", "stop", "post-stop")
+        with concurrent.futures.ThreadPoolExecutor(len(points)) as pool:
+            for point, (start, stopped, state, logged) in zip(points, pool.map(one, points)):
+                with self.subTest(point):
+                    said = f"run hook: lxc.hook.{point} 'sh -c \"sleep {mine}\"': it ran for [0-9.]+ s, and 60 s is its limit; hint: it said nothing"
+                    fails = point not in ("stop", "post-stop")
+                    self.assertEqual((start[0], stopped, state), (1, 2, "STOPPED") if fails else (0, 0, "STOPPED"), start)
+                    if fails:
+                        self.assertRegex(start[2], f"^lxc-start: web: the container failed to start\nlxc-start: web: {said}\n$")
+                    self.assertRegex(logged, f" {said}$")
+        eventually(lambda: mine not in run("ps", "-eo", "args")[1], "the end of all hooks", 20)
+
+    @staticmethod
+    def as_user(box, tool, *args, where=BIN):
+        """As somebody who has no way to the build's directory where that is root's alone."""
+        program, home = f"{box.path}/condroid-lxc", f"{box.path}/home"
+        if not os.path.exists(program):
+            os.mkdir(home)
+            os.chown(home, 12345, 12345)
+            shutil.copy(os.path.realpath(f"{BIN}/lxc-start"), program)
+        return run("setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "env", "-i", f"HOME={home}", "PATH=/usr/bin:/bin",
+                   *((program, tool) if where == BIN else (f"{where}/{tool}",)), "-P", box.path, *args)
+
+    def test_one_of_another_users(self):
+        for where in (BIN, DEBIAN):
+            with started(where) as box:
+                for tool, *args in (("lxc-info",), ("lxc-info", "-sH"), ("lxc-info", "-c", "lxc.uts.name"), ("lxc-stop",), ("lxc-stop", "-k"),
+                                    ("lxc-stop", "-r"), ("lxc-attach", "--", "true"), ("lxc-freeze",), ("lxc-unfreeze",), ("lxc-console",),
+                                    ("lxc-wait", "-s", "STOPPED"), ("lxc-wait", "-s", "RUNNING"), ("lxc-cgroup", "cgroup.procs"),
+                                    ("lxc-device", "add", "/dev/full"), ("lxc-start",), ("lxc-execute", "--", "true"), ("lxc-destroy", "-f")):
+                    ours, theirs = (self.as_user(box, tool, "-n", box.name, *args, where=w) for w in (BIN, DEBIAN))
+                    self.assertEqual(ours[:2], theirs[:2], (tool, args))
+                    self.assertRegex(ours[2], rf"^{tool}: web: .*(EPERM|started by another user|only root can).*\n$")
+                for args in ((), ("-1",), ("--active",), ("--running",), ("--frozen",), ("-f", "-F", "NAME,STATE,PID,RAM,IPV4"), ("-f",)):
+                    ours, theirs = (self.as_user(box, "lxc-ls", *args, where=w) for w in (BIN, DEBIAN))
+                    self.assertEqual(ours, theirs, args)
+                self.assertEqual(box.state(), "RUNNING")
+
+    def test_somebody_else_has_its_name(self):
+        with Box("lxc.ephemeral = 1\n") as box:
+            for user, listens, said in ((0, False, "a program that does not answer"), (12345, False, "a program that does not answer"),
+                                        (12345, True, "another user")):
+                with self.subTest(user=user, listens=listens), socket.socket(socket.AF_UNIX) as held:
+                    os.seteuid(user)
+                    try:
+                        held.bind(f"\0{box.path}/web/command")
+                        if listens:
+                            held.listen(100)
+                    finally:
+                        os.seteuid(0)
+                    for tool, *args in (("lxc-start", "-d"), ("lxc-start", "-F"), ("lxc-execute", "--", "true")):
+                        self.assertEqual(box.ours(tool, *args), (1, "", f"{tool}: web: the name 'web' is in use by {said}\n"))
+                    for tool, *args in (("lxc-stop", "-k"), ("lxc-attach", "--", "true"), ("lxc-freeze",), ("lxc-console",), ("lxc-destroy",)):
+                        status, _, err = box.ours(tool, *args)
+                        self.assertEqual(status, 2 if tool == "lxc-stop" and not listens else 1)
+                        self.assertRegex(err, f"^{tool}: web: .*{'EACCES.*' if listens else ''}\n$")
+                    for tool, *args in (("lxc-info", "-sH"), ("lxc-wait", "-s", "STOPPED")):
+                        status, out, err = box.ours(tool, *args)
+                        self.assertEqual((status, "EACCES" in err), (int(listens), listens))
+                        self.assertEqual(out, "STOPPED\n" if tool == "lxc-info" and not listens else "")
+                    self.assertTrue(os.path.exists(box.config))
+
+    def test_one_that_vanishes(self):
+        # Who is at it meanwhile, and how that ends.
+        deaf = INIT.replace("trap 'exit 0' PWR\ntrap 'reboot -f' INT", "trap '' PWR INT")
+        ends = {("lxc-wait", "-s", "STOPPED"): (0, ""), ("lxc-wait", "-s", "FROZEN", "-t", "3"): (1, ""), ("lxc-attach", "--", "sleep", "1000"): (137, ""),
+                ("lxc-attach", "--", "sh", "-c", "sleep 1000 & wait"): (137, ""), ("lxc-console", "-t", "0"): (0, "\nConnected to tty 0\n.*\n"),
+                ("lxc-console", "-t", "1"): (0, "\nConnected to tty 1\n.*\n"), ("lxc-stop", "--nokill", "-t", "100"): (0, ""),
+                ("lxc-stop", "-t", "100"): (0, ""), ("lxc-stop", "-r", "-t", "100"): (1, "lxc-stop: web: it ended, and did not restart\n")}
+        for where in (BIN, DEBIAN):
+            with Box("lxc.tty.max = 1\n", init=deaf) as box:
+                self.assertEqual(box.at(where, "lxc-start")[0], 0)
+                eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+                processes = [subprocess.Popen([f"{BIN}/{tool}", "-P", box.path, "-n", box.name, *args], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                              stderr=subprocess.PIPE, text=True) for tool, *args in ends]
+                try:
+                    # Its socket has them all: the ones that wait, a connection each.
+                    eventually(lambda: read("/proc/net/unix").count(f"@{box.path}/web/command") > len([t for t in ends if t[0] != "lxc-attach"])
+                               and box.ours("lxc-attach", "--", "ps")[1].count("sleep 1000") == 3, "that all are at it")
+                    self.assertEqual(box.ours("lxc-destroy", "-f"), (0, "", ""))
+                    for process, (words, (status, said)) in zip(processes, ends.items()):
+                        self.assertEqual(process.wait(20), status, words)
+                        self.assertRegex(process.stderr.read(), f"^{said}$", words)
+                finally:
+                    for process in processes:
+                        process.kill()
+                        process.communicate()
+                self.assertEqual(os.listdir(box.path), [])
+
+    def test_one_that_comes_and_goes(self):
+        # Whatever is asked, and whenever: it is answered, or there is one line about why not.
+        tools = {("lxc-info",): (0, 1), ("lxc-attach", "--", "true"): (0, 1, 137), ("lxc-freeze",): (0, 1), ("lxc-unfreeze",): (0, 1),
+                 ("lxc-wait", "-s", "RUNNING|STOPPED"): (0,), ("lxc-console", "-t", "0"): (0, 1), ("lxc-cgroup", "cgroup.procs"): (0, 1),
+                 ("lxc-device", "add", "/dev/full", "/data/full"): (0, 1), ("lxc-ls", "-f"): (0,), ("lxc-stop", "-W"): (0, 1, 2),
+                 ("lxc-execute", "--", "true"): (0, 1, 137, 128 + signal.SIGPWR)}
+        over, wrong = threading.Event(), []
+
+        def hammer(box, tool, args, fine):
+            words = [f"{BIN}/{tool}", "-P", box.path, *(() if tool == "lxc-ls" else ("-n", box.name)), *args]
+            while not over.is_set():
+                status, _, err = run(*words, timeout=60)
+                err = re.sub("\nConnected to tty .*\nType .*\n", "", err)
+                # A failed start says that first.
+                if status not in fine or len(err.replace("the container failed to start\n", "").splitlines()) > 1 + (tool == "lxc-execute"):
+                    wrong.append((words, status, err))
+        with Box() as box, concurrent.futures.ThreadPoolExecutor(len(tools)) as pool:
+            jobs = [pool.submit(hammer, box, tool, args, fine) for (tool, *args), fine in tools.items()]
+            try:
+                for n in range(12):
+                    where = (BIN, DEBIAN)[n % 2]
+                    box.at(where, "lxc-start")
+                    box.ours("lxc-unfreeze")
+                    box.at(where, "lxc-stop", "-k")
+            finally:
+                over.set()
+                for job in jobs:
+                    job.result(100)
+            eventually(lambda: box.ours("lxc-stop", "-k")[0] == 2, "its end")
+        self.assertEqual(wrong, [])
 
 
 @contextlib.contextmanager
