@@ -724,7 +724,8 @@ class Failures(unittest.TestCase):
                 # A failed start says that first.
                 if status not in fine or len(err.replace("the container failed to start\n", "").splitlines()) > 1 + (tool == "lxc-execute"):
                     wrong.append((words, status, err))
-        with Box() as box, concurrent.futures.ThreadPoolExecutor(len(tools)) as pool:
+        with Box(name=f"comes-{os.getpid()}") as box, concurrent.futures.ThreadPoolExecutor(len(tools)) as pool:
+            self.addCleanup(sweep, box.name)
             jobs = [pool.submit(hammer, box, tool, args, fine) for (tool, *args), fine in tools.items()]
             try:
                 for n in range(12):
@@ -1064,6 +1065,68 @@ class Hooks(unittest.TestCase):
                         process.wait()
                 lives.append(self.comparable(box.calls(), pid, namespaces))
             self.same(lives[1], self.without_leftovers(lives[0]))
+
+
+class Signals(unittest.TestCase):
+    """What lxc-start -F makes of a signal, on a terminal."""
+
+    INIT = "#!/bin/sh\n" + "".join(f"trap 'echo got {s}; exit 0' {s}\n" for s in ("TERM", "INT", "QUIT", "HUP", "PWR", "USR1")) + ": >/booted\nwhile :; do sleep 0.1; done\n"
+
+    def started(self, where, box):
+        user = Terminal(f"{where}/lxc-start", "-P", box.path, "-F", "-n", box.name)
+        with contextlib.ExitStack() as undo:
+            undo.enter_context(user)
+            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+            eventually(user.raw, "a raw terminal")
+            undo.pop_all()
+        os.remove(f"{box.root}/booted")
+        return user
+
+    def nothing_left(self, box, user, pid):
+        self.assertTrue(user.restored())
+        self.assertEqual(box.state(), "STOPPED")
+        self.assertFalse(os.path.exists(f"/proc/{pid}"))
+        self.assertEqual([p for p in glob.glob("/sys/fs/cgroup/**/*", recursive=True) if f"/{box.name}." in p], [])
+        self.assertNotIn(box.path, read("/proc/mounts"))
+        # Who restores a terminal is gone, too.
+        self.assertNotIn(box.path, run("ps", "-eo", "args")[1])
+
+    def test_each(self):
+        for name, got in (("TERM", "TERM"), ("INT", "INT"), ("HUP", "TERM"), ("QUIT", "QUIT"), ("PWR", "PWR"), ("USR1", "USR1")):
+            for where in (BIN, DEBIAN):
+                # LXC takes SIGTERM for its own where it has a terminal: it kills the container and fails.
+                if (where, name) == (DEBIAN, "TERM"):
+                    continue
+                with self.subTest(name, where=where), Box(init=self.INIT, name=f"signal-{os.getpid()}") as box:
+                    with self.started(where, box) as user:
+                        pid = box.ours("lxc-info", "-pH")[1].strip()
+                        user.process.send_signal(getattr(signal, f"SIG{name}"))
+                        self.assertEqual(user.process.wait(60), 0)
+                        user.until(f"got {got}\r")
+                        if where == BIN:
+                            self.nothing_left(box, user, pid)
+
+    def test_a_size(self):
+        for where in (BIN, DEBIAN):
+            with self.subTest(where), Box(init=self.INIT) as box, self.started(where, box) as user:
+                seen = lambda at=box: at.ours("lxc-attach", "--", "sh", "-c", "stty size </dev/console")[1]
+                self.assertEqual(seen(), "33 91\n")
+                fcntl.ioctl(user.slave, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 99, 0, 0))
+                user.process.send_signal(signal.SIGWINCH)
+                eventually(lambda: seen() == "44 99\n", "the new size")
+                self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+                user.process.wait(60)
+
+    def test_one_that_cannot_be_caught(self):
+        with Box(init=self.INIT, name=f"signal-{os.getpid()}") as box, self.started(BIN, box) as user:
+            pid = box.ours("lxc-info", "-pH")[1].strip()
+            user.process.kill()
+            user.process.wait(60)
+            eventually(lambda: not os.path.exists(f"/proc/{pid}") and user.restored(), "its end")
+            eventually(lambda: not [p for p in glob.glob("/sys/fs/cgroup/**/*", recursive=True) if f"/{box.name}." in p], "the end of its cgroups")
+            self.nothing_left(box, user, pid)
+            # The name is free.
+            self.assertEqual(box.ours("lxc-start"), (0, "", ""))
 
 
 class Terminals(unittest.TestCase):
