@@ -255,6 +255,8 @@ class Writer {
     for (const std::string& o : f.options) options += formatted(",{}", o);
     entry(f.source, f.target, f.type, options);
   }
+  void mount(const ImageMount& /*i*/) {}  // nor have these
+  void mount(const FileMount& /*f*/) {}
 
   // ---- interfaces ----
 

@@ -152,7 +152,9 @@ void Checks::mounts() const {
                            "use a newer kernel, or leave the flag out");
     // The file systems of the kernel have no device nodes, and devpts is nothing else.
     const bool has_nodes = std::holds_alternative<Bind>(m) || std::holds_alternative<Tmpfs>(m) ||
-                           std::holds_alternative<Overlay>(m) || std::holds_alternative<FsMount>(m);
+                           std::holds_alternative<Overlay>(m) ||
+                           std::holds_alternative<FsMount>(m) ||
+                           std::holds_alternative<ImageMount>(m);
     if (has_nodes && !flags.has(MountFlag::nodev))
       need(Allow::devices, field + ".flags", "without nodev its device nodes can be opened");
     std::visit([&](const auto& x) { mount(field, x); }, m);
@@ -342,6 +344,39 @@ void Checks::mount(std::string_view f, const FsMount& m) const {
         need(Allow::unmasked_kernel, field + ".type",
              formatted("'{}' is the whole machine's", kernel));
   }
+}
+
+void Checks::mount(std::string_view f, const ImageMount& m) const {
+  const std::string field(f);
+  if (m.image.path.empty())
+    refusals.bad(field + ".path", "is empty", "name the file, or the block device");
+  else
+    image(field, m.image);
+  layers(field, m.upper, m.work, m.size, m.ephemeral && m.upper.empty());
+  if (!m.upper.empty() && !m.ephemeral)
+    refusals.bad(field + ".upper", "is of an ephemeral mount, which this is not",
+                 "set ephemeral = true");
+  if (m.ephemeral) overlay_here(field);
+  if (!m.idmapped) return;
+  if (m.ephemeral)
+    refusals.unsupported(field + ".idmapped", "owners are not shifted below an upper layer",
+                         "leave out one of them");
+  else if (!shape.ids.own)
+    refusals.bad(field + ".idmapped", "there is no id map", "set idmap.kind");
+  else if (!facts.kernel_at_least(5, 12))
+    refusals.unsupported(field + ".idmapped", "needs Linux 5.12",
+                         "use a newer kernel, or change the owners of the image's files");
+}
+
+void Checks::mount(std::string_view f, const FileMount& m) const {
+  const std::string field(f);
+  mode(field + ".mode", m.mode);
+  constexpr std::size_t most = std::size_t{64} << 10U;
+  if (m.content.size() > most)
+    refusals.bad(field + ".content", formatted("has {} bytes; at most {}", m.content.size(), most),
+                 "bind a file of the host");
+  else if (m.content.find('\0') != std::string::npos)
+    refusals.bad(field + ".content", "has a NUL in it", "bind a file of the host");
 }
 
 void Checks::devices() const {

@@ -99,6 +99,8 @@ struct Checks {
   void mount(std::string_view field, const Devpts& m) const;
   void mount(std::string_view field, const Overlay& m) const;
   void mount(std::string_view field, const FsMount& m) const;
+  void mount(std::string_view field, const ImageMount& m) const;
+  void mount(std::string_view field, const FileMount& m) const;
   void cgroup_view(std::string_view field, Flags<MountFlag> flags) const;
   [[nodiscard]] bool may_lift_limits() const;
   void overlay_here(std::string_view field) const;

@@ -137,6 +137,7 @@ void set_up_container(Draft& d, bool parked) {
     run_hooks_inside(d, HookPoint::autodev);
     open_terminals(d);
     hide_kernel(d);
+    make_kernel_files(d);
     set_boot_id(d);
     finish_root(d);
   }

@@ -31,6 +31,7 @@ struct Draft {
   std::vector<op::Slot> sources = {};  ///< By index of Spec::mounts: what the host opened for it.
   std::vector<op::Slot> uppers =
       {};                     ///< By index of Spec::mounts: the tmpfs of an ephemeral overlay.
+  op::Slot files = {};        ///< The tmpfs that has the content of every FileMount.
   op::Slot root_source = {};  ///< The root as the host made it.
   op::Slot root_image = {};   ///< The file system of an image, to be the root or to lie below it.
   std::vector<op::Slot> root_trees =
@@ -90,15 +91,16 @@ void configure_interfaces(Draft& draft);                            // network.c
 /// Nothing of it is IPv6, so it is switched off: what routers announce would be believed otherwise.
 [[nodiscard]] bool is_without_ipv6(const Interface& interface);  // network.cpp
 void make_root(Draft& draft);                                    // root.cpp
-void make_mounts(Draft& draft);     // mounts.cpp, with /dev in its place
-void populate_dev(Draft& draft);    // devices.cpp
-void open_terminals(Draft& draft);  // devices.cpp
-void hide_kernel(Draft& draft);     // mounts.cpp: masks and read-only paths
-void set_boot_id(Draft& draft);     // mounts.cpp: behind them
-void finish_root(Draft& draft);     // root.cpp: read-only last, pivot
-void settle_ahead(Draft& draft);    // process.cpp: what no command changes
-void settle_process(Draft& draft);  // process.cpp: limits to exec
-void apply_landlock(Draft& draft);  // landlock.cpp
+void make_mounts(Draft& draft);        // mounts.cpp, with /dev in its place
+void populate_dev(Draft& draft);       // devices.cpp
+void open_terminals(Draft& draft);     // devices.cpp
+void hide_kernel(Draft& draft);        // mounts.cpp: masks and read-only paths
+void make_kernel_files(Draft& draft);  // mounts.cpp: each FileMount in /proc or /sys, behind them
+void set_boot_id(Draft& draft);        // mounts.cpp: behind them
+void finish_root(Draft& draft);        // root.cpp: read-only last, pivot
+void settle_ahead(Draft& draft);       // process.cpp: what no command changes
+void settle_process(Draft& draft);     // process.cpp: limits to exec
+void apply_landlock(Draft& draft);     // landlock.cpp
 /// The label that the command is executed under, written through the procfs that is held.
 void set_labels(Draft& draft);    // labels.cpp
 void load_profile(Draft& draft);  // labels.cpp: of its own, before the clone

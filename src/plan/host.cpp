@@ -85,6 +85,13 @@ std::vector<std::pair<Namespace, op::Slot>> open_joins(Draft& d) {
 void open_sources(Draft& d) {
   d.sources.resize(d.spec.mounts.size());
   for (std::size_t i = 0; i < d.spec.mounts.size(); ++i) {
+    if (const auto* mount = std::get_if<ImageMount>(&d.spec.mounts[i]);
+        mount != nullptr && !mount->idmapped && d.shape.own_root()) {
+      d.sources[i] = d.slot();
+      d.add(op::MountImage{.image = mount->image,
+                           .read_only = mount->ephemeral || mount->flags.has(MountFlag::read_only),
+                           .to = d.sources[i]});
+    }
     const auto* bind = std::get_if<Bind>(&d.spec.mounts[i]);
     if (bind == nullptr || !bind->source_fd.valid() || bind->idmapped) continue;
     d.sources[i] = d.slot();
@@ -210,6 +217,14 @@ void configure_from_host(Draft& d) {
                        .newgidmap = d.facts.newgidmap});
   if (d.shape.own_root()) {
     for (std::size_t i = 0; i < d.spec.mounts.size(); ++i) {
+      if (const auto* mount = std::get_if<ImageMount>(&d.spec.mounts[i]);
+          mount != nullptr && mount->idmapped) {
+        d.sources[i] = receive();
+        ask(op::MountImage{.image = mount->image,
+                           .read_only = mount->flags.has(MountFlag::read_only),
+                           .idmapped = true,
+                           .to = d.sources[i]});
+      }
       const auto* bind = std::get_if<Bind>(&d.spec.mounts[i]);
       if (bind == nullptr || !bind->idmapped) continue;
       d.sources[i] = receive();

@@ -257,6 +257,64 @@ void emit(Draft& d, const FsMount& f, std::optional<std::size_t> /*index*/) {
   d.add(std::move(m));
 }
 
+void emit(Draft& d, const ImageMount& i, std::optional<std::size_t> index) {
+  op::MountOp m = at_target(d, i.target, i.flags, i.common);
+  const op::Slot image = index ? d.sources[*index] : op::Slot{};
+  if (!i.ephemeral) {
+    m.source = op::MountOp::slot;
+    m.what = i.image.path.str();
+    m.from = image;
+    m.propagation = Propagation::private_;
+    d.add(std::move(m));
+    return;
+  }
+  // Beside the upper layer, where it has a name.
+  const op::Slot beside = d.uppers[*index];
+  d.add(op::MakeEntry{.base = beside, .path = "lower"});
+  d.add(op::MountOp{.source = op::MountOp::slot,
+                    .what = i.image.path.str(),
+                    .from = image,
+                    .flags = i.flags | MountFlag::read_only,
+                    .propagation = Propagation::private_,
+                    .base = beside,
+                    .target = "lower"});
+  m = new_fs(std::move(m), "overlay");
+  m.cwd = beside;
+  const bool in_memory = i.upper.empty();
+  if (in_memory) {
+    d.add(op::MakeEntry{.base = beside, .path = "upper"});
+    d.add(op::MakeEntry{.base = beside, .path = "work", .mode = {0700}});
+  }
+  overlay_options(d, m, formatted("mounts[{}]", *index), {"lower"},
+                  in_memory ? "upper" : i.upper.str(), in_memory ? "work" : i.work.str());
+  d.add(std::move(m));
+}
+
+void emit(Draft& d, const FileMount& f, std::optional<std::size_t> index) {
+  std::string name = formatted("{}", index.value_or(0));
+  d.add(op::MakeEntry{.kind = op::MakeEntry::file,
+                      .base = d.files,
+                      .path = name,
+                      .content = f.content,
+                      .mode = f.mode});
+  op::MountOp m = at_target(d, f.target, f.flags, f.common);
+  m.what = std::move(name);
+  m.cwd = d.files;
+  m.propagation = Propagation::private_;
+  d.add(std::move(m));
+}
+
+/// What lies in /proc or /sys lies on top of what is hidden and read-only there.
+bool over_kernel_files(const Mount& m) {
+  if (!std::holds_alternative<FileMount>(m)) return false;
+  const std::string target = normalized(target_of(m).str());
+  return is_below("/proc", target) || is_below("/sys", target);
+}
+bool over_kernel_files(const std::variant<Mount, PopulateDev>& what) {
+  const auto* m = std::get_if<Mount>(&what);
+  return m != nullptr && over_kernel_files(*m);
+}
+
 void emit(Draft& d, PopulateDev /*dev*/) { populate_dev(d); }
 
 std::vector<Item> usual_mounts(const Draft& d) {
@@ -346,12 +404,20 @@ void make_mounts(Draft& d) {
   std::ranges::sort(order);
   for (const auto& [parts, i] : order) {
     const Item& item = items[i];
+    if (over_kernel_files(item.what)) continue;
     if (const auto* m = std::get_if<Mount>(&item.what))
       std::visit([&](const auto& x) { emit(d, x, item.index); }, *m);
     else
       emit(d, PopulateDev{});
   }
   write_resolv_conf(d);
+}
+
+void make_kernel_files(Draft& d) {
+  for (std::size_t i = 0; i < d.spec.mounts.size(); ++i)
+    if (const auto* f = std::get_if<FileMount>(&d.spec.mounts[i]);
+        f != nullptr && over_kernel_files(d.spec.mounts[i]))
+      emit(d, *f, i);
 }
 
 void hide_kernel(Draft& d) {

@@ -27,11 +27,16 @@ void refuse_shared_uppers(const Spec& spec, Refusals& refusals) {
   constexpr std::string_view why = "is one directory, and a pool has several containers at once";
   constexpr const char* instead = "leave it out: changes go to memory then, each container's own";
   if (!spec.root.upper.empty()) refusals.bad("root.upper", why, instead);
-  for (std::size_t i = 0; i < spec.mounts.size(); ++i)
-    if (const auto* overlay = std::get_if<Overlay>(&spec.mounts[i]);
-        overlay != nullptr && !overlay->upper.empty())
-      refusals.bad(nth("mounts", i),
-                   formatted("the upper layer {} {}", quoted(overlay->upper.str()), why), instead);
+  for (std::size_t i = 0; i < spec.mounts.size(); ++i) {
+    const auto* overlay = std::get_if<Overlay>(&spec.mounts[i]);
+    const auto* image = std::get_if<ImageMount>(&spec.mounts[i]);
+    const HostPath* upper = overlay != nullptr ? &overlay->upper
+                            : image != nullptr ? &image->upper
+                                               : nullptr;
+    if (upper != nullptr && !upper->empty())
+      refusals.bad(nth("mounts", i), formatted("the upper layer {} {}", quoted(upper->str()), why),
+                   instead);
+  }
 }
 
 Spec taken(const Spec& spec, const Take& take) {

@@ -269,10 +269,19 @@ void make_root(Draft& d) {
   }
   d.uppers.resize(d.spec.mounts.size());
   for (std::size_t i = 0; i < d.spec.mounts.size(); ++i) {
-    const auto* overlay = std::get_if<Overlay>(&d.spec.mounts[i]);
-    if (overlay == nullptr || !overlay->ephemeral) continue;
-    d.uppers[i] = d.slot();
-    d.add(tmpfs_on_root(d.uppers[i], overlay->size, overlay->flags - MountFlag::read_only));
+    const Mount& m = d.spec.mounts[i];
+    if (const auto* overlay = std::get_if<Overlay>(&m); overlay != nullptr && overlay->ephemeral) {
+      d.uppers[i] = d.slot();
+      d.add(tmpfs_on_root(d.uppers[i], overlay->size, overlay->flags - MountFlag::read_only));
+    } else if (const auto* image = std::get_if<ImageMount>(&m);
+               image != nullptr && image->ephemeral) {
+      // With an upper layer of the host's it only gives the image a name.
+      d.uppers[i] = d.slot();
+      d.add(tmpfs_on_root(d.uppers[i], image->size, image->flags - MountFlag::read_only));
+    } else if (std::holds_alternative<FileMount>(m) && !d.files.valid()) {
+      d.files = d.slot();
+      d.add(tmpfs_on_root(d.files, {}, MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec));
+    }
   }
   d.root = d.slot();
   if (host)

@@ -135,6 +135,32 @@ void fields(V& v, Like<FsMount> auto& fs) {
   v.part(common);
 }
 
+template <class V>
+void fields(V& v, Like<ImageMount> auto& mount) {
+  auto& [image, target, ephemeral, upper, work, size, idmapped, flags, common] = mount;
+  v.must("path", image.path);
+  v("type", image.type);
+  v.words("options", image.options);
+  v.must("target", target);
+  v("ephemeral", ephemeral);
+  v("upper", upper);
+  v("work", work);
+  v("size", size);
+  v("idmapped", idmapped);
+  v("flags", flags);
+  v.part(common);
+}
+
+template <class V>
+void fields(V& v, Like<FileMount> auto& file) {
+  auto& [target, content, mode, flags, common] = file;
+  v.must("target", target);
+  v("content", content);
+  v("mode", mode);
+  v("flags", flags);
+  v.part(common);
+}
+
 // The other records.
 
 template <class V>

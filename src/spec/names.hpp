@@ -542,6 +542,10 @@ template <>
 inline constexpr std::string_view mount_kind<Overlay> = "overlay";
 template <>
 inline constexpr std::string_view mount_kind<FsMount> = "fs";
+template <>
+inline constexpr std::string_view mount_kind<ImageMount> = "image";
+template <>
+inline constexpr std::string_view mount_kind<FileMount> = "file";
 
 /// The signals that have a name; the real-time ones are numbers. The same on every architecture we
 /// build for.

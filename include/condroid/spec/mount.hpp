@@ -130,13 +130,6 @@ struct FsMount {
   auto operator<=>(const FsMount&) const = default;
 };
 
-using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts, Overlay, FsMount>;
-
-/// Where a mount goes.
-[[nodiscard]] inline const GuestPath& target_of(const Mount& mount) {
-  return std::visit([](const auto& m) -> const GuestPath& { return m.target; }, mount);
-}
-
 /// A file system in a file, or on a block device. The host mounts it for the container, which takes
 /// root's rights, and all who have the same file share one mounted file system. Nothing of it
 /// stays, no loop device either, when the last of them is gone, however that came. The kernel reads
@@ -146,8 +139,47 @@ struct RootImage {
   /// Of the file system, as in mount(8); empty: ext4, squashfs, erofs and others by what is in it.
   std::string type = {};
   std::vector<std::string> options = {};  ///< "key" or "key=value" each, of that file system.
-  bool operator==(const RootImage&) const = default;
+  auto operator<=>(const RootImage&) const = default;
 };
+
+/// The file system of an image at a place in the container: what Root::image is for its root.
+/// docs/images.md
+struct ImageMount {
+  RootImage image = {};
+  GuestPath target = {};
+  /// Changes go to an upper layer; the image itself is only read.
+  bool ephemeral = false;
+  HostPath upper = {};  ///< Of that; empty: a tmpfs that ends with the container.
+  HostPath work = {};   ///< overlayfs's work directory, beside `upper` on the same file system.
+  Bytes size = {};      ///< Of that tmpfs; 0: the kernel's default, half of the memory.
+  /// File owners are shifted by the container's id map. Not with an upper layer. Linux 5.12.
+  bool idmapped = false;
+  /// Without read_only, and not ephemeral, the image itself is written to.
+  Flags<MountFlag> flags = MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev;
+  MountCommon common = {};
+  auto operator<=>(const ImageMount&) const = default;
+};
+
+/// A file that is made for the container, in memory: each launch has its own, and nothing of it is
+/// on the host. Over a file of /proc or /sys it stands for what the kernel says there.
+struct FileMount {
+  GuestPath target = {};
+  std::string content = {};  ///< At most 64 KiB, without NUL.
+  Mode mode = {0444};        ///< Its owner is the container's root.
+  /// Without read_only the container may change it.
+  Flags<MountFlag> flags =
+      MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  MountCommon common = {};
+  auto operator<=>(const FileMount&) const = default;
+};
+
+using Mount = std::variant<Bind, Tmpfs, Proc, Sysfs, Mqueue, CgroupMount, Devpts, Overlay, FsMount,
+                           ImageMount, FileMount>;
+
+/// Where a mount goes.
+[[nodiscard]] inline const GuestPath& target_of(const Mount& mount) {
+  return std::visit([](const auto& m) -> const GuestPath& { return m.target; }, mount);
+}
 
 /// The root file system.
 struct Root {

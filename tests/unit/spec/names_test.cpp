@@ -67,6 +67,8 @@ TEST_CASE("mounts and signals have words", "[spec]") {
   CHECK(kind_name(Bind{}) == "bind");
   CHECK(kind_name(CgroupMount{}) == "cgroup");
   CHECK(kind_name(FsMount{}) == "fs");
+  CHECK(kind_name(ImageMount{}) == "image");
+  CHECK(kind_name(FileMount{}) == "file");
   CHECK(signal_name({15}) == "SIGTERM");
   CHECK(signal_name({40}) == "40");
 }

@@ -130,7 +130,23 @@ inline Spec full_spec() {
                          .options = {"data=ordered", "errors=remount-ro", "discard"},
                          .target = "/disk"_guest,
                          .flags = MountFlag::strictatime,
-                         .common = common}},
+                         .common = common},
+                 ImageMount{.image = {.path = "/srv/vendor.img"_host,
+                                      .type = "ext4",
+                                      .options = {"noload"}},
+                            .target = "/vendor"_guest,
+                            .ephemeral = true,
+                            .upper = "/srv/vu"_host,
+                            .work = "/srv/vw"_host,
+                            .size = 2_MiB,
+                            .idmapped = true,
+                            .flags = MountFlag::nodev,
+                            .common = common},
+                 FileMount{.target = "/proc/cmdline"_guest,
+                           .content = "a=b \"c\"\nd\n",
+                           .mode = {0600},
+                           .flags = MountFlag::nosuid,
+                           .common = common}},
       .default_mounts = false,
       .devices = {.populate = false,
                   .shm = false,
@@ -473,6 +489,14 @@ class Random {
   void fill(FsMount& m) {
     auto& [type, source, options, target, flags, common] = m;
     some(type, source, options, target, flags, common);
+  }
+  void fill(ImageMount& m) {
+    auto& [image, target, ephemeral, upper, work, size, idmapped, flags, common] = m;
+    some(image, target, ephemeral, upper, work, size, idmapped, flags, common);
+  }
+  void fill(FileMount& m) {
+    auto& [target, content, mode, flags, common] = m;
+    some(target, content, mode, flags, common);
   }
   void fill(Join& j) {
     auto& [kind, from] = j;
