@@ -34,6 +34,9 @@ ARROWS = {
     "launch": {"base", "sys", "spec", "plan", "program", "container", "builder", "probe/format.hpp"},
     "control": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config", "program/kernel_bits.hpp"},
     "lxc": {"base", "sys", "spec", "plan", "launch", "container", "builder", "config", "control"},
+    # A library of its own, condroid-testing.
+    "images": {"base", "sys"},
+    "testing": {"base", "sys", "spec", "plan", "launch", "container", "builder", "images"},
     "umbrella": {"base", "sys", "spec", "config", "android", "plan", "launch", "container", "builder", "control"},
 }
 
@@ -56,6 +59,8 @@ TOP = {
     "watch": "container",
     "builder": "builder",
     "lxc": "lxc",
+    "image_store": "images",
+    "testing": "testing",
     "condroid": "umbrella",
 }
 
@@ -64,6 +69,11 @@ FREESTANDING = re.compile(r"std(int|def|arg|bool)\.h|type_traits|cstdint|cstddef
 FREESTANDING_FILES = ("src/zygote/", "src/probe/", "src/program/format.hpp", "src/program/interpreter.hpp")
 # The C++ library (its headers have neither a folder nor a suffix), fmt and tl::expected.
 PUBLIC = re.compile(r"[a-z_0-9]+|fmt/[a-z]+\.h|tl/expected\.hpp")
+# What a framework for tests is shown to: by file, what it may include beside those.
+ADAPTERS = {
+    "include/condroid/testing/catch2.hpp": re.compile(r"catch2/[a-z_]+(/[a-z_]+)?\.hpp"),
+    "include/condroid/testing/gtest.hpp": re.compile(r"gtest/gtest\.h"),
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 DEFINE = re.compile(r"^\s*#\s*define\s+(\w+)")
@@ -111,6 +121,8 @@ class Checker:
             if ours is None:
                 if name.startswith("../") or (include[1] == '"' and "_" not in name):
                     self.say(path, number, f'"{name}" is not found from src/ or include/')
+                elif shown in ADAPTERS and ADAPTERS[shown].fullmatch(name):
+                    pass
                 elif public and not PUBLIC.fullmatch(name):
                     self.say(path, number, f"<{name}> in a public header: only the C++ library, fmt and tl::expected")
                 elif shown.startswith(FREESTANDING_FILES) and not FREESTANDING.fullmatch(name):
