@@ -93,6 +93,18 @@ int run(const Arguments& args) {
     say("no command is named");
     return 1;
   }
+  struct Needs {
+    const char* option;
+    int flag;
+    const char* word;
+  };
+  for (const Needs& one :
+       {Needs{"ifname", CLONE_NEWNET, "NETWORK"}, Needs{"hostname", CLONE_NEWUTS, "UTSNAME"},
+        Needs{"remount", CLONE_NEWNS, "MOUNT"}, Needs{"user", CLONE_NEWUSER, "USER"}})
+    if (args.has(one.option) && (*flags & one.flag) == 0) {
+      say("--{} goes with {} alone", one.option, one.word);
+      return 1;
+    }
   const unsigned outer_uid = ::geteuid(), outer_gid = ::getegid();
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return 1;
@@ -100,10 +112,6 @@ int run(const Arguments& args) {
   // Its own process first: the interfaces' way there is from here.
   const Fd here(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
   const auto interfaces = args.values("ifname");
-  if (!interfaces.empty() && (*flags & CLONE_NEWNET) == 0) {
-    say("--ifname goes with NETWORK alone");
-    return 1;
-  }
   if (::unshare(*flags) != 0) {
     say("the namespaces: {}", errno_name(errno));
     return 1;

@@ -292,6 +292,9 @@ void Translator::namespaces() {
     spec.namespaces -= one;
     spec.join.push_back(std::move(join));
   }
+  // What reboot(2) asks for is the matter of a pid namespace.
+  spec.lifecycle.restart =
+      spec.namespaces.has(Namespace::pid) ? Restart::on_reboot : Restart::never;
   for (const auto& [r, offset] :
        {std::pair{row("lxc.time.offset.boot"), &spec.time.boottime},
         std::pair{row("lxc.time.offset.monotonic"), &spec.time.monotonic}}) {
@@ -774,7 +777,6 @@ void Translator::program() {
   if (number(row("lxc.signal.halt"), 0) != 0) p.halt_signal = life.halt_signal;
   life.reboot_signal = signal_of(row("lxc.signal.reboot"), 2);
   life.stop_signal = signal_of(row("lxc.signal.stop"), 9);
-  life.restart = Restart::on_reboot;
   life.restart_limit = 0;
 
   if (const auto level = text(row("lxc.log.level"))) {

@@ -641,6 +641,58 @@ TEST_CASE("our client asks a container of ours everything", "[lxc][.root]") {
   CHECK_THAT(failure_of(client.state()), FailsWith(ECONNREFUSED, Step::command_socket));
 }
 
+TEST_CASE("what is its owner's to do is handed to him", "[lxc][.root]") {
+  const BusyRoot root;
+  const LxcPath path;
+  std::vector<control::DeviceRule> rules;
+  Fd listener;
+  bool refuses = false;
+  auto socket = need(CommandSocket::open({
+      .lxcpath = path.str(),
+      .name = "web",
+      .device = [&](Container&, const control::DeviceRule& rule) -> Result<void> {
+        if (refuses) return fail(EBUSY, Step::none, "not now");
+        rules.push_back(rule);
+        return {};
+      },
+      .seccomp_listener = [&](Container&, Fd fd) -> Result<void> {
+        if (refuses) return fail(EBUSY, Step::none, "not now");
+        listener = std::move(fd);
+        return {};
+      },
+      .systemd_scope = "web-1.scope",
+  }));
+  Spec spec = payload(root, {});
+  spec.process.stdio = Stdio::null;
+  spec.process.argv = {"/bin/busybox", "sleep", "600"};
+  Container box = need(runtime().launch(spec));
+  need(socket.serve(box));
+  const Client client(path.str(), "web");
+  CHECK(ask(box, [&] { return client.systemd_scope(); }) == "web-1.scope");
+  const control::DeviceRule given[] = {
+      {.type = 'c', .major = 1, .minor = 7, .access = "rwm"},
+      {.type = 'b', .major = 8, .access = "r", .allow = false},
+      {.type = 'a', .access = "m"},
+  };
+  for (const auto& rule : given) CHECK(ask(box, [&] { return client.apply(rule); }));
+  REQUIRE(rules.size() == std::size(given));
+  for (std::size_t i = 0; i < rules.size(); ++i) CHECK(rules[i] == given[i]);
+  int ends[2];
+  must(::pipe2(ends, O_CLOEXEC) == 0, "pipe");
+  const Fd from(ends[0]), to(ends[1]);
+  CHECK(ask(box, [&] { return client.add_seccomp_listener(from); }));
+  char byte = 0;
+  must(::write(to.get(), "x", 1) == 1, "write");
+  CHECK(::read(listener.get(), &byte, 1) == 1);
+  CHECK((::fcntl(listener.get(), F_GETFD) & FD_CLOEXEC) != 0);
+  // What he cannot do is no more than said.
+  refuses = true;
+  CHECK_FALSE(ask(box, [&] { return client.apply(given[0]); }));
+  CHECK_FALSE(ask(box, [&] { return client.add_seccomp_listener(from); }));
+  CHECK(rules.size() == std::size(given));
+  CHECK(ask(box, [&] { return client.state(); }) == State::running);
+}
+
 TEST_CASE("our client asks a container of lxc-start's", "[lxc][.root]") {
   const BusyRoot root;
   const LxcPath path;

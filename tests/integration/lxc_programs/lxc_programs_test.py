@@ -513,6 +513,38 @@ class Start(unittest.TestCase):
             self.assertEqual(status, 1)
             self.assertIn("'nobody' does not run", err)
 
+    def test_each_shared_namespace(self):
+        kinds = ("net", "ipc", "uts", "pid")
+        with started() as box:
+            pid = box.ours("lxc-info", "-pH")[1].strip()
+            theirs = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds}
+            other = ("-P", box.path, "-n", "other")
+            os.mkdir(f"{box.path}/other")
+            for kind in kinds:
+                config = read(box.config).replace("proc:mixed", "proc:rw").replace("lxc.uts.name = web\n", "" if kind == "uts" else "lxc.uts.name = other\n")
+                box.write(f"{box.path}/other/config", config.replace("lxc.net.0.type = empty\n", "") if kind == "net" else config)
+                for where in (BIN, DEBIAN):
+                    with self.subTest(kind=kind, where=where):
+                        # Of those alone that one.
+                        status, out, err = run(f"{where}/lxc-execute", *other, f"--share-{kind}", box.name, "--", "/bin/sh", "-c", "ls -l /proc/self/ns; hostname")
+                        self.assertEqual((status, [k for k in kinds if theirs[k] in out]), (0, [kind]), err)
+                        self.assertEqual(out.split()[-1], "web" if kind == "uts" else "other")
+                        self.assertEqual(run(f"{where}/lxc-start", *other, f"--share-{kind}", box.name)[0], 0)
+                        its = run(f"{BIN}/lxc-info", *other, "-pH")[1].strip()
+                        self.assertEqual([k for k in kinds if os.readlink(f"/proc/{its}/ns/{k}") == theirs[k]], [kind])
+                        self.assertEqual(run(f"{BIN}/lxc-stop", *other, "-k"), (0, "", ""))
+            self.assertEqual(box.state(), "RUNNING")
+
+    def test_execute_in_the_background(self):
+        for where in (BIN, DEBIAN):
+            with self.subTest(where), Box() as box:
+                os.mkfifo(f"{box.root}/data/go")
+                self.assertEqual(box.at(where, "lxc-execute", "-d", "--", "sh", "-c", "ls -l /proc/self/fd >/data/fds; cat /data/go; exit 5"), (0, "", ""))
+                self.assertEqual(box.state(), "RUNNING")
+                with open(f"{box.root}/data/go", "w"):
+                    pass
+                self.assertEqual(box.ours("lxc-wait", "-s", "STOPPED", "-t", "60")[0], 0)
+                self.assertEqual(sorted(re.findall(r" ([0-2]) -> /dev/null", read(f"{box.root}/data/fds"))), ["0", "2"])
 
     def test_an_overlay_whose_upper_layer_is_not_there(self):
         with Box("lxc.console.path = none\n") as box:
@@ -2428,6 +2460,24 @@ class Running(unittest.TestCase):
         with Box() as box:
             self.assertEqual((box.ours("lxc-device", "add", "/dev/full")[0], box.at(DEBIAN, "lxc-device", "add", "/dev/full")[0]), (1, 1))
 
+    def test_devices_that_it_may_not_open(self):
+        if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+            return  # its filter is that of its start
+        config = "lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:3 rwm\nlxc.cgroup.devices.allow = c *:* m\n"
+        for starts in (BIN, DEBIAN):
+            for adds in (BIN, DEBIAN):
+                with self.subTest(starts=starts, adds=adds), started(starts, config) as box:
+                    root = f"/proc/{box.ours('lxc-info', '-pH')[1].strip()}/root"
+                    reads = lambda at=box: at.ours("lxc-attach", "--", "sh", "-c", ": </dev/kmsg")[0] == 0
+                    self.assertEqual(box.at(adds, "lxc-device", "add", "/dev/kmsg")[0], 0)
+                    self.assertIn("1,  11", box.ours("lxc-attach", "--", "ls", "-l", "/dev/kmsg")[1])
+                    self.assertTrue(reads())
+                    self.assertEqual(box.at(adds, "lxc-device", "del", "/dev/kmsg")[0], 0)
+                    self.assertFalse(os.path.exists(f"{root}/dev/kmsg"))
+                    # Its permission has gone with it.
+                    os.mknod(f"{root}/dev/kmsg", 0o666 | stat.S_IFCHR, os.makedev(1, 11))
+                    self.assertFalse(reads())
+
     def test_interfaces(self):
         # In a namespace of its own: nothing of this machine's is moved.
         with Box() as box:
@@ -2752,6 +2802,65 @@ class Others(unittest.TestCase):
                                      "id -u; id -g; cat /proc/self/uid_map; exit 6")
         self.assertEqual((status, out.split()), (6, "0 0 0 1000 10".split()), err)
         self.assertEqual(self.tool("lxc-usernsexec", "-m", "b:0:x:10")[0], 1)
+
+    def test_namespaces_one_by_one(self):
+        kinds = {"MOUNT": "mnt", "PID": "pid", "UTSNAME": "uts", "IPC": "ipc", "USER": "user", "NETWORK": "net", "CGROUP": "cgroup"}
+        here = {name: os.readlink(f"/proc/self/ns/{name}") for name in kinds.values()}
+
+        def other(where, words, *args):
+            names = " ".join(f"/proc/self/ns/{name}" for name in here)
+            status, out, err = run(f"{where}/lxc-unshare", "-s", words, *args, "--", "readlink", *names.split())
+            self.assertEqual(status, 0, err)
+            return [name for name, link in zip(here, out.split()) if link != here[name]]
+        for where in (BIN, DEBIAN):
+            for word, name in kinds.items():
+                self.assertEqual(other(where, word), [name], (where, word))
+            self.assertEqual(other(where, "|".join(kinds)), list(here), where)
+        # Its ids, its name.
+        for args, said in (((), "0 0 0"), (("-u", "5"), "5 5 0")):
+            out = self.tool("lxc-unshare", "-s", "USER", *args, "--", "sh", "-c", "id -u; cat /proc/self/uid_map")[1]
+            self.assertEqual(" ".join(out.split()), f"{said} 1")
+        for where in (BIN, DEBIAN):
+            self.assertEqual(run(f"{where}/lxc-unshare", "-s", "UTSNAME", "-H", "else.where", "--", "hostname")[:2], (0, "else.where\n"))
+            for args in (("-s", "MOUNT", "-H", "x"), ("-s", "MOUNT", "-i", "lo")):
+                self.assertEqual(run(f"{where}/lxc-unshare", *args, "--", "true")[:2], (1, ""), args)
+        for args in (("-s", "UTSNAME", "-M"), ("-s", "MOUNT", "-u", "5")):
+            self.assertEqual(self.tool("lxc-unshare", *args, "--", "true")[:2], (1, ""), args)
+
+    def test_namespaces_with_their_own_files(self):
+        # /proc of its pids, a /dev/shm and /dev/mqueue with nothing of here in it; and here is as it was.
+        mounts = read("/proc/self/mounts")
+        with tempfile.NamedTemporaryFile(dir="/dev/shm") as there:
+            script = "echo $$; ls -d /proc/[0-9]* | head -1; ls /dev/shm | wc -l; grep -c ' /dev/mqueue mqueue' /proc/self/mounts"
+            status, out, err = self.tool("lxc-unshare", "-s", "MOUNT|PID|IPC", "-M", "--", "sh", "-c", script)
+            self.assertEqual((status, out.split()), (0, ["1", "/proc/1", "0", "1"]), err)
+            self.assertTrue(os.path.exists(there.name))
+        self.assertEqual(read("/proc/self/mounts"), mounts)
+
+    def test_namespaces_with_interfaces(self):
+        with own_network() as inside:
+            for where in (BIN, DEBIAN):
+                # Gone with its namespace: a cable's other end, too.
+                number = "12"[where == DEBIAN]
+                status, out, err = run(*inside, f"{where}/lxc-unshare", "-s", "NETWORK", "-i", f"cable{number}", "--", "sh", "-c",
+                                       # LXC's does not wait for it.
+                                       f"until ip -br link show dev cable{number} 2>/dev/null; do sleep 0.1; done; ip -br link")
+                out = "\n".join(out.splitlines()[1:])
+                self.assertEqual((status, sorted(line.split()[0].split("@")[0] for line in out.splitlines())), (0, sorted(["lo", f"cable{number}"])), err)
+                eventually(lambda n=number: f"end{n}" not in run(*inside, "ip", "-br", "link")[1], "its end", 20)
+            status, out, err = run(*inside, f"{BIN}/lxc-unshare", "-s", "NETWORK", "-i", "nothing", "--", "echo", "run")
+            self.assertEqual((status, out, err.splitlines()[-1]), (1, "", "lxc-unshare: interface 'nothing' could not be moved"))
+
+    def test_namespaces_in_the_background(self):
+        for where in (BIN, DEBIAN):
+            with tempfile.TemporaryDirectory() as path:
+                os.mkfifo(f"{path}/go")
+                self.assertEqual(run(f"{where}/lxc-unshare", "-d", "-s", "UTSNAME", "--", "sh", "-c",
+                                     f"exec >{path}/said 2>&1; cat {path}/go; readlink /proc/self/ns/uts"), (0, "", ""))
+                with open(f"{path}/go", "w"):
+                    pass
+                self.assertRegex(eventually(lambda at=path: os.path.exists(f"{at}/said") and read(f"{at}/said"), "its word"), r"uts:\[")
+                self.assertNotEqual(read(f"{path}/said").strip(), os.readlink("/proc/self/ns/uts"))
 
     def test_what_works_here(self):
         status, out, _ = self.tool("lxc-checkconfig")

@@ -1118,6 +1118,10 @@ TEST_CASE("what is not its own namespace is left as it is", "[config][lxc]") {
     CHECK_FALSE(all.spec.network.loopback_up);
     CHECK(said(all, Diagnostic::note, "lxc.net.0 is not made") == 1);
   }
+  // reboot(2) there is the other's.
+  CHECK(spec_of(veth).lifecycle.restart == Restart::on_reboot);
+  for (const char* shared : {"lxc.namespace.share.pid = 1", "lxc.namespace.keep = pid"})
+    CHECK(spec_of(veth + shared).lifecycle.restart == Restart::never);
   const auto mounts =
       translated(good("lxc.uts.name = x\nlxc.namespace.keep = mnt\n"
                       "lxc.mount.auto = proc\nlxc.console.path = none"));
