@@ -1099,6 +1099,115 @@ class Hooks(unittest.TestCase):
             self.same(lives[1], self.without_leftovers(lives[0]))
 
 
+class Inside(unittest.TestCase):
+    """One configuration with a little of everything, started by Debian's and by ours: what is to be seen inside. What differs has its
+    line in docs/lxc-config.md."""
+
+    CONFIG = """lxc.tty.max = 3
+lxc.pty.max = 16
+lxc.cap.drop = sys_module mac_admin sys_time
+lxc.prlimit.nofile = 512:1024
+lxc.prlimit.core = 0
+lxc.sysctl.net.ipv4.ip_forward = 1
+lxc.proc.oom_score_adj = 10
+lxc.environment = A=b c
+lxc.environment = LANG=C.UTF-8
+lxc.mount.auto = sys:mixed
+lxc.mount.entry = tmpfs data tmpfs size=1m,nosuid,nodev,mode=750 0 0
+lxc.mount.entry = /usr/share vendor none bind,ro 0 0
+lxc.mount.entry = /dev/full dev/made none bind,create=file 0 0
+"""
+    LIMITS = "lxc.cgroup.memory.limit_in_bytes = 64M\nlxc.cgroup.cpu.shares = 333\nlxc.cgroup.pids.max = 99\n"
+    IDS = "lxc.idmap = u 0 0 65536\nlxc.idmap = g 0 0 65536\n"
+    # Only of the first process, which neither has changed by itself.
+    ASKED = {"limits": "cat /proc/1/limits", "status": "cat /proc/1/status", "environment": "tr '\\0' '\\n' </proc/1/environ", "mounts": "cat /proc/1/mountinfo",
+             "ids": "cat /proc/1/uid_map /proc/1/gid_map /proc/1/setgroups /proc/1/oom_score_adj", "system": "cat /proc/sys/net/ipv4/ip_forward; hostname",
+             "descriptors": "ls -l /proc/1/fd | tr -s ' ' | cut -d' ' -f9-", "session": "cut -d' ' -f4-8 /proc/1/stat", "devices": "ls -lna /dev /dev/pts", "root": "ls -lna /"}
+
+    def look(self, where, config):
+        with Box(config) as box:
+            status, _, err = box.at(where, "lxc-start")
+            self.assertEqual(status, 0, err)
+            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+            seen = {}
+            for what, question in self.ASKED.items():
+                status, out, err = box.ours("lxc-attach", "-e", "--clear-env", "--", "sh", "-c", question)
+                self.assertEqual(status, 0, (what, err))
+                seen[what] = out.replace(box.path, "BOX").splitlines()
+            for name in re.findall("lxc.cgroup.([a-z_.]+)", config):
+                seen[name] = box.ours("lxc-cgroup", name)[1].splitlines()
+        fields = "Umask|[TU]gid|[UG]id|Groups|NStgid|Cap|NoNewPrivs|Seccomp|Sig(Blk|Ign)|Cpus_allowed:|THP"
+        seen["status"] = [line for line in seen["status"] if re.match(fields, line)]
+        # Where, of what, and with which options; neither the order nor numbers, nor whether it is shared.
+        mounts = {}
+        for line in seen["mounts"]:
+            of, place, options = line.split()[3:6]
+            kind, source, more = line.split(" - ")[1].split()
+            mounts[place] = (of, set(options.split(",")), kind, source, more)
+        seen["mounts"] = mounts
+        # Without link counts and times.
+        for what in ("devices", "root"):
+            entries, folder = {}, ""
+            for line in seen[what]:
+                words = line.split()
+                if len(words) == 1:
+                    folder = line.rstrip(":") + "/"
+                elif len(words) > 8:
+                    # A node has two numbers where others have a size; a link says where it leads.
+                    node = words[0][0] in "bc"
+                    at = 9 if node else 8
+                    entries[folder + words[at]] = [words[0], *words[2:4], *(words[4:6] if node else []), *words[at + 1:]]
+            seen[what] = entries
+        return seen
+
+    def compare(self, config):
+        theirs, ours = (self.look(where, config) for where in (DEBIAN, BIN))
+        for seen in (theirs, ours):
+            self.assertEqual(len(seen["mounts"]["/"]), 5)
+        # /proc/sys is closed in parts, /dev/ptmx is a link, the boot id another file, and /dev is nosuid.
+        for seen in (theirs, ours):
+            boot = seen["mounts"].pop("/proc/sys/kernel/random/boot_id")
+            self.assertTrue({"ro", "nosuid", "nodev", "noexec"} <= boot[1])
+            parts = {place: seen["mounts"].pop(place) for place in list(seen["mounts"]) if place.startswith("/proc/sys")}
+            self.assertTrue(all("ro" in one[1] for place, one in parts.items() if place != "/proc/sys/net"), parts)
+        self.assertEqual(theirs["mounts"].pop("/dev/ptmx")[0], "/ptmx")
+        self.assertEqual(ours["devices"].pop("/dev/ptmx")[-1], "pts/ptmx")
+        self.assertEqual(theirs["devices"].pop("/dev/ptmx")[0], "crw-rw-rw-")
+        self.assertEqual(ours["mounts"]["/dev"][1] - theirs["mounts"]["/dev"][1], {"nosuid"})
+        for seen in (theirs, ours):
+            seen["mounts"]["/dev"] = seen["mounts"]["/dev"][4]
+            # Its nodes are an empty directory's for who mounts there.
+            for name in ("/dev/shm", "/dev/mqueue", "/dev/.lxc-boot-id", "/dev/.condroid"):
+                seen["devices"].pop(name, None)
+            # Terminals are of root and its group, or of tty's; the console is 0700 with LXC.
+            for name, entry in seen["devices"].items():
+                if entry[0][0] == "c" and "136," in entry:
+                    self.assertEqual((entry[1], entry[2]), ("0", "5" if seen is theirs else "0"), name)
+                    self.assertIn(entry[0], ("crw--w----", "crwx------") if seen is theirs else ("crw--w----",), name)
+                    entry[0], entry[2] = "its mode", "its group"
+        self.assertEqual([e for e in ours["environment"] if e.startswith("container_ttys=")], ["container_ttys=pts/1 pts/2 pts/3"])
+        ours["environment"] = [e for e in ours["environment"] if not e.startswith("container_ttys=")]
+        for seen in (theirs, ours):
+            seen["environment"].sort()
+        for what in ours:
+            with self.subTest(what):
+                self.assertTrue(theirs[what])
+                self.assertEqual(ours[what], theirs[what])
+
+    def test_without_and_with_an_id_map(self):
+        limits = "" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else self.LIMITS
+        for ids in ("", self.IDS):
+            with self.subTest(ids=ids):
+                self.compare(self.CONFIG + limits + ids)
+
+    def test_settings_of_the_kernel(self):
+        # Those that are its own, where LXC finds /proc/sys closed already.
+        with started(BIN, "lxc.sysctl.kernel.msgmax = 9000\n") as box:
+            self.assertEqual(box.ours("lxc-attach", "--", "cat", "/proc/sys/kernel/msgmax")[1], "9000\n")
+            self.assertNotEqual(read("/proc/sys/kernel/msgmax"), "9000\n")
+            self.assertNotEqual(box.ours("lxc-attach", "--", "sh", "-c", "echo 1 >/proc/sys/kernel/msgmax")[0], 0)
+
+
 class Signals(unittest.TestCase):
     """What lxc-start -F makes of a signal, on a terminal."""
 
