@@ -21,7 +21,8 @@ ARROWS = {
     "sys": {"base", "program/kernel.hpp", "program/kernel_bits.hpp"},
     "spec": {"base"},
     "config": {"base", "spec"},
-    "android": {"base", "spec"},
+    # A device is a Spec; to prepare and to launch one takes the machine.
+    "android": {"base", "spec", "sys", "plan", "launch", "container"},
     "plan": {"base", "spec", "sys/facts.hpp", "config/apparmor_rules.hpp"},
     # What the child sends to the kernel is made of the same messages as what the host sends.
     "program": {"base", "spec", "plan", "sys/netlink_message.hpp"},

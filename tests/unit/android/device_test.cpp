@@ -1,0 +1,251 @@
+#include "condroid/android/device.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bpf_machine.hpp"
+#include "catch.hpp"
+#include "condroid/plan.hpp"
+#include "facts.hpp"
+
+using namespace condroid;
+using namespace condroid::literals;
+using android::Boot;
+using android::Device;
+using android::Facts;
+
+namespace {
+
+HostFacts machine() { return test::root_on_v2(); }
+
+Device device() {
+  return {.system = {.image = "/srv/system.img"_host},
+          .vendor = {.image = "/srv/vendor.img"_host},
+          .data = "/srv/data"_host,
+          .binder = android::Binder::none};
+}
+
+Spec spec_of(const Device& d, const Facts& f = {}) {
+  auto spec = android::spec_for(d, machine(), f);
+  if (!spec) FAIL(to_string(spec.error()));
+  return std::move(*spec);
+}
+
+std::string error_of(const Device& d, const Facts& f = {}) {
+  auto spec = android::spec_for(d, machine(), f);
+  return spec ? "" : to_string(spec.error());
+}
+
+template <class M>
+const M* mount_at(const Spec& spec, std::string_view target) {
+  for (const Mount& m : spec.mounts)
+    if (const auto* found = std::get_if<M>(&m); found != nullptr && found->target.str() == target)
+      return found;
+  return nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("every way to boot compiles, and reads back as text", "[android]") {
+  for (const Boot boot : {Boot::patched, Boot::second_stage, Boot::redroid}) {
+    Device d = device();
+    d.boot = boot;
+    d.androidboot = {{"hardware", "x"}};
+    d.screen = android::Screen{};
+    d.render_node = "/dev/dri/renderD128"_host;
+    d.folders = {{.source = "/home/me"_host, .name = "Host"}};
+    const Spec spec = spec_of(d, {.ipv6 = true, .bootconfig = true});
+    auto plan = compile(spec, machine());
+    if (!plan) FAIL(to_string(plan.error()));
+    auto again = parse_spec(print_spec(spec));
+    if (!again) FAIL(to_string(again.error()));
+    CHECK(*again == spec);
+    CHECK(spec == spec_of(d, {.ipv6 = true, .bootconfig = true}));  // nothing of chance
+  }
+}
+
+TEST_CASE("images are mounted read-only, or below an overlay", "[android]") {
+  Device d = device();
+  Spec spec = spec_of(d);
+  CHECK(spec.root.image.path == "/srv/system.img"_host);
+  CHECK(spec.root.read_only);
+  const auto* vendor = mount_at<ImageMount>(spec, "/vendor");
+  REQUIRE(vendor != nullptr);
+  CHECK(vendor->flags.has(MountFlag::read_only));
+  d.system.overlay = d.vendor.overlay = true;
+  d.product = {.directory = "/srv/product"_host};
+  spec = spec_of(d);
+  CHECK(spec.root.ephemeral);
+  CHECK_FALSE(spec.root.read_only);
+  CHECK(mount_at<ImageMount>(spec, "/vendor")->ephemeral);
+  const auto* product = mount_at<Bind>(spec, "/product");
+  REQUIRE(product != nullptr);
+  CHECK(product->flags.has(MountFlag::read_only));
+}
+
+TEST_CASE("binder is binderfs, or a triple of the pool, or told to be missing", "[android]") {
+  Device d = device();
+  d.binder = android::Binder::automatic;
+  const android::BinderNodes one = {
+      "/dev/c1-binder"_host, "/dev/c1-hwbinder"_host, "/dev/c1-vndbinder"_host, {61, 62, 63}};
+  Spec spec = spec_of(d, {.binderfs = true, .binder_major = 511, .binder_pool = {one}});
+  CHECK(mount_at<FsMount>(spec, "/dev/binderfs")->type == "binder");
+  CHECK(spec.devices.permitted.at(0).major == 511U);
+  spec = spec_of(d, {.binder_pool = {one}});
+  const auto& made = spec.devices.nodes;
+  const auto hw = std::ranges::find_if(made, [](const auto& n) { return n.name == "hwbinder"; });
+  REQUIRE(hw != made.end());
+  CHECK(hw->major == 10);
+  CHECK(hw->minor == 62);
+  CHECK(hw->mode.value == 0666);
+  d.binder = android::Binder::pool;
+  d.binder_nodes = {"/dev/a"_host, "/dev/b"_host, "/dev/c"_host, {}};
+  spec = spec_of(d, {.binderfs = true});
+  CHECK(mount_at<Bind>(spec, "/dev/vndbinder")->source == "/dev/c"_host);
+  d.binder_nodes = {};
+  const Facts none{.binder_module = "modprobe binder_linux devices=x"};
+  CHECK(error_of(d, none).find("binder: there are no nodes") != std::string::npos);
+  d.binder = android::Binder::automatic;
+  CHECK(error_of(d, none).find("hint: modprobe binder_linux devices=x") != std::string::npos);
+  d.binder = android::Binder::binderfs;
+  CHECK(error_of(d, {.binder_pool = {one}}).find("no binderfs") != std::string::npos);
+}
+
+TEST_CASE("what is wrong with a device is said with its field, all at once", "[android]") {
+  struct Case {
+    const char* field;
+    const char* words;
+    std::function<void(Device&)> change;
+  };
+  const std::string long_value(92, 'v');
+  const Case cases[] = {
+      {"system", "is missing", [](Device& d) { d.system = {}; }},
+      {"vendor", "an image and a directory", [](Device& d) { d.vendor.directory = "/x"_host; }},
+      {"odm.image", "not absolute", [](Device& d) { d.odm.image = "x"_host; }},
+      {"odm.overlay", "above nothing", [](Device& d) { d.odm.overlay = true; }},
+      {"vendor.work", "is missing",
+       [](Device& d) { d.vendor.overlay = true, d.vendor.upper = "/u"_host; }},
+      {"vendor.upper", "is of an overlay",
+       [](Device& d) { d.vendor.upper = "/u"_host, d.vendor.work = "/w"_host; }},
+      {"data", "not absolute", [](Device& d) { d.data = "data"_host; }},
+      {"data_idmapped", "no id map", [](Device& d) { d.data_idmapped = true; }},
+      {"folders[0].name", "no name",
+       [](Device& d) {
+         d.folders = {{"/x"_host, "../up"}};
+       }},
+      {"screen.density", "not among", [](Device& d) { d.screen = {.density = 5}; }},
+      {"androidboot[0]", "no key",
+       [](Device& d) {
+         d.androidboot = {{"a b", "c"}};
+       }},
+      {"androidboot[0]", "no value",
+       [](Device& d) {
+         d.androidboot = {{"a", "b c"}};
+       }},
+      {"androidboot[0]", "no value",
+       [](Device& d) {
+         d.androidboot = {{"a", "b=c"}};
+       }},
+      {"androidboot[0]", "no value",
+       [](Device& d) {
+         d.androidboot = {{"a", ""}};
+       }},
+      {"androidboot[1]", "twice",
+       [](Device& d) {
+         d.androidboot = {{"a", "b"}, {"a", "c"}};
+       }},
+      {"cmdline[0]", "no word", [](Device& d) { d.cmdline = {"a b"}; }},
+      {"properties[0]", "92 bytes",
+       [&](Device& d) {
+         d.properties = {{"persist.x", long_value}};
+       }},
+      {"properties[0]", "key is empty",
+       [](Device& d) {
+         d.properties = {{"", "v"}};
+       }},
+      {"properties[0]", "in a row",
+       [](Device& d) {
+         d.properties = {{"a..b", "v"}};
+       }},
+      {"properties[0]", "letters, digits",
+       [](Device& d) {
+         d.properties = {{"a=b", "v"}};
+       }},
+      {"properties[0]", "line feed",
+       [](Device& d) {
+         d.properties = {{"a", "v\nro.x=1"}};
+       }},
+      {"properties[0]", "UTF-8",
+       [](Device& d) {
+         d.properties = {{"a", "\xc0\x80"}};
+       }},
+      {"properties[1]", "twice",
+       [](Device& d) {
+         d.properties = {{"a", "1"}, {"a", "2"}};
+       }},
+      {"property_file", "is missing",
+       [](Device& d) {
+         d.boot = Boot::second_stage, d.properties = {{"a", "1"}};
+       }},
+      {"properties[0]", "argument of init",
+       [](Device& d) {
+         d.boot = Boot::redroid, d.properties = {{"persist.a", "1"}};
+       }},
+      {"idmap", "does not cover",
+       [](Device& d) {
+         d.idmap = {.kind = IdMap::ranges, .uids = {{0, 1000, 1000}}, .gids = {{0, 1000, 1000}}};
+       }},
+  };
+  for (const Case& c : cases) {
+    Device d = device();
+    c.change(d);
+    const std::string error = error_of(d);
+    INFO(c.field << ": " << error);
+    CHECK(error.find(std::string(c.field) + ": ") != std::string::npos);
+    CHECK(error.find(c.words) != std::string::npos);
+    CHECK(error.find("hint: ") != std::string::npos);
+  }
+  Device d = device();
+  d.system = {};
+  d.cmdline = {""};
+  const std::string both = error_of(d);
+  CHECK(both.find("system: ") != std::string::npos);
+  CHECK(both.find("cmdline[0]: ") != std::string::npos);
+}
+
+TEST_CASE("properties have Android's limits", "[android]") {
+  const auto fine = [](std::string key, std::string value) {
+    return android::property_mistake({std::move(key), std::move(value)}).empty();
+  };
+  CHECK(fine("persist.sys.x", std::string(91, 'v')));
+  CHECK_FALSE(fine("persist.sys.x", std::string(92, 'v')));
+  CHECK(fine("ro.fingerprint", std::string(4000, 'v')));
+  CHECK(fine("init.svc.a-b_c@1:d", ""));
+  CHECK(fine("ro.name", "Gerät €𝄞"));
+  CHECK_FALSE(fine(".a", "v"));
+  CHECK_FALSE(fine("a.", "v"));
+  CHECK_FALSE(fine("a b", "v"));
+  CHECK_FALSE(fine("a", " v"));
+  CHECK_FALSE(fine("a", std::string("v\0w", 3)));
+  for (const char* bad : {"\xff", "\xe2\x82", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe0\x80\x80"})
+    CHECK_FALSE(fine("a", bad));
+  CHECK(android::property_text({{"a", "1"}, {"ro.b", "x y"}}) == "a=1\nro.b=x y\n");
+}
+
+TEST_CASE("rights are what an image needs and this program has", "[android]") {
+  CHECK_FALSE(android::capabilities(Boot::redroid).has(Capability::sys_boot));
+  CHECK_FALSE(android::capabilities(Boot::redroid).has(Capability::sys_module));
+  CHECK_FALSE(android::capabilities(Boot::patched).has(Capability::wake_alarm));
+  CHECK(android::capabilities(Boot::patched, true, true).has(Capability::sys_boot));
+  HostFacts less = machine();
+  less.effective_caps &= ~(std::uint64_t{1} << 24U);
+  const auto spec = android::spec_for(device(), less, {});
+  REQUIRE(spec.has_value());
+  CHECK_FALSE(spec->security.capabilities.has(Capability::sys_resource));
+  CHECK(compile(*spec, less).has_value());
+  HostFacts user = machine();
+  user.effective_caps = 0;
+  CHECK_FALSE(android::spec_for(device(), user, {}).has_value());
+}
