@@ -18,16 +18,17 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* small_init =
-    R"(#!/bin/sh
+constexpr const char* small_init = R"sh(#!/bin/sh
+PATH=/bin
 trap 'exit 0' TERM
 log() { echo "<6>init: $1" > /dev/kmsg; }
 log 'init second stage started!'
-log "processing action (early-init) for $(cat /proc/cmdline)" log
-    "starting service 'servicemanager'..." log
-    "starting service 'zygote'..." log 'processing action (sys.boot_completed=1)' while:;
-do sleep 1000 & wait; done
-)";
+log "processing action (early-init) for $(cat /proc/cmdline)"
+log "starting service 'servicemanager'..."
+log "starting service 'zygote'..."
+log 'processing action (sys.boot_completed=1)'
+while :; do sleep 1000 & wait; done
+)sh";
 
 /// What there is when no image is named. Empty, and it was said, without.
 HostPath small_system(const fs::path& place) {
@@ -36,7 +37,8 @@ HostPath small_system(const fs::path& place) {
     if (!error) fs::create_directories(place / "system" / name, error);
   for (const char* name : {"busybox", "sh", "cat", "sleep"})
     if (!error) fs::copy_file("/bin/busybox", place / "system/bin" / name, error);
-  std::ofstream(place / "system/init") << small_init;
+  if (!(std::ofstream(place / "system/init") << small_init))
+    error = std::make_error_code(std::errc::io_error);
   if (!error) fs::permissions(place / "system/init", fs::perms(0755), error);
   if (error) fmt::print(stderr, "{}: {}\n", place.string(), error.message());
   return HostPath(error ? "" : (place / "system").string());

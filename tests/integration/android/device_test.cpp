@@ -308,6 +308,42 @@ TEST_CASE("what a guest asks for at its end is told", "[android][.root]") {
   CHECK(end("poweroff").asked == Exit::Asked::power_off);
 }
 
+TEST_CASE("a device that restarts has its images, files and data again", "[android][.root]") {
+  if ((facts().effective_caps >> 22U & 1U) == 0) return;  // CAP_SYS_BOOT
+  const AndroidRoot root;
+  const Surroundings before = Surroundings::quiet();
+  {
+    Device d = root.device("erofs");
+    d.may_reboot = true;
+    d.restart = Restart::on_reboot;
+    d.androidboot = {{"fake_end", "reboot"}};
+    d.properties = {{"ro.x", "y"}};
+    android::Ready ready = prepared(d);
+    ready.spec.process.stdio = Stdio::capture;
+    ready.spec.lifecycle.restart_limit = 2;
+    auto box = android::launch(runtime(), ready);
+    REQUIRE(box.has_value());
+    const Exit ended = wait(*box);
+    CHECK(ended.asked == Exit::Asked::restart);
+    CHECK(ended.restarts == 2);
+    const Report r(ended);
+    CHECK(r["property:ro.x"] == "y");
+    CHECK(r["part:/vendor"] == "of the vendor");
+    CHECK(r["cmdline"] == "androidboot.fake_end=reboot");
+    CHECK(gone(d.vendor.image.str()));
+  }
+  CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("a device stands still and goes on", "[android][.root]") {
+  const AndroidRoot root;
+  Booted b = boot(root.device());
+  REQUIRE(b.box.freeze().has_value());
+  CHECK(b.box.frozen().value_or(false));
+  REQUIRE(b.box.thaw().has_value());
+  check_orderly_end(b);
+}
+
 TEST_CASE("its init's log is the ladder of its boot", "[android][.root]") {
   const AndroidRoot root;
   auto log = android::KmsgLog::open();
