@@ -60,13 +60,11 @@ namespace parts = v0::detail;
 
 template <class T>
 T value_of(Result<T> result, std::string_view doing) {
-  if (!result)
-    throw Failure(fmt::format("{}: {}", doing, result.error()), std::move(result.error()));
+  if (!result) throw Failure(fmt::format("{}: {}", doing, result.error()), result.error());
   return std::move(*result);
 }
-inline void must(Result<void> result, std::string_view doing) {
-  if (!result)
-    throw Failure(fmt::format("{}: {}", doing, result.error()), std::move(result.error()));
+inline void must(const Result<void>& result, std::string_view doing) {
+  if (!result) throw Failure(fmt::format("{}: {}", doing, result.error()), result.error());
 }
 
 /// What all images and boxes of a Bench share.
@@ -396,6 +394,9 @@ class Sandbox {
           detail::value_of(core.bench->runtime.launch(story->spec), "box '" + name + "'"));
       return;
     }
+    // Raw sockets reach no further than the cable: ping(8) works.
+    story->spec.security.capabilities.add(Capability::net_raw);
+    story->spec.security.allow |= Allow::capabilities;
     place_ = Place{options.network->lan_, name};
     story->spec.network.interfaces.push_back(
         detail::value_of(place_->lan->seat(name), "a box on a network"));
@@ -468,19 +469,26 @@ class Sandbox {
   /// Runs a command again and again until it succeeds: a server comes up, a network heals.
   /// @throws Failure when it has not by the deadline, with the last of them.
   Ran eventually(const Command& command, const RunOptions& options = {}) {
-    const auto end = std::chrono::steady_clock::now() + options.deadline;
-    for (;;) {
-      RunOptions rest = options;
-      rest.deadline = std::max(std::chrono::milliseconds{1},
-                               std::chrono::duration_cast<std::chrono::milliseconds>(
-                                   end - std::chrono::steady_clock::now()));
-      Ran ran = run(command, rest);
-      if (ran.success()) return ran;
-      if (std::chrono::steady_clock::now() >= end)
-        throw Failure(fmt::format("it did not succeed within {} ms\n{}", options.deadline.count(),
-                                  ran.report()));
-      // In the box, so that its end is noticed.
-      (void)container().wait_for(std::chrono::milliseconds{20});
+    using namespace std::chrono;
+    const auto end = steady_clock::now() + options.deadline;
+    std::string last;
+    for (RunOptions rest = options;;) {
+      try {
+        const Ran ran = run(command, rest);
+        if (ran.success()) return ran;
+        last = ran.report();
+      } catch (const Failure& failure) {
+        // The last one gets what time is left, which may be little: what the one before said then
+        // tells more.
+        if (failure.error()) throw;
+        if (last.empty()) last = failure.what();
+      }
+      rest.deadline = duration_cast<milliseconds>(end - steady_clock::now());
+      if (rest.deadline <= milliseconds{0})
+        throw Failure(
+            fmt::format("it did not succeed within {} ms\n{}", options.deadline.count(), last));
+      // The box may end meanwhile.
+      (void)container().wait_for(std::min(rest.deadline, milliseconds{20}));
     }
   }
   /// Begins a command.
@@ -547,7 +555,7 @@ class Sandbox {
     auto task = container_->attach(what);
     if (task) return std::move(*task);
     throw Failure(fmt::format("{}: {}\n{}", to_string(command), task.error(), report()),
-                  std::move(task.error()));
+                  task.error());
   }
 
   Image image_;

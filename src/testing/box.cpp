@@ -116,7 +116,9 @@ Result<Fd> memory_file(const char* name, std::string_view bytes, unsigned flags)
 
 int open_in_root(FdView root, const std::string& path, int flags, mode_t mode = 0) {
   open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOCTTY);
+  // Strict about flags that say nothing, openat2(2).
+  how.flags =
+      static_cast<std::uint64_t>(flags | O_CLOEXEC | ((flags & O_PATH) != 0 ? 0 : O_NOCTTY));
   how.mode = mode;
   how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
   for (;;) {

@@ -154,6 +154,24 @@ class Tar {
   std::string bytes_;
 };
 
+/// A root with nothing in it but the machine's busybox, which has to be a static one; empty where
+/// there is none.
+inline std::string busybox_tar() {
+  std::string program = text_of("/bin/busybox");
+  if (program == "(none)") program = text_of("/usr/bin/busybox");
+  if (program == "(none)") return {};
+  Tar tar;
+  for (const char* name : {"bin", "dev", "etc", "proc", "root", "sys", "var"}) tar.dir(name);
+  tar.dir("tmp", 01777).file("bin/busybox", program, 0755);
+  for (const char* name :
+       {"cat",   "echo", "false", "grep",  "head", "hostname", "httpd", "id",  "ip",
+        "kill",  "ls",   "mkdir", "nc",    "ping", "ps",       "rm",    "seq", "sh",
+        "sleep", "tail", "test",  "touch", "true", "wc",       "wget",  "yes"})
+    tar.link(fmt::format("bin/{}", name), "busybox");
+  tar.file("etc/passwd", "root:x:0:0:root:/root:/bin/sh\n");
+  return tar.bytes();
+}
+
 #if CONDROID_IMAGES
 
 /// Packed with "gzip", "zstd" or "xz".
