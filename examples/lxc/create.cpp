@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <filesystem>
 
 #include "claim.hpp"
@@ -13,6 +15,7 @@
 #include "place.hpp"
 #include "say.hpp"
 #include "script.hpp"
+#include "storage.hpp"
 #include "tools.hpp"
 #include "tree.hpp"
 
@@ -27,7 +30,9 @@ constexpr Option options[] = {
      "none, busybox, a directory or an archive of tar's, a script or program, or a name in "
      "/usr/share/lxc/templates"},
     {'B', "bdev", "TYPE",
-     "Where the root file system is: dir, the only one here; none is the same"},
+     "Where the root file system is: dir, and none is the same; or loop, an image"},
+    {0, "fssize", "SIZE", "With loop: its size, 500M or 2G; 1G without"},
+    {0, "fstype", "TYPE", "With loop: its file system; ext4 without"},
     {0, "dir", "DIR", "The root file system is put there"},
     // Of other kinds of root file systems.
     {0, "lvname", "NAME", "Refused"},
@@ -36,11 +41,8 @@ constexpr Option options[] = {
     {0, "rbdname", "NAME", "Refused"},
     {0, "rbdpool", "NAME", "Refused"},
     {0, "zfsroot", "PATH", "Refused"},
-    {0, "fstype", "TYPE", "Refused"},
-    {0, "fssize", "SIZE", "Refused"},
 };
-constexpr const char* refused[] = {"lvname",  "vgname",  "thinpool", "rbdname",
-                                   "rbdpool", "zfsroot", "fstype",   "fssize"};
+constexpr const char* refused[] = {"lvname", "vgname", "thinpool", "rbdname", "rbdpool", "zfsroot"};
 
 bool made(const std::string& what, const std::vector<std::string>& command) {
   const int status = run_program(command);
@@ -133,6 +135,40 @@ bool fill(const Arguments& args, const Place& place, const std::string& root) {
   return false;
 }
 
+/// As LXC reads it: MiB without a letter.
+std::optional<off_t> size_of(const std::string& text) {
+  constexpr std::string_view letters = "bkmgt";
+  off_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view unit(end, text.data() + text.size());
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  const int lower = unit.empty() ? 'm' : std::tolower(static_cast<unsigned char>(unit[0]));
+  const std::size_t power = letters.find(static_cast<char>(lower));
+  constexpr unsigned bits = 10, most = 63;
+  if (error != std::errc() || number <= 0 || power == letters.npos || unit.size() > 2 ||
+      static_cast<std::uint64_t>(number) >> (most - bits * power) != 0)
+    return {};
+  return number << (bits * power);
+}
+
+/// A sparse file with a file system.
+bool make_image(const Arguments& args, const std::string& path) {
+  const std::string size = args.has("fssize") ? args.value("fssize") : "1G";
+  const auto bytes = size_of(size);
+  if (!bytes) {
+    say("--fssize={}: no size; 500M or 2G", size);
+    return false;
+  }
+  constexpr unsigned mode = 0600;
+  const Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+  if (!file.valid() || ::ftruncate(file.get(), *bytes) != 0) {
+    say("'{}': {}", path, errno_name(errno));
+    return false;
+  }
+  const std::string kind = args.has("fstype") ? args.value("fstype") : "ext4";
+  return made("the file system", {"mkfs", "-t", kind, "-q", path});
+}
+
 std::optional<lxc::Configuration> first_config(const Arguments& args) {
   std::string file = args.value("config");
   if (file.empty()) {
@@ -152,16 +188,27 @@ int run(const Arguments& args) {
     return 1;
   }
   constexpr std::string_view directories[] = {"dir", "best", "none"};
-  if (args.has("bdev") &&
+  bool image = args.value("bdev") == "loop";
+  if (args.has("bdev") && !image &&
       std::ranges::find(directories, args.value("bdev")) == std::end(directories)) {
-    say("--bdev={}: only dir", args.value("bdev"));
+    say("--bdev={}: only dir and loop", args.value("bdev"));
     return 1;
   }
-  for (const char* one : refused)
-    if (args.has(one)) {
-      say("--{}: only directories are made here", one);
+  if (image && args.has("dir")) {
+    say("--bdev=loop does not go with --dir");
+    return 1;
+  }
+  for (const char* one : {"fssize", "fstype"})
+    if (args.has(one) && !image) {
+      say("--{} goes with --bdev=loop", one);
       return 1;
     }
+  for (const char* one : refused)
+    if (args.has(one)) {
+      say("--{}: only directories and images are made here", one);
+      return 1;
+    }
+  if (args.value("template") == "none") image = false;  // nothing is made
   auto config = first_config(args);
   if (!config) return 1;
   heed_interruption();
@@ -181,12 +228,18 @@ int run(const Arguments& args) {
       say("'{}': {}", root, error.message());
       return 1;
     }
-    if (!set_item(*config, "lxc.rootfs.path", "dir:" + root)) return 1;
   }
+  Storage storage{.kind = Storage::directory, .type = "dir", .path = root};
+  if (image)
+    storage = {.kind = Storage::image, .type = "loop", .path = place->directory() + "/rootdev"};
+  if (args.value("template") != "none" && !set_item(*config, "lxc.rootfs.path", storage.text()))
+    return 1;
   if (!set_item(*config, "lxc.uts.name", place->name())) return 1;
   // Before the template, which may have something to change and to add.
   constexpr unsigned mode = 0644;
-  if (!write_file(place->config_file(), config->text(), mode) || !fill(args, *place, root) ||
+  if (!write_file(place->config_file(), config->text(), mode) ||
+      (image && !make_image(args, storage.path)) ||
+      !with_root(storage, root, [&](const std::string& at) { return fill(args, *place, at); }) ||
       !begin_with_its_origin(args, *place))
     return 1;
   if (interrupted()) {
@@ -201,7 +254,8 @@ int run(const Arguments& args) {
 
 const Tool lxc_create = {
     .name = "lxc-create",
-    .synopsis = "-n NAME -t TEMPLATE [-f FILE] [--dir DIR] [-- ARGUMENTS OF THE TEMPLATE]",
+    .synopsis =
+        "-n NAME -t TEMPLATE [-f FILE] [--dir DIR | -B loop] [-- ARGUMENTS OF THE TEMPLATE]",
     .brief = "Makes a container: its directory, with a configuration and a root file system.",
     .options = options,
     .more = "Exit status: 0; 1 when it exists or could not be made. Nothing is left then.",

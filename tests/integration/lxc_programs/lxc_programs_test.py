@@ -2691,11 +2691,36 @@ class Others(unittest.TestCase):
 
     def test_kinds_of_storage(self):
         with tempfile.TemporaryDirectory() as path:
-            for kind, status in (("none", 0), ("dir", 0), ("nothing-such", 1)):
+            for kind, status in (("none", 0), ("dir", 0), ("loop", 0), ("nothing-such", 1)):
                 for where in (BIN, DEBIAN):
                     self.assertEqual(run(f"{where}/lxc-create", "-P", path, "-n", "x", "-t", "none", "-B", kind, "-f", "/dev/null")[0], status)
                     self.assertEqual(os.path.exists(f"{path}/x/config"), status == 0)
                     shutil.rmtree(f"{path}/x", ignore_errors=True)
+
+    def test_a_container_in_an_image(self):
+        with Box("lxc.console.path = none\n") as box:
+            given = f"{box.path}/given"
+            box.write(given, NETLESS + "lxc.console.path = none\n")
+            for kind, size, bytes in (("ext4", "64M", 64 << 20), ("ext2", "48", 48 << 20)):
+                with self.subTest(kind):
+                    words = ("-P", box.path, "-n", f"in-{kind}")
+                    self.assertEqual(self.tool("lxc-create", *words, "-t", box.root, "-B", "loop", "--fstype", kind, "--fssize", size, "-f", given), (0, "", ""))
+                    image = f"{box.path}/in-{kind}/rootdev"
+                    self.assertEqual((os.path.getsize(image), os.listdir(f"{box.path}/in-{kind}/rootfs")), (bytes, []))
+                    self.assertIn(f"lxc.rootfs.path = loop:{image}\n", read(f"{box.path}/in-{kind}/config"))
+                    # By both, and what one writes is there for the other.
+                    for where in (BIN, DEBIAN):
+                        self.assertEqual(run(f"{where}/lxc-execute", *words, "--", "sh", "-c", f"grep -c ' / ext[24] ' /proc/mounts; ls /data/new 2>/dev/null; : >/data/new")[:2],
+                                         (0, "1\n" + ("/data/new\n" if where == DEBIAN else "")))
+                    self.assertEqual(self.tool("lxc-destroy", *words), (0, "", ""))
+            # What goes wrong leaves nothing.
+            for wrong in (("--fssize", "x"), ("--fssize", "-1"), ("--fssize", "99999999999999G"), ("--fstype", "nothing-such"), ("--dir", f"{box.path}/x"),
+                          ("-t", "/nothing/such", "--fssize", "64M"), ("-t", f"{box.path}/web/config", "--fssize", "64M")):
+                self.assertEqual(self.tool("lxc-create", "-P", box.path, "-n", "x", "-t", box.root, "-B", "loop", "-f", given, *wrong)[0], 1, wrong)
+                self.assertEqual(sorted(os.listdir(box.path)), ["given", "web"])
+            for more in (("--fssize", "64M"), ("--fstype", "ext4"), ("--lvname", "x")):
+                self.assertEqual(self.tool("lxc-create", "-P", box.path, "-n", "x", "-t", box.root, "-f", given, *more)[0], 1)
+        self.assertNotIn(box.path, run("losetup", "-a")[1])
 
     def test_what_is_not_made_to_its_end(self):
         with Box() as box, tempfile.TemporaryDirectory() as tools:
