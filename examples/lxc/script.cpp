@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "say.hpp"
+#include "storage.hpp"
 
 using namespace condroid;
 using std::chrono::steady_clock;
@@ -161,7 +162,10 @@ bool run_scripts(const Place& place, const lxc::Configuration& config, std::stri
   std::string root_at = words.root_at;
   if (root_at.empty()) root_at = item("lxc.rootfs.mount");
   tell("LXC_ROOTFS_MOUNT", root_at.empty() ? Hooks{}.root_at.str() : root_at);
-  tell("LXC_ROOTFS_PATH", item("lxc.rootfs.path"));
+  // LXC tells the hooks of a copy its kind, too.
+  Storage storage = Storage::of(config);
+  if (storage.kind == Storage::directory && storage.type.empty()) storage.type = "dir";
+  tell("LXC_ROOTFS_PATH", when == "clone" ? storage.text() : item("lxc.rootfs.path"));
   tell("LXC_CONSOLE", item("lxc.console.path"));
   tell("LXC_CONSOLE_LOGPATH", item("lxc.console.logfile"));
   const std::string level = item("lxc.log.level");

@@ -101,7 +101,7 @@ void tell_notes(const std::vector<lxc::Diagnostic>& notes) {
 int in_use(const Place& place) {
   const auto state = place.state();
   if (state && *state == control::State::stopped)
-    say("the name '{}' is in use by a program that does not answer", place.name());
+    say("another program works on '{}', or has its name", place.name());
   else if (state || state.error().is_errno(EPERM))
     say("'{}' is running already{}", place.name(), state ? "" : ", started by another user");
   else if (state.error().is_errno(EACCES))

@@ -479,7 +479,7 @@ class Start(unittest.TestCase):
             box.write(f"{box.path}/pid", "somebody's")
             held.bind(f"\0{box.path}/web/command")
             status, _, err = box.ours("lxc-start", "-p", f"{box.path}/pid")
-            self.assertEqual((status, "in use" in err), (1, True), err)
+            self.assertEqual((status, "has its name" in err), (1, True), err)
             self.assertEqual(read(f"{box.path}/pid"), "somebody's")
 
     def test_relative_paths(self):
@@ -691,8 +691,8 @@ class Failures(unittest.TestCase):
 
     def test_somebody_else_has_its_name(self):
         with Box("lxc.ephemeral = 1\n") as box:
-            for user, listens, said in ((0, False, "a program that does not answer"), (12345, False, "a program that does not answer"),
-                                        (12345, True, "another user")):
+            for user, listens, said in ((0, False, "another program works on 'web', or has its name"),
+                                        (12345, False, "another program works on 'web', or has its name"), (12345, True, "the name 'web' is in use by another user")):
                 with self.subTest(user=user, listens=listens), socket.socket(socket.AF_UNIX) as held:
                     os.seteuid(user)
                     try:
@@ -702,7 +702,7 @@ class Failures(unittest.TestCase):
                     finally:
                         os.seteuid(0)
                     for tool, *args in (("lxc-start", "-d"), ("lxc-start", "-F"), ("lxc-execute", "--", "true")):
-                        self.assertEqual(box.ours(tool, *args), (1, "", f"{tool}: web: the name 'web' is in use by {said}\n"))
+                        self.assertEqual(box.ours(tool, *args), (1, "", f"{tool}: web: {said}\n"))
                     for tool, *args in (("lxc-stop", "-k"), ("lxc-attach", "--", "true"), ("lxc-freeze",), ("lxc-console",), ("lxc-destroy",)):
                         status, _, err = box.ours(tool, *args)
                         self.assertEqual(status, 2 if tool == "lxc-stop" and not listens else 1)
@@ -2316,6 +2316,34 @@ class Copies(unittest.TestCase):
             self.assertEqual(read(f"{box.path}/kept/rootfs/etc/hostname"), "web\n")
             self.assertEqual(run(f"{BIN}/lxc-execute", "-P", box.path, "-n", "new", "--", "hostname")[:2], (0, "new\n"))
 
+    def test_what_hooks_of_a_copy_and_of_its_end_are_told(self):
+        hook = """#!/bin/sh
+{ printf '%s\\0' $# "$@"; env -0; } >TOLD/$LXC_NAME-${0##*/}
+"""
+        for version in (0, 1):
+            lines = f"lxc.hook.version = {version}\nlxc.log.level = WARN\nlxc.console.logfile = /dev/null\n"
+            with self.subTest(version), self.furnished(lines) as box:
+                told = f"{box.path}/told"
+                os.mkdir(told)
+                for name in ("clone", "destroy"):
+                    box.write(f"{told}/{name}", hook.replace("TOLD", told), 0o755)
+                box.write(box.config, read(box.config) + f"lxc.hook.clone = {told}/clone word\nlxc.hook.destroy = {told}/destroy word\n")
+                seen = []
+                for where, copy in ((BIN, "ours"), (DEBIAN, "theirs")):
+                    status, _, err = box.at(where, "lxc-copy", "-N", copy, "--", "a", "b", env=self.env)
+                    self.assertEqual(status, 0, err)
+                    self.assertEqual(run(f"{where}/lxc-destroy", "-P", box.path, "-n", copy, env=self.env)[0], 0)
+                    for name in ("clone", "destroy"):
+                        count, *words = read(f"{told}/{copy}-{name}").replace(copy, "NAME").split("\0")[:-1]
+                        variables = dict(w.split("=", 1) for w in words[int(count):])
+                        seen.append((words[:int(count)], {n: v for n, v in variables.items() if n.startswith("LXC_") and n != "LXC_ROOTFS_MOUNT"}))
+                for (words, variables), (theirs, those) in zip(seen[:2], seen[2:]):
+                    self.assertEqual(words, theirs)
+                    # LXC says less of it.
+                    self.assertEqual({n: variables.get(n) for n in those}, those)
+                    self.assertEqual(set(variables) - set(those) - {"LXC_CGNS_AWARE", "LXC_CONSOLE_LOGPATH", "LXC_LOG_LEVEL", "LXC_HOOK_VERSION"}, set())
+                self.assertEqual([s[1].get("LXC_HOOK_TYPE") for s in seen[:2]], ["clone", "destroy"] if version else [None, None])
+
     def test_what_is_no_copy(self):
         with self.furnished() as box:
             self.refused(box, "lxc-copy", says="-N")
@@ -2517,7 +2545,7 @@ class Copies(unittest.TestCase):
             process = subprocess.Popen([f"{BIN}/lxc-destroy", "-P", box.path, "-n", "web"])
             eventually(lambda: os.path.exists(f"{box.config}.told"), "its hook")
             self.assertEqual(box.state(), "STOPPED")
-            self.assertIn("running already", box.ours("lxc-start")[2])
+            self.assertIn("another program works on 'web'", box.ours("lxc-start")[2])
             self.assertIn("another program", box.ours("lxc-destroy")[2] + box.ours("lxc-copy", "-N", "x")[2])
             self.assertIn(f"LXC_ROOTFS_PATH={box.root}\n", read(f"{box.config}.told"))
             self.assertIn("LXC_ROOTFS_MOUNT=/", read(f"{box.config}.told"))
