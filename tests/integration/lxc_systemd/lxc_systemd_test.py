@@ -171,14 +171,18 @@ class Systemd(unittest.TestCase):
                         screen.write("\x01q")
                         eventually(lambda: self.ended(screen.pid), "lxc-console's end", 10)
             self.assertEqual(machine.inside("passwd", "-d", "root")[0], 0)
-            with Terminal(f"{BIN}/lxc-console", "-P", machine.path, "-n", machine.name, "-t", "1") as screen:
-                screen.until("debian login:", again="\r")
-                screen.said = ""
-                screen.write("root\r")
-                screen.until("root@debian:~# ")
-                screen.write("tty\r")
-                screen.until(r"/dev/(lxc/tty1|tty1|pts/\d+)\r")
-                screen.write("exit\r")
+            for number, files in (("1", r"/dev/(lxc/tty1|tty1|pts/\d+)\r"), ("0", r"/dev/(console|pts/\d+)\r")):
+                with self.subTest(login=number), Terminal(f"{BIN}/lxc-console", "-P", machine.path, "-n", machine.name, "-t", number) as screen:
+                    screen.until("debian login:", again="\r")
+                    screen.said = ""
+                    screen.write("root\r")
+                    screen.until("root@debian:~# ")
+                    screen.write("tty\r")
+                    screen.until(files)
+                    screen.said = ""
+                    screen.write("exit\r")
+                    # Its getty begins anew.
+                    screen.until("debian login:", 60)
 
             first = machine.at(BIN, "lxc-info", "-pH")[1]
             machine.inside("systemctl", "reboot")
