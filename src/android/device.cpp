@@ -205,6 +205,15 @@ void Translator::check() {
     within("fps", s.fps, 0, 240);
   }
   check_words();
+  // The root's overlay is made by the host, above shifted owners; those of its parts inside.
+  for (const auto& [field, p] : {std::pair{"vendor", &device_.vendor},
+                                 {"product", &device_.product},
+                                 {"system_ext", &device_.system_ext},
+                                 {"odm", &device_.odm}})
+    if (own_users() && p->overlay)
+      refusals_.unsupported(formatted("{}.overlay", field),
+                            "owners are not shifted below an overlay of a part",
+                            "leave it out, or the idmap");
   if (own_users()) {
     const auto covers = [](const std::vector<IdRange>& ranges) {
       std::uint32_t next = 0;
@@ -464,6 +473,18 @@ void Translator::words() {
       !is(Boot::redroid))
     set(properties, "gralloc.gbm.device",
         "/dev/dri/" + device_.render_node.str().substr(device_.render_node.str().rfind('/') + 1));
+  const auto has_node = [&](std::string_view name) {
+    return std::ranges::any_of(spec_.devices.nodes,
+                               [&](const DeviceNode& n) { return n.name == name; }) ||
+           std::ranges::any_of(spec_.mounts, [&](const Mount& m) {
+             return target_of(m).str() == formatted("/dev/{}", name);
+           });
+  };
+  if (!is(Boot::redroid) && !properties.empty()) {
+    if (!has_node("ashmem")) set(properties, "sys.use_memfd", "true");
+    if (!has_node("ion") && !has_node("dma_heap/system"))
+      set(properties, "debug.stagefright.ccodec", "0");
+  }
   // Nobody sends events for the machine's devices in there: nothing is to be waited for.
   if (!is(Boot::redroid) && !properties.empty()) set(properties, "ro.cold_boot_done", "true");
 
@@ -658,6 +679,44 @@ std::vector<std::string> shell_environment() {
         "ASEC_MOUNTPOINT=/mnt/asec", "ANDROID_ASSETS=/system/app", "ANDROID_BOOTLOGO=1"})
     env.emplace_back(variable);
   return env;
+}
+
+std::vector<Lack> lacks(const Facts& facts, unsigned devices) {
+  std::vector<Lack> list;
+  const auto has_node = [&](std::string_view name) {
+    return std::ranges::any_of(facts.nodes, [&](const DeviceNode& n) { return n.name == name; });
+  };
+  if (!facts.binderfs && facts.binder_pool.size() < devices)
+    list.push_back({.what = facts.binder_pool.empty()
+                                ? std::string("binder")
+                                : formatted("nodes of binder's for more than {} devices",
+                                            facts.binder_pool.size()),
+                    .without = "nothing starts",
+                    .hint = facts.binder_module});
+  if (facts.page_size > 4096)
+    list.push_back({.what = "pages of 4 KiB",
+                    .without = "images before Android 15 do not start",
+                    .hint = "a kernel with CONFIG_ARM64_4K_PAGES"});
+  if (!facts.memory_pressure)
+    list.push_back({.what = "/proc/pressure",
+                    .without = "lmkd ends, and the system server restarts for ever",
+                    .hint = "a kernel with CONFIG_PSI; psi=1 on its command line"});
+  if (!facts.ipv6)
+    list.push_back({.what = "IPv6",
+                    .without = "netd restarts for ever, and there is no network",
+                    .hint = "ipv6.disable=1 on the kernel's command line switches it off"});
+  if (!has_node("fuse"))
+    list.push_back({.what = "/dev/fuse",
+                    .without = "there is no /sdcard, and vold waits for it",
+                    .hint = "modprobe fuse"});
+  // Guests without a user namespace share the machine's uids 0 and 1000.
+  constexpr std::uint64_t instances = 8;
+  if (facts.inotify_instances != 0 && facts.inotify_instances < instances * devices)
+    list.push_back(
+        {.what = formatted("{} inotify instances", instances * devices),
+         .without = "input does not work: \"Could not register INotify\"",
+         .hint = formatted("sysctl fs.inotify.max_user_instances={}", instances * devices)});
+  return list;
 }
 
 Result<Spec> spec_for(const Device& device, const HostFacts& host, const Facts& facts) {

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -189,6 +190,10 @@ Facts probe_facts() {
   f.memory_pressure = ::access("/proc/pressure/memory", F_OK) == 0;
   f.ipv6 = ::access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
   f.bootconfig = ::access("/proc/bootconfig", F_OK) == 0;
+  f.inotify_instances =
+      std::strtoull(read_whole("/proc/sys/fs/inotify/max_user_instances").c_str(), nullptr, 10);
+  if (const long size = ::sysconf(_SC_PAGESIZE); size > 0)
+    f.page_size = static_cast<std::uint64_t>(size);
   return f;
 }
 

@@ -165,14 +165,28 @@ struct Facts {
   std::string binder_module = {};  ///< How it is loaded: "modprobe binder_linux devices=...".
   /// Nodes of the host that a device gets where they are: those of `device_nodes()` and others.
   std::vector<DeviceNode> nodes = {};
-  bool memory_pressure = false;  ///< /proc/pressure; without it lmkd ends and all restarts.
-  bool ipv6 = false;             ///< Without it netd does not come up.
-  bool bootconfig = false;       ///< The kernel has a /proc/bootconfig, which would be seen.
+  bool memory_pressure = false;         ///< /proc/pressure
+  bool ipv6 = false;                    ///< The kernel has it.
+  bool bootconfig = false;              ///< There is a /proc/bootconfig, which would be seen.
+  std::uint64_t inotify_instances = 0;  ///< For each user, sysctl fs.inotify; 0: unknown.
+  std::uint64_t page_size = 4096;
   bool operator==(const Facts&) const = default;
 };
 
 /// Looks at this machine. Some hundred microseconds; changes nothing.
 [[nodiscard]] Facts probe_facts();
+
+/// Something that Android expects of a machine and does not find.
+struct Lack {
+  std::string what = {};
+  std::string without = {};  ///< What becomes of a device.
+  std::string hint = {};
+  bool operator==(const Lack&) const = default;
+};
+
+/// What this machine lacks for so many devices, the worst first. None of it but binder is refused:
+/// some images do without. Pure.
+[[nodiscard]] std::vector<Lack> lacks(const Facts& facts, unsigned devices = 1);
 
 /// The Spec of a device. Pure: looks at no file. Everything wrong with the Device is told at once.
 /// @errors Step::compile: Errc::bad_spec with the field ("vendor.image: ..."), Errc::unsupported

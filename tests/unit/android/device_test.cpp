@@ -197,6 +197,12 @@ TEST_CASE("what is wrong with a device is said with its field, all at once", "[a
        [](Device& d) {
          d.boot = Boot::redroid, d.properties = {{"persist.a", "1"}};
        }},
+      {"vendor.overlay", "not shifted",
+       [](Device& d) {
+         d.vendor.overlay = true;
+         d.idmap = {
+             .kind = IdMap::ranges, .uids = {{0, 1000, 100000}}, .gids = {{0, 1000, 100000}}};
+       }},
       {"idmap", "does not cover",
        [](Device& d) {
          d.idmap = {.kind = IdMap::ranges, .uids = {{0, 1000, 1000}}, .gids = {{0, 1000, 1000}}};
@@ -217,6 +223,47 @@ TEST_CASE("what is wrong with a device is said with its field, all at once", "[a
   const std::string both = error_of(d);
   CHECK(both.find("system: ") != std::string::npos);
   CHECK(both.find("cmdline[0]: ") != std::string::npos);
+}
+
+TEST_CASE("what the machine lacks is said, with what becomes of it", "[android]") {
+  const std::vector<DeviceNode> fuse = {{.name = "fuse", .major = 10, .minor = 229}};
+  Facts f{.binderfs = true,
+          .nodes = fuse,
+          .memory_pressure = true,
+          .ipv6 = true,
+          .inotify_instances = 128};
+  CHECK(android::lacks(f).empty());
+  CHECK(android::lacks(f, 16).empty());
+  REQUIRE(android::lacks(f, 17).size() == 1);
+  CHECK(android::lacks(f, 17)[0].hint == "sysctl fs.inotify.max_user_instances=136");
+  f.binderfs = false;
+  f.binder_pool = {{"/dev/binder"_host, "/dev/hwbinder"_host, "/dev/vndbinder"_host, {1, 2, 3}}};
+  CHECK(android::lacks(f).empty());
+  CHECK(android::lacks(f, 2)[0].what == "nodes of binder's for more than 1 devices");
+  const auto all = android::lacks({.page_size = 16384});
+  REQUIRE(all.size() == 5);
+  CHECK(all[0].what == "binder");
+  for (const auto& lack : all) CHECK_FALSE(lack.without.empty());
+  CHECK(android::probe_facts().page_size >= 4096);
+  CHECK(android::probe_facts().inotify_instances > 0);
+}
+
+TEST_CASE("an image is told to do without nodes that are not there", "[android]") {
+  Device d = device();
+  const auto text = [&](const Facts& f) {
+    const Spec spec = spec_of(d, f);
+    const auto* file = mount_at<FileMount>(spec, "/vendor/waydroid.prop");
+    return file == nullptr ? std::string("none") : file->content;
+  };
+  CHECK(text({}) == "none");
+  d.properties = {{"ro.a", "b"}};
+  CHECK(text({}) ==
+        "ro.a=b\nsys.use_memfd=true\ndebug.stagefright.ccodec=0\nro.cold_boot_done=true\n");
+  CHECK(text({.nodes = {{.name = "ashmem", .major = 10, .minor = 60},
+                        {.name = "ion", .major = 10, .minor = 61}}}) ==
+        "ro.a=b\nro.cold_boot_done=true\n");
+  d.properties = {{"sys.use_memfd", "false"}};
+  CHECK(text({}).find("sys.use_memfd=true") == std::string::npos);
 }
 
 TEST_CASE("properties have Android's limits", "[android]") {
