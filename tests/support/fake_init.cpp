@@ -462,7 +462,7 @@ int main(int argc, char** argv) {
   std::vector<std::string> words = split(read_file("/proc/cmdline"), ' ');
   for (int i = 1; i < argc; ++i) words.emplace_back(argv[i]);
   for (const std::string& line : words) {
-    const std::string word = split(line + "\n", '\n')[0];
+    const std::string word = line.substr(0, line.find('\n'));
     constexpr std::size_t end_size = sizeof "androidboot.fake_end=" - 1;
     constexpr std::size_t role_size = sizeof "androidboot.fake_binder=" - 1;
     if (word.rfind("androidboot.fake_end=", 0) == 0) end = word.substr(end_size);

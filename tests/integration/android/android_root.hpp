@@ -115,6 +115,8 @@ inline Booted boot(const android::Device& device) {
   const Fd out = box->take_stdout();
   Exit told;
   told.out = read_until(out, "ready=yes\n");
+  if (!told.out.ends_with("ready=yes\n"))
+    throw std::runtime_error(fmt::format("{} after '{}'", wait(*box), told.out));
   return {std::move(*box), Report(std::move(told)), std::move(ready.lease)};
 }
 
