@@ -39,7 +39,13 @@ void Translator::devices() {
     found = !rules.empty();
     for (const auto& [value, allow] : rules) device_rule(*value, allow);
   }
-  std::erase_if(d.permitted, [](const DevicePermission& p) { return p.access.empty(); });
+  const auto nothing = [](const DevicePermission& p) { return p.access.empty(); };
+  std::erase_if(d.permitted, nothing);
+  std::erase_if(d.denied, nothing);
+  if (d.denied.empty()) return;
+  d.filter = DeviceFilter::always;
+  for (const auto kind : {DeviceNode::character, DeviceNode::block})
+    d.permitted.push_back({.kind = kind});
 }
 
 void Translator::device_rule(const Value& value, bool allow) {
@@ -93,8 +99,9 @@ void Translator::device_rule(const Value& value, bool allow) {
   }
   const bool all = p.access == DevicePermission{}.access;
   if (both && all && !p.major && !p.minor) {
-    permitted_.clear();
+    devices_.clear();
     d.permitted.clear();
+    d.denied.clear();
     d.filter = allow ? DeviceFilter::never : DeviceFilter::always;
     return;
   }
@@ -108,27 +115,26 @@ void Translator::device_rule(const Value& value, bool allow, const DevicePermiss
   const auto number = [](const std::optional<std::uint32_t>& n) {
     return n ? std::int64_t{*n} : std::int64_t{-1};
   };
-  auto& permitted = out_.spec.devices.permitted;
-  const bool filtered = out_.spec.devices.filter == DeviceFilter::always;
+  Devices& d = out_.spec.devices;
+  const bool filtered = d.filter == DeviceFilter::always;
+  // What differs from the rest. As the kernel has it, what takes from it does so in the same words.
+  auto& list = filtered ? d.permitted : d.denied;
   const DeviceKey key{rule.kind, number(rule.major), number(rule.minor)};
-  if (allow) {
-    if (!filtered) return;
-    const auto [at, fresh] = permitted_.emplace(key, permitted.size());
+  const auto [at, fresh] = devices_.emplace(key, list.size());
+  if (allow == filtered) {
     if (fresh)
-      permitted.push_back(rule);
+      list.push_back(rule);
     else
-      permitted[at->second].access |= rule.access;
+      list[at->second].access |= rule.access;
     return;
   }
-  const auto same = permitted_.find(key);
-  if (!filtered)
-    unsupported(place(value), "a list of devices that are denied",
-                "deny all with a, and allow the others");
-  else if (same == permitted_.end())
-    unsupported(place(value), "what is denied was not allowed in these words",
-                "deny what a line above allows");
+  if (fresh)
+    devices_.erase(at);
   else
-    permitted[same->second].access -= rule.access;
+    list[at->second].access -= rule.access;
+  if (fresh && (filtered || !list.empty()))
+    note(place(value), formatted("changes nothing, as for LXC: no line above {} it in these words",
+                                 allow ? "denies" : "allows"));
 }
 
 }  // namespace condroid::inline v0::lxc_language

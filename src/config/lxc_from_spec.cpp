@@ -131,15 +131,17 @@ class Writer {
       line("autodev.tmpfs.size", "{}", spec_.devices.size.value);
     if (spec_.devices.filter != DeviceFilter::always) return;
     // Either list does where the other version's is not there.
-    line("cgroup2.devices.deny", "a");
+    const Devices& d = spec_.devices;
+    line(d.denied.empty() ? "cgroup2.devices.deny" : "cgroup2.devices.allow", "a");
     const auto half = [](const std::optional<std::uint32_t>& n) {
       return n ? formatted("{}", *n) : std::string("*");
     };
-    for (const DevicePermission& d : spec_.devices.permitted)
-      line("cgroup2.devices.allow", "{} {}:{} {}{}{}", d.kind == DeviceNode::block ? 'b' : 'c',
-           half(d.major), half(d.minor), d.access.has(DeviceAccess::read) ? "r" : "",
-           d.access.has(DeviceAccess::write) ? "w" : "",
-           d.access.has(DeviceAccess::make) ? "m" : "");
+    for (const DevicePermission& p : d.denied.empty() ? d.permitted : d.denied)
+      line(d.denied.empty() ? "cgroup2.devices.allow" : "cgroup2.devices.deny", "{} {}:{} {}{}{}",
+           p.kind == DeviceNode::block ? 'b' : 'c', half(p.major), half(p.minor),
+           p.access.has(DeviceAccess::read) ? "r" : "",
+           p.access.has(DeviceAccess::write) ? "w" : "",
+           p.access.has(DeviceAccess::make) ? "m" : "");
   }
   [[nodiscard]] bool p_stdio_is_no_pty() const {
     return spec_.process.stdio.in.kind != Stream::pty;

@@ -90,7 +90,7 @@ class Translator {
   const lxc::Translation how_;
   lxc::Translated out_;
   Report report_;
-  std::map<DeviceKey, std::size_t> permitted_;  ///< Where in devices.permitted.
+  std::map<DeviceKey, std::size_t> devices_;  ///< Where in what is permitted, or denied.
 };
 
 }  // namespace condroid::inline v0::lxc_language

@@ -23,7 +23,22 @@ Result<void> allow_on_v1(int cgroup, const DevicePermission& p, const std::strin
 
 Result<void> filter_devices(int cgroup, const op::FilterDevices& filter, const std::string& name) {
   if (filter.v2)
-    return done(set_device_filter(cgroup, device_program(filter.permitted)), "the program", name);
+    return done(set_device_filter(cgroup, device_program(filter.permitted, filter.denied)),
+                "the program", name);
+  if (!filter.denied.empty()) {
+    // Nobody plans that where not all else is permitted.
+    if (auto ok = done(write_file_at(cgroup, "devices.allow", "a"), "'a', to be allowed,", name);
+        !ok)
+      return ok;
+    for (const DevicePermission& p : filter.denied) {
+      const std::string line = permission_line(p);
+      if (auto ok = done(write_file_at(cgroup, "devices.deny", line),
+                         formatted("'{}', to be denied,", line), name);
+          !ok)
+        return ok;
+    }
+    return {};
+  }
   if (auto ok = done(write_file_at(cgroup, "devices.deny", "a"), "'a', to be denied,", name); !ok)
     return ok;
   for (const DevicePermission& p : filter.permitted)
@@ -34,9 +49,11 @@ Result<void> filter_devices(int cgroup, const op::FilterDevices& filter, const s
 Result<void> permit_device(int cgroup, op::FilterDevices& filter, const DevicePermission& more,
                            const std::string& name) {
   filter.permitted.push_back(more);
-  auto ok = filter.v2 ? done(set_device_filter(cgroup, device_program(filter.permitted), true),
-                             "the program", name)
-                      : allow_on_v1(cgroup, more, name);
+  auto ok =
+      filter.v2
+          ? done(set_device_filter(cgroup, device_program(filter.permitted, filter.denied), true),
+                 "the program", name)
+          : allow_on_v1(cgroup, more, name);
   if (!ok) filter.permitted.pop_back();
   return ok;
 }

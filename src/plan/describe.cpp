@@ -159,7 +159,10 @@ struct Describe {
     return o.optional ? text + " (optional)" : text;
   }
   std::string operator()(const op::FilterDevices& o) const {
-    return formatted("{} permissions, no others ({})", o.permitted.size(), o.v2 ? "v2" : "v1");
+    if (o.denied.empty())
+      return formatted("{} permissions, no others ({})", o.permitted.size(), o.v2 ? "v2" : "v1");
+    return formatted("{} permissions, {} denials ({})", o.permitted.size(), o.denied.size(),
+                     o.v2 ? "v2" : "v1");
   }
   std::string operator()(const op::OpenCgroup& o) const {
     return formatted("{}{} ({})", o.below ? "a new one in " : "", quoted(o.path),

@@ -2,7 +2,9 @@
 
 #include <linux/bpf.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <initializer_list>
 
 #include "formatted.hpp"
 
@@ -28,6 +30,10 @@ class BpfWriter {
     open_.push_back(words_.size());
     // Compared with all 64 bits, of which the upper half is zero.
     add(BPF_JMP | BPF_JNE | BPF_K, reg, 0, 0, k);
+  }
+  void leave_if(int reg, std::uint32_t k) {
+    open_.push_back(words_.size());
+    add(BPF_JMP | BPF_JEQ | BPF_K, reg, 0, 0, k);
   }
   void end_block() {
     for (const std::size_t at : open_) words_[at] |= std::uint64_t{words_.size() - at - 1} << 16U;
@@ -65,7 +71,7 @@ bool filters_devices(const Spec& spec, const Shape& shape) {
   switch (d.filter) {
     case DeviceFilter::automatic:
       // In a user namespace no node can be made that could be opened.
-      return !d.permitted.empty() ||
+      return !d.permitted.empty() || !d.denied.empty() ||
              (spec.security.capabilities.has(Capability::mknod) && !shape.confined);
     case DeviceFilter::always:
       return true;
@@ -73,6 +79,14 @@ bool filters_devices(const Spec& spec, const Shape& shape) {
       return false;
   }
   return true;
+}
+
+bool permits_all(std::span<const DevicePermission> permitted) {
+  return std::ranges::all_of(
+      std::initializer_list<DeviceNode::Kind>{DeviceNode::character, DeviceNode::block},
+      [&](DeviceNode::Kind kind) {
+        return std::ranges::find(permitted, DevicePermission{.kind = kind}) != permitted.end();
+      });
 }
 
 std::vector<DevicePermission> permitted_devices(const Spec& spec) {
@@ -105,10 +119,18 @@ void filter_devices(Groups& groups, const Spec& spec, const Shape& shape) {
             : "leave the filter out");
     return;
   }
+  if (!spec.devices.denied.empty() && !groups.is_v2(*hierarchy) &&
+      !permits_all(spec.devices.permitted)) {
+    groups.refusals().unsupported(
+        "devices.denied", "cgroup v1 can deny single devices only where all others are permitted",
+        "permit all character and block devices, or leave denied ones out of what is permitted");
+    return;
+  }
   if (Group* g = groups.need(*hierarchy, {name_of_filter}))
     g->devices = op::FilterDevices{.hierarchy = *hierarchy,
                                    .v2 = groups.is_v2(*hierarchy),
-                                   .permitted = permitted_devices(spec)};
+                                   .permitted = permitted_devices(spec),
+                                   .denied = spec.devices.denied};
 }
 
 std::string permission_line(const DevicePermission& p) {
@@ -123,7 +145,8 @@ std::string permission_line(const DevicePermission& p) {
                    number(p.minor), access);
 }
 
-std::vector<std::uint64_t> device_program(std::span<const DevicePermission> permitted) {
+std::vector<std::uint64_t> device_program(std::span<const DevicePermission> permitted,
+                                          std::span<const DevicePermission> denied) {
   constexpr std::uint32_t all = BPF_DEVCG_ACC_MKNOD | BPF_DEVCG_ACC_READ | BPF_DEVCG_ACC_WRITE;
   enum : int { context = BPF_REG_1, type, access, major, minor, scratch };
   BpfWriter out;
@@ -133,6 +156,16 @@ std::vector<std::uint64_t> device_program(std::span<const DevicePermission> perm
   out.shift_right(access, 16);
   out.load(major, context, offsetof(bpf_cgroup_dev_ctx, major));
   out.load(minor, context, offsetof(bpf_cgroup_dev_ctx, minor));
+  for (const DevicePermission& p : denied) {
+    out.leave_unless(type, p.kind == DeviceNode::block ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
+    if (p.major) out.leave_unless(major, *p.major);
+    if (p.minor) out.leave_unless(minor, *p.minor);
+    out.copy(scratch, access);
+    out.mask(scratch, access_bits(p.access));
+    out.leave_if(scratch, 0);
+    out.give(0);
+    out.end_block();
+  }
   for (const DevicePermission& p : permitted) {
     out.leave_unless(type, p.kind == DeviceNode::block ? BPF_DEVCG_DEV_BLOCK : BPF_DEVCG_DEV_CHAR);
     if (const std::uint32_t others = all & ~access_bits(p.access); others != 0) {

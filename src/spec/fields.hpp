@@ -460,7 +460,7 @@ void fields(V& v, Like<TimeOffsets> auto& time) {
 
 template <class V>
 void fields(V& v, Like<Devices> auto& devices) {
-  auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted] = devices;
+  auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted, denied] = devices;
   v("populate", populate);
   v("shm", shm);
   v("mqueue", mqueue);
@@ -472,6 +472,7 @@ void fields(V& v, Like<Devices> auto& devices) {
 }
 
 template <class V>
+  v.records("denied", denied);
 void fields(V& v, Like<Network> auto& network) {
   auto& [loopback_up, interfaces, publish, name_servers, search] = network;
   v("loopback_up", loopback_up);

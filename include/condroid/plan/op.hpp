@@ -68,8 +68,9 @@ struct WriteCgroup {
   bool operator==(const WriteCgroup&) const = default;
 };
 
-/// Lets what is in the container's cgroup open these devices and no others: by devices.deny and
-/// devices.allow of v1, or by a BPF program on v2, BPF_PROG_TYPE_CGROUP_DEVICE.
+/// Lets what is in the container's cgroup open these devices and no others, and none that is
+/// denied: by devices.deny and devices.allow of v1, or by a BPF program on v2,
+/// BPF_PROG_TYPE_CGROUP_DEVICE.
 struct FilterDevices {
   static constexpr Step step = Step::filter_devices;
   static constexpr Actor actor = Actor::host;
@@ -78,6 +79,7 @@ struct FilterDevices {
   std::vector<DevicePermission> permitted = {};
   bool operator==(const FilterDevices&) const = default;
 };
+  std::vector<DevicePermission> denied = {};
 
 /// Opens the cgroup that a process which joins a container is to be in.
 struct OpenCgroup {

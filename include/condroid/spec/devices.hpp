@@ -69,6 +69,9 @@ struct Devices {
   DeviceFilter filter = DeviceFilter::automatic;
   /// Beside what every container may use, whoever made the node; needs Allow::devices.
   std::vector<DevicePermission> permitted = {};
+  /// Of these nothing may be used in a way that is named here, whatever is permitted. On v1 only
+  /// where all else is permitted: any character and any block device.
+  std::vector<DevicePermission> denied = {};
   bool operator==(const Devices&) const = default;
 };
 

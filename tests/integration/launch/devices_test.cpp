@@ -91,6 +91,19 @@ TEST_CASE("a container that may make nodes cannot open the host's devices",
     spec.process.argv.insert(spec.process.argv.begin() + 2, "write");
     CHECK(run(spec)[foreign().key()] == "made EPERM");
   }
+  SECTION("unless all is, but for what is denied") {
+    spec.security.allow |= Allow::devices;
+    spec.devices.permitted = {{}, {.kind = DeviceNode::block}};
+    spec.devices.denied = {
+        {.major = foreign().major, .minor = foreign().minor, .access = DeviceAccess::write}};
+    CHECK(run(spec)[foreign().key()] == "made ok");
+    spec.process.argv.insert(spec.process.argv.begin() + 2, "write");
+    CHECK(run(spec)[foreign().key()] == "made EPERM");
+    CHECK(run(spec)["c1:3"] == "made ok");
+    spec.devices.denied = {
+        {.major = foreign().major, .minor = foreign().minor, .access = DeviceAccess::read}};
+    CHECK(run(spec)[foreign().key()] == "made ok");
+  }
   SECTION("or nobody wants the filter") {
     spec.security.allow |= Allow::devices;
     spec.devices.filter = DeviceFilter::never;

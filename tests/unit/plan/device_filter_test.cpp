@@ -115,6 +115,31 @@ TEST_CASE("the program of v2 allows what is on the list and nothing else", "[pla
   CHECK_FALSE(allows(odd, character, may_read, 1, 1));
 }
 
+TEST_CASE("what is denied is denied whatever is permitted", "[plan][devices]") {
+  const std::vector<DevicePermission> all = {{}, {.kind = DeviceNode::block}};
+  const std::vector<DevicePermission> denied = {
+      {.major = 10, .minor = 229, .access = DeviceAccess::write | DeviceAccess::make},
+      {.kind = DeviceNode::block, .major = 8}};
+  const auto program = detail::device_program(all, denied);
+  CHECK(allows(program, character, may_read, 10, 229));
+  CHECK_FALSE(allows(program, character, may_write, 10, 229));
+  CHECK_FALSE(allows(program, character, may_read | may_write, 10, 229));
+  CHECK_FALSE(allows(program, character, may_make, 10, 229));
+  CHECK(allows(program, character, may_write, 10, 228));
+  CHECK(allows(program, block, may_write, 10, 229));
+  CHECK_FALSE(allows(program, block, may_read, 8, 1));
+  CHECK(allows(program, block, may_read | may_make, 9, 1));
+
+  // By v1 only where the rest is permitted.
+  Spec spec = with_mknod();
+  spec.security.allow |= Allow::devices;
+  spec.devices.denied = denied;
+  CHECK(filter_in(compile(spec, test::root_on_v2()).value())->denied == denied);
+  CHECK(refusal(spec, test::root_on_v1()).find("devices.denied") != std::string::npos);
+  spec.devices.permitted = all;
+  CHECK(filter_in(compile(spec, test::root_on_v1()).value())->denied == denied);
+}
+
 TEST_CASE("who could make nodes of the host's devices has a filter", "[plan][devices]") {
   const HostFacts v2 = test::root_on_v2();
   const auto plan = compile(with_mknod(), v2);

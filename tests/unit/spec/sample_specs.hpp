@@ -163,7 +163,8 @@ inline Spec full_spec() {
                              .gid = {6}}},
                   .filter = DeviceFilter::always,
                   .permitted = {{.major = 10, .access = DeviceAccess::read | DeviceAccess::write},
-                                {.kind = DeviceNode::block, .minor = 3}}},
+                                {.kind = DeviceNode::block, .minor = 3}},
+                  .denied = {{.major = 10, .minor = 200}}},
       .network = {.loopback_up = false,
                   .interfaces =
                       {{.link = Veth{.bridge = "br0",
@@ -585,8 +586,8 @@ class Random {
     some(monotonic, boottime);
   }
   void fill(Devices& d) {
-    auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted] = d;
-    some(populate, shm, mqueue, size, shm_size, nodes, filter, permitted);
+    auto& [populate, shm, mqueue, size, shm_size, nodes, filter, permitted, denied] = d;
+    some(populate, shm, mqueue, size, shm_size, nodes, filter, permitted, denied);
   }
   void fill(DevicePermission& p) {
     auto& [kind, major, minor, access] = p;
