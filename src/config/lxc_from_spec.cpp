@@ -203,7 +203,7 @@ class Writer {
   }
   void mount(const Bind& b) {
     std::string options = flags(b.flags, b.common) + (b.recursive ? ",rbind" : ",bind");
-    if (b.idmapped) options += ",idmap=container";
+    if (b.idmapped) options += ",idmap=" + (b.idmap_of.empty() ? "container" : b.idmap_of.str());
     if (b.propagation == Propagation::private_) options += ",private";
     if (b.propagation == Propagation::shared) options += ",shared";
     if (b.propagation == Propagation::unbindable) options += ",unbindable";
@@ -263,6 +263,7 @@ class Writer {
   // ---- interfaces ----
 
   void interface(std::size_t n) {
+    if (f.propagation != Propagation::as_is) options += formatted(",{}", name_of(f.propagation));
     const Interface& i = spec_.network.interfaces[n];
     const auto key = [&](std::string_view sub) { return formatted("net.{}.{}", n, sub); };
     const auto link = [&](std::string_view type, const std::string& parent) {

@@ -309,7 +309,7 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     if (o.optional) return note(at, formatted("is left out: {}", what));
     wrong(at, std::move(what), std::move(hint));
   };
-  if (!o.refused.empty())
+  if (o.refused == "move")
     return unsupported(at, formatted("{} of a mount that is there", o.refused),
                        "say it where the mount is made");
 
@@ -339,6 +339,22 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
   const GuestPath where(target);
   const MountCommon common{.create_target = o.create, .optional = o.optional};
 
+  if (o.refused == "remount") {
+    if (o.flags.empty())
+      return unsupported(at, "flags of a mount that is there, taken away", "say others");
+    // The same mount once more, with other flags, on top: what is there keeps what it has below.
+    for (const auto* words : {&o.rest, &o.whole})
+      for (const std::string& word : *words)
+        unsupported(at, formatted("{} of a mount that is there", spec_text::shown(word)));
+    spec.mounts.emplace_back(Bind{.inside = where,
+                                  .target = where,
+                                  .flags = o.flags,
+                                  .recursive = true,
+                                  .propagation = o.propagation.value_or(Propagation::private_),
+                                  .common = {.create_target = false, .optional = o.optional}});
+    return;
+  }
+
   if (o.bind) {
     Bind bind{.target = where,
               .flags = o.flags,
@@ -358,8 +374,13 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     }
     if (o.idmap == "container")
       bind.idmapped = true;
-    else if (!o.idmap.empty())
-      unsupported(at, "an id map of another user namespace", "idmap=container");
+    else if (!o.idmap.empty()) {
+      if (!o.idmap.starts_with('/'))
+        return refuse(formatted("{} is no user namespace", spec_text::shown(o.idmap)),
+                      "idmap=container, or for instance idmap=/proc/PID/ns/user");
+      bind.idmapped = true;
+      bind.idmap_of = HostPath(o.idmap);
+    }
     for (const auto* words : {&o.rest, &o.whole})
       for (const std::string& word : *words)
         unsupported(at, formatted("{} means nothing to a bind mount", spec_text::shown(word)));
@@ -370,15 +391,14 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     return refuse("is neither of a file system nor a bind mount",
                   "add bind or rbind to its options");
   }
-  if (o.propagation) unsupported(at, "how mounts travel between it and its copies", "leave it out");
   if (!o.idmap.empty()) unsupported(at, "an id map is for bind mounts", "leave it out");
-  if (auto t = type == "tmpfs" ? tmpfs_of(o) : std::nullopt) {
+  if (auto t = type == "tmpfs" && !o.propagation ? tmpfs_of(o) : std::nullopt) {
     t->target = where;
     t->common = common;
     spec.mounts.emplace_back(std::move(*t));
     return;
   }
-  const bool plain = o.rest.empty() && o.whole.empty();
+  const bool plain = o.rest.empty() && o.whole.empty() && !o.propagation;
   if (type == "proc" && plain) {
     spec.mounts.emplace_back(Proc{.target = where, .flags = o.flags, .common = common});
   } else if (type == "sysfs" && plain) {
@@ -388,6 +408,7 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
   } else {
     FsMount fs{.type = type, .source = source, .target = where, .flags = o.flags, .common = common};
     fs.options = o.rest;
+    fs.propagation = o.propagation.value_or(Propagation::as_is);
     fs.options.insert(fs.options.end(), o.whole.begin(), o.whole.end());
     spec.mounts.emplace_back(std::move(fs));
   }

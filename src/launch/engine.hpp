@@ -207,8 +207,9 @@ class LaunchEngine {
     bool recursive = false;
     bool slave = false;
     bool idmapped = false;
-    bool as_it_is = false;  ///< Propagation is set later, by somebody else.
-    bool optional = false;  ///< Something that is no mount, when it cannot be had.
+    bool as_it_is = false;    ///< Propagation is set later, by somebody else.
+    bool optional = false;    ///< Something that is no mount, when it cannot be had.
+    std::string map_of = {};  ///< idmapped: a user namespace's file; empty: the child's.
   };
   [[nodiscard]] Result<Fd> tree_for_child(const std::string& path, HostFd fd, TreeWanted wanted);
   /// None: somebody else sets the same image up now, and it is to be tried again.

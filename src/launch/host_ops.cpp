@@ -534,7 +534,16 @@ Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWan
     auto ns = user_namespace();
     if (!ns) return fail(ns);
     attr.attr_set = kernel::attr_idmap;
-    attr.userns_fd = static_cast<std::uint64_t>(*ns);
+    if (!wanted.map_of.empty()) {
+      // What is no user namespace the kernel refuses.
+      other = Fd(::open(wanted.map_of.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+      if (!other.valid()) return fail(errno, Step::open_source, formatted("'{}'", wanted.map_of));
+      attr.userns_fd = static_cast<std::uint64_t>(other.get());
+    } else {
+      auto ns = user_namespace();
+      if (!ns) return fail(ns);
+      attr.userns_fd = static_cast<std::uint64_t>(*ns);
+    }
   }
   if (::syscall(__NR_mount_setattr, tree.get(), "",
                 kernel::at_empty_path | (wanted.recursive ? kernel::at_recursive : 0), &attr,
@@ -545,9 +554,12 @@ Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWan
 }
 
 Result<bool> LaunchEngine::do_op(const op::IdmapTree& o) {
-  auto tree = tree_for_child(
-      o.path, o.fd,
-      {.recursive = o.recursive, .slave = o.slave, .idmapped = true, .optional = o.optional});
+  auto tree = tree_for_child(o.path, o.fd,
+                             {.recursive = o.recursive,
+                              .slave = o.slave,
+                              .idmapped = true,
+                              .optional = o.optional,
+                              .map_of = o.map_of});
   if (!tree) return fail(tree);
   trees_.push_back(std::move(*tree));
   return true;
@@ -620,6 +632,7 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
         e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = work}, index);
       }
       const op::Slot to{static_cast<int>(2 + i)};
+  Fd other;
       e.add(op::MountOp{.source = op::MountOp::filesystem,
                         .what = "overlay",
                         .options = {"lowerdir=" + lower,

@@ -175,6 +175,8 @@ void Checks::mount(std::string_view f, const Bind& m) const {
                    "leave one of them out");
     if (m.idmapped)
       refusals.bad(field + ".idmapped", "what is inside has the root's owners", "leave it out");
+    if (!m.idmap_of.empty())
+      refusals.bad(field + ".idmap_of", "what is inside has the root's owners", "leave it out");
     if (!guest_path(field + ".inside", m.inside)) return;
     // What is hidden in there is hidden by its usual name alone.
     const std::string from = normalized(m.inside.str());
@@ -184,8 +186,12 @@ void Checks::mount(std::string_view f, const Bind& m) const {
              formatted("shows {} where nothing of it is hidden", kernel));
     return;
   }
+  if (!m.idmap_of.empty()) {
+    if (!m.idmapped) refusals.bad(field + ".idmap_of", "is for idmapped mounts", "set idmapped");
+    (void)host_path(field + ".idmap_of", m.idmap_of);
+  }
   if (m.idmapped) {
-    if (!shape.ids.own)
+    if (!shape.ids.own && m.idmap_of.empty())
       refusals.bad(field + ".idmapped", "there is no id map", "set idmap.kind");
     else if (!facts.privileged())
       refusals.unsupported(field + ".idmapped", "needs CAP_SYS_ADMIN on the host", "run as root");

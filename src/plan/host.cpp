@@ -235,6 +235,7 @@ void configure_from_host(Draft& d) {
                         .optional = bind->common.optional,
                         .to = d.sources[i]});
     }
+                        .map_of = bind->idmap_of.str(),
     make_root_for_ids(d, receive, ask);
   }
   create_interfaces(d, host.plan.ops);

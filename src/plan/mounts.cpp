@@ -254,6 +254,7 @@ void emit(Draft& d, const Overlay& o, std::optional<std::size_t> index) {
 void emit(Draft& d, const FsMount& f, std::optional<std::size_t> /*index*/) {
   op::MountOp m = new_fs(at_target(d, f.target, f.flags, f.common), f.type, f.options);
   m.fs_source = f.source;
+  m.propagation = f.propagation;
   d.add(std::move(m));
 }
 

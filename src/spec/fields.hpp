@@ -43,7 +43,8 @@ void fields(V& v, Like<MountCommon> auto& common) {
 
 template <class V>
 void fields(V& v, Like<Bind> auto& bind) {
-  auto& [source, source_fd, inside, target, flags, recursive, idmapped, propagation, common] = bind;
+  auto& [source, source_fd, inside, target, flags, recursive, idmapped, idmap_of, propagation,
+         common] = bind;
   v("source", source);
   v("source_fd", source_fd);
   v("inside", inside);
@@ -51,6 +52,7 @@ void fields(V& v, Like<Bind> auto& bind) {
   v("flags", flags);
   v("recursive", recursive);
   v("idmapped", idmapped);
+  v("idmap_of", idmap_of);
   v("propagation", propagation);
   v.part(common);
 }
@@ -126,12 +128,13 @@ void fields(V& v, Like<Overlay> auto& overlay) {
 
 template <class V>
 void fields(V& v, Like<FsMount> auto& fs) {
-  auto& [type, source, options, target, flags, common] = fs;
+  auto& [type, source, options, target, flags, propagation, common] = fs;
   v.must("type", type);
   v("source", source);
   v.must("target", target);
   v.words("options", options);
   v("flags", flags);
+  v("propagation", propagation);
   v.part(common);
 }
 

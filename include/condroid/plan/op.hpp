@@ -169,6 +169,7 @@ struct IdmapTree {
   bool optional = false;
   Slot to = {};  ///< Received with the answer to Sync::configure, in the order of these ops.
   bool operator==(const IdmapTree&) const = default;
+  std::string map_of = {};  ///< A user namespace's file; empty: the child's.
 };
 
 /// Mounts the file system in an image, detached; a file by a loop device, that of others who have

@@ -36,6 +36,8 @@ struct Bind {
   bool recursive = false;  ///< With the mounts below it; the flags then count for all of them.
   /// File owners are shifted by the container's id map. Needs root; Linux 5.12.
   bool idmapped = false;
+  /// With `idmapped`: by the map of this user namespace, "/proc/PID/ns/user", and not its own.
+  HostPath idmap_of = {};
   Propagation propagation = Propagation::private_;
   MountCommon common = {};
   auto operator<=>(const Bind&) const = default;
@@ -126,6 +128,7 @@ struct FsMount {
   std::vector<std::string> options = {};  ///< "key" or "key=value" each, of that file system.
   GuestPath target = {};
   Flags<MountFlag> flags = MountFlag::nosuid | MountFlag::nodev;
+  Propagation propagation = Propagation::as_is;  ///< Of the new mount.
   MountCommon common = {};
   auto operator<=>(const FsMount&) const = default;
 };

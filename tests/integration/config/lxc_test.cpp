@@ -107,6 +107,30 @@ TEST_CASE("old words and new ones launch the same container", "[root][lxc]") {
         seen("lxc.uts.name", "lxc.rootfs.path", "lxc.init.cmd", "lxc.tty.max"));
 }
 
+TEST_CASE("what a mount entry says of a mount that is there, or will be", "[root][lxc]") {
+  const TempRoot root;
+  make_dir(root / "srv");
+  make_dir(root / "srv/a");
+  Spec spec = spec_of(fmt::format(
+      "lxc.rootfs.path = dir:{}\nlxc.init.cmd = /bin/payload probe\nlxc.mount.auto = proc\n"
+      "lxc.mount.entry = none srv/a tmpfs size=1m,shared 0 0\n"
+      "lxc.mount.entry = none srv/b tmpfs size=1m,create=dir 0 0\n"
+      "lxc.mount.entry = none srv/b none remount,ro,nosuid 0 0\n",
+      root.str()));
+  spec.process.stdio = Stdio::capture;
+  const Report seen = run(spec);
+  CHECK(seen.mount("/srv/b").starts_with("tmpfs"));
+  CHECK(seen.mount("/srv/b").find("ro,nosuid") != std::string::npos);
+
+  spec.process.argv = {"/bin/payload", "pause"};
+  const auto box = condroid::test::launch(spec);
+  const std::string mounts =
+      condroid::test::read_file(fmt::format("/proc/{}/mountinfo", box.pid().value));
+  const std::size_t at = mounts.find(" /srv/a ");
+  REQUIRE(at != std::string::npos);
+  CHECK(mounts.substr(at, mounts.find('\n', at) - at).find(" shared:") != std::string::npos);
+}
+
 TEST_CASE("an overlay of LXC's keeps what the container writes", "[root][lxc]") {
   const TempRoot root;
   const TempDir layers;

@@ -896,7 +896,7 @@ TEST_CASE("what no Spec can say is said", "[config][lxc]") {
   const Configuration config = good(
       "lxc.rootfs.path = zfs:pool/image\n"
       "lxc.namespace.share.net = other\nlxc.net.0.type = veth\nlxc.net.0.l2proxy = 1\n"
-      "lxc.mount.entry = /a a none bind,idmap=/proc/1/ns/user 0 0\n");
+      "lxc.mount.entry = /a a none move 0 0\n");
   const auto container = translated(config);
   CHECK(std::ranges::count(container.notes, Diagnostic::unsupported, &Diagnostic::kind) == 4);
   const auto strict = config.to_spec({.apparmor = false, .selinux = false, .strict = true});

@@ -456,8 +456,10 @@ class Random {
     some(create_target, follow_links, optional);
   }
   void fill(Bind& m) {
-    auto& [source, source_fd, inside, target, flags, recursive, idmapped, propagation, common] = m;
-    some(source, source_fd, inside, target, flags, recursive, idmapped, propagation, common);
+    auto& [source, source_fd, inside, target, flags, recursive, idmapped, idmap_of, propagation,
+           common] = m;
+    some(source, source_fd, inside, target, flags, recursive, idmapped, idmap_of, propagation,
+         common);
   }
   void fill(Tmpfs& m) {
     auto& [target, size, inodes, mode, flags, common] = m;
@@ -488,8 +490,8 @@ class Random {
     some(target, lower, upper, work, ephemeral, size, flags, common);
   }
   void fill(FsMount& m) {
-    auto& [type, source, options, target, flags, common] = m;
-    some(type, source, options, target, flags, common);
+    auto& [type, source, options, target, flags, propagation, common] = m;
+    some(type, source, options, target, flags, propagation, common);
   }
   void fill(ImageMount& m) {
     auto& [image, target, ephemeral, upper, work, size, idmapped, flags, common] = m;
