@@ -14,7 +14,8 @@ namespace {
 
 /// The directory where that file is: of its controller, or of version 2.
 Fd directory_of(const control::Client& client, const std::string& file) {
-  auto group = client.cgroup_fd(std::string_view(file).substr(0, file.find('.')));
+  auto group = client.limit_cgroup_fd(std::string_view(file).substr(0, file.find('.')));
+  if (!group) group = client.cgroup_fd(std::string_view(file).substr(0, file.find('.')));
   if (group) return std::move(group->cgroup.dir);
   auto v2 = client.cgroup2_fd();
   return v2 ? std::move(*v2) : Fd();

@@ -174,7 +174,10 @@ int start_container(const Place& place, const lxc::Configuration& config, const 
   }
   if (const auto ok = unshare_mounts(config); !ok) return failed(ok.error(), place, config);
   PidFile pidfile;
-  const auto runtime = Runtime::open();
+  // LXC's containers are below the cgroup of the machine's first process, unless this says
+  // otherwise.
+  const auto here = config.get("lxc.cgroup.relative");
+  const auto runtime = Runtime::open({.cgroup_parent = here && *here == "1" ? "." : ""});
   if (!runtime) {
     say("the container failed to start");
     return say_error(runtime.error());

@@ -92,7 +92,8 @@ std::optional<std::uint64_t> io_bytes(const std::string& text) {
 
 std::optional<std::string> cgroup_file(const control::Client& client, std::string_view controller,
                                        const std::string& v1, const std::string& v2) {
-  auto group = client.cgroup_fd(controller);
+  auto group = client.limit_cgroup_fd(controller);
+  if (!group) group = client.cgroup_fd(controller);
   if (group) return read_at(group->cgroup.dir.get(), group->cgroup.v2 ? v2 : v1);
   const auto dir = client.cgroup2_fd();
   return dir ? read_at(dir->get(), v2) : std::nullopt;

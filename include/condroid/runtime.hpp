@@ -37,7 +37,7 @@ struct RuntimeOptions {
   /// 0700; removed again when it is empty.
   HostPath state_dir = {};
   /// Below which cgroup containers are put, from the top of each hierarchy ("/my.slice"). Empty:
-  /// for root the top, else the program's own cgroup.
+  /// for root the top, else the program's own cgroup, which "." is for everybody.
   std::string cgroup_parent = {};
   /// Whether they are put below a scope of systemd's instead. Nobody is asked when `cgroup_parent`
   /// is named.

@@ -169,6 +169,12 @@ class Writer {
   }
 
   void resources() {
+    const Resources& r = spec_.resources;
+    if (!r.cgroup_path.empty()) {
+      line("cgroup.dir.container", "{}", r.cgroup_path);
+      line("cgroup.dir.monitor", "lxc.monitor.{}", spec_.name);
+    }
+    if (!r.cgroup_inner.empty()) line("cgroup.dir.container.inner", "{}", r.cgroup_inner);
     for (const CgroupSetting& s : files_.v1) line(formatted("cgroup.{}", s.file), "{}", s.value);
     for (const CgroupSetting& s : files_.v2) line(formatted("cgroup2.{}", s.file), "{}", s.value);
   }
@@ -255,6 +261,7 @@ class Writer {
   void mount(const FsMount& f) {
     std::string options = flags(f.flags, f.common);
     for (const std::string& o : f.options) options += formatted(",{}", o);
+    if (f.propagation != Propagation::as_is) options += formatted(",{}", name_of(f.propagation));
     entry(f.source, f.target, f.type, options);
   }
   void mount(const ImageMount& /*i*/) {}  // nor have these
@@ -263,7 +270,6 @@ class Writer {
   // ---- interfaces ----
 
   void interface(std::size_t n) {
-    if (f.propagation != Propagation::as_is) options += formatted(",{}", name_of(f.propagation));
     const Interface& i = spec_.network.interfaces[n];
     const auto key = [&](std::string_view sub) { return formatted("net.{}.{}", n, sub); };
     const auto link = [&](std::string_view type, const std::string& parent) {

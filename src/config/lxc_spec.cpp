@@ -466,6 +466,14 @@ void Translator::cgroups() {
   Spec& spec = out_.spec;
   Resources& r = spec.resources;
   r.cgroup = CgroupMode::everywhere;
+  const lxc::Program& p = out_.program;
+  if (!p.cgroup_container.empty())
+    r.cgroup_path = p.cgroup_container;
+  else if (!p.cgroup_dir.empty() || !p.cgroup_inner.empty())
+    r.cgroup_path =
+        formatted("{}{}lxc.payload.{}", p.cgroup_dir, p.cgroup_dir.empty() ? "" : "/", how_.name);
+  while (r.cgroup_path.ends_with('/')) r.cgroup_path.pop_back();
+  r.cgroup_inner = p.cgroup_inner;
   spec.lifecycle.freezable = true;
   // As LXC does: only those of the version that the machine has. Of these none may be missing.
   std::vector<std::pair<std::uint32_t, CgroupSetting>> settings;
@@ -685,11 +693,12 @@ void Translator::program() {
     wrong(place(row("lxc.cgroup.dir")), "there is lxc.cgroup.dir.container as well",
           "use one of them");
 
-  for (std::size_t r = 0; r < table.size(); ++r)
-    if ((table[r].name.starts_with("lxc.cgroup.dir") || table[r].name == "lxc.cgroup.relative") &&
-        text(r) && text(r) != "0")
-      unsupported(place(r), "its cgroups have this library's names",
-                  "RuntimeOptions::cgroup_parent says below which they are");
+  for (const std::size_t r : {row("lxc.cgroup.dir.monitor"), row("lxc.cgroup.dir.monitor.pivot")})
+    if (text(r))
+      unsupported(place(r), "the program that keeps it stays in its own cgroup",
+                  "start that in another one");
+  if (p.cgroup_relative)
+    note(place(row("lxc.cgroup.relative")), "RuntimeOptions::cgroup_parent says below which it is");
 
   p.seccomp_allow_nesting = yes(row("lxc.seccomp.allow_nesting"));
   p.seccomp_proxy = text(row("lxc.seccomp.notify.proxy")).value_or("");

@@ -406,13 +406,21 @@ void CommandServer::answer_cgroup(Id id) {
   if (!controller) return answer(id, failed(EINVAL));
   for (const ServedCgroup& g : served_.cgroups())
     if (std::ranges::find(g.controllers, *controller) != g.controllers.end())
-      return answer_text(id, g.path);
+      return answer_text(
+          id, static_cast<Command>(c.asked.command) == Command::get_cgroup && !g.inner.empty()
+                  ? formatted("{}/{}", g.path, g.inner)
+                  : g.path);
   close(id);
 }
 
 void CommandServer::answer_cgroup2_fd(Id id) {
   for (const ServedCgroup& g : served_.cgroups())
-    if (g.v2) return answer(id, {}, {}, g.dir);
+    if (g.v2)
+      return answer(
+          id, {}, {},
+          static_cast<Command>(connections_.at(id).asked.command) == Command::get_cgroup2_fd
+              ? g.home()
+              : g.dir);
   answer(id, failed(EINVAL));
 }
 
@@ -429,8 +437,10 @@ void CommandServer::answer_cgroup_fd(Id id) {
     asked->layout = static_cast<std::int32_t>(served_.layout());
     asked->type = g.v2 ? wire::cgroup2_magic : wire::cgroup1_magic;
     asked->utilities = g.v2 ? wire::has_devices | wire::has_freezer : 0;
-    asked->fd = g.dir.get();
-    return answer(id, {}, bytes_of(*asked, size), g.dir);
+    const Fd& dir =
+        static_cast<Command>(c.asked.command) == Command::get_cgroup_fd ? g.home() : g.dir;
+    asked->fd = dir.get();
+    return answer(id, {}, bytes_of(*asked, size), dir);
   }
   answer(id, failed(ENOENT));
 }
@@ -445,7 +455,7 @@ void CommandServer::answer_contexts(Id id) {
   // That of v2 comes last.
   for (const bool v2 : {false, true})
     for (const ServedCgroup& g : groups)
-      if (g.v2 == v2 && fds.size() < wire::most_hierarchies) fds.push_back(g.dir.get());
+      if (g.v2 == v2 && fds.size() < wire::most_hierarchies) fds.push_back(g.home().get());
   asked->layout = static_cast<std::int32_t>(served_.layout());
   asked->utilities =
       served_.layout() == CgroupLayout::unified ? wire::has_devices | wire::has_freezer : 0;

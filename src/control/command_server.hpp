@@ -31,6 +31,10 @@ struct ServedCgroup {
   std::vector<std::string> controllers = {};
   std::string path = {};  ///< From its hierarchy's mount point: "/lxc.payload.web".
   Fd dir = {};
+  /// Below it, where the processes are; empty: in it.
+  std::string inner = {};
+  Fd inner_dir = {};
+  [[nodiscard]] const Fd& home() const { return inner.empty() ? dir : inner_dir; }
 };
 
 /// What is served: a container and what its owner knows of it. None of it may wait. Without a

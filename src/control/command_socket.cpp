@@ -236,6 +236,8 @@ std::vector<ServedCgroup> SocketCore::cgroups() {
   if (!runs()) return list;
   const auto groups = box_->cgroups();
   if (!groups) return list;
+  const auto inner = owner.config_item ? owner.config_item("lxc.cgroup.dir.container.inner")
+                                       : std::optional<std::string>();
   for (const CgroupDir& g : *groups) {
     const CgroupHierarchy* of = nullptr;
     for (const CgroupHierarchy& h : hierarchies())
@@ -252,6 +254,11 @@ std::vector<ServedCgroup> SocketCore::cgroups() {
     }
     s.path = g.path().substr(of->mount_point.size());
     s.dir = Fd(::fcntl(g.fd().get(), F_DUPFD_CLOEXEC, 3));
+    if (inner && !inner->empty()) {
+      s.inner_dir =
+          Fd(::openat(g.fd().get(), inner->c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (s.inner_dir.valid()) s.inner = *inner;
+    }
     if (s.dir.valid()) list.push_back(std::move(s));
   }
   return list;

@@ -228,12 +228,10 @@ Result<Attaching> Container::start_attach(const Attach& what, LaunchOptions opti
                       .launched_here = true};
   for (const auto& [hierarchy, dir] : c.parents) {
     const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
-    target.groups.push_back({.hierarchy = hierarchy,
-                             .path = formatted("{}{}/{}/{}", h.mount_point, h.parent,
-                                               c.zygote->runtime_name(), c.unique_name)});
+    target.groups.push_back({.hierarchy = hierarchy, .path = c.group_path(h)});
   }
   auto engine = detail::begin(c.runtime, c.zygote, what, std::move(target), std::move(pidfd),
-                              c.unique_name, std::move(options));
+                              c.group_home, std::move(options));
   if (!engine) return fail(engine);
   return Attaching(Launch(std::move(*engine)));
 }

@@ -185,6 +185,20 @@ bool is_state_file(std::string_view name) {
          name.find_first_not_of("0123456789abcdef", prefix.size()) == std::string_view::npos;
 }
 
+/// Where cgroups were that are not below the runtime's own.
+std::vector<std::string> places_of(const program::ArenaHeader& head,
+                                   const program::LiveEntry* live) {
+  std::vector<std::string> list;
+  for (unsigned i = 0; i < program::max_live && i < head.places; ++i) {
+    std::string place(live[i].place, ::strnlen(live[i].place, sizeof live[i].place));
+    if (!place.empty() && !place.starts_with('/') &&
+        ("/" + place + "/").find("/../") == std::string::npos)
+      list.push_back(std::move(place));
+  }
+  return list;
+}
+static_assert(std::string_view(program::made_mark) == made_mark);
+
 void sweep_one(int state_dir, const char* name, bool gone = false) {
   const Fd file(::openat(state_dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   struct stat st {};
@@ -219,8 +233,14 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
       (void)pidfd_signal(pidfd.get(), SIGKILL);
       dying.push_back(std::move(pidfd));
     }
+    const std::vector<std::string> places = places_of(head, live);
     for (const auto& parent : head.parents) {
       if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;
+      for (const std::string& place : places) {
+        const Fd dir(::open(formatted("{}/{}", parent, place).c_str(),
+                            O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+        if (dir.valid() && is_marked(dir.get(), ".", name)) thaw_below(dir.get());
+      }
       const Fd dir(::open(formatted("{}/{}", parent, name).c_str(),
                           O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
       if (dir.valid()) thaw_below(dir.get());
@@ -231,6 +251,13 @@ void sweep_one(int state_dir, const char* name, bool gone = false) {
       if (parent[0] != '/' || std::memchr(parent, 0, sizeof parent) == nullptr) continue;
       const Fd dir(::open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC));
       if (dir.valid() && remove_cgroup(dir.get(), name) != 0) all_gone = false;
+      for (const std::string& place : places) {
+        if (!dir.valid() || !is_marked(dir.get(), place.c_str(), name)) continue;
+        if (remove_cgroup(dir.get(), place.c_str()) != 0)
+          all_gone = false;
+        else
+          remove_way(dir.get(), place);
+      }
     }
     // Who has not gone would be free of its profile.
     if (head.profiles != 0 && all_gone) remove_profiles_of(name);

@@ -72,7 +72,7 @@ Result<void> permit(ContainerCore& c, const DeviceNode& node) {
   const auto parent = std::ranges::find(c.parents, c.inside.devices->hierarchy,
                                         &std::pair<std::size_t, int>::first);
   if (parent == c.parents.end()) return {};
-  const Fd dir(::openat(parent->second, c.unique_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd dir(::openat(parent->second, c.group_name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::filter_devices, formatted("of '{}'", c.name));
   return permit_device(dir.get(), *c.inside.devices,
                        {.kind = node.kind, .major = node.major, .minor = node.minor}, c.name);

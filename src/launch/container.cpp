@@ -256,12 +256,15 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
     e.kind = Exit::lost;
     e.signal = Signal{SIGKILL};
     take_figures_ourselves(e);
-    for (const auto& [hierarchy, dir] : parents)
-      if (const int undone = remove_cgroup(dir, unique_name.c_str()); undone != 0)
+    for (const auto& [hierarchy, dir] : parents) {
+      if (const int undone = remove_cgroup(dir, group_name.c_str()); undone != 0)
         e.cleanup_errors.push_back(
             to_string(sys_error(undone, Step::remove_cgroup,
-                                formatted("'{}' in hierarchy {}{}", unique_name, hierarchy,
-                                          in_the_way(undone, dir, unique_name)))));
+                                formatted("'{}' in hierarchy {}{}", group_name, hierarchy,
+                                          in_the_way(undone, dir, group_name)))));
+      else if (group_name.starts_with(beside_runtime))
+        remove_way(dir, group_name);
+    }
     (void)wait_for_fd(zygote->pidfd(), POLLIN, 1000);
     zygote->bury();
     if (taking.owns_lock()) taking.unlock();
@@ -314,7 +317,7 @@ Result<std::optional<Exit>> ContainerCore::step_life() {
     e.cleanup_errors.push_back(to_string(record.undo_hierarchy >= program::undo_interface &&
                                                  record.undo_hierarchy != program::undo_profile
                                              ? host_ends.not_home(record)
-                                             : left_behind(record, unique_name)));
+                                             : left_behind(record, group_name)));
   // The zygote has ended it after the container; what went before that left it without a network.
   // Of two that somebody killed at once the zygote may hear in any order.
   constexpr std::uint64_t at_once = 5'000'000;  // nanoseconds

@@ -73,6 +73,8 @@ class ContainerCore {
   ~ContainerCore();
   [[nodiscard]] Result<std::optional<Exit>> step();
   [[nodiscard]] Result<std::optional<Exit>> step_lives();
+  /// Of its cgroup in a hierarchy, on the host.
+  [[nodiscard]] std::string group_path(const CgroupHierarchy& hierarchy) const;
   [[nodiscard]] Result<std::optional<Exit>> wait_until(int milliseconds);
   [[nodiscard]] Result<void> check_owner() const;
   [[nodiscard]] bool ours() const;
@@ -141,6 +143,8 @@ class ContainerCore {
   std::shared_ptr<Zygote> zygote;
   std::string name;
   std::string unique_name;
+  std::string group_name;  ///< Its cgroups, from `parents` on.
+  std::string group_home;  ///< The same, of those that its processes are in.
   Pid pid{};
   Fd pidfd;
   Fd exit_socket;

@@ -185,6 +185,20 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
     unique_name_ = formatted("{}/attach.{}", within, zygote_->next_id());
   else if (unique_name_.empty())
     unique_name_ = formatted("{}.{}", plan().name.substr(0, 64), zygote_->next_id());
+  group_name_ = group_home_ = unique_name_;
+  for (const Op& o : plan().ops)
+    if (const auto* create = std::get_if<op::CreateCgroup>(&o);
+        create != nullptr && !create->path.empty()) {
+      group_name_ = std::string(beside_runtime) + create->path;
+      group_home_ =
+          create->inner.empty() ? group_name_ : formatted("{}/{}", group_name_, create->inner);
+    }
+  const bool elsewhere = group_name_.starts_with(beside_runtime);
+  const std::string_view place =
+      elsewhere ? std::string_view(group_name_).substr(beside_runtime.size()) : std::string_view();
+  if (place.size() > program::longest_place)
+    return give_up(sys_error(ENAMETOOLONG, Step::create_cgroup, formatted("'{}'", place)));
+  zygote_->put_at(live_, place);
   return {};
 }
 
@@ -332,7 +346,7 @@ void LaunchEngine::end_child() {
     if (dir.valid()) thaw_below(dir.get());
   };
   for (const auto& [hierarchy, parent] : made_.parents)
-    if (((made_.v2 >> hierarchy) & 1U) == 0) thaw(parent, unique_name_);
+    if (((made_.v2 >> hierarchy) & 1U) == 0) thaw(parent, group_name_);
   for (const auto& [parent, name] : made_.below) thaw(parent.get(), name);
 }
 
@@ -343,7 +357,7 @@ void LaunchEngine::leave_child() {
   std::string why = "something in the kernel, or who traces it, keeps it";
   for (const auto& [hierarchy, parent] : made_.parents) {
     if (((made_.v2 >> hierarchy) & 1U) != 0) continue;
-    const Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const Fd dir(::openat(parent, group_name_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
     const std::string by = dir.valid() ? frozen_above(dir.get(), false) : std::string();
     if (!by.empty()) why = formatted("'{}' is frozen: thaw it", by);
   }
@@ -384,11 +398,14 @@ void LaunchEngine::undo() {
     (void)::unlinkat(dir.get(), name.c_str(), AT_REMOVEDIR);
   made_.below.clear();
   made_.groups.clear();
-  for (const auto& [hierarchy, dir] : made_.parents)
-    if (const int e = remove_cgroup(dir, unique_name_.c_str()); e != 0)
+  for (const auto& [hierarchy, dir] : made_.parents) {
+    if (const int e = remove_cgroup(dir, group_name_.c_str()); e != 0)
       late_errors_.push_back(sys_error(e, Step::remove_cgroup,
-                                       formatted("'{}' in hierarchy {}{}", unique_name_, hierarchy,
-                                                 in_the_way(e, dir, unique_name_))));
+                                       formatted("'{}' in hierarchy {}{}", group_name_, hierarchy,
+                                                 in_the_way(e, dir, group_name_))));
+    else if (group_name_.starts_with(beside_runtime))
+      remove_way(dir, group_name_);
+  }
   made_.parents.clear();
   if (made_.profile)
     if (const int e = remove_profile(own_profile()); e != 0)
@@ -956,6 +973,8 @@ void LaunchEngine::finish() {
   core->zygote = zygote_;
   core->name = plan().name;
   core->unique_name = unique_name_;
+  core->group_name = group_name_;
+  core->group_home = group_home_;
   core->pid = pid_;
   core->pidfd = std::move(pidfd_);
   core->exit_socket = std::move(exit_);

@@ -155,6 +155,11 @@ class LaunchEngine {
   [[nodiscard]] Timeline make_timeline(std::chrono::nanoseconds done) const;
 
   [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
+  [[nodiscard]] Result<void> make_way(const op::CreateCgroup& o, const CgroupHierarchy& h,
+                                      int runtime_dir, std::vector<std::string>& offered);
+  [[nodiscard]] Result<Fd> make_inner(const op::CreateCgroup& o, int outer, bool cpuset,
+                                      const std::string& path,
+                                      const std::vector<std::string>& controllers) const;
   [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::FilterDevices& o);
   [[nodiscard]] Result<void> do_op(const op::OpenCgroup& o);
@@ -246,6 +251,8 @@ class LaunchEngine {
   std::uint32_t live_ = 0, page_ = 0;
   bool has_live_ = false, has_page_ = false;
   std::string unique_name_;
+  std::string group_name_;  ///< Its cgroups, below the Runtime's.
+  std::string group_home_;  ///< Where its processes are.
   Made made_;
   Program program_;
   std::size_t program_sent_ = 0;

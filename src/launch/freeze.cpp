@@ -22,6 +22,13 @@ bool gone(const Error& e) { return e.is_errno(ENOENT) || e.is_errno(ENODEV); }
 
 }  // namespace
 
+std::string ContainerCore::group_path(const CgroupHierarchy& hierarchy) const {
+  const std::string parent = hierarchy.mount_point + hierarchy.parent;
+  if (group_home.starts_with(beside_runtime))
+    return formatted("{}/{}", parent, group_home.substr(beside_runtime.size()));
+  return formatted("{}/{}/{}", parent, zygote->runtime_name(), group_home);
+}
+
 Result<std::vector<CgroupDir>> ContainerCore::cgroups() const {
   std::vector<CgroupDir> list;
   if (parents.empty()) return list;
@@ -30,7 +37,7 @@ Result<std::vector<CgroupDir>> ContainerCore::cgroups() const {
   for (const auto& [hierarchy, parent] : parents) {
     if (hierarchy >= (*facts)->cgroups.size()) continue;
     const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
-    Fd dir(::openat(parent, unique_name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Fd dir(::openat(parent, group_name.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir.valid() && errno == ENOENT) continue;
     if (!dir.valid())
       return fail(errno, Step::open_descriptor, formatted("cgroup of container '{}'", name));

@@ -152,14 +152,78 @@ Result<int> LaunchEngine::group_dir(std::size_t hierarchy) {
   // Of a container that is there already they are closed.
   for (const auto& [h, parent] : made_.parents) {
     if (h != hierarchy) continue;
-    Fd dir(::openat(parent, unique_name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!dir.valid())
-      return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", unique_name_));
+    Fd dir(::openat(parent, group_name_.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir.valid()) return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", group_name_));
     made_.groups.emplace_back(h, std::move(dir));
     return made_.groups.back().second.get();
   }
   return fail(Errc::bad_spec, Step::write_cgroup,
               formatted("hierarchy {} without a cgroup", hierarchy));
+}
+
+/// The cgroups above the one of a path. Somebody's end may remove what was just found.
+Result<void> LaunchEngine::make_way(const op::CreateCgroup& o, const CgroupHierarchy& h,
+                                    int runtime_dir, std::vector<std::string>& offered) {
+  const bool cpuset = !h.v2 && std::ranges::find(h.controllers, "cpuset") != h.controllers.end();
+  const auto failed = [&](int e, const std::string& at) {
+    return fail(e, Step::create_cgroup, formatted("'{}/{}'", parent_dir(h), at));
+  };
+  for (int tries = 0;; ++tries) {
+    Fd above(::openat(runtime_dir, "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!above.valid()) return failed(errno, "");
+    int gone = 0;
+    for (std::size_t slash = o.path.find('/'); slash != std::string::npos && gone == 0;
+         slash = o.path.find('/', slash + 1)) {
+      const std::string at = o.path.substr(0, slash);
+      const std::string name = at.substr(at.rfind('/') + 1);
+      const bool made = ::mkdirat(above.get(), name.c_str(), 0755) == 0;
+      if (!made && errno != EEXIST) {
+        gone = errno;
+        if (gone != ENOENT && gone != ENODEV) return failed(gone, at);
+        break;
+      }
+      Fd dir(::openat(above.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+      if (!dir.valid()) {
+        gone = errno;
+        if (gone != ENOENT) return failed(gone, at);
+        break;
+      }
+      if (made) mark_cgroup(dir.get(), zygote_->runtime_name());
+      if (cpuset)
+        if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0) return failed(e, at);
+      if (h.v2) {
+        const std::string full = formatted("{}/{}", parent_dir(h), at);
+        if (auto ok = enable_controllers(dir.get(), full, o.controllers); !ok) return ok;
+        std::erase_if(offered, [&](const std::string& c) {
+          auto ok = enable_controllers(dir.get(), full, {c});
+          if (!ok)
+            left_out_.push_back({"resources.cgroup", formatted("{} ({})", ok.error().subject,
+                                                               errno_name(ok.error().errnum()))});
+          return !ok;
+        });
+      }
+      above = std::move(dir);
+    }
+    if (gone == 0) return {};
+    constexpr int most_tries = 20;
+    if (tries == most_tries) return failed(gone, o.path);
+  }
+}
+
+/// Where the processes are, below the one with the limits.
+Result<Fd> LaunchEngine::make_inner(const op::CreateCgroup& o, int outer, bool cpuset,
+                                    const std::string& path,
+                                    const std::vector<std::string>& controllers) const {
+  const std::string full = formatted("'{}/{}'", path, o.inner);
+  if (::mkdirat(outer, o.inner.c_str(), 0755) < 0) return fail(errno, Step::create_cgroup, full);
+  Fd dir(::openat(outer, o.inner.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir.valid()) return fail(errno, Step::create_cgroup, full);
+  if (cpuset)
+    if (const int e = inherit_cpuset(outer, dir.get()); e != 0)
+      return fail(e, Step::create_cgroup, "cpuset of " + full);
+  if (!controllers.empty())
+    if (auto ok = enable_controllers(outer, path, controllers); !ok) return fail(ok);
+  return dir;
 }
 
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
@@ -173,30 +237,43 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   const CgroupHierarchy& h = list[o.hierarchy];
   auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
+  const bool elsewhere = !o.path.empty();
   const std::string path =
-      formatted("{}/{}/{}", parent_dir(h), zygote_->runtime_name(), unique_name_);
-  // before it is made: undone whatever happens next
-  made_.parents.emplace_back(o.hierarchy, *runtime_dir);
-  if (::mkdirat(*runtime_dir, unique_name_.c_str(), 0755) < 0) {
-    const int e = errno;
-    return fail(e, Step::create_cgroup,
-                formatted("'{}'{}", path, in_the_way(e, *runtime_dir, unique_name_)));
-  }
-  Fd dir(::openat(*runtime_dir, unique_name_.c_str(),
-                  O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", path));
-  const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
-  made_.hierarchies |= bit;
-  if (h.v2) made_.v2 |= bit;
-  const auto contains = [](const std::vector<std::string>& names, std::string_view c) {
-    return std::find(names.begin(), names.end(), c) != names.end();
-  };
+      elsewhere ? formatted("{}/{}", parent_dir(h), o.path)
+                : formatted("{}/{}/{}", parent_dir(h), zygote_->runtime_name(), group_name_);
   std::vector<std::string> offered;
   if (!o.wished.empty()) {
     std::string why;
     offered = zygote_->offer_controllers(o.hierarchy, parent_dir(h), o.wished, why);
     if (!why.empty()) left_out_.push_back({"resources.cgroup", std::move(why)});
   }
+  if (elsewhere) {
+    if (auto ok = make_way(o, h, *runtime_dir, offered); !ok) {
+      remove_way(*runtime_dir, group_name_);
+      return ok;
+    }
+  } else {
+    // before it is made: undone whatever happens next
+    made_.parents.emplace_back(o.hierarchy, *runtime_dir);
+  }
+  if (::mkdirat(*runtime_dir, group_name_.c_str(), 0755) < 0) {
+    const int e = errno;
+    if (elsewhere) remove_way(*runtime_dir, group_name_);
+    return fail(e, Step::create_cgroup,
+                formatted("'{}'{}", path, in_the_way(e, *runtime_dir, group_name_)));
+  }
+  // What was there before is not ours to remove.
+  if (elsewhere) made_.parents.emplace_back(o.hierarchy, *runtime_dir);
+  Fd dir(
+      ::openat(*runtime_dir, group_name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", path));
+  if (elsewhere) mark_cgroup(dir.get(), zygote_->runtime_name());
+  const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
+  made_.hierarchies |= bit;
+  if (h.v2) made_.v2 |= bit;
+  const auto contains = [](const std::vector<std::string>& names, std::string_view c) {
+    return std::find(names.begin(), names.end(), c) != names.end();
+  };
   const auto has = [&](std::string_view c) {
     return contains(h.v2 ? o.controllers : h.controllers, c) || contains(offered, c);
   };
@@ -214,14 +291,24 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     return fail(std::move(e));
   }
   if (!h.v2 && has("cpuset")) {
-    if (const int e = inherit_cpuset(*runtime_dir, dir.get()); e != 0)
+    const Fd above(::openat(dir.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0)
       return fail(e, Step::create_cgroup, formatted("cpuset of '{}'", path));
   }
+  Fd inner;
+  if (!o.inner.empty()) {
+    std::vector<std::string> on = h.v2 ? o.controllers : std::vector<std::string>();
+    if (h.v2) on.insert(on.end(), offered.begin(), offered.end());
+    auto made = make_inner(o, dir.get(), !h.v2 && has("cpuset"), path, on);
+    if (!made) return fail(made);
+    inner = std::move(*made);
+  }
+  const int home = inner.valid() ? inner.get() : dir.get();
   if (o.delegated) {
     // Not the limits: those stay the host's.
     const auto give_file = [&](const char* file) {
       const int flags = *file == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
-      return ::fchownat(dir.get(), file, o.uid.value, o.gid.value, flags) == 0 ||
+      return ::fchownat(home, file, o.uid.value, o.gid.value, flags) == 0 ||
              (errno == ENOENT && *file != '\0');
     };
     for (const char* file : {"", "cgroup.procs", h.v2 ? "cgroup.threads" : "tasks",
@@ -231,9 +318,10 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
                     formatted("giving '{}/{}' to uid {}", path, file, o.uid.value));
   }
   if (h.v2) {
-    made_.cgroup = dir.get();
+    made_.cgroup = home;
+    if (inner.valid()) made_.owned.push_back(std::move(inner));
   } else if (o.tasks.valid()) {
-    Fd tasks(::openat(dir.get(), "tasks", O_WRONLY | O_CLOEXEC));
+    Fd tasks(::openat(home, "tasks", O_WRONLY | O_CLOEXEC));
     if (!tasks.valid()) return fail(errno, Step::create_cgroup, formatted("'{}/tasks'", path));
     give(o.tasks, std::move(tasks));
   }
@@ -244,13 +332,13 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
 Result<void> LaunchEngine::do_op(const op::WriteCgroup& o) {
   auto dir = group_dir(o.hierarchy);
   if (!dir) return fail(dir);
-  return write_limit(*dir, o, unique_name_, left_out_);
+  return write_limit(*dir, o, group_name_, left_out_);
 }
 
 Result<void> LaunchEngine::do_op(const op::FilterDevices& o) {
   auto dir = group_dir(o.hierarchy);
   if (!dir) return fail(dir);
-  return filter_devices(*dir, o, unique_name_);
+  return filter_devices(*dir, o, group_name_);
 }
 
 Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
@@ -270,7 +358,7 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
   }
   if (below) {
     // Named as the zygote knows us, below the container's: it removes what it finds there.
-    const auto slash = unique_name_.find('/');
+    const auto slash = unique_name_.rfind('/');
     if (!o.ours || slash == std::string::npos)
       return fail(EBUSY, Step::enter_cgroup, formatted("'{}'", o.path));
     const std::string name = unique_name_.substr(slash + 1);
@@ -280,9 +368,12 @@ Result<void> LaunchEngine::do_op(const op::OpenCgroup& o) {
     if (::mkdirat(dir.get(), name.c_str(), 0755) < 0)
       return fail(errno, Step::create_cgroup, formatted("'{}/{}'", o.path, name));
     Fd made(::openat(dir.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    const int error = errno;
+    int error = made.valid() ? 0 : errno;
+    // Where there is a cpuset.
+    if (error == 0 && !o.v2)
+      if (const int e = inherit_cpuset(dir.get(), made.get()); e != ENOENT) error = e;
     made_.below.emplace_back(std::move(dir), name);
-    if (!made.valid()) return fail(error, Step::create_cgroup, formatted("'{}/{}'", o.path, name));
+    if (error != 0) return fail(error, Step::create_cgroup, formatted("'{}/{}'", o.path, name));
     dir = std::move(made);
   }
   if (o.v2) {
@@ -529,10 +620,9 @@ Result<Fd> LaunchEngine::make_tree(const std::string& path, HostFd from, TreeWan
       ::syscall(__NR_open_tree, path.empty() ? from.number : AT_FDCWD, path.c_str(), flags)));
   if (!tree.valid()) return fail(errno, Step::open_source, name);
   if (wanted.as_it_is) return tree;
+  Fd other;
   kernel::MountAttr attr{0, 0, wanted.slave ? kernel::ms_slave : kernel::ms_private, 0};
   if (wanted.idmapped) {
-    auto ns = user_namespace();
-    if (!ns) return fail(ns);
     attr.attr_set = kernel::attr_idmap;
     if (!wanted.map_of.empty()) {
       // What is no user namespace the kernel refuses.
@@ -632,7 +722,6 @@ Result<bool> LaunchEngine::do_op(const op::OverlayTrees& o) {
         e.add(op::MakeEntry{.kind = op::MakeEntry::directory, .base = base, .path = work}, index);
       }
       const op::Slot to{static_cast<int>(2 + i)};
-  Fd other;
       e.add(op::MountOp{.source = op::MountOp::filesystem,
                         .what = "overlay",
                         .options = {"lowerdir=" + lower,

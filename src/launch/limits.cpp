@@ -208,7 +208,7 @@ class Changes {
 /// Whether the zygote has removed its cgroups: it has ended, whether somebody looked or not.
 bool is_gone(const ContainerCore& core) {
   return std::ranges::any_of(core.parents, [&](const auto& p) {
-    return ::faccessat(p.second, core.unique_name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+    return ::faccessat(p.second, core.group_name.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
            errno == ENOENT;
   });
 }
@@ -228,10 +228,10 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
   std::vector<std::pair<std::size_t, Fd>> dirs;
   Running running;
   for (const auto& [hierarchy, parent] : core.parents) {
-    Fd dir(::openat(parent, core.unique_name.c_str(),
-                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    Fd dir(
+        ::openat(parent, core.group_name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     if (!dir && errno == ENOENT) return has_ended(core);
-    if (!dir) return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", core.unique_name));
+    if (!dir) return fail(errno, Step::write_cgroup, formatted("cgroup '{}'", core.group_name));
     running.hierarchies.push_back(hierarchy);
     dirs.emplace_back(hierarchy, std::move(dir));
   }
@@ -243,7 +243,7 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
   }
 
   Refusals refusals;
-  check_limits(limits, refusals);
+  check_change(limits, refusals);
   Groups groups(**facts, refusals, limits.optional, &running);
   translate_limits(groups, limits);
   if (!refusals.empty()) {
@@ -252,7 +252,7 @@ Result<LimitsReport> change_limits(ContainerCore& core, const Resources& limits)
     return fail(std::move(error));
   }
   LimitsReport report{groups.take_left_out()};
-  Changes changes(core.unique_name);
+  Changes changes(core.group_name);
   for (const Group& g : groups.take()) {
     const auto found = std::ranges::find(dirs, g.hierarchy, &std::pair<std::size_t, Fd>::first);
     if (g.hierarchy >= program::max_hierarchies || found == dirs.end()) continue;

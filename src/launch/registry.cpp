@@ -145,9 +145,10 @@ std::optional<Found> resolve(const Machine& machine, const StateFile& file, cons
   if (header.host > 0 && ::kill(header.host, 0) == 0) r.host = Pid{header.host};
   for (std::size_t h = 0; h < header.parents.size() && h < 64; ++h) {
     if (((entry.cgroups >> h) & 1U) == 0 || header.parents[h].empty()) continue;
-    const std::string directory =
-        formatted("{}{}/{}.{}", header.parents[h] == "/" ? "" : header.parents[h] + "/",
-                  header.runtime, entry.name, entry.number);
+    const std::string directory = formatted(
+        "{}{}", header.parents[h] == "/" ? "" : header.parents[h] + "/",
+        entry.group.empty() ? formatted("{}/{}.{}", header.runtime, entry.name, entry.number)
+                            : entry.group);
     if (auto cgroup = locate(machine, directory)) r.cgroups.push_back(std::move(*cgroup));
   }
   if (look->state == 'Z' || look->state == 'X')

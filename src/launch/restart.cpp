@@ -445,6 +445,8 @@ void ContainerCore::take_over(ContainerCore& made) {
   note.reset();  // who watched has been told the end of that life
   zygote = std::move(made.zygote);
   unique_name = std::move(made.unique_name);
+  group_name = std::move(made.group_name);
+  group_home = std::move(made.group_home);
   inside.apparmor = std::move(made.inside.apparmor);  // a profile of its own has that life's name
   pid = made.pid;
   pidfd = std::move(made.pidfd);

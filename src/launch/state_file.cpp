@@ -49,6 +49,8 @@ bool is_plain_path(std::string_view path) {
 std::optional<StateEntry> parse_entry(const LiveEntry& from, std::uint32_t place) {
   const auto text = text_of(from.name);
   if (!text || from.pid <= 1) return std::nullopt;
+  const auto group = text_of(from.place);
+  if (!group || (!group->empty() && !is_plain_path("/" + *group))) return std::nullopt;
   const std::size_t dot = text->rfind('.');
   if (dot == text->npos || dot + 1 == text->size()) return std::nullopt;
   StateEntry e{.place = place,
@@ -57,6 +59,7 @@ std::optional<StateEntry> parse_entry(const LiveEntry& from, std::uint32_t place
                .pid = from.pid,
                .born = from.born,
                .cgroups = from.cgroups,
+               .group = *group,
                .detached = from.detached != 0,
                .landlock = (from.marks & program::mark_landlock) != 0,
                .profile = (from.marks & program::mark_profile) != 0,
@@ -88,8 +91,8 @@ std::optional<StateHeader> parse_state_header(std::span<const char> bytes,
   if (bytes.size() < sizeof head) return std::nullopt;
   std::memcpy(&head, bytes.data(), sizeof head);
   const auto runtime = text_of(head.runtime);
-  if (head.magic != program::magic || head.version != 1 || head.zygote <= 0 || head.host < 0 ||
-      !runtime || *runtime != file_name || !is_state_file_name(*runtime))
+  if (head.magic != program::magic || head.version != program::arena_version || head.zygote <= 0 ||
+      head.host < 0 || !runtime || *runtime != file_name || !is_state_file_name(*runtime))
     return std::nullopt;
   StateHeader out{.host = head.host, .zygote = head.zygote, .runtime = *runtime};
   for (const auto& parent : head.parents) {

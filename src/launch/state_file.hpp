@@ -27,6 +27,7 @@ struct StateEntry {
   std::int32_t pid = 0;
   std::uint64_t born = 0;
   std::uint64_t cgroups = 0;
+  std::string group = {};  ///< Where they are below the parents; empty: the usual place.
   bool detached = false;
   bool landlock = false;
   bool profile = false;  ///< Of AppArmor, its own.

@@ -119,7 +119,7 @@ Result<StatsReader> ContainerCore::stats_reader(const StatsOptions& options) con
   for (const bool v2 : {true, false})
     for (const auto& [hierarchy, dir] : parents) {
       if ((*facts)->cgroups[hierarchy].v2 != v2) continue;
-      const Fd own(::openat(dir, unique_name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+      const Fd own(::openat(dir, group_name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
       if (!own && errno == ENOENT) return fail(ESRCH, Step::measure, subject + " has ended");
       const int e = own ? reader.add(own.get(), v2) : errno;
       if (e != 0) return fail(e, Step::measure, subject);

@@ -511,7 +511,7 @@ Result<Watch> ContainerCore::watch(const WatchOptions& options) {
     for (const bool v2 : {true, false})
       for (const auto& [hierarchy, dir] : parents) {
         if (e != 0 || (*facts)->cgroups[hierarchy].v2 != v2) continue;
-        Fd own(::openat(dir, unique_name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+        Fd own(::openat(dir, group_name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!own && errno == ENOENT) {  // at its end, which tells what it said
           gone = true;
           continue;

@@ -362,8 +362,19 @@ void Zygote::give_back_page(std::uint32_t page) {
   free_pages_.push_back(page);
 }
 
+void Zygote::put_at(std::uint32_t live, std::string_view place) {
+  const std::lock_guard lock(mutex_);
+  program::LiveEntry& entry = this->live(live);
+  const std::size_t size = std::min(place.size(), program::longest_place);
+  std::memcpy(entry.place, place.data(), size);
+  entry.place[size] = 0;
+  auto& head = *reinterpret_cast<program::ArenaHeader*>(arena_);
+  if (size != 0) head.places = std::max(head.places, live + 1);
+}
+
 void Zygote::give_back_live(std::uint32_t live) {
   const std::lock_guard lock(mutex_);
+  this->live(live).place[0] = 0;
   free_live_.push_back(live);
 }
 

@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "condroid/error.hpp"
@@ -38,6 +39,9 @@ class TickClock {
 
 /// One running zygote. Shared by the Runtime and everything launched through it; the last owner
 /// ends it. Thread-safe.
+/// Before the place of a cgroup that is not below the Runtime's, seen from there.
+inline constexpr std::string_view beside_runtime = "../";
+
 class Zygote {
  public:
   /// Starts one. Blocks for about a millisecond.
@@ -67,6 +71,8 @@ class Zygote {
   [[nodiscard]] std::string state_file() const { return state_dir_ + "/" + name_; }
   void give_back_page(std::uint32_t page);
   void give_back_live(std::uint32_t live);
+  /// Where the cgroups of an entry are, below the parents: from now on they are removed with it.
+  void put_at(std::uint32_t live, std::string_view place);
   /// Of a child whose end nobody waits for any more: its places are free again when it has ended,
   /// which the zygote tells on `exit`. One that was not born yet is killed when it is, unless it
   /// is to live on.

@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -167,11 +168,40 @@ void do_without_cgroups(Translated& made, const HostFacts& facts) {
   const auto ours = [](const CgroupHierarchy& h) { return h.writable; };
   if (std::ranges::any_of(facts.cgroups, ours)) return;
   made.spec.resources.cgroup = CgroupMode::automatic;
+  made.spec.resources.cgroup_path.clear();
+  made.spec.resources.cgroup_inner.clear();
   made.spec.lifecycle.freezable = false;
   made.notes.push_back({.kind = Diagnostic::unsupported,
                         .what =
                             "cgroups: this user may make none, so it cannot be frozen, and nothing "
                             "of it is counted"});
+}
+
+/// The names that LXC gives, where they can be had, with -1, -2 and so on behind one that is there.
+/// One that the configuration names as a whole must not be there.
+void place_cgroups(Spec& spec, const Program& program, const std::string& name,
+                   const HostFacts& facts) {
+  Resources& r = spec.resources;
+  if (r.cgroup != CgroupMode::everywhere || !program.cgroup_container.empty()) return;
+  std::string path = formatted("lxc.payload.{}", name);
+  if (!program.cgroup_dir.empty()) path.insert(0, program.cgroup_dir + "/");
+  constexpr std::size_t longest = 96;  // with a number behind it, of what a Spec takes
+  const bool odd =
+      std::ranges::any_of(path, [](char c) { return static_cast<unsigned char>(c) < ' '; });
+  if (path.size() > longest || odd) {
+    // As long as nobody says where it is to be, it has a name of the library's.
+    if (!program.cgroup_dir.empty()) r.cgroup_path = path;
+    return;
+  }
+  const auto there = [&](const std::string& at) {
+    return std::ranges::any_of(facts.cgroups, [&](const CgroupHierarchy& h) {
+      return ::access(formatted("{}{}/{}", h.mount_point, h.parent, at).c_str(), F_OK) == 0;
+    });
+  };
+  constexpr int most = 999;
+  r.cgroup_path = path;
+  for (int i = 1; i <= most && there(r.cgroup_path); ++i)
+    r.cgroup_path = formatted("{}-{}", path, i);
 }
 
 /// The layers of an overlay that is to be written to. What is wrong with them the launch says.
@@ -206,6 +236,7 @@ Result<Started> start(const Runtime& runtime, const Configuration& config, Start
   if (!made) return fail(made);
   if (!facts->get().has_cap(static_cast<unsigned>(Capability::net_admin))) use_user_nic(made->spec);
   do_without_cgroups(*made, facts->get());
+  place_cgroups(made->spec, made->program, options.name, facts->get());
   shared->stop_signal = made->spec.lifecycle.stop_signal;
   auto hooks = named_hooks_for(config, made->program, options);
   if (!hooks) return fail(hooks);

@@ -47,7 +47,8 @@ std::vector<Group> decide_cgroups(const Spec& spec, const HostFacts& facts, cons
   // With a pid namespace of its own, the end of pid 1 is the end of all; otherwise only a cgroup
   // knows who belongs to it.
   const bool for_kill = !shape.own(Namespace::pid);
-  const bool asked = r.cgroup == CgroupMode::always || r.cgroup == CgroupMode::everywhere;
+  const bool asked = r.cgroup == CgroupMode::always || r.cgroup == CgroupMode::everywhere ||
+                     !r.cgroup_path.empty() || !r.cgroup_inner.empty();
   if ((asked || for_kill) && groups.empty()) {
     const std::string_view field = for_kill && !asked ? "namespaces" : "resources.cgroup";
     auto any = groups.freezer();  // what stands still does not run away from being killed

@@ -172,4 +172,11 @@ void check_limits(const Resources& r, Refusals& refusals) {
   check_settings(r, refusals);
 }
 
+void check_change(const Resources& r, Refusals& refusals) {
+  check_limits(r, refusals);
+  for (const auto& [set, field] : {std::pair{!r.cgroup_path.empty(), "resources.cgroup_path"},
+                                   std::pair{!r.cgroup_inner.empty(), "resources.cgroup_inner"}})
+    if (set) refusals.bad(field, "its cgroups stay where they are", "leave it out");
+}
+
 }  // namespace condroid::inline v0::detail

@@ -389,26 +389,26 @@ void Checks::devices() const {
   const Devices& d = spec.devices;
   if (!d.permitted.empty())
     need(Allow::devices, "devices.permitted", "devices beyond the usual ones");
+  for (std::size_t i = 0; i < d.denied.size(); ++i) {
+    known(nth("devices.denied", i), d.denied[i].access);
+    if (d.denied[i].access.empty())
+      refusals.bad(nth("devices.denied", i), "denies nothing", "say read, write or make");
+  }
   for (std::size_t i = 0; i < d.permitted.size(); ++i) {
     known(nth("devices.permitted", i), d.permitted[i].access);
     if (d.permitted[i].access.empty())
       refusals.bad(nth("devices.permitted", i), "permits nothing", "say read, write or make");
   }
   if (d.filter == DeviceFilter::never) {
-  for (std::size_t i = 0; i < d.denied.size(); ++i) {
-    known(nth("devices.denied", i), d.denied[i].access);
-    if (d.denied[i].access.empty())
-      refusals.bad(nth("devices.denied", i), "denies nothing", "say read, write or make");
-  }
+    if (!d.denied.empty())
+      refusals.bad("devices.denied", "needs the filter, and devices.filter is never",
+                   "set it to automatic or always");
     if (!d.permitted.empty())
       refusals.bad("devices.permitted", "needs the filter, and devices.filter is never",
                    "leave one of them out");
     if (spec.security.capabilities.has(Capability::mknod) && !shape.confined)
       need(Allow::devices, "devices.filter",
            "with the capability mknod and no filter every device of the host can be opened");
-    if (!d.denied.empty())
-      refusals.bad("devices.denied", "needs the filter, and devices.filter is never",
-                   "set it to automatic or always");
   }
   if (d.nodes.empty()) return;
   need(Allow::devices, "devices.nodes", "device nodes beyond the usual ones");

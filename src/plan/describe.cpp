@@ -149,6 +149,8 @@ struct Describe {
     if (o.v2 && !o.controllers.empty()) text += ": " + listed(o.controllers, " ");
     if (!o.wished.empty()) text += "; where they can be: " + listed(o.wished, " ");
     text += ')';
+    if (!o.path.empty()) text += formatted(" at {}", quoted(o.path));
+    if (!o.inner.empty()) text += formatted(", {} in it", quoted(o.inner));
     if (o.delegated) text += formatted(", given to uid {} and gid {}", o.uid.value, o.gid.value);
     return text;
   }

@@ -33,7 +33,9 @@ void make_cgroups(Draft& d) {
                             .v2 = h.v2,
                             .mount_point = h.mount_point,
                             .controllers = g.controllers,
-                            .wished = g.wished};
+                            .wished = g.wished,
+                            .path = d.spec.resources.cgroup_path,
+                            .inner = d.spec.resources.cgroup_inner};
     if (!h.v2) {
       create.tasks = d.slot();
       d.tasks.emplace_back(create.tasks, h.mount_point);
@@ -233,9 +235,9 @@ void configure_from_host(Draft& d) {
                         .recursive = bind->recursive,
                         .slave = bind->propagation == Propagation::slave,
                         .optional = bind->common.optional,
+                        .map_of = bind->idmap_of.str(),
                         .to = d.sources[i]});
     }
-                        .map_of = bind->idmap_of.str(),
     make_root_for_ids(d, receive, ask);
   }
   create_interfaces(d, host.plan.ops);

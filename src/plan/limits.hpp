@@ -76,5 +76,7 @@ void translate_limits(Groups& groups, const Resources& limits);
 
 /// Refuses values that are none on any machine.
 void check_limits(const Resources& limits, Refusals& refusals);
+/// Of a change of cgroups that are there.
+void check_change(const Resources& limits, Refusals& refusals);
 
 }  // namespace condroid::inline v0::detail

@@ -101,7 +101,7 @@ Running running_in(const ParkedPlan& parked) {
 
 void write_limits(Draft& d, const Take& take, const ParkedPlan& parked) {
   if (take.resources == Resources{}) return;
-  check_limits(take.resources, d.refusals);
+  check_change(take.resources, d.refusals);
   const Running now = running_in(parked);
   Groups groups(d.facts, d.refusals, take.resources.optional, &now);
   translate_limits(groups, take.resources);

@@ -270,6 +270,23 @@ void Checks::id_map() const {
   }
 }
 
+namespace {
+
+constexpr auto npos = std::string_view::npos;
+
+/// Names of cgroups, with '/' between them; none is that of a kernel's file.
+bool is_way(std::string_view path) {
+  for (std::size_t at = 0; at <= path.size();) {
+    const std::size_t end = std::min(path.find('/', at), path.size());
+    const std::string_view name = path.substr(at, end - at);
+    if (name.empty() || name == "." || name == ".." || name.starts_with("cgroup.")) return false;
+    at = end + 1;
+  }
+  return std::ranges::none_of(path, [](char c) { return static_cast<unsigned char>(c) < ' '; });
+}
+
+}  // namespace
+
 void Checks::resources() const {
   const Resources& r = spec.resources;
   if (r.cgroup == CgroupMode::never) {
@@ -290,6 +307,22 @@ void Checks::resources() const {
     contradicts(!r.io.empty(), "resources.io");
     contradicts(!r.hugetlb.empty(), "resources.hugetlb");
     contradicts(!r.settings.empty(), "resources.settings");
+    contradicts(!r.cgroup_path.empty(), "resources.cgroup_path");
+    contradicts(!r.cgroup_inner.empty(), "resources.cgroup_inner");
+  }
+  constexpr std::size_t longest_path = 100;
+  if (!r.cgroup_path.empty() && (r.cgroup_path.size() > longest_path || !is_way(r.cgroup_path)))
+    refusals.bad("resources.cgroup_path", "is no path below a cgroup, of at most 100 bytes",
+                 "names with '/' between them, for instance guests/web");
+  if (!r.cgroup_inner.empty() && r.cgroup_path.empty()) {
+    refusals.bad("resources.cgroup_inner", "is below resources.cgroup_path, which is empty",
+                 "set that as well");
+  } else if (!r.cgroup_inner.empty() &&
+             (r.cgroup_path.size() + r.cgroup_inner.size() >= longest_path ||
+              !is_way(r.cgroup_inner) || r.cgroup_inner.find('/') != npos)) {
+    refusals.bad("resources.cgroup_inner",
+                 "is no name of a cgroup, of at most 100 bytes with the path",
+                 "one name without '/'");
   }
   check_limits(r, refusals);
   known("resources.optional", r.optional);

@@ -237,6 +237,11 @@ struct ResultPage {
 };
 static_assert(sizeof(ResultPage) <= 4096);
 
+inline constexpr size_t longest_place = 127;
+/// An extended attribute of a cgroup at a place of its own, and of those that were made on the way
+/// there: the name of the runtime that made it. The latter go with the last that is below them.
+inline constexpr char made_mark[] = "user.condroid";
+
 /// One running container, as the next Runtime on the same state directory finds it if host and
 /// zygote both die.
 struct LiveEntry {
@@ -246,8 +251,11 @@ struct LiveEntry {
   uint64_t marks;    ///< Of the Request.
   uint64_t cgroups;  ///< Bit per hierarchy.
   char name[96];     ///< "<name>.<id>": its cgroup below the runtime's.
+  /// Instead of that: where its cgroup is below the runtime's parents. Written by the host before
+  /// there is a process, or a cgroup.
+  char place[longest_place + 1];
 };
-static_assert(sizeof(LiveEntry) == 128);
+static_assert(sizeof(LiveEntry) == 256);
 
 /// Restricted in a way that nobody can find out from the process.
 inline constexpr uint32_t mark_landlock = 1U << 0U;
@@ -264,6 +272,8 @@ inline constexpr unsigned max_live = 16384;
 inline constexpr unsigned max_pages = 2048;
 inline constexpr unsigned max_hierarchies = 32;
 
+inline constexpr uint32_t arena_version = 2;
+
 struct ArenaHeader {
   uint32_t magic;
   uint32_t version;
@@ -277,6 +287,8 @@ struct ArenaHeader {
   char parents[max_hierarchies][240];
   /// Not 0: profiles of AppArmor were loaded, whose names begin with the runtime's.
   uint32_t profiles;
+  /// So many of the entries, from the first, may have a place.
+  uint32_t places;
 };
 
 inline constexpr size_t arena_live = 8192;

@@ -472,10 +472,10 @@ void fields(V& v, Like<Devices> auto& devices) {
   v.records("nodes", nodes);
   v("filter", filter);
   v.records("permitted", permitted);
+  v.records("denied", denied);
 }
 
 template <class V>
-  v.records("denied", denied);
 void fields(V& v, Like<Network> auto& network) {
   auto& [loopback_up, interfaces, publish, name_servers, search] = network;
   v("loopback_up", loopback_up);
@@ -487,9 +487,12 @@ void fields(V& v, Like<Network> auto& network) {
 
 template <class V>
 void fields(V& v, Like<Resources> auto& resources) {
-  auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
-         cpuset_mems, io_weight, io, hugetlb, settings, optional] = resources;
+  auto& [cgroup, cgroup_path, cgroup_inner, memory_max, memory_high, memory_swap_max, pids_max,
+         cpus, cpu_weight, cpuset_cpus, cpuset_mems, io_weight, io, hugetlb, settings, optional] =
+      resources;
   v("cgroup", cgroup);
+  v("cgroup_path", cgroup_path);
+  v("cgroup_inner", cgroup_inner);
   v("memory_max", memory_max);
   v("memory_high", memory_high);
   v("memory_swap_max", memory_swap_max);

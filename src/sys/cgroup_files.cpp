@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -290,6 +291,29 @@ int remove_once(int parent, const char* name, bool kill) {
 }
 
 }  // namespace
+
+void mark_cgroup(int dir, const std::string& runtime) {
+  (void)::fsetxattr(dir, made_mark, runtime.data(), runtime.size(), 0);
+}
+
+bool is_marked(int parent, const char* name, std::string_view runtime) {
+  const Fd dir(::openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  char text[64];
+  const ssize_t n = dir ? ::fgetxattr(dir.get(), made_mark, text, sizeof text) : -1;
+  return n > 0 &&
+         (runtime.empty() || std::string_view(text, static_cast<std::size_t>(n)) == runtime);
+}
+
+void remove_way(int parent, std::string path) {
+  for (;;) {
+    const std::size_t slash = path.rfind('/');
+    if (slash == std::string::npos) return;
+    path.resize(slash);
+    if (path == ".." || !is_marked(parent, path.c_str()) ||
+        ::unlinkat(parent, path.c_str(), AT_REMOVEDIR) < 0)
+      return;
+  }
+}
 
 int remove_empty_cgroup(int parent, const char* name) { return remove_once(parent, name, false); }
 

@@ -43,6 +43,16 @@ void thaw_below(int dir);
 /// The cgroup above this one, or itself, that keeps everything here from running; empty: none.
 [[nodiscard]] std::string frozen_above(int dir, bool v2);
 
+/// The extended attribute for that, as the zygote has it.
+inline constexpr char made_mark[] = "user.condroid";
+/// Says of a cgroup that `runtime` made it. Nothing where the kernel cannot keep that.
+void mark_cgroup(int dir, const std::string& runtime);
+/// Whether a runtime has made it; of that name, unless it is empty.
+[[nodiscard]] bool is_marked(int parent, const char* name, std::string_view runtime = {});
+/// Removes those above `path` that some runtime made for what is below them, as far as they are
+/// empty.
+void remove_way(int parent, std::string path);
+
 /// Removes a cgroup and those below it, once. EBUSY if there is something in it.
 [[nodiscard]] int remove_empty_cgroup(int parent, const char* name);
 /// Kills what is in a cgroup and below, and removes it; waits up to two seconds for the end of what

@@ -73,12 +73,12 @@ void choose_cgroup_parents(HostFacts& facts, const std::string& wanted) {
     const std::string own = h.own_path == "/" ? "" : h.own_path;
     if (h.v2) h.controllers = controllers_of(h.mount_point);
     if (privileged) {
-      h.parent = wanted;
+      h.parent = wanted == "." ? own : wanted;
       h.writable = may_write(h.mount_point);
-    } else if (wanted.empty() && h.v2) {
+    } else if ((wanted.empty() || wanted == ".") && h.v2) {
       choose_delegated(h);
     } else {
-      h.parent = wanted.empty() ? own : wanted;
+      h.parent = wanted.empty() || wanted == "." ? own : wanted;
       const std::string dir = h.mount_point + h.parent;
       h.writable = may_write(dir);
       if (h.v2) h.controllers = can_hand_on(dir) ? controllers_of(dir) : std::vector<std::string>{};

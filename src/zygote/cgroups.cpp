@@ -213,7 +213,53 @@ void take_cpu(int dir, bool v2, Figures& f) {
     take_number(Text(dir, "cpuacct.usage_sys").bytes, f, Figure::cpu_system, 1000);
   }
 }
+
+/// Whether a runtime has made a cgroup; if `ours`, this one.
+bool is_marked(int parent, const char* name, bool ours) {
+  const long dir = call(__NR_openat, parent, name, open_directory);
+  if (dir < 0) return false;
+  char text[sizeof ArenaHeader::runtime] = {};
+  const long n = call(__NR_fgetxattr, dir, made_mark, text, sizeof text - 1);
+  close(static_cast<int>(dir));
+  return n > 0 && (!ours || same(text, header().runtime));
+}
+
+/// Those above that were made for what is below them, as far as they are empty.
+void remove_way(int parent, Path path) {
+  while (path.size > 0) {
+    if (path.text[--path.size] != '/') continue;
+    path.text[path.size] = 0;
+    if (!is_marked(parent, path.text, false) ||
+        call(__NR_unlinkat, parent, path.text, at_removedir) < 0)
+      return;
+  }
+}
 }  // namespace
+
+Path place_of(const LiveEntry& entry) {
+  Path path;
+  if (entry.place[0] == 0) return path.add(header().runtime).add("/").add(entry.name);
+  // The host's to write: it may be none of ours any more that ends it.
+  for (size_t i = 0; i < sizeof entry.place - 1 && entry.place[i] != 0; ++i)
+    path.text[path.size++] = entry.place[i];
+  path.text[path.size] = 0;
+  return path;
+}
+
+long remove_places(unsigned h) {
+  long first = 0;
+  for (uint32_t i = 0; i < max_live && i < header().places; ++i) {
+    if (live(i).place[0] == 0) continue;
+    const Path path = place_of(live(i));
+    if (!is_marked(parents[h], path.text, true)) continue;
+    const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    if (e == 0)
+      remove_way(parents[h], path);
+    else
+      first = e;
+  }
+  return first;
+}
 
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth) {
   const long e = call(__NR_unlinkat, parent, name, at_removedir);
@@ -243,8 +289,7 @@ void take_figures(uint32_t i, Figures& figures) {
   const uint64_t counting = (c.memory | c.pids | c.cpu) & c.cgroups;
   for (unsigned h = 0; h < max_hierarchies && (counting >> h) != 0; ++h) {
     if (((counting >> h) & 1U) == 0 || !adopted[h]) continue;
-    Path path;
-    path.add(header().runtime).add("/").add(live(i).name);
+    const Path path = place_of(live(i));
     const int dir = static_cast<int>(call(__NR_openat, parents[h], path.text, open_directory));
     if (dir < 0) continue;
     if (((c.memory >> h) & 1U) != 0) take_memory(dir, parent_v2[h], figures);
@@ -261,8 +306,7 @@ void thaw_cgroups(uint32_t i) {
   const Container& c = containers[i];
   for (unsigned h = 0; h < max_hierarchies; ++h) {
     if (((c.cgroups >> h) & 1U) == 0 || !adopted[h] || parent_v2[h]) continue;
-    Path path;
-    path.add(header().runtime).add("/").add(live(i).name);
+    const Path path = place_of(live(i));
     thaw_tree(parents[h], path.text);
   }
 }
@@ -272,9 +316,9 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
   long first = 0;
   for (unsigned h = 0; h < max_hierarchies; ++h) {
     if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
-    Path path;
-    path.add(header().runtime).add("/").add(live(i).name);
+    const Path path = place_of(live(i));
     const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    if (e == 0 && live(i).place[0] != 0) remove_way(parents[h], path);
     if (e == 0)
       c.cgroups &= ~(uint64_t{1} << h);
     else if (first == 0)

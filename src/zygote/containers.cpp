@@ -41,6 +41,7 @@ void forget(uint32_t i) {
   close(c.exit_socket);
   live(i).pid = 0;
   live(i).name[0] = 0;
+  live(i).place[0] = 0;
   if (c.state == Container::draining) --draining_count;
   if (c.detached) --detached_count;
   c.state = Container::unused;

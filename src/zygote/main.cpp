@@ -70,7 +70,8 @@ void remove_state() {
     // A launch cut short may have left a cgroup that no container entered yet.
     long e = -e_busy;
     for (int tries = 0; tries < 200 && e == -e_busy; ++tries) {
-      e = remove_tree(parents[h], header().runtime, parent_v2[h], true, 0);
+      e = remove_places(h);
+      if (e == 0) e = remove_tree(parents[h], header().runtime, parent_v2[h], true, 0);
       const Timespec pause{0, 1000000};
       if (e == -e_busy) call(__NR_nanosleep, &pause, 0L);
     }
@@ -261,7 +262,7 @@ void make_state() {
   }
   arena = reinterpret_cast<char*>(mapped);
   header().magic = magic;
-  header().version = 1;
+  header().version = arena_version;
   header().zygote = static_cast<int32_t>(call(__NR_getpid));
   for (size_t i = 0; i + 1 < sizeof header().runtime && arena_name[i] != 0; ++i)
     header().runtime[i] = arena_name[i];

@@ -121,6 +121,10 @@ inline void close(int fd) {
 /// Removes a cgroup and all below it. 0, or the first error: EBUSY while something still runs
 /// there.
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth);
+/// The cgroup of an entry, below a parent.
+Path place_of(const LiveEntry& entry);
+/// Removes cgroups at places of their own that a launch cut short has left: 0, or EBUSY.
+long remove_places(unsigned hierarchy);
 /// What the cgroups that a container still has say of it.
 void take_figures(uint32_t i, Figures& figures);
 /// Lets what is frozen in a container's cgroups of v1 go on: there nothing dies otherwise.

@@ -44,6 +44,8 @@ struct CreateCgroup {
   std::vector<std::string> wished = {};       ///< v2: the same, where that can be.
   /// v1: the child writes "0" to it; v2: none, the child is cloned into it.
   Slot tasks = {};
+  std::string path = {};   ///< Below the parent; empty: the Runtime's, by the container's name.
+  std::string inner = {};  ///< Below it, where the processes are; empty: in it.
   /// Given to `uid` and `gid`, as the host numbers them; cgroups(7), delegation.
   bool delegated = false;
   Uid uid = {};
@@ -77,9 +79,9 @@ struct FilterDevices {
   std::size_t hierarchy = 0;
   bool v2 = false;
   std::vector<DevicePermission> permitted = {};
+  std::vector<DevicePermission> denied = {};
   bool operator==(const FilterDevices&) const = default;
 };
-  std::vector<DevicePermission> denied = {};
 
 /// Opens the cgroup that a process which joins a container is to be in.
 struct OpenCgroup {
@@ -167,9 +169,9 @@ struct IdmapTree {
   bool recursive = false;
   bool slave = false;  ///< As of OpenDescriptor.
   bool optional = false;
+  std::string map_of = {};  ///< A user namespace's file; empty: the child's.
   Slot to = {};  ///< Received with the answer to Sync::configure, in the order of these ops.
   bool operator==(const IdmapTree&) const = default;
-  std::string map_of = {};  ///< A user namespace's file; empty: the child's.
 };
 
 /// Mounts the file system in an image, detached; a file by a loop device, that of others who have

@@ -111,6 +111,15 @@ struct is_flag_enum<ResourceField> : std::true_type {};
 /// container is changed, left as it is.
 struct Resources {
   CgroupMode cgroup = CgroupMode::automatic;
+  /// Where its cgroups are, in each hierarchy: "guests/web", below RuntimeOptions::cgroup_parent.
+  /// What is missing on the way is made, and goes with the last that was below it. It must not be
+  /// there yet (EEXIST). At most 100 bytes. Empty: below one of the Runtime's, by the container's
+  /// name.
+  std::string cgroup_path = {};
+  /// With that, one name: its processes are in a cgroup of that name below the one with limits. A
+  /// cgroup namespace of its own begins there, so that the limits are out of its view. Empty: in
+  /// that one.
+  std::string cgroup_inner = {};
   std::optional<Limit<Bytes>> memory_max = {};
   std::optional<Limit<Bytes>> memory_high = {};  ///< v2 only
   /// Swap alone; on v1 memory and swap together are set to the sum.

@@ -2775,6 +2775,40 @@ class Others(unittest.TestCase):
                 self.assertEqual(box.ours("lxc-cgroup", "nothing.such")[0], 1)
                 self.assertEqual(box.ours("lxc-cgroup", "../x")[0], 1)
 
+    def test_places_of_cgroups(self):
+        def places(box):
+            pid = box.ours("lxc-info", "-pH")[1].strip()
+            return sorted({line.split(":", 2)[2] for line in read(f"/proc/{pid}/cgroup").splitlines()} - {"/"})
+
+        def left(top):
+            return glob.glob(f"/sys/fs/cgroup/{top}*") + glob.glob(f"/sys/fs/cgroup/*/{top}*")
+        top = f"test-{os.getpid()}"
+        inner = f"lxc.cgroup.dir.monitor = {top}/m\nlxc.cgroup.dir.container = {top}/c\nlxc.cgroup.dir.container.inner = ns\n"
+        name, value = ("cpu.weight", "77") if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else ("cpu.shares", "512")
+        for config, home in ((f"lxc.cgroup.dir = {top}\n", f"/{top}/lxc.payload.web"), (inner, f"/{top}/c/ns")):
+            for where in (BIN, DEBIAN):
+                with self.subTest(home=home, where=where), started(where, config) as box:
+                    self.assertEqual(places(box), [home])
+                    for tools in (BIN, DEBIAN):
+                        self.assertEqual(box.at(tools, "lxc-cgroup", name, value)[0], 0)
+                        self.assertEqual(box.at(tools, "lxc-cgroup", name)[:2], (0, f"{value}\n\n"))
+                    # The limits are on the outer one.
+                    (file,) = glob.glob(f"/sys/fs/cgroup/{home.removesuffix('/ns')}/{name}") or glob.glob(
+                        f"/sys/fs/cgroup/cpu{home.removesuffix('/ns')}/{name}")
+                    if where == BIN:
+                        self.assertEqual(read(file), f"{value}\n")
+                    self.assertEqual(box.ours("lxc-attach", "--", "sh", "-c", "sed -n '/:\\/$/!p' /proc/self/cgroup")[:2], (0, ""))
+                    self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
+                if where == BIN:
+                    eventually(lambda: not left(top), "that they are gone")
+                for folder in sorted(left(top)):  # LXC's stay
+                    for at, _, _ in os.walk(folder, topdown=False):
+                        os.rmdir(at)
+        with started() as box:
+            self.assertRegex(" ".join(places(box)), r"^/lxc\.payload\.web(-\d+)?$")
+            monitor = box.ours("lxc-info", "-H", "-p")
+            self.assertEqual(monitor[0], 0)
+
     def test_monitor(self):
         # Either's lxc-monitor, of a container of either's.
         for looks, starts in ((BIN, BIN), (BIN, DEBIAN), (DEBIAN, BIN)):

@@ -1058,10 +1058,56 @@ TEST_CASE("rules for devices are taken as they are written in guides", "[config]
                       "lxc.cgroup.devices.deny = c 1:8 w\nlxc.cgroup.devices.deny = c 1:9 w"));
   REQUIRE(less.spec.devices.permitted.size() == 1);
   CHECK(less.spec.devices.permitted[0].access == (DeviceAccess::read | DeviceAccess::make));
-  CHECK(said(less, Diagnostic::unsupported, "was not allowed in these words") == 1);
+  CHECK(said(less, Diagnostic::note, "no line above allows it in these words") == 1);
   CHECK(spec_of("lxc.cgroup.devices.deny = a\nlxc.cgroup.devices.allow = c 1:8 r\n"
                 "lxc.cgroup.devices.deny = c 1:8 rwm")
             .devices.permitted.empty());
+
+  const auto denied =
+      translated(good("lxc.cgroup.devices.deny = c 1:8 rwm\nlxc.cgroup.devices.deny = b 7:* w\n"
+                      "lxc.cgroup.devices.allow = c 1:8 r\nlxc.cgroup.devices.allow = c 1:9 r\n"));
+  CHECK(denied.spec.devices.filter == DeviceFilter::always);
+  CHECK(denied.spec.devices.permitted ==
+        std::vector<DevicePermission>{{}, {.kind = DeviceNode::block}});
+  CHECK(denied.spec.devices.denied ==
+        std::vector<DevicePermission>{
+            {.major = 1, .minor = 8, .access = DeviceAccess::write | DeviceAccess::make},
+            {.kind = DeviceNode::block, .major = 7, .access = DeviceAccess::write}});
+  CHECK(said(denied, Diagnostic::note, "no line above denies it in these words") == 1);
+  CHECK(
+      spec_of("lxc.cgroup.devices.deny = c 1:8 r\nlxc.cgroup.devices.allow = a\n").devices.filter ==
+      DeviceFilter::never);
+}
+
+TEST_CASE("cgroups are where a configuration says", "[config][lxc]") {
+  CHECK(spec_of("lxc.uts.name = x\n").resources.cgroup_path.empty());
+  CHECK(spec_of("lxc.cgroup.dir = a/b/\n").resources.cgroup_path == "a/b/lxc.payload.box");
+  const Spec both = spec_of(
+      "lxc.cgroup.dir.monitor = m\nlxc.cgroup.dir.container = guests/c\n"
+      "lxc.cgroup.dir.container.inner = ns\n");
+  CHECK(both.resources.cgroup_path == "guests/c");
+  CHECK(both.resources.cgroup_inner == "ns");
+  CHECK(spec_of("lxc.cgroup.dir.container.inner = ns\n").resources.cgroup_path ==
+        "lxc.payload.box");
+}
+
+TEST_CASE("a mount that is there gets other flags, and owners by another map", "[config][lxc]") {
+  const Spec s = spec_of(
+      "lxc.mount.entry = none srv none remount,ro,nosuid 0 0\n"
+      "lxc.mount.entry = /a a none bind,idmap=/proc/7/ns/user 0 0\n"
+      "lxc.mount.entry = none b tmpfs size=1m,shared 0 0\n");
+  REQUIRE(s.mounts.size() >= 3);
+  const auto& again = std::get<Bind>(s.mounts.at(0));
+  CHECK(again.inside == GuestPath("/srv"));
+  CHECK(again.target == GuestPath("/srv"));
+  CHECK(again.flags == (MountFlag::read_only | MountFlag::nosuid));
+  CHECK_FALSE(again.common.create_target);
+  const auto& mapped = std::get<Bind>(s.mounts.at(1));
+  CHECK(mapped.idmapped);
+  CHECK(mapped.idmap_of == HostPath("/proc/7/ns/user"));
+  CHECK(std::get<FsMount>(s.mounts.at(2)).propagation == Propagation::shared);
+  CHECK(said(translated(good("lxc.mount.entry = none srv none remount,rw 0 0\n")),
+             Diagnostic::unsupported, "taken away") == 1);
 }
 
 TEST_CASE("a type begins an interface anew", "[config][lxc]") {

@@ -37,7 +37,7 @@ constexpr const char* file_name = "condroid-0123456789ab";
 program::ArenaHeader good_header() {
   program::ArenaHeader h{};
   h.magic = program::magic;
-  h.version = 1;
+  h.version = program::arena_version;
   h.host = 1000;
   h.zygote = 1001;
   std::strcpy(h.runtime, file_name);
@@ -134,7 +134,7 @@ TEST_CASE("the beginning of a state file is believed within its bounds only", "[
   CHECK_FALSE(parse_state_header(bytes_of(h), "condroid-0123456789ac"));
   h.magic ^= 1U;
   CHECK_FALSE(header_of(h));
-  h = good_header(), h.version = 2;
+  h = good_header(), h.version = program::arena_version + 1;
   CHECK_FALSE(header_of(h));
   h = good_header(), h.zygote = -1;
   CHECK_FALSE(header_of(h));

@@ -214,6 +214,8 @@ inline Spec full_spec() {
                   .name_servers = {"192.0.2.53"_ip, "2001:db8::53"_ip},
                   .search = {"example.org", "lan"}},
       .resources = {.cgroup = CgroupMode::always,
+                    .cgroup_path = "guests/box",
+                    .cgroup_inner = "ns",
                     .memory_max = 512_MiB,
                     .memory_high = 400_MiB,
                     .memory_swap_max = 0_B,
@@ -690,10 +692,11 @@ class Random {
     }
   }
   void fill(Resources& r) {
-    auto& [cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight,
-           cpuset_cpus, cpuset_mems, io_weight, io, hugetlb, settings, optional] = r;
-    some(cgroup, memory_max, memory_high, memory_swap_max, pids_max, cpus, cpu_weight, cpuset_cpus,
-         cpuset_mems, io_weight, io, hugetlb, settings, optional);
+    auto& [cgroup, cgroup_path, cgroup_inner, memory_max, memory_high, memory_swap_max, pids_max,
+           cpus, cpu_weight, cpuset_cpus, cpuset_mems, io_weight, io, hugetlb, settings, optional] =
+        r;
+    some(cgroup, cgroup_path, cgroup_inner, memory_max, memory_high, memory_swap_max, pids_max,
+         cpus, cpu_weight, cpuset_cpus, cpuset_mems, io_weight, io, hugetlb, settings, optional);
   }
   void fill(Security& s) {
     auto& [capabilities, ambient, sets, securebits, no_new_privs, seccomp, landlock, apparmor,
