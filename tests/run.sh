@@ -45,6 +45,7 @@ sudo=
 # Debian's package=what is used of it: a program, a header or a file; with a comma, the first of them that is there.
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
   libseccomp-dev=seccomp.h libnl-3-dev=/usr/include/libnl3/netlink/netlink.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
+  libarchive-dev=archive.h nettle-dev=nettle/sha2.h
   catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp
   uidmap=newuidmap iproute2=ip passt=pasta util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
   e2fsprogs=/usr/sbin/mkfs.ext4 squashfs-tools=mksquashfs erofs-utils=mkfs.erofs
@@ -248,7 +249,10 @@ ok() {
 }
 
 # shellcheck disable=SC2086
-build_main() { setup main -Dbuildtype=plain $lean $unity -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled; }
+build_main() {
+  setup main -Dbuildtype=plain $lean $unity -Dbenchmarks=disabled -Dseccomp=enabled -Doci=enabled -Dnetwork=enabled \
+    -Dimages=enabled
+}
 stage_main() {
   built main || return
   run '' --suite unit

@@ -503,6 +503,16 @@ class Sandbox {
     return {begun(command, what), std::move(out), std::move(err), to_string(command), story_};
   }
 
+  /// Begins a command and hands its process out, for programs that attend to it by themselves;
+  /// without RunOptions::stdio its streams are this program's. Of `options`, `input` and `deadline`
+  /// mean nothing.
+  /// @errors Those of Container::attach.
+  [[nodiscard]] Result<Task> launch(const Command& command, const RunOptions& options = {}) {
+    Attach what = attach(command, options);
+    what.process.stdio = options.stdio.value_or(Stdio());
+    return container_->attach(what);
+  }
+
   /// Makes a file in the box, of its root's; directories above it are made.
   void put(const std::string& path, std::string_view contents, Mode mode = {0644}) {
     detail::must(detail::parts::put_file(root(), GuestPath(path), contents, mode),
