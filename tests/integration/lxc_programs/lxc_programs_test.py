@@ -118,8 +118,8 @@ def is_read(fifo):
 
 
 def sweep(name):
-    """The cgroups that LXC leaves when a start fails; of a name that nobody else has."""
-    for folder in glob.glob(f"/sys/fs/cgroup/lxc.monitor.{name}*") + glob.glob(f"/sys/fs/cgroup/*/lxc.monitor.{name}*"):
+    """The cgroups that LXC leaves when a start fails, or a process outlives the first; of a name that nobody else has."""
+    for folder in glob.glob(f"/sys/fs/cgroup/lxc.*.{name}*") + glob.glob(f"/sys/fs/cgroup/*/lxc.*.{name}*"):
         with contextlib.suppress(OSError):
             os.rmdir(folder)
 
@@ -514,21 +514,23 @@ class Start(unittest.TestCase):
             self.assertIn("'nobody' does not run", err)
 
     def test_each_shared_namespace(self):
-        kinds = ("net", "ipc", "uts", "pid")
+        kinds, name = ("net", "ipc", "uts", "pid"), f"other-{os.getpid()}"
+        # What shares its pids may outlive the first process for a moment.
+        self.addCleanup(eventually, lambda: sweep(name) or not glob.glob(f"/sys/fs/cgroup/**/lxc.payload.{name}*", recursive=True), "the end of all")
         with started() as box:
             pid = box.ours("lxc-info", "-pH")[1].strip()
             theirs = {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in kinds}
-            other = ("-P", box.path, "-n", "other")
-            os.mkdir(f"{box.path}/other")
+            other = ("-P", box.path, "-n", name)
+            os.mkdir(f"{box.path}/{name}")
             for kind in kinds:
-                config = read(box.config).replace("proc:mixed", "proc:rw").replace("lxc.uts.name = web\n", "" if kind == "uts" else "lxc.uts.name = other\n")
-                box.write(f"{box.path}/other/config", config.replace("lxc.net.0.type = empty\n", "") if kind == "net" else config)
+                config = read(box.config).replace("proc:mixed", "proc:rw").replace("lxc.uts.name = web\n", "" if kind == "uts" else f"lxc.uts.name = {name}\n")
+                box.write(f"{box.path}/{name}/config", config.replace("lxc.net.0.type = empty\n", "") if kind == "net" else config)
                 for where in (BIN, DEBIAN):
                     with self.subTest(kind=kind, where=where):
                         # Of those alone that one.
                         status, out, err = run(f"{where}/lxc-execute", *other, f"--share-{kind}", box.name, "--", "/bin/sh", "-c", "ls -l /proc/self/ns; hostname")
                         self.assertEqual((status, [k for k in kinds if theirs[k] in out]), (0, [kind]), err)
-                        self.assertEqual(out.split()[-1], "web" if kind == "uts" else "other")
+                        self.assertEqual(out.split()[-1], "web" if kind == "uts" else name)
                         self.assertEqual(run(f"{where}/lxc-start", *other, f"--share-{kind}", box.name)[0], 0)
                         its = run(f"{BIN}/lxc-info", *other, "-pH")[1].strip()
                         self.assertEqual([k for k in kinds if os.readlink(f"/proc/{its}/ns/{k}") == theirs[k]], [kind])
