@@ -61,6 +61,7 @@ struct StoredImage {
 /// and there are no device nodes.
 class ImageStore {
  public:
+  /// A usual cache that cannot be made is an error of get(), where one is needed.
   /// @errors Step::open_rootfs: EPERM for a cache that is somebody else's or that others may write
   /// to; those of mkdir(2) and open(2).
   [[nodiscard]] static Result<ImageStore> open(ImageStoreOptions options = {});

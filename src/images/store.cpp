@@ -84,6 +84,8 @@ struct Cache {
 };
 
 Result<Cache> open_cache(const std::string& path) {
+  if (path.empty())
+    return wrong(ENOENT, "cache of images", "neither XDG_CACHE_HOME nor HOME is set");
   const Fd top(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const std::string subject = formatted("cache of images '{}'", path);
   if (!top.valid()) return wrong(errno, subject);
@@ -244,20 +246,19 @@ std::string_view to_string(StoredImage::Kind kind) noexcept {
 }
 
 Result<ImageStore> ImageStore::open(ImageStoreOptions options) {
-  if (options.cache.empty()) options.cache = HostPath(usual_cache());
-  if (options.cache.empty())
-    return fail(ENOENT, Step::open_rootfs,
-                "cache of images: neither XDG_CACHE_HOME nor HOME is set");
-  if (!options.cache.is_absolute()) {
+  // A directory needs no cache: who has none by default is told when he wants to unpack something.
+  const bool usual = options.cache.empty();
+  if (usual) options.cache = HostPath(usual_cache());
+  if (!options.cache.empty() && !options.cache.is_absolute()) {
     const std::unique_ptr<char, decltype(&std::free)> here(::getcwd(nullptr, 0), &std::free);
     if (!here) return wrong(errno, "cache of images");
     options.cache = HostPath(std::string(here.get())) / options.cache.str();
   }
-  if (const int e = make_all(options.cache.str()); e != 0)
+  if (const int e = options.cache.empty() ? 0 : make_all(options.cache.str()); e != 0 && !usual)
     return wrong(e, formatted("cache of images '{}'", options.cache.str()));
   const auto cache = open_cache(options.cache.str());
-  if (!cache) return tl::unexpected<Error>(cache.error());
-  sweep_all(*cache);
+  if (!cache && !usual) return tl::unexpected<Error>(cache.error());
+  if (cache) sweep_all(*cache);
   return ImageStore(std::move(options));
 }
 
