@@ -695,8 +695,8 @@ void Translator::program() {
 
   for (const std::size_t r : {row("lxc.cgroup.dir.monitor"), row("lxc.cgroup.dir.monitor.pivot")})
     if (text(r))
-      unsupported(place(r), "the program that keeps it stays in its own cgroup",
-                  "start that in another one");
+      // The container is where it would be.
+      note(place(r), "the program that keeps it stays in the cgroup that it was started in");
   if (p.cgroup_relative)
     note(place(row("lxc.cgroup.relative")), "RuntimeOptions::cgroup_parent says below which it is");
 
