@@ -115,7 +115,7 @@ TEST_CASE("an attached process runs on the cores that are its container's own",
   spec.process.scheduling.core = true;
   auto launched = runtime().launch(spec);
   if (!launched) {  // a kernel without core scheduling
-    CHECK_THAT(launched.error(), FailsWith(EINVAL, Step::set_scheduling, "a core for itself"));
+    CHECK_THAT(failure_of(launched), FailsWith(EINVAL, Step::set_scheduling, "a core for itself"));
     return;
   }
   const Container box = std::move(*launched);
