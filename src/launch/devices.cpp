@@ -48,6 +48,8 @@ Result<void> filter_devices(int cgroup, const op::FilterDevices& filter, const s
 
 Result<void> permit_device(int cgroup, op::FilterDevices& filter, const DevicePermission& more,
                            const std::string& name) {
+  // There all is permitted but what is denied, and devices.allow would take that back.
+  if (!filter.v2 && !filter.denied.empty()) return {};
   filter.permitted.push_back(more);
   auto ok =
       filter.v2
