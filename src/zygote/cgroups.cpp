@@ -234,6 +234,13 @@ void remove_way(int parent, Path path) {
       return;
   }
 }
+
+/// What is attached has its cgroup below the container's, which goes with that one.
+bool is_attached(const LiveEntry& entry) {
+  for (size_t i = 0; i < sizeof entry.name && entry.name[i] != 0; ++i)
+    if (entry.name[i] == '/') return true;
+  return false;
+}
 }  // namespace
 
 Path place_of(const LiveEntry& entry) {
@@ -318,7 +325,7 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
     if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
     const Path path = place_of(live(i));
     const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
-    if (e == 0 && live(i).place[0] != 0) remove_way(parents[h], path);
+    if (e == 0 && live(i).place[0] != 0 && !is_attached(live(i))) remove_way(parents[h], path);
     if (e == 0)
       c.cgroups &= ~(uint64_t{1} << h);
     else if (first == 0)
