@@ -190,10 +190,18 @@ Result<void> LaunchEngine::make_way(const op::CreateCgroup& o, const CgroupHiera
       }
       if (made) mark_cgroup(dir.get(), zygote_->runtime_name());
       if (cpuset)
-        if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0) return failed(e, at);
+        if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0) {
+          gone = e;
+          if (gone != ENOENT && gone != ENODEV) return failed(gone, at);
+          break;
+        }
       if (h.v2) {
         const std::string full = formatted("{}/{}", parent_dir(h), at);
-        if (auto ok = enable_controllers(dir.get(), full, o.controllers); !ok) return ok;
+        if (auto ok = enable_controllers(dir.get(), full, o.controllers); !ok) {
+          gone = ok.error().errnum();
+          if (gone != ENOENT && gone != ENODEV) return ok;
+          break;
+        }
         std::erase_if(offered, [&](const std::string& c) {
           auto ok = enable_controllers(dir.get(), full, {c});
           if (!ok)
@@ -247,17 +255,19 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     offered = zygote_->offer_controllers(o.hierarchy, parent_dir(h), o.wished, why);
     if (!why.empty()) left_out_.push_back({"resources.cgroup", std::move(why)});
   }
-  if (elsewhere) {
-    if (auto ok = make_way(o, h, *runtime_dir, offered); !ok) {
-      remove_way(*runtime_dir, group_name_);
-      return ok;
-    }
-  } else {
-    // before it is made: undone whatever happens next
-    made_.parents.emplace_back(o.hierarchy, *runtime_dir);
-  }
-  if (::mkdirat(*runtime_dir, group_name_.c_str(), 0755) < 0) {
+  // before it is made: undone whatever happens next
+  if (!elsewhere) made_.parents.emplace_back(o.hierarchy, *runtime_dir);
+  constexpr int most_tries = 20;
+  for (int tries = 0;; ++tries) {
+    if (elsewhere)
+      if (auto ok = make_way(o, h, *runtime_dir, offered); !ok) {
+        remove_way(*runtime_dir, group_name_);
+        return ok;
+      }
+    if (::mkdirat(*runtime_dir, group_name_.c_str(), 0755) == 0) break;
     const int e = errno;
+    // The end of the last other one below the way has just removed it.
+    if (elsewhere && (e == ENOENT || e == ENODEV) && tries < most_tries) continue;
     if (elsewhere) remove_way(*runtime_dir, group_name_);
     return fail(e, Step::create_cgroup,
                 formatted("'{}'{}", path, in_the_way(e, *runtime_dir, group_name_)));

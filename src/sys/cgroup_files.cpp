@@ -309,8 +309,11 @@ void remove_way(int parent, std::string path) {
     const std::size_t slash = path.rfind('/');
     if (slash == std::string::npos) return;
     path.resize(slash);
-    if (path == ".." || !is_marked(parent, path.c_str()) ||
-        ::unlinkat(parent, path.c_str(), AT_REMOVEDIR) < 0)
+    if (path == "..") return;
+    // A way that was made in part begins further up.
+    if (::faccessat(parent, path.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+      continue;
+    if (!is_marked(parent, path.c_str()) || ::unlinkat(parent, path.c_str(), AT_REMOVEDIR) < 0)
       return;
   }
 }
