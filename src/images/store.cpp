@@ -25,9 +25,9 @@
 //
 //   roots/KEY/root     finished ones; made by a rename
 //   work/KEY.RANDOM/   being unpacked: root, trash
-//   locks/KEY          held exclusively by who unpacks KEY or sweeps what is left of it; never
-//   removed seen/STAT          the digest of an archive that had this device, inode, size and these
-//   times
+//   locks/KEY          held exclusively by who unpacks KEY or sweeps what is left of it;
+//                      never removed
+//   seen/STAT          the digest of an archive that had this device, inode, size and these times
 
 namespace condroid::inline v0 {
 
@@ -105,13 +105,31 @@ Result<Cache> open_cache(const std::string& path) {
   return cache;
 }
 
+/// A lock that ends with this, also where a process that was forked meanwhile has a copy of its
+/// descriptor.
+class Locked {
+ public:
+  Locked() = default;
+  explicit Locked(Fd file) : file_(std::move(file)) {}
+  Locked(Locked&&) noexcept = default;
+  Locked& operator=(Locked&&) = delete;
+  ~Locked() {
+    if (file_.valid()) (void)::flock(file_.get(), LOCK_UN);
+  }
+  [[nodiscard]] bool valid() const noexcept { return file_.valid(); }
+
+ private:
+  Fd file_ = {};
+};
+
 /// Locks KEY; waits for who has it, if he is to be waited for. Invalid, with errno, if not.
-Fd lock(const Cache& cache, const std::string& key, bool wait) {
+Locked lock(const Cache& cache, const std::string& key, bool wait) {
   Fd file(
       ::openat(cache.locks.get(), key.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!file.valid()) return {};
   for (;;) {
-    if (::flock(file.get(), wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0) return file;
+    if (::flock(file.get(), wait ? LOCK_EX : LOCK_EX | LOCK_NB) == 0)
+      return Locked(std::move(file));
     if (errno != EINTR) return {};
   }
 }
@@ -141,7 +159,7 @@ std::vector<std::string> names_in(FdView directory) {
 void sweep_all(const Cache& cache) {
   for (const std::string& name : names_in(cache.work)) {
     const std::string key = name.substr(0, name.rfind('.'));
-    const Fd locked = lock(cache, key, false);
+    const Locked locked = lock(cache, key, false);
     if (locked.valid()) (void)sweep(cache, key, name);
   }
 }
@@ -155,7 +173,7 @@ template <class Fill>
 Result<bool> unpack_once(const Cache& cache, const std::string& key, const std::string& name,
                          bool sync, Fill fill) {
   if (finished(cache, key)) return false;
-  const Fd locked = lock(cache, key, true);
+  const Locked locked = lock(cache, key, true);
   if (!locked.valid()) return wrong(errno, formatted("{}: the lock of its cache", name));
   if (finished(cache, key)) return false;
   for (const std::string& old : names_in(cache.work)) (void)sweep(cache, key, old);
