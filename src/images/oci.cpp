@@ -34,6 +34,7 @@ using nlohmann::json;
 
 constexpr std::uint64_t most_text = std::uint64_t{4} << 20U;
 constexpr std::size_t most_layers = 1024;
+constexpr std::size_t most_descriptors = 1024;  // of manifests and of indexes
 constexpr int most_indexes = 4;
 
 struct Descriptor {
@@ -154,6 +155,7 @@ class Layout {
       if (!d) return wrong(where, "a manifest without a size or with a digest that is not sha256");
       // What is said of an index counts for all in it.
       if (d->reference.empty()) d->reference = reference;
+      if (++searched_ > most_descriptors) return wrong(where, "too many manifests");
       if (d->type == "application/vnd.oci.image.index.v1+json" ||
           d->type == "application/vnd.docker.distribution.manifest.list.v2+json") {
         if (depth + 1 >= most_indexes) return wrong(where, "indexes within indexes");
@@ -164,7 +166,6 @@ class Layout {
         continue;
       }
       found.push_back(std::move(*d));
-      if (found.size() > most_layers) return wrong(where, "too many manifests");
     }
     return {};
   }
@@ -286,6 +287,7 @@ class Layout {
   FdView directory_;
   const std::string& name_;
   std::string_view reference_;
+  std::size_t searched_ = 0;
 };
 
 }  // namespace
