@@ -258,6 +258,7 @@ Result<void> look(const ArchiveWanted& what, Tree& tree, Allowance& left) {
   std::vector<std::vector<std::string>> hidden;
   std::vector<std::vector<std::string>> hollow;
   std::size_t bytes = 0;
+  std::uint64_t room = left.bytes;
   constexpr std::size_t most_bytes = std::size_t{64} << 20U;
   Reading reading(what);
   if (auto begun = reading.begin(); !begun) return begun;
@@ -274,6 +275,14 @@ Result<void> look(const ArchiveWanted& what, Tree& tree, Allowance& left) {
     if (!names) return wrong(what, path, names.error());
     if (path.empty() || path.find('\0') != path.npos)
       return wrong(what, path, {EBADMSG, "no name"});
+    // Before it is read past: little may unpack to so much that this would take days.
+    const la_int64_t length = ::archive_entry_size(*entry);
+    if (length > 0 && static_cast<std::uint64_t>(length) > room)
+      return wrong(
+          what, path,
+          {EFBIG, formatted("its {} bytes are more than the {} that the image may have left",
+                            length, room)});
+    if (length > 0) room -= static_cast<std::uint64_t>(length);
     if (!what.layer || names->empty() || !names->back().starts_with(whiteout)) continue;
     bytes += path.size();
     if (bytes > most_bytes) return wrong(what, path, {EFBIG, "too many whiteouts"});
