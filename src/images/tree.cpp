@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <memory>
 #include <optional>
 
@@ -67,6 +68,8 @@ bool is_dots(const char* name) {
 Tried<std::vector<std::string>> names_of(std::string_view path) {
   std::vector<std::string> names;
   if (path.starts_with('/')) return trouble(EXDEV, "its name is absolute");
+  // No program could name it either, and each name in it may be a directory to make.
+  if (path.size() >= PATH_MAX) return trouble(ENAMETOOLONG);
   while (!path.empty()) {
     const std::size_t end = path.find('/');
     const std::string_view name = path.substr(0, end);
@@ -150,7 +153,10 @@ Tried<Fd> Tree::walk(const std::vector<std::string>& names, bool make) {
     struct stat st {};
     if (::fstatat(here.get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) < 0) {
       if (errno != ENOENT || !make) return trouble(errno, formatted("'{}'", name));
-      if (::mkdirat(here.get(), name.c_str(), 0755) < 0) return trouble(errno);
+      // Whatever the umask is.
+      if (::mkdirat(here.get(), name.c_str(), 0755) < 0 ||
+          ::fchmodat(here.get(), name.c_str(), 0755, 0) < 0)
+        return trouble(errno);
     } else if (S_ISLNK(st.st_mode)) {
       if (++links > most_links) return trouble(ELOOP, "symbolic links without an end");
       std::array<char, 4096> text{};
@@ -381,13 +387,25 @@ Tried<void> Tree::remove(const std::vector<std::string>& names) {
 }
 
 Tried<void> Tree::clear(const std::vector<std::string>& names) {
-  const auto inside = folder(names, false);
-  if (!inside) {
-    if (inside.error().error == ENOENT || inside.error().error == ENOTDIR) return {};
-    return tl::unexpected<Trouble>(inside.error());
+  Fd inside;
+  if (names.empty()) {
+    inside.reset(::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  } else {
+    const auto at = place(names, false);
+    if (!at) {
+      if (at.error().error == ENOENT || at.error().error == ENOTDIR) return {};
+      return tl::unexpected<Trouble>(at.error());
+    }
+    // Not where a link leads to: the layer has a directory in place of the link.
+    inside.reset(open_within(at->parent, at->leaf.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW,
+                             RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
   }
-  if (const int e = empty_directory(*inside); e != 0) return trouble(e);
+  if (!inside.valid()) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP) return {};
+    return trouble(errno);
+  }
   forget();
+  if (const int e = empty_directory(inside); e != 0) return trouble(e);
   return {};
 }
 

@@ -28,7 +28,7 @@ using Tried = tl::expected<T, Trouble>;
 }
 
 /// The names of a path in an archive: without "." and empty ones. EXDEV for an absolute one, and
-/// for one with "..".
+/// for one with ".."; ENAMETOOLONG for one of PATH_MAX bytes or more.
 [[nodiscard]] Tried<std::vector<std::string>> names_of(std::string_view path);
 
 /// Beneath `directory`, never through one of the kernel's own links; openat2(2).
@@ -64,7 +64,7 @@ class Tree {
   [[nodiscard]] Tried<void> node(const Entry& entry, mode_t kind, dev_t device);
   /// Takes away what is there, if anything.
   [[nodiscard]] Tried<void> remove(const std::vector<std::string>& names);
-  /// Takes away what is in there, if it is a directory.
+  /// Takes away what is in there, if it is a directory and no link to one.
   [[nodiscard]] Tried<void> clear(const std::vector<std::string>& names);
   /// Gives directories the modes and times that they are to have in the end.
   [[nodiscard]] Tried<void> settle();

@@ -270,12 +270,14 @@ TEST_CASE("layers lie on one another, and whiteouts hide what is below", "[image
       .dir("tree")
       .file("tree/a", "1")
       .file("was-file", "");
-  first.link("was-link", "etc").dir("was-dir").file("was-dir/x", "");
+  first.file("etc/below", "1").link("was-link", "etc").dir("was-dir").file("was-dir/x", "");
   Tar second;
   // The opaque one comes after what it must not hide, which is of its own layer.
   second.file("etc/.wh.gone", "").file("data/new", "2").file("data/.wh..wh..opq", "");
   second.file(".wh.tree", "").file(".wh.never-was", "").dir("was-file").file("was-file/x", "2");
-  second.dir("was-link").file("was-dir", "2").file("etc/keep", "2");
+  // One whose lower layer has a link in its place hides nothing of where that leads to.
+  second.dir("was-link").file("was-link/.wh..wh..opq", "").file("was-dir", "2");
+  second.file("etc/keep", "2");
   Tar third;
   third.file("etc/gone", "3");
   image.layers = {
@@ -301,6 +303,7 @@ TEST_CASE("layers lie on one another, and whiteouts hide what is below", "[image
   CHECK_FALSE(is_there(root + "data/.wh..wh..opq"));
   CHECK(text_of(root + "was-file/x") == "2");
   CHECK(S_ISDIR(status_of(root + "was-link").st_mode));
+  CHECK(text_of(root + "etc/below") == "1");
   CHECK(text_of(root + "was-dir") == "2");
   const auto again = store.get(HostPath(scratch / "layout"));
   REQUIRE(again);
@@ -368,7 +371,7 @@ TEST_CASE("a layout that lies is refused, and the layer is named", "[images]") {
     image.layers[0].tar = Tar().link("up", "../../..").bytes();
     image.layers[1].tar = Tar().file("up/.wh.victim", "").bytes();
     attempt(EXDEV, {"layer ", "victim"});
-    image.layers[1].tar = Tar().file("up/.wh..wh..opq", "").bytes();
+    image.layers[1].tar = Tar().file("up/any/.wh..wh..opq", "").bytes();
     attempt(EXDEV, {"layer "});
     image.layers[1].tar = Tar().file(".wh...", "").bytes();
     attempt(EXDEV, {"whiteout of no name"});
