@@ -1,10 +1,12 @@
 #include "condroid/android/binder.hpp"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <sys/file.h>
 #include <sys/fsuid.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -128,14 +130,22 @@ Result<BinderLease> lease_binder(const std::vector<BinderNodes>& pool) {
 }
 
 Result<void> make_binder_nodes(Pid pid) {
-  // By the process's root, which its mounts are seen from; of what is in there nothing runs yet.
-  const std::string dev = formatted("/proc/{}/root/dev", pid.value);
-  const std::string place = dev + "/binderfs";
-  const Fd dir(::open(place.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // By the process's root, which its mounts are seen from, and no further, whatever links the image
+  // has; of what is in there nothing runs yet.
+  const Fd root(
+      ::open(formatted("/proc/{}/root", pid.value).c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!root.valid()) return fail(errno, Step::make_node, formatted("process {}", pid.value));
+  const auto open_inside = [&root](const char* path) {
+    open_how how{};
+    how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+    return Fd(static_cast<int>(::syscall(SYS_openat2, root.get(), path, &how, sizeof how)));
+  };
+  const Fd dir = open_inside("dev/binderfs");
   if (!dir.valid()) return fail(errno, Step::make_node, "'/dev/binderfs'");
   const Fd control(::openat(dir.get(), "binder-control", O_RDONLY | O_CLOEXEC));
   if (!control.valid()) return fail(errno, Step::make_node, "'/dev/binderfs/binder-control'");
-  const Fd outer(::open(dev.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const Fd outer = open_inside("dev");
   if (!outer.valid()) return fail(errno, Step::make_node, "'/dev'");
   for (const char* name : names) {
     BinderfsDevice device{};

@@ -43,6 +43,15 @@ struct Made {
   std::vector<std::pair<std::size_t, int>> parents;
   // hierarchy, descriptor of the container's cgroup
   std::vector<std::pair<std::size_t, Fd>> groups;
+  // cgroups below those of `groups`, still to be made
+  struct Inner {
+    const op::CreateCgroup* op = nullptr;
+    bool v2 = false;
+    bool cpuset = false;
+    std::string path = {};  // of the one above
+    std::vector<std::string> controllers = {};
+  };
+  std::vector<Inner> inner;
   std::vector<op::Slot> slots;  // of `passed`
   // trees that the child copies itself, and where they are
   std::vector<std::pair<op::Slot, std::string>> by_path;
@@ -157,9 +166,9 @@ class LaunchEngine {
   [[nodiscard]] Result<void> do_op(const op::CreateCgroup& o);
   [[nodiscard]] Result<void> make_way(const op::CreateCgroup& o, const CgroupHierarchy& h,
                                       int runtime_dir, std::vector<std::string>& offered);
-  [[nodiscard]] Result<Fd> make_inner(const op::CreateCgroup& o, int outer, bool cpuset,
-                                      const std::string& path,
-                                      const std::vector<std::string>& controllers) const;
+  [[nodiscard]] Result<void> make_inner_cgroups();
+  [[nodiscard]] Result<void> be_home(const op::CreateCgroup& o, bool v2, int home,
+                                     const std::string& path);
   [[nodiscard]] Result<void> do_op(const op::WriteCgroup& o);
   [[nodiscard]] Result<void> do_op(const op::FilterDevices& o);
   [[nodiscard]] Result<void> do_op(const op::OpenCgroup& o);

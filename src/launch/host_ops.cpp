@@ -218,20 +218,52 @@ Result<void> LaunchEngine::make_way(const op::CreateCgroup& o, const CgroupHiera
   }
 }
 
-/// Where the processes are, below the one with the limits.
-Result<Fd> LaunchEngine::make_inner(const op::CreateCgroup& o, int outer, bool cpuset,
-                                    const std::string& path,
-                                    const std::vector<std::string>& controllers) const {
-  const std::string full = formatted("'{}/{}'", path, o.inner);
-  if (::mkdirat(outer, o.inner.c_str(), 0755) < 0) return fail(errno, Step::create_cgroup, full);
-  Fd dir(::openat(outer, o.inner.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!dir.valid()) return fail(errno, Step::create_cgroup, full);
-  if (cpuset)
-    if (const int e = inherit_cpuset(outer, dir.get()); e != 0)
-      return fail(e, Step::create_cgroup, "cpuset of " + full);
-  if (!controllers.empty())
-    if (auto ok = enable_controllers(outer, path, controllers); !ok) return fail(ok);
-  return dir;
+/// Where the processes are, below those with the limits. Last of all: what has something below it
+/// takes no list of devices any more on v1, and no smaller cpuset.
+Result<void> LaunchEngine::make_inner_cgroups() {
+  for (const Made::Inner& i : made_.inner) {
+    auto outer = group_dir(i.op->hierarchy);
+    if (!outer) return fail(outer);
+    const std::string full = formatted("'{}/{}'", i.path, i.op->inner);
+    if (::mkdirat(*outer, i.op->inner.c_str(), 0755) < 0)
+      return fail(errno, Step::create_cgroup, full);
+    Fd dir(::openat(*outer, i.op->inner.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!dir.valid()) return fail(errno, Step::create_cgroup, full);
+    if (i.cpuset)
+      if (const int e = inherit_cpuset(*outer, dir.get()); e != 0)
+        return fail(e, Step::create_cgroup, "cpuset of " + full);
+    if (!i.controllers.empty())
+      if (auto ok = enable_controllers(*outer, i.path, i.controllers); !ok) return ok;
+    if (auto ok = be_home(*i.op, i.v2, dir.get(), i.path); !ok) return ok;
+    made_.owned.push_back(std::move(dir));
+  }
+  return {};
+}
+
+/// The processes are to be in `home`, a cgroup at `path` or below it.
+Result<void> LaunchEngine::be_home(const op::CreateCgroup& o, bool v2, int home,
+                                   const std::string& path) {
+  if (o.delegated) {
+    // Not the limits: those stay the host's.
+    const auto give_file = [&](const char* file) {
+      const int flags = *file == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
+      return ::fchownat(home, file, o.uid.value, o.gid.value, flags) == 0 ||
+             (errno == ENOENT && *file != '\0');
+    };
+    for (const char* file :
+         {"", "cgroup.procs", v2 ? "cgroup.threads" : "tasks", v2 ? "cgroup.subtree_control" : ""})
+      if (!give_file(file))
+        return fail(errno, Step::create_cgroup,
+                    formatted("giving '{}/{}' to uid {}", path, file, o.uid.value));
+  }
+  if (v2) {
+    made_.cgroup = home;
+  } else if (o.tasks.valid()) {
+    Fd tasks(::openat(home, "tasks", O_WRONLY | O_CLOEXEC));
+    if (!tasks.valid()) return fail(errno, Step::create_cgroup, formatted("'{}/tasks'", path));
+    give(o.tasks, std::move(tasks));
+  }
+  return {};
 }
 
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
@@ -305,35 +337,13 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0)
       return fail(e, Step::create_cgroup, formatted("cpuset of '{}'", path));
   }
-  Fd inner;
-  if (!o.inner.empty()) {
-    std::vector<std::string> on = h.v2 ? o.controllers : std::vector<std::string>();
-    if (h.v2) on.insert(on.end(), offered.begin(), offered.end());
-    auto made = make_inner(o, dir.get(), !h.v2 && has("cpuset"), path, on);
-    if (!made) return fail(made);
-    inner = std::move(*made);
-  }
-  const int home = inner.valid() ? inner.get() : dir.get();
-  if (o.delegated) {
-    // Not the limits: those stay the host's.
-    const auto give_file = [&](const char* file) {
-      const int flags = *file == '\0' ? AT_EMPTY_PATH : AT_SYMLINK_NOFOLLOW;
-      return ::fchownat(home, file, o.uid.value, o.gid.value, flags) == 0 ||
-             (errno == ENOENT && *file != '\0');
-    };
-    for (const char* file : {"", "cgroup.procs", h.v2 ? "cgroup.threads" : "tasks",
-                             h.v2 ? "cgroup.subtree_control" : ""})
-      if (!give_file(file))
-        return fail(errno, Step::create_cgroup,
-                    formatted("giving '{}/{}' to uid {}", path, file, o.uid.value));
-  }
-  if (h.v2) {
-    made_.cgroup = home;
-    if (inner.valid()) made_.owned.push_back(std::move(inner));
-  } else if (o.tasks.valid()) {
-    Fd tasks(::openat(home, "tasks", O_WRONLY | O_CLOEXEC));
-    if (!tasks.valid()) return fail(errno, Step::create_cgroup, formatted("'{}/tasks'", path));
-    give(o.tasks, std::move(tasks));
+  if (o.inner.empty()) {
+    if (auto ok = be_home(o, h.v2, dir.get(), path); !ok) return ok;
+  } else {
+    Made::Inner later{.op = &o, .v2 = h.v2, .cpuset = !h.v2 && has("cpuset"), .path = path};
+    if (h.v2) later.controllers = o.controllers;
+    if (h.v2) later.controllers.insert(later.controllers.end(), offered.begin(), offered.end());
+    made_.inner.push_back(std::move(later));
   }
   made_.groups.emplace_back(o.hierarchy, std::move(dir));
   return {};

@@ -215,6 +215,7 @@ Result<void> LaunchEngine::prepare_clone() {
   if (!bare) return fail(bare);
   if (auto ok = complete_interfaces(); !ok) return fail(ok);
   if (*bare) request_.flags |= program::request_bare_mounts;
+  if (auto ok = make_inner_cgroups(); !ok) return ok;
   Encoder encoder;
   for (const op::Slot slot : made_.slots) encoder.pass(slot);
   // Others than the host name the child by its number.

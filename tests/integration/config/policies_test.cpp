@@ -1,5 +1,6 @@
 // Policies of system calls that other tools read, in containers of ours and, where they are
 // installed, in theirs: the same calls get the same answers.
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -126,6 +127,20 @@ Answers of_crun(std::string_view profile, const Answers& asked) {
       asked);
 }
 
+#if defined(__x86_64__)
+/// Not every machine runs 32-bit programs: there it is the kernel that ends them.
+bool runs_32_bit() {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    long result = 20;  // getpid
+    asm volatile("int $0x80" : "+a"(result) : : "memory", "r8", "r9", "r10", "r11");
+    ::_exit(0);
+  }
+  int status = 0;
+  return ::waitpid(child, &status, 0) == child && WIFEXITED(status);
+}
+#endif
+
 }  // namespace
 
 TEST_CASE("a policy of LXC does in our containers what it does in LXC's",
@@ -215,7 +230,7 @@ TEST_CASE("a filter of an OCI configuration does in our containers what it does 
     {"open_by_handle", "EPERM"},
     {"userfaultfd", "ENOSYS"},
 #if defined(__x86_64__)
-    {"int80", "SIGSYS"},
+    {"int80", runs_32_bit() ? "SIGSYS" : "SIGSEGV"},
 #endif
     {"tiocsti", "EACCES"},
     {"tiocsti_high", "EACCES"},

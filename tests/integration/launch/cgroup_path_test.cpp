@@ -229,6 +229,21 @@ TEST_CASE("processes may be in a cgroup below the one with the limits", "[launch
   CHECK(having(own()) == 0);
 }
 
+TEST_CASE("a cgroup below the one with the limits is no hindrance to them", "[launch][.root]") {
+  if (hierarchies().empty()) CONDROID_SKIP("needs a machine where root may make cgroups");
+  const TempRoot root;
+  Spec spec = placed(root, own() + "/box", {"pause"});
+  spec.resources.cgroup_inner = "ns";
+  // On v1 neither can be written to a cgroup with others below it.
+  spec.devices.filter = condroid::DeviceFilter::always;
+  if (hierarchy_of("cpuset") != nullptr) spec.resources.cpuset_cpus = "0";
+  Container box = launch(spec);
+  CHECK(places_of(box.pid().value) == std::vector<std::string>{"/" + own() + "/box/ns"});
+  REQUIRE(box.kill());
+  CHECK(wait(box).cleanup_errors.empty());
+  CHECK(having(own()) == 0);
+}
+
 TEST_CASE("cgroups at a place of their own go when the host is killed", "[launch][.root]") {
   if (hierarchies().empty()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;

@@ -37,6 +37,8 @@ inline std::vector<op::Slot> passed_slots(const Plan& plan) {
       slots.push_back(group->tasks);
     if (const auto* fd = std::get_if<op::OpenDescriptor>(&o); fd && !fd->before_clone)
       slots.push_back(fd->to);
+    if (const auto* image = std::get_if<op::MountImage>(&o); image && !image->idmapped)
+      slots.push_back(image->to);
     if (const auto* hooks = std::get_if<op::OpenHookOutput>(&o)) slots.push_back(hooks->to);
   }
   return slots;

@@ -324,7 +324,7 @@ TEST_CASE("every kind of mistake in a spec text has its message", "[spec]") {
       {"mounts = \"\"",
        "line 1: mounts: \"\": unknown kind of mount; expected one of bind, tmpfs, proc, sysfs, "
        "mqueue, cgroup, devpts, "
-       "overlay, fs"},
+       "overlay, fs, image, file"},
       {"mounts = bind source=/a", "line 1: mounts: bind: target= is missing"},
       {"mounts = bind source=/a target", "line 1: mounts: bind: target: expected target=VALUE"},
       {"mounts = bind target=/a target=/b",
