@@ -620,6 +620,9 @@ void Translator::network() {
 void Translator::resources() {
   spec_.resources = device_.resources;
   if (spec_.resources.cgroup == CgroupMode::automatic) spec_.resources.cgroup = CgroupMode::always;
+  // Its view, which it may write to, begins below the cgroup with the limits.
+  if (!spec_.resources.cgroup_path.empty() && spec_.resources.cgroup_inner.empty())
+    spec_.resources.cgroup_inner = "guest";
   spec_.security.allow |= Allow::own_limits;
   spec_.lifecycle.stop_signal = Signal{15};
   spec_.lifecycle.stop_timeout = std::chrono::seconds{10};

@@ -138,7 +138,7 @@ struct Device {
   /// digits. Empty: the loopback alone. Android manages eth0 itself: addresses that are set here
   /// are flushed by it.
   std::vector<Interface> interfaces = {};
-  /// Limits. The cgroup is writable from inside: a guest that means harm can lift them.
+  /// Limits. With a `cgroup_path` they are out of the guest's reach; without, it can lift them.
   Resources resources = {};
   IdMap idmap = {.kind = IdMap::none};  ///< Ranges must cover 0 to 99999.
 

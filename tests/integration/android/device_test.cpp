@@ -161,6 +161,35 @@ TEST_CASE("an init that was changed for containers finds everything mounted", "[
   CHECK(Surroundings::settled(before) == before);
 }
 
+TEST_CASE("its limits are out of its reach where it has a place for its cgroups",
+          "[android][.root]") {
+  const AndroidRoot root;
+  Device d = root.device();
+  const std::string place = fmt::format("device-test-{}", ::getpid());
+  d.resources = {
+      .cgroup = CgroupMode::everywhere, .cgroup_path = place + "/phone", .pids_max = 500};
+  Booted b = boot(d);
+  check_common(b.report);  // the list of devices holds below, too
+  CHECK(b.report["cgroup.mkdir"] == "ok");
+  CHECK(b.report["cgroup.procs"] == "ok");
+  CHECK(b.report["cgroup.rmdir"] == "ok");
+  std::size_t found = 0;
+  for (const CgroupHierarchy& h : facts().cgroups) {
+    const std::string group = h.mount_point + "/" + place + "/phone";
+    if (::access(group.c_str(), F_OK) != 0) continue;
+    ++found;
+    INFO(group);
+    CHECK(read_file(group + "/cgroup.procs").empty());
+    CHECK(read_file(group + "/guest/cgroup.procs")
+              .starts_with(fmt::format("{}\n", b.box.pid().value)));
+    if (::access((group + "/pids.max").c_str(), F_OK) != 0) continue;
+    CHECK(read_file(group + "/pids.max") == "500\n");
+    CHECK(read_file(group + "/guest/pids.max") == "max\n");
+  }
+  CHECK(found > 0);
+  check_orderly_end(b);
+}
+
 TEST_CASE("a second stage finds what the first would have left", "[android][.root]") {
   const AndroidRoot root;
   Device d = root.device();
