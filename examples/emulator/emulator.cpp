@@ -1,5 +1,7 @@
 #include "emulator.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 #include <cerrno>
@@ -10,20 +12,13 @@
 using namespace condroid;
 using std::chrono::nanoseconds;
 
-namespace {
-
-constexpr std::chrono::milliseconds between_looks{250};
-
-}  // namespace
+static constexpr std::chrono::milliseconds between_looks{250};
 
 std::string_view to_string(State state) noexcept {
   constexpr std::array<std::string_view, 7> names = {"launching", "booting", "booted", "frozen",
                                                      "stopping",  "ended",   "failed"};
   return names[static_cast<std::size_t>(state)];
 }
-
-Emulator::Emulator(Runtime runtime, HostPath state_dir)
-    : runtime_(std::move(runtime)), state_dir_(std::move(state_dir)) {}
 
 Result<Emulator> Emulator::open(HostPath state_dir) {
   auto runtime = Runtime::open({.state_dir = state_dir});
@@ -37,17 +32,20 @@ Result<void> Emulator::add(android::Device device) {
   auto facts = runtime_.facts();
   if (!facts) return condroid::fail(facts);
   const bool known =
-      std::ranges::any_of(
-          guests_, [&](const Guest& g) { return g.name == device.name && !g.over_with(); }) ||
+      std::ranges::any_of(guests_,
+                          [&](const Guest& g) { return g.name == device.name && !g.over; }) ||
       Registry::find(device.name, state_dir_).has_value();
   if (known)
     return condroid::fail(EEXIST, Step::find_container,
                           fmt::format("device '{}': one of this name runs", device.name));
   auto log = android::KmsgLog::open();
   if (!log) return condroid::fail(log);
-  // So that memory and processors are counted whichever hierarchy has them.
+  // So that memory and processors are counted whichever hierarchy has them, and the limits are out
+  // of the guest's reach.
   if (device.resources.cgroup == CgroupMode::automatic)
     device.resources.cgroup = CgroupMode::everywhere;
+  if (device.resources.cgroup_path.empty())
+    device.resources.cgroup_path = fmt::format("condroid-emulator/{}/{}", ::getpid(), device.name);
   device.kmsg = log->path();
   auto ready = android::prepare(device, *facts);
   if (!ready) return condroid::fail(ready);
@@ -66,7 +64,7 @@ Result<void> Emulator::add(android::Device device) {
 
 void Emulator::poll_fds(std::vector<pollfd>& into) const {
   for (const Guest& g : guests_) {
-    if (g.over_with()) continue;
+    if (g.over) continue;
     into.push_back({g.log->poll_fd().get(), POLLIN, 0});
     if (g.launch) {
       const auto [fd, events] = g.launch->interest();
@@ -91,13 +89,9 @@ bool Emulator::step() {
   const bool due = now() >= next_look_;
   if (due) next_look_ = now() + between_looks;
   for (Guest& g : guests_) {
-    if (g.over_with()) continue;
+    if (g.over) continue;
     if (step(g)) news = true;
-    if (due && g.box && !g.over_with()) {
-      const State before = g.state;
-      look(g);
-      if (g.state != before) news = true;
-    }
+    if (due && g.box && !g.over && look(g)) news = true;
   }
   return news;
 }
@@ -147,7 +141,7 @@ bool Emulator::step(Guest& g) {
   }
   if (auto events = g.log->read(g.boot)) {
     if (!events->empty()) news = true;
-    if (g.state == State::booting && g.is_booted()) g.state = State::booted;
+    if (g.state == State::booting && g.up()) g.state = State::booted;
   }
   if (!exit) return news;
   g.exit = std::move(exit);
@@ -158,7 +152,7 @@ bool Emulator::step(Guest& g) {
   return true;
 }
 
-void Emulator::look(Guest& g) {
+bool Emulator::look(Guest& g) {
   Stats stats;
   if (g.reader.read(stats).value_or(false)) {
     if (g.stats && g.stats->cpu && stats.cpu && stats.taken > g.stats->taken)
@@ -167,16 +161,18 @@ void Emulator::look(Guest& g) {
     g.stats = stats;
   }
   // Whoever froze it.
-  if (g.state == State::stopping) return;
+  if (g.state == State::stopping) return false;
+  const State before = g.state;
   if (g.box->frozen().value_or(false))
     g.state = State::frozen;
   else if (g.state == State::frozen)
-    g.state = g.is_booted() ? State::booted : State::booting;
+    g.state = g.up() ? State::booted : State::booting;
+  return g.state != before;
 }
 
 void Emulator::stop() {
   for (Guest& g : guests_) {
-    if (g.over_with() || g.asked) continue;
+    if (g.over || g.asked) continue;
     g.asked = now();
     g.state = State::stopping;
     if (g.box) (void)g.box->begin_stop();  // one that is being launched: once it is
@@ -185,7 +181,7 @@ void Emulator::stop() {
 
 void Emulator::kill() {
   for (Guest& g : guests_) {
-    if (g.over_with()) continue;
+    if (g.over) continue;
     if (!g.asked) g.asked = now();
     g.state = State::stopping;
     if (g.launch) g.launch->cancel();
@@ -194,10 +190,9 @@ void Emulator::kill() {
 }
 
 bool Emulator::finished() const {
-  return std::ranges::all_of(guests_, [](const Guest& g) { return g.over_with(); });
+  return std::ranges::all_of(guests_, [](const Guest& g) { return g.over.has_value(); });
 }
 
 bool Emulator::settled() const {
-  return std::ranges::all_of(guests_,
-                             [](const Guest& g) { return g.over_with() || g.is_booted(); });
+  return std::ranges::all_of(guests_, [](const Guest& g) { return g.over.has_value() || g.up(); });
 }

@@ -23,6 +23,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 /// Where a device is. One that failed was never launched.
@@ -51,10 +52,7 @@ struct Guest {
   condroid::StatsReader reader = {};
   unsigned lives = 0;  ///< Restarts so far; the ladder is of this life.
 
-  [[nodiscard]] bool over_with() const { return over.has_value(); }
-  [[nodiscard]] bool is_booted() const {
-    return boot.reached(condroid::android::Stage::boot_completed);
-  }
+  [[nodiscard]] bool up() const { return boot.reached(condroid::android::Stage::boot_completed); }
 };
 
 /// Move-only, of one thread. Its end kills what still runs.
@@ -89,10 +87,11 @@ class Emulator {
   [[nodiscard]] std::chrono::nanoseconds now() const;
 
  private:
-  explicit Emulator(condroid::Runtime runtime, condroid::HostPath state_dir);
+  Emulator(condroid::Runtime runtime, condroid::HostPath state_dir)
+      : runtime_(std::move(runtime)), state_dir_(std::move(state_dir)) {}
   bool step(Guest& guest);
   void begin_life(Guest& guest) const;
-  void look(Guest& guest);
+  bool look(Guest& guest);
   void fail(Guest& guest, condroid::Error error) const;
 
   condroid::Runtime runtime_;

@@ -140,13 +140,13 @@ std::string timeline_svg(const Emulator& all) {
   std::string out = svg_head(left + plot + right, height, "sans-serif");
   const auto put = std::back_inserter(out);
   out += "<rect width=\"100%\" height=\"100%\" fill=\"#ffffff\"/>\n";
-  constexpr int legend = 104;
+  constexpr int legend = 128;
   for (std::size_t i = 0; i < ladder.size(); ++i)
     fmt::format_to(put,
                    "<rect x=\"{0}\" y=\"8\" width=\"10\" height=\"10\" fill=\"{1}\"/>"
                    "<text x=\"{2}\" y=\"17\" fill=\"#202020\">{3}</text>\n",
-                   left + static_cast<int>(i) * legend, colours[i],
-                   left + static_cast<int>(i) * legend + 14, to_string(ladder[i]));
+                   10 + static_cast<int>(i) * legend, colours[i],
+                   10 + static_cast<int>(i) * legend + 14, to_string(ladder[i]));
   // Ticks at a round distance, four to ten of them.
   double tick = std::pow(10.0, std::floor(std::log10(span)));
   for (const double part : {0.5, 0.2, 0.1})

@@ -47,7 +47,7 @@ class Emulator(unittest.TestCase):
         shutil.copy(FAKE_INIT, root / "init")
         (root / "vendor/waydroid.prop").touch()
         shutil.copy(shutil.which("busybox", path="/bin:/usr/bin"), root / "system/bin/busybox")
-        for name in ("sh", "echo", "cat", "stty", "tty"):
+        for name in ("sh", "echo", "cat", "mkdir", "mount", "stty", "tty"):
             (root / "system/bin" / name).symlink_to("busybox")
         logcat = root / "system/bin/logcat"
         logcat.write_text('#!/system/bin/sh\necho "logs $1"\nexit 3\n')
@@ -128,6 +128,19 @@ class Emulator(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         return {line.split()[0]: line.split()[1] for line in done.stdout.splitlines()[1:]}
 
+    def check_limits(self, name):
+        """Its limit holds, and what it sees and may write to begins below."""
+        look = "p=/sys/fs/cgroup; [ -e $p/pids.max ] || { p=/tmp/pids; mkdir $p; mount -t cgroup -o pids none $p; }; cat $p/pids.max"
+        done = self.run_it("shell", name, "--", "sh", "-c", look)
+        self.assertEqual(done.stdout, "max\n", done.stderr)
+        pid = next(line.split()[2] for line in self.run_it("list").stdout.splitlines() if line.startswith(name))
+        groups = [line.split(":", 2)[1:] for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+        here = [(pathlib.Path("/sys/fs/cgroup" + ("/pids" if "pids" in of else "")), path) for of, path in groups
+                if f"/{name}/guest" in path and (of == "" or "pids" in of.split(","))]
+        limits = [file.read_text() for mount, path in here
+                  for file in [mount / path.split(f"/{name}/guest")[0].lstrip("/") / name / "pids.max"] if file.exists()]
+        self.assertEqual(limits, ["500\n"], groups)
+
     def test_two_devices_from_start_to_stop(self):
         phone, tablet = self.device("phone"), self.device("tablet")
         program = self.booted(phone, tablet)
@@ -145,6 +158,7 @@ class Emulator(unittest.TestCase):
                            input="given\n")
         self.assertEqual(done.returncode, 3, done.stderr)
         self.assertEqual(done.stdout, "given\nandroidboot.hardware=fake androidboot.serialno=7\n/system\n")
+        self.check_limits("phone")
         done = self.run_it("logcat", tablet, "--", "-d")
         self.assertEqual((done.returncode, done.stdout), (3, "logs -d\n"), done.stderr)
         done = self.run_it("shell", "phone", "--", "/no/such")
