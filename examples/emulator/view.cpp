@@ -67,7 +67,6 @@ std::string end_of(const Guest& g) {
   if (g.boot.asks() != android::Asks::nothing)
     text += fmt::format(", asked for {}", asks[static_cast<std::size_t>(g.boot.asks())]);
   for (const std::string& e : g.exit->cleanup_errors) text += "; " + e;
-  if (!g.exit->not_restarted.empty()) text += "; not restarted: " + g.exit->not_restarted;
   return text;
 }
 
