@@ -183,6 +183,8 @@ void place_cgroups(Spec& spec, const Program& program, const std::string& name,
                    const HostFacts& facts) {
   Resources& r = spec.resources;
   if (r.cgroup != CgroupMode::everywhere || !program.cgroup_container.empty()) return;
+  // Nobody else has the library's own names, however many are started at once.
+  if (program.cgroup_dir.empty() && program.cgroup_inner.empty()) return;
   std::string path = formatted("lxc.payload.{}", name);
   if (!program.cgroup_dir.empty()) path.insert(0, program.cgroup_dir + "/");
   constexpr std::size_t longest = 96;  // with a number behind it, of what a Spec takes
