@@ -198,7 +198,7 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
       elsewhere ? std::string_view(group_name_).substr(beside_runtime.size()) : std::string_view();
   if (place.size() > program::longest_place)
     return give_up(sys_error(ENAMETOOLONG, Step::create_cgroup, formatted("'{}'", place)));
-  zygote_->put_at(live_, place);
+  if (elsewhere) zygote_->put_at(live_, place);
   return {};
 }
 

@@ -224,7 +224,8 @@ Result<void> LaunchEngine::make_inner_cgroups() {
   for (const Made::Inner& i : made_.inner) {
     auto outer = group_dir(i.op->hierarchy);
     if (!outer) return fail(outer);
-    const std::string full = formatted("'{}/{}'", i.path, i.op->inner);
+    const std::string path = formatted("{}/{}", i.path, i.op->inner);
+    const std::string full = formatted("'{}'", path);
     if (::mkdirat(*outer, i.op->inner.c_str(), 0755) < 0)
       return fail(errno, Step::create_cgroup, full);
     Fd dir(::openat(*outer, i.op->inner.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -234,7 +235,7 @@ Result<void> LaunchEngine::make_inner_cgroups() {
         return fail(e, Step::create_cgroup, "cpuset of " + full);
     if (!i.controllers.empty())
       if (auto ok = enable_controllers(*outer, i.path, i.controllers); !ok) return ok;
-    if (auto ok = be_home(*i.op, i.v2, dir.get(), i.path); !ok) return ok;
+    if (auto ok = be_home(*i.op, i.v2, dir.get(), path); !ok) return ok;
     made_.owned.push_back(std::move(dir));
   }
   return {};
@@ -333,8 +334,9 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     return fail(std::move(e));
   }
   if (!h.v2 && has("cpuset")) {
-    const Fd above(::openat(dir.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0)
+    Fd above;
+    if (elsewhere) above.reset(::openat(dir.get(), "..", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (const int e = inherit_cpuset(elsewhere ? above.get() : *runtime_dir, dir.get()); e != 0)
       return fail(e, Step::create_cgroup, formatted("cpuset of '{}'", path));
   }
   if (o.inner.empty()) {
