@@ -211,8 +211,10 @@ class Image {
 /// CAP_NET_ADMIN and CAP_SYS_ADMIN. Thread-safe.
 class Network {
  public:
+  /// 10.210.0.0/16, which is each cable's own. @throws Failure
+  Network() : Network("10.210.0.0/16"_prefix) {}
   /// @throws Failure
-  explicit Network(const IpPrefix& subnet = "10.210.0.0/16"_prefix)
+  explicit Network(const IpPrefix& subnet)
       : lan_(detail::value_of(detail::parts::Lan::make(subnet), "a network for tests")) {}
   /// Takes the cable of a box out: what it sends is lost, and what is sent to it.
   void cut(std::string_view box) { detail::must(lan_->plug(box, false), "cut"); }

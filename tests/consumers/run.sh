@@ -16,7 +16,7 @@ expect() {
   said=$("$1" 2>&1) || { echo "$1: status $?, it said '$said'" >&2; exit 1; }
   test "$said" = "$2" || { echo "$1: said '$said', not '$2'" >&2; exit 1; }
 }
-version=$(sed -n "s/^  version: '\(.*\)',$/\1/p" "$source/meson.build")
+version=$(sed -n "s/^  version: '\([0-9.]*\)',$/\1/p" "$source/meson.build")
 condroid="condroid $version"
 hello='hello from hello, process 1'
 
