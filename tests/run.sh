@@ -353,7 +353,8 @@ build_extras() {
   }
   source=.
   # The headers, and what users write, with everything: nothing is linked with the library, which takes minutes.
-  targets='tests/unit/libself-contained.a examples/13_run.p/13_run.cpp.o examples/21_network.p/21_network.cpp.o'
+  targets='tests/unit/libself-contained.a examples/13_run.p/13_run.cpp.o examples/21_network.p/21_network.cpp.o
+    tests/integration/integration-testing.p/testing_sandbox_test.cpp.o'
   # shellcheck disable=SC2086
   CXX=$(first clang++-19,clang++) setup clang -Dbuildtype=plain $lean -Dbenchmarks=disabled
 }

@@ -175,6 +175,7 @@ class Tests:
         self.part, self.every, self.next_every = part, options.every, options.next_every
         self.network_every, self.networks = options.network_every, False
         self.chance = random.Random(seed)
+        self.first = seed  # of each N cases another one, as the seed is
         leakwatch.forward()  # which stays, so it is not what is left
         leakwatch.make_cable(*LENT)
         self.specs = {label: self._spec(label, prefix, words)
@@ -196,7 +197,8 @@ class Tests:
     def case(self, name, body):
         """One death, if it is of this part: body kills; then nothing may be left."""
         self.number += 1
-        if self.number % self.every != 0 or self.number // self.every % PARTS != self.part:
+        turn, which = divmod(self.number + self.first, self.every)
+        if which != 0 or turn % PARTS != self.part:
             return
         self.count += 1
         self.about = ""
