@@ -160,13 +160,21 @@ class Reading {
     return {};
   }
 
-  /// Reads what is left, and compares.
-  Result<void> end() {
+  /// Reads what is left, and compares. Behind the last entry are blocks of zeros, or what somebody
+  /// would have us unpack for days: no more than `room` bytes and what is usual are read of it.
+  Result<void> end(std::uint64_t room) {
+    constexpr std::uint64_t usual = std::uint64_t{1} << 20U;
     const void* some = nullptr;
-    for (;;) {
+    for (std::uint64_t behind = 0;;) {
       const la_ssize_t n = read_plain(unpacked_.get(), this, &some);
       if (n < 0) return broken(unpacked_.get());
       if (n == 0) break;
+      behind += static_cast<std::uint64_t>(n);
+      if (behind > usual && behind - usual > room)
+        return wrong(what_, EFBIG,
+                     formatted("behind its last entry are more than the {} bytes that the image "
+                               "may have left",
+                               room));
     }
     for (;;) {
       const la_ssize_t n = read_file(nullptr, this, &some);
@@ -298,7 +306,7 @@ Result<void> look(const ArchiveWanted& what, Tree& tree, Allowance& left) {
       return wrong(what, path, {EXDEV, "a whiteout of no name"});
     hidden.push_back(std::move(*names));
   }
-  if (auto ended = reading.end(); !ended) return ended;
+  if (auto ended = reading.end(room); !ended) return ended;
   for (const auto& names : hollow)
     if (const auto done = tree.clear(names); !done)
       return wrong(what, "opaque whiteout", done.error());
@@ -405,7 +413,7 @@ Result<void> unpack(const ArchiveWanted& what, Tree& tree, Allowance& left) {
     if (auto made = make(what, *entry, reading, tree, left); !made) return made;
   }
   // It may have changed since.
-  return reading.end();
+  return reading.end(left.bytes);
 }
 
 #else

@@ -136,11 +136,14 @@ Result<void> Lan::arrived(const std::string& name, Fd root) {
   std::string hosts = "127.0.0.1 localhost\n::1 localhost\n";
   for (const auto& [box, seat] : seats_)
     append_formatted(hosts, "{} {}\n", to_string(seat.address), box);
+  // What another box did to its own file is no reason for this one not to come.
+  Result<void> own;
   for (const auto& [box, seat] : seats_)
     if (seat.root.valid())
-      if (auto done = put_file(seat.root, GuestPath("/etc/hosts"), hosts, {0644}); !done)
-        return done;
-  return {};
+      if (auto done = put_file(seat.root, GuestPath("/etc/hosts"), hosts, {0644});
+          !done && box == name)
+        own = std::move(done);
+  return own;
 }
 
 void Lan::leave(const std::string& name) {

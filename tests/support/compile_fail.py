@@ -31,7 +31,8 @@ def user_command(build: pathlib.Path) -> tuple[list[str], str]:
                 next(words)
             elif word not in ("-c", "-MD", entry["file"]) and not word.endswith("ccache"):
                 command.append(word)
-        return command, entry["directory"]
+        # A compiler behind ccache may be told to colour, and its words are compared.
+        return [*command, "-fdiagnostics-color=never"], entry["directory"]
     sys.exit(f"{build}: no compile command of a self-contained header")
 
 

@@ -248,6 +248,14 @@ TEST_CASE("an archive that is not one, or ends too early, or is too large is ref
     tar.file("zeros", std::string(std::size_t{8} << 20U, '\0'));
     attempt(packed(tar.bytes(), "gzip"), EFBIG, {"entry 'zeros'"}, {.most = {1U << 20U}});
   }
+  SECTION("much behind its last entry") {
+    const std::string tar = Tar().file("a", "text").bytes();
+    attempt(packed(tar + std::string(std::size_t{8} << 20U, '\0'), "gzip"), EFBIG,
+            {"behind its last entry"}, {.most = {1U << 20U}});
+    // Some pad theirs to a size of a tape's.
+    write_file(scratch / "padded.tar", tar + std::string(std::size_t{64} << 10U, '\0'));
+    CHECK(store_in(scratch, {.most = {4}}).get(HostPath(scratch / "padded.tar")));
+  }
 }
 
 TEST_CASE("what an attribute says to overlayfs is not an image's to say", "[images]") {
