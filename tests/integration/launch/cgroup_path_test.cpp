@@ -33,6 +33,7 @@ using condroid::test::FailsWith;
 using condroid::test::failure_of;
 using condroid::test::hierarchy_of;
 using condroid::test::launch;
+using condroid::test::need;
 using condroid::test::payload;
 using condroid::test::read_file;
 using condroid::test::TempRoot;
@@ -271,7 +272,8 @@ TEST_CASE("cgroups at a place of their own go when the host is killed", "[launch
     const pid_t host = host_of(spec, state_dir);
     REQUIRE(having(own() + "/a/box") == hierarchies().size());
     pid_t zygote = 0;
-    for (const auto& r : condroid::Registry::list(HostPath(state_dir)).value())
+    const auto all = need(condroid::Registry::list(HostPath(state_dir)));
+    for (const auto& r : all)
       zygote = r.zygote.value;
     REQUIRE(zygote > 1);
     ::kill(zygote, SIGSTOP);
