@@ -248,7 +248,10 @@ class Writer {
   }
   void mount(const Mqueue& m) { entry("mqueue", m.target, "mqueue", flags(m.flags, m.common)); }
   void mount(const CgroupMount& c) {
-    line("mount.auto", "cgroup:{}:force", c.flags.has(MountFlag::read_only) ? "ro" : "rw");
+    const char* const how = c.own_writable                      ? "mixed"
+                            : c.flags.has(MountFlag::read_only) ? "ro"
+                                                                : "rw";
+    line("mount.auto", "cgroup:{}:force", how);
   }
   void mount(const Devpts& d) {
     // What there is for the terminals alone.

@@ -233,40 +233,7 @@ void Translator::automatic() {
       if (how == "mixed" && own(Namespace::net)) sysfs.net_writable = true;
       spec.mounts.emplace_back(sysfs);
     } else if (kind == "cgroup" || kind == "cgroup-full" || kind == "cgroup2") {
-      const bool own = spec.namespaces.has(Namespace::cgroup);
-      if (kind != "cgroup2" && !force && own && keeps(Capability::sys_admin) && !cgroup2_only()) {
-        // As LXC has it: it can mount them itself.
-        note(place(v), "nothing is mounted: it has a cgroup namespace and CAP_SYS_ADMIN");
-        continue;
-      }
-      if (how.empty()) how = keeps(Capability::sys_admin) ? "rw" : "mixed";
-      Flags<MountFlag> flags = kernel_flags;
-      if (how == "ro") flags |= MountFlag::read_only;
-      if (kind == "cgroup-full") {
-        if (cgroup2_only()) {
-          unsupported(place(v), "whole hierarchies of version 2", "cgroup2, or cgroup:rw");
-          continue;
-        }
-        if (how == "mixed") {
-          // All would be open to it, not its own cgroups alone.
-          how = "ro";
-          flags |= MountFlag::read_only;
-          unsupported(place(v), "its own cgroups cannot be written to", "cgroup:mixed has them");
-        }
-        spec.mounts.emplace_back(Bind{.source = HostPath("/sys/fs/cgroup"),
-                                      .target = GuestPath("/sys/fs/cgroup"),
-                                      .flags = flags,
-                                      .recursive = true,
-                                      .propagation = Propagation::slave});
-      } else if (kind == "cgroup2") {
-        spec.mounts.emplace_back(FsMount{.type = "cgroup2",
-                                         .source = "none",
-                                         .target = GuestPath("/sys/fs/cgroup"),
-                                         .flags = flags});
-      } else {
-        spec.mounts.emplace_back(CgroupMount{.flags = flags});
-      }
-      if (how != "ro") spec.security.allow |= Allow::own_limits;
+      cgroup_mount(v, kind, how, force);
     } else {
       std::string target = parts.size() > 2 ? std::string(parts[2]) : "/dev/.lxc-mounts";
       if (!target.starts_with('/')) target.insert(0, 1, '/');
@@ -276,6 +243,41 @@ void Translator::automatic() {
                                     .recursive = true,
                                     .propagation = Propagation::slave});
     }
+  }
+}
+
+/// In a cgroup namespace its own part of a hierarchy is all of it, so "full" adds nothing there.
+void Translator::cgroup_mount(const Value& value, std::string_view kind, std::string_view how,
+                              bool force) {
+  Spec& spec = out_.spec;
+  const bool own = spec.namespaces.has(Namespace::cgroup);
+  if (kind != "cgroup2" && !force && own && keeps(Capability::sys_admin) && !cgroup2_only())
+    // As LXC has it: it can mount them itself.
+    return note(place(value), "nothing is mounted: it has a cgroup namespace and CAP_SYS_ADMIN");
+  if (how.empty()) how = keeps(Capability::sys_admin) ? "rw" : "mixed";
+  const bool shares = !own && std::ranges::none_of(spec.join, [](const Join& j) {
+    return j.kind == Namespace::cgroup;
+  });
+  Flags<MountFlag> flags = kernel_flags;
+  if (how == "ro") flags |= MountFlag::read_only;
+  if (how != "ro") spec.security.allow |= Allow::own_limits;
+  if (kind == "cgroup2") {
+    spec.mounts.emplace_back(FsMount{.type = "cgroup2",
+                                     .source = "none",
+                                     .target = GuestPath("/sys/fs/cgroup"),
+                                     .flags = flags});
+  } else if (kind == "cgroup-full" && shares && how != "mixed") {
+    spec.mounts.emplace_back(Bind{.source = HostPath("/sys/fs/cgroup"),
+                                  .target = GuestPath("/sys/fs/cgroup"),
+                                  .flags = flags,
+                                  .recursive = true,
+                                  .propagation = Propagation::slave});
+  } else {
+    CgroupMount mount{.flags = flags};
+    // Without one it sees the others', which stay as they are.
+    mount.own_writable = shares && how != "ro";
+    if (mount.own_writable) mount.flags |= MountFlag::read_only;
+    spec.mounts.emplace_back(mount);
   }
 }
 

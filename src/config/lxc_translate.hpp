@@ -43,6 +43,7 @@ class Translator {
   void namespaces();
   void mounts();
   void automatic();
+  void cgroup_mount(const Value& value, std::string_view kind, std::string_view how, bool force);
   void proc_settings(const Value& value);
   void entry(std::string_view line, const lxc::Diagnostic& place);
   void fstab();

@@ -52,6 +52,8 @@ struct Made {
     std::vector<std::string> controllers = {};
   };
   std::vector<Inner> inner;
+  // where its processes are, from the top of the hierarchy: "condroid-1f/web"
+  std::vector<std::pair<std::size_t, std::string>> homes;
   std::vector<op::Slot> slots;  // of `passed`
   // trees that the child copies itself, and where they are
   std::vector<std::pair<op::Slot, std::string>> by_path;

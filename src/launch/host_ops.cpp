@@ -348,6 +348,10 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     made_.inner.push_back(std::move(later));
   }
   made_.groups.emplace_back(o.hierarchy, std::move(dir));
+  std::string home = formatted("{}{}", h.mount_root, path.substr(h.mount_point.size()));
+  if (!o.inner.empty()) home += "/" + o.inner;
+  home.erase(0, home.find_first_not_of('/'));
+  made_.homes.emplace_back(o.hierarchy, std::move(home));
   return {};
 }
 

@@ -164,6 +164,14 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
     }
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
+  if (m->own_cgroup)
+    for (const auto& [hierarchy, home] : made_.homes)
+      if (hierarchy == *m->own_cgroup) {
+        op::MountOp copy = *m;
+        copy.what = home;
+        copy.target += "/" + home;
+        return replaced = std::move(copy);
+      }
   for (const auto& [slot, path] : made_.by_path)
     if (m->source == op::MountOp::slot && m->from == slot) {
       op::MountOp copy = *m;

@@ -269,6 +269,17 @@ void Checks::mount(std::string_view field, const CgroupMount& m) const {
     refusals.unsupported(field, "no cgroup hierarchy is mounted here",
                          "leave it out, or mount one at /sys/fs/cgroup for the calling program");
   cgroup_view(field, m.flags);
+  if (!m.own_writable) return;
+  const std::string own = std::string(field) + ".own_writable";
+  if (!m.flags.has(MountFlag::read_only))
+    refusals.bad(own, "all of it is writable", "add read_only, or leave it out");
+  if (!shape.shares(Namespace::cgroup))
+    refusals.bad(own, "in a cgroup namespace of its own there is nothing else to see",
+                 "leave out read_only instead");
+  if (m.common.optional)
+    refusals.bad(own, "is of a mount that must be there", "leave it out, or optional");
+  if (may_lift_limits())
+    need(Allow::own_limits, own, "it lets the container's root lift the limits of resources");
 }
 
 void Checks::cgroup_view(std::string_view field, Flags<MountFlag> flags) const {

@@ -451,7 +451,9 @@ std::string Describe::operator()(const op::MountOp& o) const {
         what = o.what == "/" ? "the host's own '/'" : "root directory " + quoted(o.what);
       else
         what = formatted("{} {}", o.recursive ? "rbind" : "bind",
-                         o.cwd.valid() || o.inside ? "its own " + quoted(o.what) : quoted(o.what));
+                         o.own_cgroup                ? "its own cgroup"
+                         : o.cwd.valid() || o.inside ? "its own " + quoted(o.what)
+                                                     : quoted(o.what));
       break;
     case op::MountOp::slot:
       what = o.what.empty() ? "prepared mount" : "prepared " + o.what;

@@ -194,11 +194,31 @@ std::string hierarchy_name(const CgroupHierarchy& h) {
   return h.mount_point.substr(h.mount_point.rfind('/') + 1);
 }
 
+/// Mounts hierarchy number `index`, read-only but for the container's own cgroup: by the same mount
+/// while it is writable.
+void mount_hierarchy(Draft& d, const CgroupMount& c, std::size_t index, op::MountOp m) {
+  const bool has_own =
+      std::ranges::any_of(d.shape.groups, [&](const Group& g) { return g.hierarchy == index; });
+  if (!c.own_writable || !has_own) return d.add(std::move(m));
+  const op::Slot whole = m.to = d.slot();
+  op::MountOp own{.cwd = whole,
+                  .own_cgroup = index,
+                  .propagation = Propagation::private_,
+                  .base = m.base,
+                  .target = m.target,
+                  .create = false};
+  m.flags -= MountFlag::read_only;
+  op::SetMountFlags closed{.mount = whole, .flags = c.flags, .what = m.target};
+  d.add(std::move(m));
+  d.add(std::move(own));
+  d.add(std::move(closed));
+}
+
 void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) {
   const auto& hierarchies = d.facts.cgroups;
   const std::string target = normalized(c.target.str());
   if (hierarchies.size() == 1 && hierarchies.front().v2) {
-    d.add(new_fs(at_target(d, c.target, c.flags, c.common), "cgroup2"));
+    mount_hierarchy(d, c, 0, new_fs(at_target(d, c.target, c.flags, c.common), "cgroup2"));
     return;
   }
   op::MountOp base =
@@ -206,7 +226,8 @@ void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) 
   base.to = d.slot();
   const op::Slot slot = base.to;
   d.add(std::move(base));
-  for (const CgroupHierarchy& h : hierarchies) {
+  for (std::size_t i = 0; i < hierarchies.size(); ++i) {
+    const CgroupHierarchy& h = hierarchies[i];
     std::string name = hierarchy_name(h);
     if (name.empty()) name = h.v2 ? "unified" : "cgroup";
     op::MountOp m{.flags = c.flags,
@@ -214,7 +235,7 @@ void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) 
                   .target = formatted("{}/{}", target, name),
                   .optional = c.common.optional};
     if (h.v2) {
-      d.add(new_fs(std::move(m), "cgroup2"));
+      mount_hierarchy(d, c, i, new_fs(std::move(m), "cgroup2"));
       continue;
     }
     std::vector<std::string> options;
@@ -224,7 +245,7 @@ void emit(Draft& d, const CgroupMount& c, std::optional<std::size_t> /*index*/) 
       options.push_back(controller);
     }
     if (named && options.size() == 1) options.insert(options.begin(), "none");
-    d.add(new_fs(std::move(m), "cgroup", std::move(options)));
+    mount_hierarchy(d, c, i, new_fs(std::move(m), "cgroup", std::move(options)));
     if (name.find(',') == std::string::npos) continue;
     for (const std::string& controller :
          h.controllers)  // as the host has it: "cpu" leads to "cpu,cpuacct"

@@ -97,9 +97,10 @@ void fields(V& v, Like<Mqueue> auto& mqueue) {
 
 template <class V>
 void fields(V& v, Like<CgroupMount> auto& cgroup) {
-  auto& [target, flags, common] = cgroup;
+  auto& [target, flags, own_writable, common] = cgroup;
   v("target", target);
   v("flags", flags);
+  v("own_writable", own_writable);
   v.part(common);
 }
 

@@ -445,6 +445,9 @@ struct MountOp {
   Slot from = {};
   bool recursive = false;
   bool inside = false;  ///< tree: `what` is looked up below `base`, and never through a link.
+  /// tree: the container's cgroup in this hierarchy, an index in HostFacts::cgroups. It has its
+  /// name from the launch: `what`, and what stands behind `target`.
+  std::optional<std::size_t> own_cgroup = {};
   Flags<MountFlag> flags = {};
   bool recursive_flags = false;
   Propagation propagation = Propagation::as_is;

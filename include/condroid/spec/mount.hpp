@@ -90,6 +90,9 @@ struct CgroupMount {
   GuestPath target = GuestPath("/sys/fs/cgroup");
   Flags<MountFlag> flags =
       MountFlag::read_only | MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
+  /// For a container that shares the host's cgroup namespace, and so sees all of each hierarchy:
+  /// where the rest is read-only, the cgroup that it is in is not.
+  bool own_writable = false;
   MountCommon common = {};
   auto operator<=>(const CgroupMount&) const = default;
 };

@@ -322,6 +322,41 @@ TEST_CASE("a container sees its own cgroups, to be read", "[launch][attack][.roo
   CHECK(own_cgroups().empty());
 }
 
+TEST_CASE("in the host's cgroup namespace a container may write to its own cgroup alone",
+          "[launch][attack][.root]") {
+  if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
+  const TempRoot root;
+  const bool inner = GENERATE(false, true);
+  CAPTURE(inner);
+  const std::string path = fmt::format("integration-own-{}", ::getpid());
+  Spec spec = payload(root, {"ravage"});
+  spec.namespaces -= Namespace::cgroup;
+  spec.security.allow = Allow::host_cgroup;
+  spec.resources.cgroup_path = path;
+  if (inner) spec.resources.cgroup_inner = "ns";
+  spec.mounts = {CgroupMount{.own_writable = true}};
+  const std::string home = inner ? path + "/ns" : path;
+  std::vector<std::string> closed, open;
+  for (const CgroupHierarchy& h : facts().cgroups) {
+    if (!h.writable) continue;
+    closed.push_back(h.mount_point);
+    if (inner) closed.push_back(h.mount_point + "/" + path);
+    open.push_back(h.mount_point + "/" + home);
+  }
+  spec.process.argv.insert(spec.process.argv.end(), closed.begin(), closed.end());
+  spec.process.argv.insert(spec.process.argv.end(), open.begin(), open.end());
+  const Report seen = run(spec);
+  for (const std::string& place : closed) {
+    INFO(place);
+    CHECK(seen["mkdir " + place + "/new-directory"] == "EROFS");
+  }
+  for (const std::string& place : open) {
+    INFO(place);
+    CHECK(seen["mkdir " + place + "/new-directory"] == "ok");
+    CHECK_FALSE(is_directory(place));  // with all that was below it
+  }
+}
+
 TEST_CASE("a container may have cgroups below its own, which end with it",
           "[launch][attack][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");

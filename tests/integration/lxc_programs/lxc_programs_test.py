@@ -1965,6 +1965,44 @@ class Mounts(unittest.TestCase):
                         if not setting:
                             subprocess.run(["umount", f"{there}/mounted"], check=True)
 
+    # Of each hierarchy: may it make cgroups at the top of what it sees, and in its own?
+    MAKES = r'''while IFS=: read number controllers own; do
+        case $number in
+            0) at=/sys/fs/cgroup; [ ! -d $at/unified ] || at=$at/unified ;;
+            *) at=/sys/fs/cgroup/${controllers#name=} ;;
+        esac
+        [ -d $at ] || continue
+        for folder in $at $at$own; do
+            if mkdir $folder/new-cgroup 2>/dev/null; then echo writable; busybox rmdir $folder/new-cgroup; else echo closed; fi
+        done
+    done </proc/self/cgroup | busybox sort | busybox uniq'''
+
+    def test_cgroups_that_are_mounted(self):
+        shared = "lxc.namespace.keep = cgroup user\n"
+        for config, words, answer in (("", "cgroup-full:ro:force", "closed\n"), ("", "cgroup-full:mixed:force", "writable\n"),
+                                      ("", "cgroup-full:rw:force", "writable\n"), (shared, "cgroup-full:ro", "closed\n"),
+                                      ("lxc.cap.drop = sys_admin\n", "cgroup-full", "writable\n")):
+            for where in (BIN, DEBIAN):
+                if where == DEBIAN and config == shared and os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+                    continue  # it fails there
+                with self.subTest(config=config, words=words, where=where), Box(f"{config}lxc.mount.auto = sys {words}\n", name="mounts-cgroups") as box:
+                    done = box.at(where, "lxc-execute", "--", "/bin/sh", "-c", self.MAKES)
+                    sweep(box.name)
+                    self.assertEqual(done[:2], (0, answer), done[2])
+        # Where there is version 2 alone it is what cgroup is.
+        alone = 'umount -R -l /sys/fs/cgroup && mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+        for words, answer in (("cgroup-full", "writable\n"), ("cgroup-full:mixed", "writable\n"), ("cgroup-full:ro", "closed\n")):
+            for where in (BIN, DEBIAN):
+                with self.subTest(words=words, where=where), Box(f"lxc.mount.auto = sys {words}\n", name="mounts-cgroups") as box:
+                    done = run("unshare", "-m", "sh", "-c", alone, "sh", f"{where}/lxc-execute", "-P", box.path, "-n", box.name, "--",
+                               "/bin/sh", "-c", f"busybox sed -n 's/ - cgroup2 .*/ /p' /proc/self/mountinfo | busybox cut -d ' ' -f 4,5; {self.MAKES}")
+                    sweep(box.name)
+                    self.assertEqual(done[:2], (0, f"/ /sys/fs/cgroup\n{answer}"), done[2])
+        # What LXC says of these, and does of cgroup:mixed alone: of all that it sees its own are open.
+        for words in ("cgroup-full:mixed", "cgroup:mixed"):
+            with self.subTest(words=words), Box(f"{shared}lxc.mount.auto = sys {words}\n") as box:
+                self.assertEqual(box.ours("lxc-execute", "--", "/bin/sh", "-c", self.MAKES)[:2], (0, "closed\nwritable\n"))
+
 
 class Inherited(unittest.TestCase):
     def inside(self, where, listening, *args):

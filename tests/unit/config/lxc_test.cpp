@@ -97,6 +97,8 @@ lxc::Translated translated(const Configuration& config, const lxc::Translation& 
 Spec spec_of(std::string_view text, const lxc::Translation& how = here()) {
   return translated(good(text), how).spec;
 }
+
+std::string line_of(std::string_view word) { return fmt::format("lxc.mount.auto = {}\n", word); }
 /// The notes of a kind that say something of that.
 std::size_t said(const lxc::Translated& container, Diagnostic::Kind kind, std::string_view what) {
   return static_cast<std::size_t>(std::ranges::count_if(container.notes, [&](const auto& d) {
@@ -985,22 +987,54 @@ TEST_CASE("containers inside are for a profile that is generated", "[config][lxc
                   .security.allow.has(Allow::nesting));
 }
 
-TEST_CASE("whole hierarchies of cgroups are not opened", "[config][lxc]") {
-  const auto mixed = translated(good("lxc.mount.auto = cgroup-full:mixed:force"));
-  REQUIRE(mixed.spec.mounts.size() == 1);
-  CHECK(std::get<Bind>(mixed.spec.mounts[0]).flags.has(MountFlag::read_only));
-  CHECK(said(mixed, Diagnostic::unsupported, "its own cgroups cannot be written to") == 1);
-  const Spec dropped = spec_of("lxc.cap.drop = sys_admin\nlxc.mount.auto = cgroup-full");
-  CHECK(std::get<Bind>(dropped.mounts.at(0)).flags.has(MountFlag::read_only));
-  const Spec writable = spec_of("lxc.mount.auto = cgroup-full:rw:force");
-  CHECK_FALSE(std::get<Bind>(writable.mounts.at(0)).flags.has(MountFlag::read_only));
-  const auto v2 = translated(good("lxc.mount.auto = cgroup-full:rw:force"), with_v2());
-  CHECK(v2.spec.mounts.empty());
-  CHECK(said(v2, Diagnostic::unsupported, "of version 2") == 1);
+TEST_CASE("whole hierarchies of cgroups are its own part in a cgroup namespace", "[config][lxc]") {
+  const auto mounts = [](const char* text, const lxc::Translation& how = here()) {
+    return translated(good(text), how).spec.mounts;
+  };
+  const auto mount = [&](const char* text, const lxc::Translation& how = here()) {
+    return std::get<CgroupMount>(mounts(text, how).at(0));
+  };
+  CHECK(mounts("lxc.mount.auto = cgroup-full").empty());  // it can do that itself
+  for (const char* word : {"cgroup-full:mixed:force", "cgroup-full:rw:force", "cgroup:mixed:force"})
+    CHECK_FALSE(mount(line_of(word).c_str()).flags.has(MountFlag::read_only));
+  for (const char* word : {"cgroup-full:ro:force", "cgroup:ro:force"})
+    CHECK(mount(line_of(word).c_str()).flags.has(MountFlag::read_only));
+  CHECK_FALSE(mount("lxc.cap.drop = sys_admin\nlxc.mount.auto = cgroup-full").own_writable);
+  // On version 2 alone it is what cgroup is.
+  for (const char* how : {"", ":mixed", ":ro", ":rw", ":ro:force"})
+    CHECK(mounts(line_of(std::string("cgroup-full") + how).c_str(), with_v2()) ==
+          mounts(line_of(std::string("cgroup") + how).c_str(), with_v2()));
+  CHECK(mount("lxc.mount.auto = cgroup-full", with_v2()).flags ==
+        mount("lxc.mount.auto = cgroup-full:rw", with_v2()).flags);
   const Spec own = spec_of("lxc.mount.auto = cgroup2:ro");
   CHECK(std::get<FsMount>(own.mounts.at(0)).type == "cgroup2");
-  CHECK(std::holds_alternative<CgroupMount>(
-      spec_of("lxc.mount.auto = cgroup:rw", with_v2()).mounts.at(0)));
+}
+
+TEST_CASE("without a cgroup namespace the others' cgroups are open where all is asked for",
+          "[config][lxc]") {
+  const auto mounts = [](std::string_view word) {
+    const auto all = translated(
+        good(line_of(word) + "lxc.namespace.keep = cgroup user\nlxc.rootfs.path = /srv/x\n"));
+    CHECK(std::ranges::count(all.notes, Diagnostic::unsupported, &Diagnostic::kind) == 0);
+    for (const auto& host : test::all_hosts()) {
+      if (!std::string_view(host.name).starts_with("root on")) continue;
+      INFO(word << ", " << host.name);
+      const auto plan = compile(all.spec, host.facts);
+      if (!plan) FAIL(to_string(plan.error()));
+    }
+    return all.spec.mounts;
+  };
+  for (const char* word : {"cgroup-full:mixed", "cgroup:mixed", "cgroup:rw", "cgroup"}) {
+    const auto mount = std::get<CgroupMount>(mounts(word).at(0));
+    CHECK(mount.own_writable);
+    CHECK(mount.flags.has(MountFlag::read_only));
+  }
+  const auto closed = std::get<CgroupMount>(mounts("cgroup:ro").at(0));
+  CHECK_FALSE(closed.own_writable);
+  CHECK(closed.flags.has(MountFlag::read_only));
+  CHECK(std::get<Bind>(mounts("cgroup-full:ro").at(0)).flags.has(MountFlag::read_only));
+  CHECK_FALSE(std::get<Bind>(mounts("cgroup-full:rw").at(0)).flags.has(MountFlag::read_only));
+  CHECK_FALSE(std::get<Bind>(mounts("cgroup-full").at(0)).flags.has(MountFlag::read_only));
 }
 
 TEST_CASE("proc:mixed closes what is in /proc/sys, but for net", "[config][lxc]") {

@@ -684,6 +684,26 @@ TEST_CASE("mounts are refused that cannot be", "[plan]") {
          s.security.allow = Allow::host_cgroup;
          s.mounts = {CgroupMount{.flags = {}}};
        }},
+      {"mounts[0].own_writable", "nothing else to see", mount(CgroupMount{.own_writable = true})},
+      {"mounts[0].own_writable", "all of it is writable",
+       [](Spec& s) {
+         s.namespaces -= Namespace::cgroup;
+         s.security.allow = Allow::host_cgroup;
+         s.mounts = {CgroupMount{.flags = {}, .own_writable = true}};
+       }},
+      {"mounts[0].own_writable", "must be there",
+       [](Spec& s) {
+         s.namespaces -= Namespace::cgroup;
+         s.security.allow = Allow::host_cgroup;
+         s.mounts = {CgroupMount{.own_writable = true, .common = {.optional = true}}};
+       }},
+      {"mounts[0].own_writable", "lift the limits",
+       [](Spec& s) {
+         s.namespaces -= Namespace::cgroup;
+         s.security.allow = Allow::host_cgroup;
+         s.resources.pids_max = 10;
+         s.mounts = {CgroupMount{.own_writable = true}};
+       }},
       {"mounts[0].max", "1048576", mount(Devpts{.max = 1048577})},
       {"mounts[0].max", "1 to", mount(Devpts{.max = 0})},
       {"mounts[0].ptmx", "not absolute", mount(Devpts{.ptmx = "dev/ptmx"_guest})},

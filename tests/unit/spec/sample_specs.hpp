@@ -111,7 +111,10 @@ inline Spec full_spec() {
                       .common = common},
                  Sysfs{.target = "/sys2"_guest, .flags = MountFlag::read_only, .common = common},
                  Mqueue{.target = "/mq"_guest, .flags = MountFlag::nodev, .common = common},
-                 CgroupMount{.target = "/cg"_guest, .flags = MountFlag::nosuid, .common = common},
+                 CgroupMount{.target = "/cg"_guest,
+                             .flags = MountFlag::nosuid,
+                             .own_writable = true,
+                             .common = common},
                  Devpts{.target = "/pts"_guest,
                         .max = 16,
                         .ptmx = "/ptmx"_guest,
@@ -480,8 +483,8 @@ class Random {
     some(target, flags, common);
   }
   void fill(CgroupMount& m) {
-    auto& [target, flags, common] = m;
-    some(target, flags, common);
+    auto& [target, flags, own_writable, common] = m;
+    some(target, flags, own_writable, common);
   }
   void fill(Devpts& m) {
     auto& [target, max, ptmx, flags, common] = m;
