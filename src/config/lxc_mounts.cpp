@@ -67,11 +67,11 @@ constexpr auto propagations = std::to_array<std::pair<std::string_view, Propagat
 struct Options {
   Flags<MountFlag> flags = {};
   bool bind = false, recursive = false, create = false, optional = false, relative = false;
+  bool remount = false, move = false;
   std::string idmap = {};
   std::optional<Propagation> propagation = {};
   std::vector<std::string> rest = {};   ///< Of the file system.
   std::vector<std::string> whole = {};  ///< Of any file system.
-  std::string refused = {};             ///< What no new mount can be.
 };
 
 Options read_options(std::string_view text) {
@@ -98,8 +98,10 @@ Options read_options(std::string_view text) {
       o.relative = true;
     } else if (word.starts_with("idmap=")) {
       o.idmap = word.substr(6);
-    } else if (word == "remount" || word == "move") {
-      o.refused = word;
+    } else if (word == "remount") {
+      o.remount = true;
+    } else if (word == "move") {
+      o.move = true;
     } else if (std::ranges::find(whole_words, word) != std::end(whole_words)) {
       o.whole.emplace_back(word);
     } else {
@@ -311,9 +313,8 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
     if (o.optional) return note(at, formatted("is left out: {}", what));
     wrong(at, std::move(what), std::move(hint));
   };
-  if (o.refused == "move")
-    return unsupported(at, formatted("{} of a mount that is there", o.refused),
-                       "say it where the mount is made");
+  // LXC 5.0 reads the word and does not pass it on.
+  if (o.move) note(at, "move means nothing: a mount is made, and none that is there goes away");
 
   const bool own_root = !spec.root.path.empty() || !spec.root.image.path.empty();
   if (target.starts_with('/') && own_root) {
@@ -341,7 +342,7 @@ void Translator::entry(std::string_view line, const lxc::Diagnostic& at) {
   const GuestPath where(target);
   const MountCommon common{.create_target = o.create, .optional = o.optional};
 
-  if (o.refused == "remount") {
+  if (o.remount) {
     if (o.flags.empty())
       return unsupported(at, "flags of a mount that is there, taken away", "say others");
     // The same mount once more, with other flags, on top: what is there keeps what it has below.

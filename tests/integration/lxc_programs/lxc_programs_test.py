@@ -2003,6 +2003,18 @@ class Mounts(unittest.TestCase):
             with self.subTest(words=words), Box(f"{shared}lxc.mount.auto = sys {words}\n") as box:
                 self.assertEqual(box.ours("lxc-execute", "--", "/bin/sh", "-c", self.MAKES)[:2], (0, "closed\nwritable\n"))
 
+    def test_one_that_is_to_be_moved(self):
+        with tempfile.TemporaryDirectory() as there:
+            Box.write(f"{there}/seen", "")
+            for where in (BIN, DEBIAN):
+                with self.subTest(where), Box(f"lxc.mount.entry = {there} data none bind,move 0 0\n", name="mounts-moved") as box:
+                    done = box.at(where, "lxc-execute", "--", "ls", "/data")
+                    self.assertEqual(done[:2], (0, "seen\n"), done[2])
+                    self.assertEqual(os.listdir(there), ["seen"])
+                with self.subTest(where), Box(f"lxc.mount.entry = {there} data none move 0 0\n", name="mounts-moved") as box:
+                    self.assertEqual(box.at(where, "lxc-execute", "--", "ls", "/data")[:2], (1, ""))
+                    sweep(box.name)
+
 
 class Inherited(unittest.TestCase):
     def inside(self, where, listening, *args):

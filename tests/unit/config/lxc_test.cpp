@@ -898,7 +898,7 @@ TEST_CASE("what no Spec can say is said", "[config][lxc]") {
   const Configuration config = good(
       "lxc.rootfs.path = zfs:pool/image\n"
       "lxc.namespace.share.net = other\nlxc.net.0.type = veth\nlxc.net.0.l2proxy = 1\n"
-      "lxc.mount.entry = /a a none move 0 0\n");
+      "lxc.mount.entry = /a /srv/a none bind 0 0\n");
   const auto container = translated(config);
   CHECK(std::ranges::count(container.notes, Diagnostic::unsupported, &Diagnostic::kind) == 4);
   const auto strict = config.to_spec({.apparmor = false, .selinux = false, .strict = true});
@@ -1186,6 +1186,18 @@ TEST_CASE("a gateway that is found out is of the family that asks", "[config][lx
   CHECK(gateway(six + "lxc.net.0.ipv6.gateway = fd00::1") == Seen(true, 0));
   CHECK(gateway(six + "lxc.net.0.ipv6.gateway = dev") == Seen(false, 1));
   CHECK(gateway(six + "lxc.net.0.ipv6.gateway = auto") == Seen(true, 0));
+}
+
+TEST_CASE("a mount that is to be moved is made as any other", "[config][lxc]") {
+  const auto bound = translated(good("lxc.mount.entry = /a a none bind,move 0 0\n"));
+  CHECK(std::get<Bind>(bound.spec.mounts.at(0)).source == HostPath("/a"));
+  CHECK(said(bound, Diagnostic::note, "move means nothing") == 1);
+  CHECK(std::holds_alternative<Tmpfs>(
+      spec_of("lxc.mount.entry = none a tmpfs move 0 0\n").mounts.at(0)));
+  const auto lines = wrong("lxc.mount.entry = a b none move 0 0\n");
+  REQUIRE(lines.size() == 1);
+  CHECK_THAT(lines[0], Contains("neither of a file system nor a bind mount"));
+  CHECK(spec_of("lxc.mount.entry = a b none move,optional 0 0\n").mounts.empty());
 }
 
 TEST_CASE("what is not its own namespace is left as it is", "[config][lxc]") {
