@@ -282,7 +282,8 @@ class Writer {
     if (const auto* v = std::get_if<Veth>(&i.link)) {
       link("veth", v->bridge);
       if (!v->host_name.empty()) line(key("veth.pair"), "{}", v->host_name);
-      if (!v->host_addresses.empty() || !v->host_routes.empty()) line(key("veth.mode"), "router");
+      if (v->bridge.empty() && (!v->host_addresses.empty() || !v->host_routes.empty()))
+        line(key("veth.mode"), "router");
       for (const IpPrefix& r : v->host_routes)
         line(key(r.address.is_v6() ? "veth.ipv6.route" : "veth.ipv4.route"), "{}", to_string(r));
       if (v->vlan_id) line(key("veth.vlan.id"), "{}", *v->vlan_id);
@@ -319,8 +320,13 @@ class Writer {
         line(key("ipv4.address"), "{}", to_string(a));
     }
     for (const IpAddress& g : i.gateways)
-      line(key(g.is_v6() ? "ipv6.gateway" : "ipv4.gateway"), "{}", to_string(g));
-    if (i.gateway_auto) line(key("ipv4.gateway"), "auto");
+      if (!g.is_any()) line(key(g.is_v6() ? "ipv6.gateway" : "ipv4.gateway"), "{}", to_string(g));
+    for (const bool v6 : {false, true}) {
+      const auto same = [&](const IpAddress& a) { return a.is_v6() == v6; };
+      if (i.gateway_auto && std::ranges::any_of(i.addresses, same, &IpPrefix::address) &&
+          std::ranges::none_of(i.gateways, same))
+        line(key(v6 ? "ipv6.gateway" : "ipv4.gateway"), "auto");
+    }
     for (const Route& r : i.routes)
       if (r.to.length == 0 && !r.via && !r.metric)
         line(key(r.to.address.is_v6() ? "ipv6.gateway" : "ipv4.gateway"), "dev");

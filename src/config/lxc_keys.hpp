@@ -246,7 +246,8 @@ inline constexpr auto table = std::to_array<Key>({
     {"lxc.net.N.flags", "", Shape::once, net_up, "up", "",
      "It is brought up, and the loopback, too. Whatever is said means up."},
     {"lxc.net.N.link", "", Shape::once, net_name, name_values, "",
-     "Interface or bridge of the host that it is connected to, or that it is."},
+     "Interface or bridge of the host that it is connected to, or that it is; of a phys also eth+, "
+     "the last of those that begin so."},
     {"lxc.net.N.l2proxy", "", Shape::once, flag, flag_values, "0",
      "1: the host answers on the link for its addresses."},
     {"lxc.net.N.name", "", Shape::once, net_name, "a name of 1 to 15 bytes, or eth%d", "",

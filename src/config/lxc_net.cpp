@@ -1,4 +1,5 @@
 // The interfaces of a configuration: lxc.net.N.
+#include <net/if.h>
 
 #include <algorithm>
 #include <charconv>
@@ -10,6 +11,22 @@
 #include "spec/names.hpp"
 
 namespace condroid::inline v0::lxc_language {
+
+namespace {
+
+/// Those of this thread's network namespace, by their numbers; if_nameindex(3).
+std::vector<std::string> interfaces_here() {
+  std::map<unsigned, std::string> names;
+  if (struct if_nameindex* const all = ::if_nameindex(); all != nullptr) {
+    for (const struct if_nameindex* i = all; i->if_index != 0; ++i) names[i->if_index] = i->if_name;
+    ::if_freenameindex(all);
+  }
+  std::vector<std::string> list;
+  for (auto& [index, name] : names) list.push_back(std::move(name));
+  return list;
+}
+
+}  // namespace
 
 void Translator::network() {
   Spec& spec = out_.spec;
@@ -29,8 +46,7 @@ void Translator::network() {
     if (type) ++typed;
     if (type == "none") ++shared;
     if (const auto name = text(row("lxc.net.N.name"), number)) names.taken.insert(*name);
-    if (type == "phys" && !text(row("lxc.net.N.name"), number))
-      names.taken.insert(text(row("lxc.net.N.link"), number).value_or(""));
+    if (type == "phys" && !text(row("lxc.net.N.name"), number)) names.taken.insert(link_of(number));
   }
   const bool here = own(Namespace::net);
   if (shared != 0 && shared == typed) spec.namespaces -= Namespace::net;
@@ -41,6 +57,18 @@ void Translator::network() {
     else
       left_interface(number, "is not made: the network namespace is not its own");
   }
+}
+
+/// Of a phys "eth+" is an interface of the host whose name begins so: as LXC has it the last of
+/// them.
+std::string Translator::link_of(std::string_view number) const {
+  std::string link = text(row("lxc.net.N.link"), number).value_or("");
+  if (!link.ends_with('+') || text(row("lxc.net.N.type"), number) != "phys") return link;
+  link.pop_back();
+  std::string last;
+  for (const std::string& name : how_.interfaces ? *how_.interfaces : interfaces_here())
+    if (name.starts_with(link)) last = name;
+  return last;
 }
 
 void Translator::left_interface(std::string_view number, std::string_view why) {
@@ -60,7 +88,7 @@ void Translator::interface(std::string_view number, Names& names) {
   }
   const bool up = text(row("lxc.net.N.flags"), number).has_value();
   if (up && *type != "none") spec.network.loopback_up = true;
-  const std::string link = text(row("lxc.net.N.link"), number).value_or("");
+  const std::string link = link_of(number);
   const auto scripts = [&](const std::string& interface_name) {
     for (const auto& [r, when] : {std::pair{row("lxc.net.N.script.up"), "up"},
                                   std::pair{row("lxc.net.N.script.down"), "down"}})
@@ -89,7 +117,11 @@ void Translator::interface(std::string_view number, Names& names) {
   i.up = up;
   i.ipv6_autoconf = true;  // as the kernel has it
   const auto needs_link = [&] {
-    if (link.empty())
+    const auto asked = text(row("lxc.net.N.link"), number);
+    if (asked && link.empty())
+      wrong(place(row("lxc.net.N.link"), number), "is the beginning of no interface's name here",
+            "ip link shows them all");
+    else if (link.empty())
       missing({row("lxc.net.N.link")}, place(row("lxc.net.N.type"), number),
               formatted("there is no lxc.net.{}.link", number), "name the interface of the host");
   };
@@ -157,16 +189,12 @@ void Translator::interface(std::string_view number, Names& names) {
   }
   i.gateway_auto = automatic != 0;
   if (automatic == 1) {
-    // Interface::gateway_auto is of both families.
-    const bool v6 = text(row("lxc.net.N.ipv6.gateway"), number) == "auto";
-    const std::size_t asked = v6 ? row("lxc.net.N.ipv6.gateway") : row("lxc.net.N.ipv4.gateway");
+    // Interface::gateway_auto is of both families, but for one that is said to have none.
+    const bool other_v6 = text(row("lxc.net.N.ipv6.gateway"), number) != "auto";
     const bool other = std::ranges::any_of(
-        i.addresses, [&](const IpPrefix& p) { return p.address.is_v6() != v6; });
-    if (other && by_address[v6 ? 0 : 1] == 0) {
-      i.gateway_auto = false;
-      unsupported(place(asked, number), formatted("auto for IPv{} alone", v6 ? 6 : 4),
-                  "name the gateway");
-    }
+        i.addresses, [&](const IpPrefix& p) { return p.address.is_v6() == other_v6; });
+    if (other && by_address[other_v6 ? 1 : 0] == 0)
+      i.gateways.push_back(IpAddress::from_bytes({}, other_v6));
   }
   if (auto mac = text(row("lxc.net.N.hwaddr"), number)) {
     for (char& c : *mac)
@@ -182,26 +210,21 @@ void Translator::interface(std::string_view number, Names& names) {
   if (*type == "veth") {
     Veth veth{.bridge = link, .host_name = text(row("lxc.net.N.veth.pair"), number).value_or("")};
     const bool router = text(row("lxc.net.N.veth.mode"), number) == "router";
+    if (router) veth.bridge.clear();
+    for (const std::size_t r : {row("lxc.net.N.veth.ipv4.route"), row("lxc.net.N.veth.ipv6.route")})
+      for (const Value& v : list(r, number)) {
+        veth.host_routes.push_back(prefix_of(v.text));
+        if (!veth.bridge.empty())
+          note(place(v),
+               "the answers of a bridge's ports come in at the bridge: lxc.net.N.veth.mode = "
+               "router has routes that lead further");
+      }
     if (router) {
-      veth.bridge.clear();
-      for (const std::size_t r :
-           {row("lxc.net.N.veth.ipv4.route"), row("lxc.net.N.veth.ipv6.route")})
-        for (const Value& v : list(r, number)) veth.host_routes.push_back(prefix_of(v.text));
       // LXC answers for the gateway as a neighbour's proxy; here the host has that address.
       veth.host_addresses = routers;
       // Then the routes to the container's addresses come with it; LXC has them without, too.
       if (routers.empty())
         for (const IpPrefix& p : i.addresses) veth.host_routes.push_back(only(p.address));
-    } else if (!list(row("lxc.net.N.veth.ipv4.route"), number).empty() ||
-               !list(row("lxc.net.N.veth.ipv6.route"), number).empty()) {
-      if (link.empty())
-        for (const std::size_t r :
-             {row("lxc.net.N.veth.ipv4.route"), row("lxc.net.N.veth.ipv6.route")})
-          for (const Value& v : list(r, number)) veth.host_routes.push_back(prefix_of(v.text));
-      else
-        unsupported(place(row("lxc.net.N.veth.ipv4.route"), number),
-                    "a route of the host by way of a port of a bridge",
-                    "lxc.net.N.veth.mode = router");
     }
     if (const auto vlan = text(row("lxc.net.N.veth.vlan.id"), number))
       veth.vlan_id =
@@ -239,9 +262,6 @@ void Translator::interface(std::string_view number, Names& names) {
              .id = static_cast<std::uint16_t>(this->number(row("lxc.net.N.vlan.id"), 0, number))};
   } else {
     needs_link();
-    if (link.ends_with('+'))
-      unsupported(place(row("lxc.net.N.link"), number), "several interfaces by their beginning",
-                  "name one");
     i.link = Phys{.parent = link};
   }
   if (this->number(row("lxc.net.N.l2proxy"), 0, number) != 0)

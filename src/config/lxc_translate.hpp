@@ -59,6 +59,7 @@ class Translator {
   /// A profile is generated, and is to allow containers inside.
   [[nodiscard]] bool nests() const;
   void network();
+  [[nodiscard]] std::string link_of(std::string_view number) const;
   void interface(std::string_view number, Names& names);
   void left_interface(std::string_view number, std::string_view why);
   void program();

@@ -389,6 +389,7 @@ Result<void> LaunchEngine::complete_interfaces() {
                                "give it one, or name the gateway"));
       i.gateways.push_back(*gateway);
     }
+    std::erase_if(i.gateways, [](const IpAddress& g) { return g.is_any(); });
     completed_.emplace_back(n, std::move(found));
   }
   return {};

@@ -339,7 +339,9 @@ struct Describe {
     for (const Route& r : i.routes)
       words.push_back(to_string(r.to) + (r.via ? " by " + to_string(*r.via) : ""));
     if (i.gateway_auto) words.emplace_back("default by what it hangs on");
-    for (const IpAddress& g : i.gateways) words.push_back("default by " + to_string(g));
+    for (const IpAddress& g : i.gateways)
+      words.push_back(g.is_any() ? formatted("no default of IPv{}", g.is_v6() ? 6 : 4)
+                                 : "default by " + to_string(g));
     return formatted("{}: {}", quoted(i.name), listed(words, ", "));
   }
   std::string operator()(const op::AwaitInterface& o) const {

@@ -36,8 +36,9 @@ bool is_default(const Interface& i, bool v6) {
   if (bridge != nullptr && i.gateways.empty() && i.up)  // it is the gateway
     return i.addresses.empty() ? std::ranges::any_of(bridge->subnets, same, &IpPrefix::address)
                                : std::ranges::any_of(i.addresses, same, &IpPrefix::address);
-  return std::ranges::any_of(i.gateways, same) ||
-         (i.gateway_auto && std::ranges::any_of(i.addresses, same, &IpPrefix::address));
+  const auto given = std::ranges::find_if(i.gateways, same);
+  if (given != i.gateways.end()) return !given->is_any();
+  return i.gateway_auto && std::ranges::any_of(i.addresses, same, &IpPrefix::address);
 }
 
 /// One that the kernel takes once its digits are drawn.
@@ -103,6 +104,11 @@ struct Complaints {
         add("its gateway is to be found, and it has no address", "give it one");
     }
     for (const IpAddress& g : i.gateways) {
+      if (g.is_any() && i.gateway_auto) {
+        if (++(g.is_v6() ? v6 : v4) == 2)
+          add(formatted("has a gateway for {} and none", kind_of(g)), "leave out one of them");
+        continue;
+      }
       if (g.is_any() || g.is_multicast() || g.is_loopback()) {
         add(formatted("{} is no gateway", to_string(g)), "use the address of a router");
         continue;
@@ -162,9 +168,6 @@ struct Complaints {
       if (!l.host_addresses.empty())
         add("the host's end is a port of a bridge and has addresses",
             "give them to the bridge, or leave out the bridge");
-      if (!l.host_routes.empty())
-        add("the host's end is a port of a bridge and has routes",
-            "have them go by way of the bridge, or leave out the bridge");
     } else {
       if (l.isolated) add("is isolated, and no port of a bridge", "name the bridge");
       if (l.vlan_id || !l.tagged.empty())

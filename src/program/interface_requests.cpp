@@ -277,6 +277,7 @@ std::vector<InterfaceRequest> port_requests(const Veth& veth, std::uint16_t defa
     r.vlan(*veth.vlan_id, BRIDGE_VLAN_INFO_PVID | BRIDGE_VLAN_INFO_UNTAGGED);
   if (veth.vlan_id && default_vlan != 0 && default_vlan != *veth.vlan_id) r.no_vlan(default_vlan);
   for (const std::uint16_t id : veth.tagged) r.vlan(id, 0);
+  for (const IpPrefix& p : veth.host_routes) r.route({.to = p}, false);
   return r.take();
 }
 

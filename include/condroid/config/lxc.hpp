@@ -179,6 +179,9 @@ struct Translation {
   std::optional<std::vector<std::string>> apparmor_profiles = {};
   /// What is in /proc/sys. Unset: what is there on this machine.
   std::optional<std::vector<std::string>> kernel_settings = {};
+  /// Interfaces of the host, the oldest first. Unset: those that are here now. They are looked at
+  /// for "lxc.net.N.link = eth+" alone.
+  std::optional<std::vector<std::string>> interfaces = {};
 };
 
 struct Translated {

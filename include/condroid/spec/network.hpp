@@ -32,7 +32,9 @@ struct Veth {
   std::string host_name = {};
   /// Of the host's end. Not for a port of a bridge, which has none.
   std::vector<IpPrefix> host_addresses = {};
-  /// Further networks that the host reaches by way of the container. Not of a port of a bridge.
+  /// Further networks that the host reaches by way of the container. By a port of a bridge, too, as
+  /// LXC has them: there answers of the container's neighbours come in at the bridge, so what is
+  /// sent that way arrives only where its Ethernet address is known otherwise; ip-neighbour(8).
   std::vector<IpPrefix> host_routes = {};
   /// With a bridge: other isolated ports of it are not reached. Linux 4.18.
   bool isolated = false;
@@ -171,7 +173,7 @@ struct Interface {
   /// address; 0.0.0.0: none.
   std::vector<IpAddress> broadcasts = {};
   /// Default routes, one for IPv4 and one for IPv6 at most. One that no address here has in its
-  /// network is taken to be on the link.
+  /// network is taken to be on the link. With `gateway_auto`, 0.0.0.0 or :: is none of that kind.
   std::vector<IpAddress> gateways = {};
   /// The first address of the bridge, or of a macvlan's parent, is a gateway: for IPv4 and IPv6
   /// where there is an address of that kind here, and no gateway above. Where no gateway is needed,

@@ -896,7 +896,11 @@ TEST_CASE("names, queues, gateways and broadcasts are as asked for", "[network][
   OwnNetwork net;
   net.bridge("cbr0", {"10.77.0.1/24"_prefix, "fd77::1/64"_prefix});
   Interface i = bridged("", 2);
-  i.link = Veth{.bridge = "cbr0", .host_name = "of-box-%x%x%x%x", .rx_queues = 2, .tx_queues = 3};
+  i.link = Veth{.bridge = "cbr0",
+                .host_name = "of-box-%x%x%x%x",
+                .host_routes = {"10.98.0.0/16"_prefix},
+                .rx_queues = 2,
+                .tx_queues = 3};
   i.mac_template = "0x:77:00:00:00:xx";
   i.broadcasts = {"10.77.0.99"_ip};
   i.gateway_auto = true;
@@ -930,6 +934,7 @@ TEST_CASE("names, queues, gateways and broadcasts are as asked for", "[network][
   CHECK(of_box("route").find("eth0\t00000000\t01004D0A") != std::string::npos);
   CHECK(of_box("ipv6_route").find("fd770000000000000000000000000001") != std::string::npos);
   CHECK(read_file("/proc/thread-self/net/route").find("cable\t0000630A") != std::string::npos);
+  CHECK(read_file("/proc/thread-self/net/route").find(end + "\t0000620A") != std::string::npos);
   const auto broadcasts = inside(box, [](const Fd&) {
     std::map<std::string, std::uint32_t> found;
     ifaddrs* list = nullptr;
@@ -946,6 +951,18 @@ TEST_CASE("names, queues, gateways and broadcasts are as asked for", "[network][
   need(box.kill());
   (void)wait(box);
   CHECK(net.soon({"lo", "cbr0"}));
+  // Of one family alone; the other has none.
+  for (const bool v6 : {false, true}) {
+    Interface one = bridged("cbr0", 2);
+    one.gateway_auto = true;
+    one.gateways = {v6 ? "0.0.0.0"_ip : "::"_ip};
+    box = launch(on_network(root, one, {"pause"}));
+    CHECK((of_box("route").find("eth0\t00000000\t01004D0A") != std::string::npos) != v6);
+    CHECK((of_box("ipv6_route").find("fd770000000000000000000000000001") != std::string::npos) ==
+          v6);
+    need(box.kill());
+    (void)wait(box);
+  }
   net.bridge("bare");
   i.link = Veth{.bridge = "bare"};
   CHECK_THAT(attempt(on_network(root, i, {"exit"})),

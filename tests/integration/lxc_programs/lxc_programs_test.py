@@ -2016,6 +2016,61 @@ class Mounts(unittest.TestCase):
                     sweep(box.name)
 
 
+class Networks(unittest.TestCase):
+    """In a network of the test's own, with Debian's beside ours."""
+
+    @contextlib.contextmanager
+    def started(self, inside, where, config):
+        with Box(config, name="networks") as box:
+            words = "-P", box.path, "-n", box.name
+            try:
+                status, _, err = run(*inside, f"{where}/lxc-start", *words)
+                self.assertEqual(status, 0, err)
+                eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+                yield lambda script: run(*inside, f"{BIN}/lxc-attach", *words, "--", "sh", "-c", script)[1]
+            finally:  # its socket is in there, too
+                run(*inside, f"{BIN}/lxc-stop", *words, "-k")
+
+    def test_a_gateway_of_one_family(self):
+        config = ("lxc.net.1.type = veth\nlxc.net.1.link = bridge0\nlxc.net.1.flags = up\nlxc.net.1.ipv4.address = 10.77.0.2/24\n"
+                  "lxc.net.1.ipv6.address = fd77::2/64\n")
+        with own_network() as inside:
+            for address in ("10.77.0.1/24", "fd77::1/64"):
+                self.assertEqual(run(*inside, "ip", "address", "add", address, "dev", "bridge0", *("nodad",) * (":" in address))[0], 0)
+            for family, four, six in ((4, "default via 10.77.0.1 dev eth0 ", ""), (6, "", "default via fd77::1 dev eth0 ")):
+                for where in (BIN, DEBIAN):
+                    with self.subTest(where=where, family=family), self.started(inside, where, f"{config}lxc.net.1.ipv{family}.gateway = auto\n") as shell:
+                        for words, route in (("ip route", four), ("ip -6 route", six)):
+                            found = [line for line in shell(f"busybox {words}").splitlines() if line.startswith("default ")]
+                            self.assertEqual([line[:len(route)] for line in found], [route] if route else [])
+
+    def test_routes_by_a_port_of_a_bridge(self):
+        config = ("lxc.net.1.type = veth\nlxc.net.1.link = bridge0\nlxc.net.1.flags = up\nlxc.net.1.veth.pair = port0\n"
+                  "lxc.net.1.veth.ipv4.route = 10.99.0.0/16\nlxc.net.1.veth.ipv6.route = fd99::/64\n")
+        with own_network() as inside:
+            for where in (BIN, DEBIAN):
+                with self.subTest(where), self.started(inside, where, config):
+                    self.assertRegex(run(*inside, "ip", "route", "show", "dev", "port0")[1], r"^10\.99\.0\.0/16 .*scope link")
+                    self.assertIn("fd99::/64 ", run(*inside, "ip", "-6", "route", "show", "dev", "port0")[1])
+                    self.assertIn(" master bridge0 ", run(*inside, "ip", "link", "show", "port0")[1])
+                eventually(lambda: not run(*inside, "ip", "link", "show", "port0")[1], "its end", 20)
+
+    def test_one_that_is_lent_by_the_beginning_of_its_name(self):
+        config = "lxc.net.1.type = phys\nlxc.net.1.link = cable+\n"
+        with own_network() as inside:
+            def here():
+                return sorted(re.findall(r"^(cable\d)", run(*inside, "ip", "-br", "link")[1], re.MULTILINE))
+            for where in (BIN, DEBIAN):
+                with self.subTest(where), self.started(inside, where, config) as shell:
+                    self.assertEqual(re.findall(r"cable\d", shell("cat /proc/net/dev")), ["cable2"])
+                    self.assertEqual(here(), ["cable0", "cable1"])
+                eventually(lambda: here() == ["cable0", "cable1", "cable2"], "that it is back", 20)
+            with Box(config.replace("cable", "nothing")) as box:
+                status, _, err = run(*inside, f"{BIN}/lxc-start", "-P", box.path, "-n", box.name)
+                self.assertEqual(status, 1)
+                self.assertIn("lxc.net.1.link = nothing+: is the beginning of no interface's name here", err)
+
+
 class Inherited(unittest.TestCase):
     def inside(self, where, listening, *args):
         """The further descriptors that a container's command has, and what it is told of them."""

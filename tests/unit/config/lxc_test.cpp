@@ -1174,18 +1174,58 @@ TEST_CASE("a gateway that is found out is of the family that asks", "[config][lx
   const std::string veth =
       "lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.flags = up\n"
       "lxc.net.0.ipv4.address = 10.0.0.2/24\n";
-  const auto gateway = [&](const std::string& more) {
+  using Gateways = std::vector<std::string>;
+  const auto gateways = [&](const std::string& more) {
     const auto all = translated(good(veth + more));
-    return std::pair(all.spec.network.interfaces.at(0).gateway_auto,
-                     said(all, Diagnostic::unsupported, "auto for IPv"));
+    CHECK(std::ranges::count(all.notes, Diagnostic::unsupported, &Diagnostic::kind) == 0);
+    const Interface& i = all.spec.network.interfaces.at(0);
+    CHECK(i.gateway_auto);
+    Gateways said;
+    for (const IpAddress& g : i.gateways) said.push_back(to_string(g));
+    return said;
   };
-  using Seen = std::pair<bool, std::size_t>;
-  CHECK(gateway("lxc.net.0.ipv4.gateway = auto") == Seen(true, 0));
-  const std::string six = "lxc.net.0.ipv6.address = fd00::2/64\nlxc.net.0.ipv4.gateway = auto\n";
-  CHECK(gateway(six) == Seen(false, 1));
-  CHECK(gateway(six + "lxc.net.0.ipv6.gateway = fd00::1") == Seen(true, 0));
-  CHECK(gateway(six + "lxc.net.0.ipv6.gateway = dev") == Seen(false, 1));
-  CHECK(gateway(six + "lxc.net.0.ipv6.gateway = auto") == Seen(true, 0));
+  CHECK(gateways("lxc.net.0.ipv4.gateway = auto").empty());
+  const std::string six = "lxc.net.0.ipv6.address = fd00::2/64\n";
+  const std::string four = six + "lxc.net.0.ipv4.gateway = auto\n";
+  CHECK(gateways(four) == Gateways{"::"});
+  CHECK(gateways(four + "lxc.net.0.ipv6.gateway = fd00::1") == Gateways{"fd00::1"});
+  CHECK(gateways(four + "lxc.net.0.ipv6.gateway = dev") == Gateways{"::"});
+  CHECK(gateways(four + "lxc.net.0.ipv6.gateway = auto").empty());
+  CHECK(gateways(six + "lxc.net.0.ipv6.gateway = auto") == Gateways{"0.0.0.0"});
+}
+
+TEST_CASE("the beginning of a name is an interface that is lent", "[config][lxc]") {
+  lxc::Translation how = here();
+  how.interfaces = {"lo", "eth1", "wlan0", "eth0"};
+  const std::string phys = "lxc.net.0.type = phys\nlxc.net.0.link = ";
+  const auto lent = [&](const std::string& more) {
+    const Interface i = spec_of(phys + more, how).network.interfaces.at(0);
+    return std::pair(i.name, std::get<Phys>(i.link).parent);
+  };
+  using Seen = std::pair<std::string, std::string>;
+  CHECK(lent("eth+") == Seen("eth0", "eth0"));
+  CHECK(lent("eth1+") == Seen("eth1", "eth1"));
+  CHECK(lent("wl+\nlxc.net.0.name = lan") == Seen("lan", "wlan0"));
+  CHECK(lent("eth+\nlxc.net.1.type = veth") == Seen("eth0", "eth0"));
+  CHECK(spec_of(phys + "eth+\nlxc.net.1.type = veth", how).network.interfaces.at(1).name == "eth1");
+  const auto missing = good(phys + "usb+").to_spec(how);
+  REQUIRE_FALSE(missing);
+  CHECK_THAT(missing.error().subject,
+             Contains("lxc.net.0.link = usb+: is the beginning of no interface's name here"));
+  // Of other kinds it is a part of the name.
+  const Spec veth = spec_of("lxc.net.0.type = veth\nlxc.net.0.link = eth+", how);
+  CHECK(std::get<Veth>(veth.network.interfaces.at(0).link).bridge == "eth+");
+}
+
+TEST_CASE("the host's routes go by a port of a bridge, as LXC has them", "[config][lxc]") {
+  const auto all = translated(
+      good("lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.veth.ipv4.route = 10.9.0.0/16\n"
+           "lxc.net.0.veth.ipv6.route = fd09::/64\n"));
+  const auto& veth = std::get<Veth>(all.spec.network.interfaces.at(0).link);
+  CHECK(veth.bridge == "br0");
+  CHECK(veth.host_routes ==
+        std::vector<IpPrefix>{*IpPrefix::parse("10.9.0.0/16"), *IpPrefix::parse("fd09::/64")});
+  CHECK(said(all, Diagnostic::note, "come in at the bridge") == 2);
 }
 
 TEST_CASE("a mount that is to be moved is made as any other", "[config][lxc]") {

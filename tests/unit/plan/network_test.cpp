@@ -106,8 +106,6 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
           [](I& i) { i.link = Veth{.bridge = "br0", .vlan_id = 7, .tagged = {7}}; });
   refused("is in a VLAN of a bridge, and", [](I& i) { i.link = Veth{.tagged = {7}}; });
   refused("has 4097 queues", [](I& i) { i.link = Veth{.bridge = "br0", .rx_queues = 4097}; });
-  refused("a bridge and has routes",
-          [](I& i) { i.link = Veth{.bridge = "br0", .host_routes = {"10.1.0.0/16"_prefix}}; });
   refused("use 10.1.0.0/16", [](I& i) { i.link = Veth{.host_routes = {"10.1.2.0/16"_prefix}}; });
   for (const char* mac : {"02:00:00:00:00:01", "02:00:00:00:xx", "x", "01:00:00:00:00:xx"})
     refused("is no template", [=](I& i) { i.mac_template = mac; });
@@ -126,6 +124,11 @@ TEST_CASE("interfaces that make no sense are refused by name", "[network]") {
     i.gateways.clear();
     i.gateway_auto = true;
   });
+  refused("has a gateway for IPv4 and none", [](I& i) {
+    i.gateways = {"0.0.0.0"_ip, "10.0.3.1"_ip};
+    i.gateway_auto = true;
+  });
+  refused("0.0.0.0 is no gateway", [](I& i) { i.gateways = {"0.0.0.0"_ip}; });
   refused("the interface of the host has no name", [](I& i) { i.link = Phys{}; });
   refused("the loopback stays", [](I& i) { i.link = Phys{.parent = "lo"}; });
   refused(with({{.link = Phys{.parent = "a"}}, {.name = "eth1", .link = Phys{.parent = "a"}}}),

@@ -75,6 +75,8 @@ TEST_CASE("what a port of a bridge is told", "[network]") {
         std::vector<std::string>{"isolation", "VLAN 5", "without VLAN 1", "VLAN 6", "VLAN 7"});
   CHECK(said({.bridge = "br0", .vlan_id = 0}, 1) == std::vector<std::string>{"without VLAN 1"});
   CHECK(said({.bridge = "br0", .vlan_id = 1}, 1) == std::vector<std::string>{"VLAN 1"});
+  CHECK(said({.bridge = "br0", .host_routes = {"10.9.0.0/16"_prefix}, .isolated = true}, 1) ==
+        std::vector<std::string>{"isolation", "route to 10.9.0.0/16"});
 }
 
 }  // namespace
