@@ -161,7 +161,7 @@ inline constexpr auto table = std::to_array<Key>({
      "Mounts, ahead of those of lxc.mount.entry."},
     {"lxc.mount.entry", "", Shape::list, anything, "SOURCE TARGET TYPE OPTIONS [0 0]", "",
      "A mount, as a line of fstab(5); also create=dir, create=file, optional, relative, "
-     "idmap=container."},
+     "idmap=container, idmap=PATH."},
     {"lxc.mount.auto", "", Shape::words, auto_mount,
      "proc[:mixed|rw], sys[:mixed|ro|rw], cgroup[-full][:mixed|ro|rw][:force], "
      "cgroup2[:ro][:force], shmounts:HOST[:TARGET]",

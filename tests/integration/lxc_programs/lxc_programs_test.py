@@ -2015,6 +2015,31 @@ class Mounts(unittest.TestCase):
                     self.assertEqual(box.at(where, "lxc-execute", "--", "ls", "/data")[:2], (1, ""))
                     sweep(box.name)
 
+    def test_owners_by_a_namespace_that_is_named(self):
+        # One user namespace is the container's, another one has the map of the mount.
+        holder = subprocess.Popen(["unshare", "-U", "sh", "-c", "echo; exec cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            self.assertEqual(holder.stdout.readline(), b"\n")
+            for kind in ("uid", "gid"):
+                with open(f"/proc/{holder.pid}/{kind}_map", "w") as own:
+                    own.write("0 40000 1000\n")
+            for ids in ("", "lxc.idmap = u 0 0 65536\nlxc.idmap = g 0 0 65536\n"):
+                for where in (BIN, DEBIAN):
+                    if where == DEBIAN and ids:
+                        continue  # it opens the file inside, where it may not
+                    with self.subTest(where=where, ids=ids), Box(ids, name="mounts-idmap") as box:
+                        os.makedirs(f"{box.path}/of-7")
+                        os.chown(f"{box.path}/of-7", 7, 7)
+                        with open(box.config, "a") as config:
+                            config.write(f"lxc.mount.entry = {box.path}/of-7 data none bind,idmap=/proc/{holder.pid}/ns/user 0 0\n")
+                        done = box.at(where, "lxc-execute", "--", "busybox", "stat", "-c", "%u %g", "/data")
+                        sweep(box.name)
+                        self.assertEqual(done[:2], (0, "40007 40007\n"), done[2])
+        finally:
+            holder.stdin.close()
+            holder.wait(60)
+            holder.stdout.close()
+
 
 class Networks(unittest.TestCase):
     """In a network of the test's own, with Debian's beside ours."""
@@ -2918,6 +2943,41 @@ class Others(unittest.TestCase):
                         os.rmdir(at)
         with started() as box:  # without: names that nobody else has
             self.assertRegex(" ".join(places(box)), r"^/condroid-[0-9a-f]+/web\.\d+$")
+
+    def test_cgroups_below_who_starts_it(self):
+        top, homes = f"test-relative-{os.getpid()}", []
+        for line in read("/proc/self/mountinfo").splitlines():
+            fields = line.split()
+            if line.rpartition(" - ")[2].startswith("cgroup") and fields[3] == "/":
+                homes.append(f"{fields[4]}/{top}")
+        for home in homes:
+            os.mkdir(home)
+            for file in ("cpuset.cpus", "cpuset.mems"):  # of version 1: without, nobody may be in it
+                if os.path.exists(f"{home}/tasks") and os.path.exists(f"{home}/{file}"):
+                    Box.write(f"{home}/{file}", read(f"{os.path.dirname(home)}/{file}"))
+
+        def go_there():
+            for home in homes:
+                with open(f"{home}/cgroup.procs", "w") as procs:
+                    procs.write("0")
+        try:
+            for where, setting, place in ((BIN, 1, rf"^/{top}/condroid-[0-9a-f]+/web\.\d+$"), (BIN, 0, r"^/condroid-[0-9a-f]+/web\.\d+$"),
+                                          (DEBIAN, 1, rf"^/{top}/lxc\.payload\.web(-\d+)?$"), (DEBIAN, 0, r"^/lxc\.payload\.web(-\d+)?$")):
+                with self.subTest(where=where, setting=setting), Box(f"lxc.cgroup.relative = {setting}\n") as box:
+                    status, _, err = box.at(where, "lxc-start", preexec_fn=go_there)
+                    self.assertEqual(status, 0, err)
+                    eventually(lambda b=box: os.path.exists(f"{b.root}/booted"), "boot")
+                    pid = box.ours("lxc-info", "-pH")[1].strip()
+                    for line in read(f"/proc/{pid}/cgroup").splitlines():
+                        self.assertRegex(line.split(":", 2)[2], place)
+        finally:
+            def gone(home):
+                for at, _, _ in os.walk(home, topdown=False):  # LXC's stay
+                    with contextlib.suppress(OSError):
+                        os.rmdir(at)
+                return not os.path.exists(home)
+            for home in homes:
+                eventually(lambda h=home: gone(h), "an end of its cgroups", 30)
 
     def test_monitor(self):
         # Either's lxc-monitor, of a container of either's.
