@@ -30,7 +30,7 @@ int run(const Arguments& args) {
     return 1;
   }
   auto config = place->load();
-  if (!config || !adapt(args, *config)) return 1;
+  if (!config || !adapt(args, *place, *config)) return 1;
   return start_container(*place, *config,
                          {.execute = true, .daemon = args.has("daemon"), .command = args.words()});
 }

@@ -38,7 +38,7 @@ int run(const Arguments& args) {
     return 1;
   }
   auto config = place->load();
-  if (!config || !adapt(args, *config)) return 1;
+  if (!config || !adapt(args, *place, *config)) return 1;
   if (args.has("daemon") && args.has("foreground")) {
     say("--daemon and --foreground do not go together");
     return 1;

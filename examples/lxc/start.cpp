@@ -11,6 +11,7 @@
 #include <condroid/lxc.hpp>
 #include <condroid/runtime.hpp>
 #include <cstdlib>
+#include <utility>
 
 #include "daemon.hpp"
 #include "destroy.hpp"
@@ -124,10 +125,31 @@ int failed(const Error& error, const Place& place, const lxc::Configuration& con
   return 1;
 }
 
+/// lxc.cgroup.pattern of LXC's own settings holds where the container names no place.
+bool follow_pattern(const std::string& name, lxc::Configuration& config) {
+  const auto system = system_configuration();
+  if (!system) return false;
+  std::string place = system->cgroup_pattern;
+  place.erase(0, place.find_first_not_of('/'));
+  for (const char* key : {"lxc.cgroup.dir", "lxc.cgroup.dir.container", "lxc.cgroup.dir.monitor"})
+    if (const auto said = config.get(key); said && *said) place.clear();
+  if (place.empty()) return true;
+  for (std::size_t at = 0; (at = place.find("%n", at)) != place.npos; at += name.size())
+    place.replace(at, 2, name);
+  for (const auto& [whose, below] : {std::pair{"monitor", "monitor"}, {"container", "payload"}})
+    if (const auto ok = config.apply(fmt::format("lxc.cgroup.dir.{}={}/{}", whose, place, below));
+        !ok) {
+      say("lxc.cgroup.pattern = {}", system->cgroup_pattern);
+      say_error(ok.error());
+      return false;
+    }
+  return true;
+}
+
 }  // namespace
 
-bool adapt(const Arguments& args, lxc::Configuration& config) {
-  if (!apply_definitions(args, config)) return false;
+bool adapt(const Arguments& args, const Place& place, lxc::Configuration& config) {
+  if (!apply_definitions(args, config) || !follow_pattern(place.name(), config)) return false;
   if (const std::string console = args.value("console"); !console.empty()) {
     const auto ok = config.apply(
         fmt::format("lxc.console.path={}", console == "none" ? console : whole_path(console)));

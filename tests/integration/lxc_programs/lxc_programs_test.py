@@ -2944,6 +2944,29 @@ class Others(unittest.TestCase):
         with started() as box:  # without: names that nobody else has
             self.assertRegex(" ".join(places(box)), r"^/condroid-[0-9a-f]+/web\.\d+$")
 
+    def test_a_pattern_for_all_cgroups(self):
+        top = f"test-pattern-{os.getpid()}"
+        settings = f"mount -t tmpfs tmpfs /etc/lxc && echo 'lxc.cgroup.pattern = /{top}/%n' >/etc/lxc/lxc.conf && exec \"$@\""
+
+        def remove():
+            for folder in glob.glob(f"/sys/fs/cgroup/{top}*") + glob.glob(f"/sys/fs/cgroup/*/{top}*"):
+                for at, _, _ in os.walk(folder, topdown=False):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(at)
+            return not glob.glob(f"/sys/fs/cgroup/{top}*") + glob.glob(f"/sys/fs/cgroup/*/{top}*")
+        try:
+            for config, home in (("", f"/{top}/web/payload"), (f"lxc.cgroup.dir = {top}-own\n", f"/{top}-own/lxc.payload.web")):
+                for where in (BIN, DEBIAN):
+                    with self.subTest(where=where, config=config), Box(config) as box:
+                        status, _, err = run("unshare", "-m", "sh", "-c", settings, "sh", f"{where}/lxc-start", "-P", box.path, "-n", box.name)
+                        self.assertEqual(status, 0, err)
+                        eventually(lambda b=box: os.path.exists(f"{b.root}/booted"), "boot")
+                        pid = box.ours("lxc-info", "-pH")[1].strip()
+                        self.assertEqual({line.split(":", 2)[2] for line in read(f"/proc/{pid}/cgroup").splitlines()}, {home})
+                    eventually(remove, "an end of its cgroups", 30)
+        finally:
+            remove()
+
     def test_cgroups_below_who_starts_it(self):
         top, homes = f"test-relative-{os.getpid()}", []
         for line in read("/proc/self/mountinfo").splitlines():
