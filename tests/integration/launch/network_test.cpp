@@ -794,7 +794,7 @@ TEST_CASE("an interface of the host comes home whoever dies", "[network][phys][.
     INFO(said);
     REQUIRE(std::isdigit(said[0]));
     const int zygote = std::stoi(said), init = std::stoi(said.substr(said.find(' ')));
-    REQUIRE_FALSE(net.has("up0"));
+    REQUIRE(net.soon({"lo", "up1"}));
     if (dies == Dies::init) ::kill(init, SIGKILL);
     if (dies == Dies::zygote) ::kill(zygote, SIGKILL);
     if (dies == Dies::host) ::kill(host.pid(), SIGKILL);
