@@ -268,11 +268,11 @@ void Checks::mount(std::string_view field, const CgroupMount& m) const {
   if (facts.cgroups.empty())
     refusals.unsupported(field, "no cgroup hierarchy is mounted here",
                          "leave it out, or mount one at /sys/fs/cgroup for the calling program");
+  const std::string own = std::string(field) + ".own_writable";
+  if (m.own_writable && !m.flags.has(MountFlag::read_only))
+    return refusals.bad(own, "all of it is writable", "add read_only, or leave it out");
   cgroup_view(field, m.flags);
   if (!m.own_writable) return;
-  const std::string own = std::string(field) + ".own_writable";
-  if (!m.flags.has(MountFlag::read_only))
-    refusals.bad(own, "all of it is writable", "add read_only, or leave it out");
   if (!shape.shares(Namespace::cgroup))
     refusals.bad(own, "in a cgroup namespace of its own there is nothing else to see",
                  "leave out read_only instead");

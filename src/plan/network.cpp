@@ -104,7 +104,9 @@ struct Complaints {
         add("its gateway is to be found, and it has no address", "give it one");
     }
     for (const IpAddress& g : i.gateways) {
-      if (g.is_any() && i.gateway_auto) {
+      // With gateway_auto: none of that kind.
+      const auto none = [&](const IpAddress& a) { return a.is_any() && a.is_v6() == g.is_v6(); };
+      if (i.gateway_auto && std::ranges::any_of(i.gateways, none)) {
         if (++(g.is_v6() ? v6 : v4) == 2)
           add(formatted("has a gateway for {} and none", kind_of(g)), "leave out one of them");
         continue;
