@@ -3,16 +3,21 @@
 #include <regex.h>
 #include <strings.h>
 #include <unistd.h>
-#include <condroid/sys/pty.hpp>
 
 #include <algorithm>
-#include <memory>
+#include <cctype>
+#include <cerrno>
+#include <condroid/sys/pty.hpp>
+#include <cstdint>
+#include <cstdlib>
 #include <set>
 #include <sstream>
 #include <utility>
 
+#include "inside.hpp"
 #include "place.hpp"
 #include "say.hpp"
+#include "storage.hpp"
 #include "tools.hpp"
 #include "usage.hpp"
 
@@ -32,8 +37,7 @@ constexpr Option options[] = {
     {0, "frozen", "", "Those that are frozen"},
     {0, "stopped", "", "Those that do not run"},
     {0, "defined", "", "Those that have a configuration"},
-    {0, "nesting", "NUM", "For LXC's sake: those inside of others are not looked for",
-     Option::optional},
+    {0, "nesting", "NUM", "Those inside of these, too, down to NUM levels, or 5", Option::optional},
     {0, "filter", "REGEX", "Those whose name matches"},
     {'g', "groups", "GROUPS", "Those that are in all of these groups, a comma between them"},
 };
@@ -58,8 +62,12 @@ std::string joined(const std::vector<std::string>& parts, std::string_view betwe
 /// One container, looked at as far as it is asked for.
 class Row {
  public:
-  Row(const std::string& lxcpath, const std::string& name) : place_(lxcpath, name) {
-    if (const auto state = place_.state()) state_ = *state;
+  /// `asked`: else it is somewhere where nobody runs.
+  Row(const std::string& lxcpath, const std::string& name, bool asked) : place_(lxcpath, name) {
+    if (!asked)
+      state_ = State::stopped;
+    else if (const auto state = place_.state())
+      state_ = *state;
     if (!place_.defined()) return;
     auto config = lxc::Configuration::load(HostPath(place_.config_file()));
     if (config) config_ = std::move(*config);
@@ -68,6 +76,12 @@ class Row {
   [[nodiscard]] std::optional<State> state() const { return state_; }
   [[nodiscard]] bool defined() const { return place_.defined(); }
   [[nodiscard]] const std::string& name() const { return place_.name(); }
+  [[nodiscard]] const Place& place() const { return place_; }
+  /// The directory that is its root file system; empty for another kind of that.
+  [[nodiscard]] std::string root() const {
+    const Storage s = config_ ? Storage::of(*config_) : Storage{};
+    return s.kind == Storage::directory ? s.path : "";
+  }
   [[nodiscard]] std::vector<std::string> groups() const { return split(item("lxc.group"), '\n'); }
 
   [[nodiscard]] std::string cell(std::string_view column) {
@@ -119,15 +133,18 @@ class Filter {
   bool begin(const Arguments& args) {
     args_ = &args;
     groups_ = split(args.value("groups"), ',');
-    if (!args.has("filter")) return true;
-    const int error = ::regcomp(&regex_, args.value("filter").c_str(), REG_EXTENDED | REG_NOSUB);
+    // One word is an expression, too.
+    const bool said = args.has("filter");
+    if (!said && args.words().size() != 1) return true;
+    const std::string text = said ? args.value("filter") : args.words()[0];
+    const int error = ::regcomp(&regex_, text.c_str(), REG_EXTENDED | REG_NOSUB);
     if (error == 0) {
       has_regex_ = true;
       return true;
     }
-    char text[128];
-    ::regerror(error, &regex_, text, sizeof text);
-    say("--filter={}: {}", args.value("filter"), text);
+    char why[128];
+    ::regerror(error, &regex_, why, sizeof why);
+    say("--filter={}: {}", text, why);
     return false;
   }
   Filter() = default;
@@ -166,19 +183,114 @@ class Filter {
   bool has_regex_ = false;
 };
 
-int table(std::vector<Row>& rows, const std::vector<std::string>& shown) {
-  std::vector<std::vector<std::string>> lines = {shown};
-  for (Row& row : rows) {
-    std::vector<std::string> line;
-    line.reserve(shown.size());
-    for (const std::string& column : shown) line.push_back(row.cell(column));
-    lines.push_back(std::move(line));
+/// What is shown of one.
+struct Entry {
+  std::size_t level = 0;  ///< In so many others.
+  std::string name = {};
+  std::vector<std::string> cells = {};
+};
+
+/// For a pipe: neither names nor what is told of containers have a 0 byte.
+std::string packed(const std::vector<Entry>& entries) {
+  std::string text;
+  const auto add = [&text](std::string_view field) { (text += field) += '\0'; };
+  for (const Entry& e : entries) {
+    add(std::to_string(e.level));
+    add(e.name);
+    for (const std::string& cell : e.cells) add(cell);
   }
+  return text;
+}
+
+/// The containers of a path and, if that is asked for, what is in them.
+class Finder {
+ public:
+  Finder(const Filter& filter, std::string lxcpath, std::size_t levels, bool line,
+         const std::vector<std::string>* shown)
+      : filter_(filter),
+        lxcpath_(std::move(lxcpath)),
+        levels_(levels),
+        whole_names_(line || shown == nullptr),
+        shown_(shown) {}
+
+  /// `sockets` as for InsideWork, `above` the name of the one that it is in.
+  [[nodiscard]] std::vector<Entry> find(std::size_t level, const std::string& above,
+                                        const std::optional<std::string>& sockets) const {
+    std::set<std::string> names;
+    for (auto& name : defined_names(lxcpath_)) names.insert(std::move(name));
+    if (sockets)
+      for (auto& name : active_names(lxcpath_, *sockets)) names.insert(std::move(name));
+    std::erase_if(names, [&](const std::string& name) { return !filter_.name(name); });
+    std::vector<Entry> found;
+    for (const std::string& name : names) {
+      Entry e{level, whole_names_ && !above.empty() ? fmt::format("{}/{}", above, name) : name, {}};
+      if (shown_ == nullptr && levels_ == 0 && filter_.by_name_alone()) {
+        found.push_back(std::move(e));
+        continue;
+      }
+      Row row(lxcpath_, name, sockets.has_value());
+      if (!filter_.takes(row)) continue;
+      if (shown_ != nullptr)
+        for (const std::string& column : *shown_)
+          e.cells.push_back(column == "NAME" ? e.name : row.cell(column));
+      const std::string whole = e.name;
+      found.push_back(std::move(e));
+      if (level < levels_) add_inner(row, level + 1, whole, found);
+    }
+    return found;
+  }
+
+ private:
+  void add_inner(const Row& row, std::size_t level, const std::string& above,
+                 std::vector<Entry>& found) const {
+    const auto work = [&](const std::optional<std::string>& sockets) {
+      return packed(find(level, above, sockets));
+    };
+    std::optional<std::string> text;
+    if (row.state() == State::stopped) {
+      if (const std::string root = row.root(); !root.empty())
+        text = ask_below(row.place(), root, work);
+    } else if (row.state() && row.state() != State::frozen) {
+      // Of one that is frozen nobody inside would answer.
+      text = ask_inside(row.place(), work);
+    }
+    const std::size_t cells = shown_ == nullptr ? 0 : shown_->size();
+    std::istringstream in(text.value_or(""));
+    for (std::string field; std::getline(in, field, '\0');) {
+      Entry e{std::strtoul(field.c_str(), nullptr, 10), {}, std::vector<std::string>(cells)};
+      std::getline(in, e.name, '\0');
+      for (std::string& cell : e.cells) std::getline(in, cell, '\0');
+      // What a container calls its own is not for this terminal to obey.
+      const auto tame = [](std::string& words) {
+        std::ranges::replace_if(
+            words, [](unsigned char c) { return std::iscntrl(c) != 0; }, '?');
+      };
+      tame(e.name);
+      std::ranges::for_each(e.cells, tame);
+      found.push_back(std::move(e));
+    }
+  }
+
+  const Filter& filter_;
+  std::string lxcpath_;
+  std::size_t levels_;
+  bool whole_names_;
+  const std::vector<std::string>* shown_;
+};
+
+int table(const std::vector<Entry>& rows, const std::vector<std::string>& shown) {
+  std::vector<std::vector<std::string>> lines = {shown};
+  for (const Entry& row : rows) lines.push_back(row.cells);
   std::vector<std::size_t> width(shown.size());
   for (std::size_t i = 0; i < shown.size(); ++i) {
     constexpr std::size_t of_memory = 6;
     if (shown[i] == "RAM" || shown[i] == "SWAP") width[i] = of_memory;
-    for (const auto& line : lines) width[i] = std::max(width[i], line[i].size());
+    for (std::size_t j = 0; j < lines.size(); ++j) {
+      std::string& cell = lines[j][i];
+      const std::size_t level = j == 0 || shown[i] != "NAME" ? 0 : rows[j - 1].level;
+      if (level > 0) cell = fmt::format("{:>{}}{}", '\\', level, cell);
+      width[i] = std::max(width[i], cell.size());
+    }
   }
   for (const auto& line : lines) {
     for (std::size_t i = 0; i < line.size(); ++i) fmt::print("{:<{}} ", line[i], width[i]);
@@ -187,11 +299,24 @@ int table(std::vector<Row>& rows, const std::vector<std::string>& shown) {
   return 0;
 }
 
+/// LXC's number: without one, or for a word that is none, five.
+std::size_t levels_of(const Arguments& args) {
+  if (!args.has("nesting")) return 0;
+  constexpr std::size_t usual_levels = 5;
+  const std::string text = args.value("nesting");
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long n = std::strtoul(text.c_str(), &end, 0);
+  const bool is_number = !text.empty() && text[0] != '-' && *end == '\0' && errno == 0;
+  return is_number && n <= UINT32_MAX ? n : usual_levels;
+}
+
 int run(const Arguments& args) {
   const auto path = lxcpath_of(args);
   Filter filter;
   if (!path) return 1;
   if (!filter.begin(args)) return 0;
+  if (levels_of(args) > 0) leave_own_file();
   const bool fancy = args.has("fancy");
   std::vector<std::string> shown =
       split(args.has("fancy-format") ? args.value("fancy-format") : usual, ',');
@@ -206,33 +331,25 @@ int run(const Arguments& args) {
     }
     one = *column;
   }
-  std::set<std::string> names;
-  for (auto& name : defined_names(*path)) names.insert(std::move(name));
-  for (auto& name : active_names(*path)) names.insert(std::move(name));
-  std::erase_if(names, [&](const std::string& name) { return !filter.name(name); });
-  std::vector<Row> rows;
-  if (fancy || !filter.by_name_alone()) {
-    for (const std::string& name : names)
-      if (Row row(*path, name); filter.takes(row)) rows.push_back(std::move(row));
-    names.clear();
-    for (const Row& row : rows) names.insert(row.name());
-  }
-  if (fancy) return rows.empty() ? 0 : table(rows, shown);
-  if (names.empty()) return 0;
-  std::size_t width = std::string_view("NAME").size();
-  for (const std::string& name : names) width = std::max(width, name.size());
+  const auto found =
+      Finder(filter, *path, levels_of(args), args.has("line"), fancy ? &shown : nullptr)
+          .find(0, "", sockets_here());
+  if (found.empty()) return 0;
+  if (fancy) return table(found, shown);
   if (args.has("line")) {
-    for (const std::string& name : names) fmt::print("{}\n", name);
+    for (const Entry& e : found) fmt::print("{}\n", e.name);
     return 0;
   }
+  std::size_t width = std::string_view("NAME").size();
+  for (const Entry& e : found) width = std::max(width, e.name.size() + e.level);
   // In columns for a terminal; else one a line, as wide, as LXC does.
   const auto size = window_size(FdView(1));
   const std::size_t each = size ? width + 2 : width;
   const std::size_t a_line = size ? std::max<std::size_t>(1, size->columns / each) : 1;
   std::size_t n = 0;
-  for (const std::string& name : names) {
-    fmt::print("{:<{}}", name, each);
-    if (++n % a_line == 0 || n == names.size()) fmt::print("\n");
+  for (const Entry& e : found) {
+    fmt::print("{:<{}}", e.name, each);
+    if (++n % a_line == 0 || n == found.size()) fmt::print("\n");
   }
   return 0;
 }
@@ -241,7 +358,9 @@ int run(const Arguments& args) {
 
 const Tool lxc_ls = {
     .name = "lxc-ls",
-    .synopsis = "[-1 | -f [-F COLUMNS]] [--active] [--running] [--frozen] [--stopped] [-g GROUPS]",
+    .synopsis =
+        "[-1 | -f [-F COLUMNS]] [--active] [--running] [--frozen] [--stopped] [--nesting[=NUM]]\n"
+        "              [-g GROUPS] [--filter=REGEX | REGEX]",
     .brief = "Lists containers: those that have a configuration, and those that run.",
     .options = options,
     .names = Tool::none,

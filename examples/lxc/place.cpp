@@ -11,8 +11,10 @@
 #include <condroid/control/monitor.hpp>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "say.hpp"
@@ -204,9 +206,14 @@ std::vector<std::string> defined_names(const std::string& lxcpath) {
   return names;
 }
 
-std::vector<std::string> active_names(const std::string& lxcpath) {
-  std::set<std::string> addresses;
+std::string sockets_here() {
   std::ifstream file("/proc/net/unix");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> active_names(const std::string& lxcpath, const std::string& sockets) {
+  std::set<std::string> addresses;
+  std::istringstream file(sockets);
   constexpr std::string_view after = "/command";
   for (std::string line; std::getline(file, line);)
     if (const std::size_t at = line.find('@'); at != line.npos && line.ends_with(after))

@@ -65,5 +65,8 @@ class Place {
 [[nodiscard]] bool apply_definitions(const Arguments& args, condroid::lxc::Configuration& config);
 /// The names of containers below a path: those that have a directory with a configuration.
 [[nodiscard]] std::vector<std::string> defined_names(const std::string& lxcpath);
-/// Of those whose socket is there, with a configuration or without.
-[[nodiscard]] std::vector<std::string> active_names(const std::string& lxcpath);
+/// What /proc/net/unix says.
+[[nodiscard]] std::string sockets_here();
+/// Of those whose socket is among these, with a configuration or without.
+[[nodiscard]] std::vector<std::string> active_names(const std::string& lxcpath,
+                                                    const std::string& sockets = sockets_here());

@@ -225,6 +225,81 @@ class SideBySide(unittest.TestCase):
                 command = ("lxc-ls", "-P", box.path, *args)
                 self.assertEqual(*(run(f"{where}/{command[0]}", *command[1:])[:2] for where in (BIN, DEBIAN)), args)
 
+    def test_of_lists_in_lists(self):
+        with Box("lxc.group = a\n") as box:
+            for name, files in (("aa", ""), ("aa/x{0}/deep", "lxc.group = a\n"), ("aa/x{0}/deep/deeper{0}/deepest", ""), ("aa/x{0}/web", "")):
+                folder = f"{box.path}/{name.format(box.path)}"
+                os.makedirs(folder, exist_ok=True)
+                root = {"aa": "/aa/x", "deep": "/deep/deeper"}.get(os.path.basename(folder))
+                box.write(f"{folder}/config", (f"lxc.rootfs.path = dir:{box.path}{root}\n" if root else "") + files)
+            for args in (("-1",), (), ("-f",), ("-f", "-F", "STATE,NAME,GROUPS"), ("-1f",), ("-1", "--stopped"), ("-1", "--running"), ("-1", "--active"),
+                         ("-1", "--filter", "^[adw]"), ("-1", "^[aw]"), ("-1", "-g", "a"), ("-1", "a", "b"), ("-1", "--defined")):
+                for nesting in ((), ("--nesting",), ("--nesting=1",), ("--nesting=0",), ("--nesting=0x2",), ("--nesting=-3",), ("--nesting=x",)):
+                    command = ("lxc-ls", "-P", box.path, *args, *nesting)
+                    self.assertEqual(*(run(f"{where}/{command[0]}", *command[1:])[:2] for where in (BIN, DEBIAN)), command)
+            # What is called the same outside is not what is in one that does not run.
+            self.assertEqual(box.ours("lxc-start")[0], 0)
+            listed = run(f"{BIN}/lxc-ls", "-P", box.path, "--nesting", "-f", "-F", "NAME,STATE")[1].split("\n")
+            self.assertEqual([" ".join(line.split()) for line in listed],
+                             ["NAME STATE", "aa STOPPED", "\\deep STOPPED", "\\deepest STOPPED", "\\web STOPPED", "web RUNNING", ""])
+
+    def test_of_what_is_in_one_that_runs(self):
+        """Debian's dies of SIGSEGV there."""
+        folder = os.path.dirname(BIN)
+        binds = "".join(f"lxc.mount.entry = {d} {d[1:]} none bind,ro,create=dir 0 0\n" for d in ("/usr", "/lib", "/lib64", folder) if os.path.isdir(d))
+        with Box(binds + "lxc.mount.auto = proc:rw sys:rw cgroup-full:rw:force\nlxc.cap.drop =\n") as box:
+            inner = f"{box.path}/inner"
+            shutil.copytree(f"{box.root}/bin", f"{box.root}{inner}/rootfs/bin", symlinks=True)
+            for name in ("sbin", "proc", "sys", "dev", "run"):
+                os.makedirs(f"{box.root}{inner}/rootfs/{name}")
+            os.makedirs(f"{box.root}/run")
+            box.write(f"{box.root}{inner}/config", f"lxc.rootfs.path = dir:{inner}/rootfs\nlxc.group = a\nlxc.start.auto = 1\n"
+                      "lxc.net.0.type = empty\nlxc.apparmor.profile = unconfined\n")
+            os.mkdir(f"{box.root}{box.path}/\x1b[31mred")
+            box.write(f"{box.root}{box.path}/\x1b[31mred/config", "")
+            os.mkfifo(f"{box.root}{box.path}/\x1b[31mred/fifo")
+            os.mkdir(f"{box.root}{box.path}/pipe")
+            os.mkfifo(f"{box.root}{box.path}/pipe/config")
+            os.symlink("/proc/1/root", f"{box.root}{box.path}/link")
+            self.assertEqual(box.ours("lxc-start")[0], 0)
+            eventually(lambda: os.path.exists(f"{box.root}/booted"), "boot")
+
+            def inside(tool, *args):
+                return box.ours("lxc-attach", "--", f"{BIN}/{tool}", "-P", box.path, "-n", "inner", *args)
+
+            def listed(*args):
+                status, out, err = run(f"{BIN}/lxc-ls", "-P", box.path, *args)
+                self.assertEqual((status, err), (0, ""))
+                return out
+
+            def rows(*args):
+                return [line.split() for line in listed("-f", "-F", *args).split("\n")[1:-1]]
+            self.assertEqual(listed("-1", "--nesting"), "web\nweb/?[31mred\nweb/inner\nweb/pipe\n")
+            self.assertEqual(rows("NAME,STATE,PID", "--nesting", "--filter", "web|inner")[1], ["\\inner", "STOPPED", "-"])
+            self.assertEqual(listed("-1", "--nesting=0"), "web\n")
+            status, _, err = inside("lxc-start", "--", "/bin/sh", "-c", "while :; do sleep 1; done")
+            self.assertEqual(status, 0, err)
+            pid = inside("lxc-info", "-pH")[1].strip()
+            self.assertEqual(listed("-1", "--nesting", "--running"), "web\nweb/inner\n")
+            self.assertEqual(rows("NAME,STATE,PID,INTERFACE,GROUPS,AUTOSTART", "--nesting", "--running")[1],
+                             ["\\inner", "RUNNING", pid, "lo", "a", "1"])
+            # Nothing of it stays.
+            self.assertNotIn("lxc-ls", box.ours("lxc-attach", "--", "ps")[1])
+            self.assertEqual(box.ours("lxc-freeze")[0], 0)
+            self.assertEqual(listed("-1", "--nesting"), "web\n")
+            self.assertEqual(box.ours("lxc-unfreeze")[0], 0)
+            self.assertEqual(inside("lxc-stop", "-k")[0], 0)
+
+    def test_of_what_is_in_one_with_an_id_map(self):
+        with Box("lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536\n") as box:
+            os.makedirs(f"{box.root}{box.path}/inner")
+            box.write(f"{box.root}{box.path}/inner/config", "lxc.group = a\n", 0o600)
+            self.assertEqual(run("chown", "-R", "100000:100000", box.root)[0], 0)
+            status, _, err = box.ours("lxc-start")
+            self.assertEqual(status, 0, err)
+            self.assertEqual(run(f"{BIN}/lxc-ls", "-P", box.path, "-1", "--nesting", "-g", "a"), (0, "", ""))
+            self.assertEqual(run(f"{BIN}/lxc-ls", "-P", box.path, "-1", "--nesting"), (0, "web\nweb/inner\n", ""))
+
     def test_one_path_and_many(self):
         with Box() as box, Box() as other:
             for tool in ("lxc-info", "lxc-stop", "lxc-ls", "lxc-autostart"):
