@@ -249,6 +249,9 @@ bool copy_container(const Place& from, const lxc::Configuration& config, const P
   auto changed = moved(config, from.directory(), to.directory(), to.directory());
   if (!changed) return false;
   const Storage storage = storage_in(to.directory(), old, wish.by_overlay);
+  if (storage.kind == Storage::image && wish.image_size != 0 &&
+      !resize_image(storage.path, wish.image_size))
+    return false;
   if (storage.kind != Storage::nothing && !set_item(*changed, "lxc.rootfs.path", storage.text()))
     return false;
   if (!wish.keep_name && !set_item(*changed, "lxc.uts.name", to.name())) return false;

@@ -14,6 +14,7 @@ struct CopyWish {
   bool by_overlay = false;  ///< A directory is not copied but lies below the new one.
   bool keep_name = false;   ///< Of the host.
   bool keep_mac = false;
+  off_t image_size = 0;  ///< Bytes of the copy of an image; 0: as many as it has.
   std::vector<std::string> hook_words = {};
   /// The last that is done to its configuration; a directory of its own is there then.
   std::function<bool(condroid::lxc::Configuration&)> finish = {};

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
-#include <charconv>
 #include <filesystem>
 
 #include "claim.hpp"
@@ -133,22 +132,6 @@ bool fill(const Arguments& args, const Place& place, const std::string& root) {
     return made("tar", {"tar", "--numeric-owner", "-xpf", kind, "-C", root});
   say("--template={}: neither none nor busybox, and no directory, archive or template", kind);
   return false;
-}
-
-/// As LXC reads it: MiB without a letter.
-std::optional<off_t> size_of(const std::string& text) {
-  constexpr std::string_view letters = "bkmgt";
-  off_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string_view unit(end, text.data() + text.size());
-  while (unit.starts_with(' ')) unit.remove_prefix(1);
-  const int lower = unit.empty() ? 'm' : std::tolower(static_cast<unsigned char>(unit[0]));
-  const std::size_t power = letters.find(static_cast<char>(lower));
-  constexpr unsigned bits = 10, most = 63;
-  if (error != std::errc() || number <= 0 || power == letters.npos || unit.size() > 2 ||
-      static_cast<std::uint64_t>(number) >> (most - bits * power) != 0)
-    return {};
-  return number << (bits * power);
 }
 
 /// A sparse file with a file system.

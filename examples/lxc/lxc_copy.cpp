@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <sstream>
+#include <utility>
 
 #include "claim.hpp"
 #include "copy.hpp"
@@ -36,9 +37,9 @@ constexpr Option options[] = {
     {'B', "backingstorage", "TYPE", "dir: a copy; overlay: as -s"},
     {'K', "keepname", "", "Its host keeps its name"},
     {'M', "keepmac", "", "Its interfaces keep their addresses"},
-    // Of other kinds of root file systems.
-    {'L', "fssize", "SIZE", "Of a block device: refused"},
-    {'t', "tmpfs", "", "What it changes is in memory: refused"},
+    {'L', "fssize", "SIZE",
+     "Of an image: the copy has so much room, 500M or 2G; with -t: all that it changes"},
+    {'t', "tmpfs", "", "With -e: what it changes is in memory, and lost when it reboots"},
 };
 
 struct Mount {
@@ -95,10 +96,35 @@ std::optional<std::vector<Mount>> mounts_of(const Arguments& args) {
   return all;
 }
 
+std::string quoted_for_shell(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+/// Has each of its lives begin in memory: in its mount namespace what it changes is a tmpfs, with
+/// what the copy had at first. A hook does it, for LXC's lxc-start does the same then.
+bool place_on_tmpfs(const Place& to, std::optional<off_t> size, lxc::Configuration& config) {
+  constexpr unsigned mode = 0755;
+  const std::string script = to.directory() + "/tmpfs", there = to.directory() + "/rootfs",
+                    layers = to.directory() + "/overlay";
+  const std::string how = size ? fmt::format("mode=0755,size={}", *size) : "mode=0755";
+  const std::string text = fmt::format(
+      "#!/bin/sh -e\n"
+      "mount -n -t tmpfs -o {} tmpfs {}\n"
+      "cp -a {}/. {}\n"
+      "mount -n --move {} {}\n",
+      how, quoted_for_shell(there), quoted_for_shell(layers), quoted_for_shell(there),
+      quoted_for_shell(there), quoted_for_shell(layers));
+  return write_file(script, text, mode) &&
+         set_item(config, "lxc.hook.pre-mount", quoted_for_shell(script));
+}
+
 /// What it has more than a copy: its mounts, and its end.
 bool make_ephemeral(const Arguments& args, const std::vector<Mount>& mounts, const Place& to,
                     lxc::Configuration& config) {
   if (!args.has("keepdata") && !set_item(config, "lxc.ephemeral", "1")) return false;
+  if (args.has("tmpfs") && !place_on_tmpfs(to, size_of(args.value("fssize")), config)) return false;
   for (std::size_t i = 0; i < mounts.size(); ++i) {
     const Mount& m = mounts[i];
     struct stat st {};
@@ -195,12 +221,7 @@ int run(const Arguments& args) {
     say("no name is said for the copy; -N NEWNAME");
     return 1;
   }
-  for (const char* one : {"fssize", "tmpfs"})
-    if (args.has(one)) {
-      say("--{}: copies are directories here", one);
-      return 1;
-    }
-  for (const char* one : {"mount", "foreground", "keepdata"})
+  for (const char* one : {"mount", "foreground", "keepdata", "tmpfs"})
     if (args.has(one) && !ephemeral) {
       say("--{} goes with --ephemeral", one);
       return 1;
@@ -211,6 +232,18 @@ int run(const Arguments& args) {
     say("--backingstorage={}: dir or overlay", storage);
     return 1;
   }
+  const auto size = args.has("fssize") ? size_of(args.value("fssize")) : 0;
+  if (!size) {
+    say("--fssize={}: no size; 500M or 2G", args.value("fssize"));
+    return 1;
+  }
+  if (args.has("tmpfs"))
+    for (const auto& [one, wrong] : {std::pair("keepdata", args.has("keepdata")),
+                                     std::pair("backingstorage", !storage.empty() && !overlay)})
+      if (wrong) {
+        say("--tmpfs: what an overlay changes is in memory; that does not go with --{}", one);
+        return 1;
+      }
   if (args.has("rename"))
     for (const char* one : {"ephemeral", "snapshot", "newpath", "rcfile"})
       if (args.has(one)) {
@@ -251,7 +284,8 @@ int run(const Arguments& args) {
     CopyWish wish{.by_overlay = directory && storage != "dir" &&
                                 (overlay || ephemeral || args.has("snapshot")),
                   .keep_name = args.has("keepname"),
-                  .keep_mac = args.has("keepmac")};
+                  .keep_mac = args.has("keepmac"),
+                  .image_size = *size};
     // Of an overlay there is no copy but one that shares what is below.
     if (const auto kind = Storage::of(*config).kind;
         kind == Storage::overlay && !overlay && !ephemeral && !args.has("snapshot")) {
@@ -259,6 +293,11 @@ int run(const Arguments& args) {
       return 1;
     } else if (kind == Storage::image && (overlay || args.has("snapshot"))) {
       wish.by_overlay = true;  // which is refused
+    }
+    if (const auto kind = Storage::of(*config).kind;
+        args.has("tmpfs") && kind != Storage::directory && kind != Storage::overlay) {
+      say("--tmpfs: its root file system is no directory, which an overlay could lie over");
+      return 1;
     }
     if (ephemeral)
       wish.finish = [&](lxc::Configuration& c) { return make_ephemeral(args, *mounts, *place, c); };
@@ -269,6 +308,10 @@ int run(const Arguments& args) {
   if (!ephemeral) return 0;
   if (!args.has("quiet")) {
     fmt::print("Created {} as clone of {}\n", place->name(), from->name());
+    if (args.has("tmpfs"))
+      fmt::print(
+          "Container is placed on tmpfs.\nRebooting will cause all changes made to it to be "
+          "lost!\n");
     std::fflush(stdout);
   }
   return start(args, *place, !args.has("keepdata"));
@@ -280,7 +323,8 @@ const Tool lxc_copy = {
     .name = "lxc-copy",
     .synopsis =
         "-n NAME -N NEWNAME [-p NEWPATH] [-s] [-K] [-M] [-- HOOK ARGUMENTS]\n"
-        "       lxc-copy -n NAME [-N NEWNAME] -e [-d | -F] [-D] [-m MOUNT]... [-- COMMAND...]\n"
+        "       lxc-copy -n NAME [-N NEWNAME] -e [-d | -F] [-D | -t] [-m MOUNT]... [-- "
+        "COMMAND...]\n"
         "       lxc-copy -n NAME -N NEWNAME -R",
     .brief = "Makes a container of another that is stopped, gives it another name, or runs a copy.",
     .options = options,

@@ -7,7 +7,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cctype>
 #include <cerrno>
+#include <charconv>
+#include <cstdint>
 #include <cstdlib>
 #include <string_view>
 
@@ -52,6 +55,21 @@ bool mounted(const Storage& storage, const std::string& at) {
 }
 
 }  // namespace
+
+std::optional<off_t> size_of(const std::string& text) {
+  constexpr std::string_view letters = "bkmgt";
+  off_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  std::string_view unit(end, text.data() + text.size());
+  while (unit.starts_with(' ')) unit.remove_prefix(1);
+  const int lower = unit.empty() ? 'm' : std::tolower(static_cast<unsigned char>(unit[0]));
+  const std::size_t power = letters.find(static_cast<char>(lower));
+  constexpr unsigned bits = 10, most = 63;
+  if (error != std::errc() || number <= 0 || power == letters.npos || unit.size() > 2 ||
+      static_cast<std::uint64_t>(number) >> (most - bits * power) != 0)
+    return {};
+  return number << (bits * power);
+}
 
 Storage Storage::of(const lxc::Configuration& config) {
   const auto item = [&](const char* key) {
@@ -111,5 +129,26 @@ bool with_root(const Storage& storage, const std::string& at,
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
+  return status == 0;
+}
+
+bool resize_image(const std::string& path, off_t bytes) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || bytes < st.st_size ||
+      ::truncate(path.c_str(), bytes) != 0) {
+    say("'{}' of {} bytes: {}", path, bytes,
+        bytes < st.st_size ? "it is larger" : errno_name(errno));
+    return false;
+  }
+  // Of other kinds than ext4 it has more room, and the file system that it had.
+  constexpr int not_ext = 8, mended = 1, shift = 8;
+  const int checked =
+      run_program({"sh", "-c", "exec e2fsck -f -p \"$1\" >/dev/null 2>&1", "sh", path});
+  if (checked == not_ext << shift) return true;
+  const int status =
+      checked == 0 || checked == mended << shift
+          ? run_program({"sh", "-c", "exec resize2fs \"$1\" >/dev/null 2>&1", "sh", path})
+          : checked;
+  if (status != 0) say("a larger file system in '{}': resize2fs {}", path, how_it_ended(status));
   return status == 0;
 }

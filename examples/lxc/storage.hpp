@@ -1,6 +1,8 @@
 // Where a container's root file system is, as its configuration says.
 #pragma once
 
+#include <sys/types.h>
+
 #include <condroid/config/lxc.hpp>
 #include <functional>
 #include <optional>
@@ -28,3 +30,9 @@ struct Storage {
 /// False, and it was said, where that or `work` fails.
 [[nodiscard]] bool with_root(const Storage& storage, const std::string& at,
                              const std::function<bool(const std::string& root)>& work);
+
+/// Bytes, as LXC reads a size: MiB without a letter. Nothing for what is none.
+[[nodiscard]] std::optional<off_t> size_of(const std::string& text);
+/// Gives an image, and a file system ext4 in it, that many bytes, which are more than it has.
+/// False, and it was said.
+[[nodiscard]] bool resize_image(const std::string& path, off_t bytes);

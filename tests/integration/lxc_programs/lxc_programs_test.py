@@ -2562,7 +2562,7 @@ class Copies(unittest.TestCase):
             self.refused(box, "lxc-copy", "-N", "../x", says="no name")
             self.refused(box, "lxc-copy", "-N", "web", says="exists already")
             self.refused(box, "lxc-copy", "-N", "x", "-B", "zfs", says="dir or overlay")
-            self.refused(box, "lxc-copy", "-N", "x", "-L", "1G", says="--fssize")
+            self.refused(box, "lxc-copy", "-N", "x", "-L", "much", says="--fssize")
             self.refused(box, "lxc-copy", "-e", "-m", "bin=/etc", says="neither bind nor overlay")
             self.refused(box, "lxc-copy", "-e", "-m", "overlay=/etc/passwd", says="no directory")
             subprocess.run(["mount", "--bind", f"{box.root}/etc", f"{box.root}/data"], check=True)
@@ -2695,6 +2695,50 @@ class Copies(unittest.TestCase):
             os.chmod(f"{box.root}/sbin/init", 0o644)
             self.assertEqual(box.ours("lxc-copy", "-e", "-N", "x")[0], 1)
             self.assertEqual(sorted(os.listdir(box.path)), ["some", "web"])
+
+    def test_for_one_run_in_memory(self):
+        with self.furnished() as box:
+            before = looks(box.root)
+            for args in (("-t", "-N", "x"), ("-e", "-t", "-D"), ("-e", "-t", "-B", "dir"), ("-e", "-L", "much")):
+                self.refused(box, "lxc-copy", *args, says="--fssize" if "-L" in args else "tmpfs")
+            words = "as clone of web\nContainer is placed on tmpfs.\nRebooting will cause all changes made to it to be lost!\n"
+            for where in (BIN, DEBIAN):
+                name = f"x{len(where)}"
+                status, out, err = box.at(where, "lxc-copy", "-e", "-t", "-L", "8M", "-N", name, env=self.env)
+                self.assertEqual((status, out), (0, f"Created {name} {words}"), err)
+
+                def attached(*command):
+                    return run(f"{BIN}/lxc-attach", "-P", box.path, "-n", name, "--", *command)
+
+                def again():
+                    return run(f"{BIN}/lxc-stop", "-P", box.path, "-n", name, "-r", "-t", "60")
+                eventually(lambda: attached("ls", "/booted")[0] == 0, "boot")
+                self.assertEqual(attached("touch", "/root/new")[0], 0)
+                self.assertEqual(attached("ls", "/root/new")[0], 0)
+                self.assertEqual([d for d, _, files in os.walk(f"{box.path}/{name}") if "new" in files], [])
+                self.assertEqual(attached("hostname")[1], f"{name}\n")
+                if where == BIN:
+                    self.assertEqual(attached("cat", "/etc/hostname")[1], f"{name}\n")
+                    self.assertEqual(*(text.split()[:3:2] for text in (attached("ls", "-ld", "/")[1], box.ours("lxc-execute", "--", "ls", "-ld", "/")[1])))
+                    self.assertIn("No space", attached("busybox", "dd", "if=/dev/zero", "of=/root/big", "bs=1M", "count=9")[2])
+                self.assertEqual(again(), (0, "", ""))
+                eventually(lambda: attached("ls", "/booted")[0] == 0, "boot")
+                self.assertNotEqual(attached("ls", "/root/new")[0], 0)
+                self.assertEqual(run(f"{BIN}/lxc-stop", "-P", box.path, "-n", name, "-k")[0], 0)
+                eventually(lambda: os.listdir(box.path) == ["web"], "its end")
+                self.assertEqual(looks(box.root), before)
+
+    def test_an_image_that_is_larger(self):
+        with Box() as box:
+            self.assertEqual(run(f"{BIN}/lxc-create", "-P", box.path, "-n", "small", "-t", "busybox", "-B", "loop", "--fssize", "24M")[0], 0)
+            copy = (f"{BIN}/lxc-copy", "-P", box.path, "-n", "small")
+            self.assertEqual(run(*copy, "-N", "large", "-L", "48M"), (0, "", ""))
+            self.assertEqual(os.path.getsize(f"{box.path}/large/rootdev"), 48 << 20)
+            self.assertEqual(run("/sbin/e2fsck", "-f", "-n", f"{box.path}/large/rootdev")[0], 0)
+            told = dict(re.findall(r"^Block (count|size): +(\d+)$", run("/sbin/dumpe2fs", "-h", f"{box.path}/large/rootdev")[1], re.MULTILINE))
+            self.assertEqual(int(told["count"]) * int(told["size"]), 48 << 20)
+            status, _, err = run(*copy, "-N", "smaller", "-L", "8M")
+            self.assertEqual((status, "larger" in err, os.path.exists(f"{box.path}/smaller")), (1, True, False))
 
     def test_snapshots(self):
         with self.furnished() as box:
