@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <climits>
 #include <condroid/attach.hpp>
 #include <condroid/config/seccomp.hpp>
 #include <condroid/notify.hpp>
@@ -33,7 +34,8 @@ constexpr Option options[] = {
     {'s', "namespaces", "NAMESPACES",
      "Only these of its namespaces: MOUNT, PID, UTSNAME, IPC, USER, NETWORK, CGROUP, TIME, a | "
      "between them; with all privileges elevated"},
-    {'R', "remount-sys-proc", "", "For LXC's sake: refused where it would do something"},
+    {'R', "remount-sys-proc", "",
+     "With -s and no MOUNT: /proc and /sys are of the namespaces that are entered"},
     {0, "clear-env", "", "Only container=lxc, a PATH and what is said"},
     {0, "keep-env", "", "This program's environment, too; that is usual"},
     {'L', "pty-log", "FILE", "What the terminal shows is appended to FILE"},
@@ -176,6 +178,16 @@ bool take_filter(const control::Client& client, Attach& what) {
   return true;
 }
 
+/// Where this program is: among the mounts of who calls it, which are those of the command, too.
+std::optional<std::string> own_program() {
+  char path[PATH_MAX];
+  const ssize_t n = ::readlink("/proc/self/exe", path, sizeof path);
+  if (n > 0 && static_cast<std::size_t>(n) < sizeof path)
+    return std::string(path, static_cast<std::size_t>(n));
+  say("--remount-sys-proc: this program's own file: {}", errno_name(errno));
+  return {};
+}
+
 std::optional<Attach> wishes(const Arguments& args, const control::Client& client, Pid pid) {
   Attach what;
   std::uint32_t uid = 0, gid = 0;
@@ -195,11 +207,6 @@ std::optional<Attach> wishes(const Arguments& args, const control::Client& clien
     const auto wanted = read_namespaces(args.value("namespaces"));
     if (!wanted || !elevate("", what)) return {};
     what.namespaces = not_shared(pid, *wanted);
-    // With its mounts the container's own /proc and /sys are there.
-    if (args.has("remount-sys-proc") && !what.namespaces->has(Namespace::mount)) {
-      say("--remount-sys-proc is not supported");
-      return {};
-    }
   } else if (args.has("elevated-privileges") && !elevate(args.value("elevated-privileges"), what)) {
     return {};
   }
@@ -209,6 +216,12 @@ std::optional<Attach> wishes(const Arguments& args, const control::Client& clien
   what.process.env = std::move(*env);
   what.process.argv = args.words();
   if (what.process.argv.empty()) what.process.argv = {shell_of(pid, uid)};
+  // With its mounts the container's own /proc and /sys are there.
+  if (args.has("remount-sys-proc") && what.namespaces && !what.namespaces->has(Namespace::mount)) {
+    const auto program = own_program();
+    if (!program) return {};
+    what.process.argv.insert(what.process.argv.begin(), {*program, std::string(own_proc_word)});
+  }
   if (what.lsm_label == false)
     what.seccomp = Seccomp{.kind = Seccomp::none, .and_standard = true};
   else if (!take_filter(client, what))

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "namespaces.hpp"
 #include "tool.hpp"
 #include "tools.hpp"
 
@@ -62,6 +63,7 @@ std::span<const Tool* const> all_tools() { return tools; }
 int main(int argc, char** argv) {
   std::string name = argc > 0 ? argv[0] : "condroid-lxc";
   name.erase(0, name.rfind('/') + 1);
+  if (argc > 2 && argv[1] == own_proc_word) return execute_with_own_proc(argv + 2);
   const Tool* tool = find(name);
   if (tool == nullptr) {
     if (argc < 2) return overview(stderr);

@@ -15,3 +15,10 @@ inline constexpr std::string_view namespace_words =
 /// it was said, for another word.
 [[nodiscard]] std::optional<condroid::Flags<condroid::Namespace>> read_namespaces(
     const std::string& text);
+
+/// The first argument by which this program is execute_with_own_proc() of those after it.
+inline constexpr std::string_view own_proc_word = "--own-proc";
+/// Executes the command where /proc and /sys are of the namespaces that this process is in, for it
+/// and nobody else. Returns what a shell's status is for a command that cannot be executed, or 1,
+/// and why was said.
+[[nodiscard]] int execute_with_own_proc(char** command);

@@ -333,6 +333,14 @@ class SideBySide(unittest.TestCase):
             self.same(box, "lxc-attach", *args, "--", "hostname")
         if "selinuxfs" not in read("/proc/filesystems"):
             self.same(box, "lxc-attach", "-c", "some:context", "--", "hostname")
+        # Of the host's own mounts, with /proc and /sys of the namespaces that are entered; nobody else sees them.
+        mounts = read("/proc/mounts")
+        for namespaces in ("PID", "PID|NETWORK", "PID|NETWORK|UTSNAME|IPC"):
+            self.same(box, "lxc-attach", "-R", "-s", namespaces, "--", "sh", "-c",
+                      "tr '\\0' ' ' </proc/1/cmdline; ls /sys/class/net /sys/fs/cgroup; readlink /proc/self/ns/pid; exit 3")
+        self.assertIn("/sbin/init", box.ours("lxc-attach", "-R", "-s", "PID", "--", "cat", "/proc/1/cmdline")[1])
+        self.assertEqual(box.ours("lxc-attach", "-R", "-s", "PID", "--", "/nothing/such")[0], 127)
+        self.assertEqual(read("/proc/mounts"), mounts)
         for args in (("-a", "bogus"), ("-s", "mount"), ("-s", "network")):
             self.same(box, "lxc-attach", *args, "--", "hostname", error=True)
         for number in ("-5", "-1", "x"):
