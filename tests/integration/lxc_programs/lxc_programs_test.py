@@ -3379,8 +3379,45 @@ class Others(unittest.TestCase):
                 self.assertNotEqual(read(f"{path}/said").strip(), os.readlink("/proc/self/ns/uts"))
 
     def test_what_works_here(self):
-        status, out, _ = self.tool("lxc-checkconfig")
+        status, out, _ = self.tool("lxc-checkconfig", "--try")
         self.assertEqual((status, "namespaces" in out), (0, True))
+
+    def checked(self, where, **env):
+        status, out, err = run(f"{where}/lxc-checkconfig", env=dict(os.environ, **env))
+        return status, re.sub(r"(?m)^(LXC version 5\.0\.2).*|(?<=config )\S*(?=lxc-checkconfig$)", r"\1", out), bool(err)
+
+    def test_what_a_kernel_was_built_with(self):
+        usual = "".join(f"CONFIG_{o}=y\n" for o in "NAMESPACES UTS_NS PID_NS NET_NS SMP CPUSETS CGROUPS VETH".split()) + "CONFIG_BRIDGE=m\n"
+        with tempfile.TemporaryDirectory() as there:
+            for n, text in enumerate((
+                    "# Linux/x86 6.1.0 Kernel Configuration\n" + usual + "CONFIG_USER_NS=y\nCONFIG_MEMCG=y\n",
+                    "# Linux/x86_64 4.4.20 Kernel Configuration\n" + usual, "# Linux/x86 4.15.0 Kernel Configuration\n" + usual,
+                    "# Linux kernel version: 2.6.32 Kernel Configuration\n" + usual + "CONFIG_CGROUP_MEM_RES_CTLR=y\n",
+                    "# Linux/x86 3.2.1 Kernel Configuration\nCONFIG_SMP=y\n", usual, "")):
+                Box.write(f"{there}/{n}", text)
+                self.assertEqual(self.checked(BIN, CONFIG=f"{there}/{n}"), self.checked(DEBIAN, CONFIG=f"{there}/{n}"), text)
+            self.assertEqual(run("gzip", f"{there}/0")[0], 0)
+            self.assertEqual(self.checked(BIN, CONFIG=f"{there}/0.gz"), self.checked(DEBIAN, CONFIG=f"{there}/0.gz"))
+            with Terminal("env", f"CONFIG={there}/0.gz", f"{BIN}/lxc-checkconfig") as ours, \
+                    Terminal("env", f"CONFIG={there}/0.gz", f"{DEBIAN}/lxc-checkconfig") as theirs:
+                shown = [t.until("Note :").partition("---")[2] for t in (ours, theirs)]
+                self.assertEqual(*shown)
+                self.assertIn("\033[1;31mrequired\033[0;39m", shown[0])
+            self.assertEqual(self.checked(BIN, CONFIG=f"{there}/nothing")[::2], self.checked(DEBIAN, CONFIG=f"{there}/nothing")[::2])
+        self.assertEqual(self.checked(BIN)[0], 0)
+        if os.path.exists("/proc/config.gz"):
+            self.assertEqual(self.checked(BIN), self.checked(DEBIAN))
+
+    def test_a_kernel_that_does_not_tell_what_it_was_built_with(self):
+        # Neither the file of the kernel nor those of the distribution are there.
+        hide = "".join(f"[ ! -e {f} ] || mount --bind {with_} {f}; " for f, with_ in
+                       (("/proc/config.gz", "/dev/null"), (f"/boot/config-{os.uname().release}", "/dev/null"),
+                        (f"/lib/modules/{os.uname().release}/build/.config", "/dev/null")))
+        status, out, err = run("unshare", "-m", "sh", "-ec", hide + f"exec {BIN}/lxc-checkconfig")
+        self.assertEqual((status, err), (0, ""))
+        for line in ("asking the running kernel", "Namespaces: enabled", "User namespace: enabled", "Cgroups: enabled", "CONFIG_EPOLL: enabled"):
+            self.assertIn(line, out)
+        self.assertRegex(out, r"Veth pair device: (enabled|missing)")
 
 
 def main():
