@@ -1886,6 +1886,19 @@ class CommandLines(unittest.TestCase):
             self.assertEqual(run(f"{BIN}/{tool}", "--version")[1].split()[0], "5.0.2")
             self.assertEqual(out, run(f"{os.path.dirname(BIN)}/condroid-lxc", tool.removeprefix("lxc-"), "-?")[1])
 
+    def test_every_option_of_debians_is_known(self):
+        def options(where, tool):
+            text = "".join(run(f"{where}/{tool}", "--help")[1:])
+            lines = [line for line in text.split("\n") if re.match(r" +-", line)]
+            return {o for line in lines for o in re.findall(r"(?:^|,?) +(-[\w?](?=[, ])|--[\w-]+)", line[:32])}
+        for tool in sorted(os.listdir(BIN)):
+            theirs = options(DEBIAN, tool)
+            if tool == "lxc-start":  # written as one
+                theirs = {o for o in theirs if not o.startswith("--share-")} | {f"--share-{n}" for n in ("net", "ipc", "uts", "pid")}
+            self.assertEqual(theirs - options(BIN, tool), set(), tool)
+            if tool not in ("lxc-checkconfig", "lxc-config", "lxc-update-config", "lxc-usernsexec"):  # of which it has no table
+                self.assertGreater(len(theirs), 6, tool)
+
     def test_completion(self):
         script = run(f"{os.path.dirname(BIN)}/condroid-lxc", "--bash-completion")[1]
         asks = "COMP_WORDS=(lxc-stop --no); COMP_CWORD=1; _condroid_lxc; echo ${COMPREPLY[@]}"
