@@ -32,11 +32,18 @@ int write_all(const Fd& fd, std::string_view text) {
 
 int ConsoleLog::open(const Terminal& terminal) {
   fd_ = Fd(::open(terminal.log.c_str(), usual_flags, usual_mode));
-  if (!fd_.valid()) return errno;
+  const bool no_reader = !fd_.valid() && errno == ENXIO;
+  if (!fd_.valid() && !no_reader) return errno;
   struct stat st {};
-  // A pipe or a terminal has no size.
-  if (terminal.log_size.value == 0 || ::fstat(fd_.get(), &st) != 0 || !S_ISREG(st.st_mode))
-    return 0;
+  if (!no_reader && ::fstat(fd_.get(), &st) != 0) return errno;
+  // Of a FIFO, with a reader of our own: nobody's going is a SIGPIPE then, which would end the
+  // whole program, and who comes later finds it.
+  if (no_reader || S_ISFIFO(st.st_mode)) {
+    fd_ = Fd(::open(terminal.log.c_str(), O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC));
+    return fd_.valid() ? 0 : errno;
+  }
+  // A terminal has no size.
+  if (terminal.log_size.value == 0 || !S_ISREG(st.st_mode)) return 0;
   most_ = terminal.log_size.value;
   rotate_ = terminal.log_rotate;
   if (!rotate_) return 0;

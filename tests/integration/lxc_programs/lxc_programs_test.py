@@ -682,6 +682,51 @@ class Start(unittest.TestCase):
                 if rotate:
                     self.assertEqual(os.path.getsize(f"{log}.1"), 8192)
 
+    def test_who_reads_the_log_of_a_console_stops_nobody(self):
+        with Box() as box:
+            log, pids = f"{box.path}/console", f"{box.path}/pid"
+            os.mkfifo(log)
+            shouts = ("--", "/bin/sh", "-c", "while :; do echo something that nobody reads; done")
+            # Nobody has it open yet.
+            self.assertEqual(box.ours("lxc-start", "-L", log, "-p", pids, *shouts), (0, "", ""))
+            keeper = int(read(pids))
+
+            def resident():
+                return int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{keeper}/status"))[1])
+
+            def answers():
+                for _ in range(5):
+                    self.assertEqual(box.ours("lxc-info", "-sH", timeout=20)[:2], (0, "RUNNING\n"))
+            reader = os.open(log, os.O_RDONLY)
+            self.assertIn(b"something", os.read(reader, 100))
+            before = resident()
+            time.sleep(2)
+            answers()
+            self.assertLess(resident() - before, 8192)
+            # It goes away, and somebody else comes.
+            os.close(reader)
+            time.sleep(0.2)
+            answers()
+            reader = os.open(log, os.O_RDONLY)
+            self.assertIn(b"something", os.read(reader, 100))
+            os.close(reader)
+            self.assertEqual(box.ours("lxc-stop", "-k", timeout=20), (0, "", ""))
+
+    def test_a_full_disk_stops_no_console(self):
+        with Box() as box:
+            folder = f"{box.path}/small"
+            os.mkdir(folder)
+            self.assertEqual(run("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder)[0], 0)
+            try:
+                says = "i=0; while [ $i -lt 8000 ]; do echo a line that has no room $i; i=$((i+1)); done; touch /said"
+                status, _, err = box.ours("lxc-start", "-F", "-L", f"{folder}/console", "--", "/bin/sh", "-c", says)
+                self.assertEqual(status, 0, err)
+                self.assertTrue(os.path.exists(f"{box.root}/said"))
+                self.assertLessEqual(os.path.getsize(f"{folder}/console"), 65536)
+                self.assertIn("has no room", read(f"{folder}/console"))
+            finally:
+                self.assertEqual(run("umount", folder)[0], 0)
+
     def test_a_user_who_may_make_no_cgroups(self):
         with Box("lxc.console.path = none\nlxc.idmap = u 0 12345 1\nlxc.idmap = g 0 12345 1\n") as box:
             box.write(box.config, read(box.config).replace("lxc.mount.auto = proc:mixed\n", ""))
