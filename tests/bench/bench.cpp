@@ -14,11 +14,13 @@
 #include <set>
 #include <thread>
 
+#include "android.hpp"
 #include "commands.hpp"
 #include "container_facts.hpp"
 #include "control.hpp"
 #include "count_calls.hpp"
 #include "crowd.hpp"
+#include "harness.hpp"
 #include "isolation.hpp"
 #include "launcher.hpp"
 #include "lxc.hpp"
@@ -143,6 +145,10 @@ class Bench {
   void warm_take_section() { take_section(warm()); }
   void warm_attach_section() { attach_section(warm()); }
   void warm_sustain_section() { sustain_section(warm()); }
+  void warm_harness_section() { harness_section(warm(), options_.box_worker); }
+  void warm_android_section() {
+    android_section(warm(), options_.device_worker, options_.device_init);
+  }
   void add_latency(const char* section, const Series& series, const std::string& condition,
                    const Series* to);
 
@@ -866,7 +872,7 @@ int Bench::run() {
     const char* name;
     void (Bench::*run)();
   };
-  const std::array<Section, 18> sections = {{{"same", &Bench::same_section},
+  const std::array<Section, 20> sections = {{{"same", &Bench::same_section},
                                              {"launch", &Bench::launch_section},
                                              {"isolation", &Bench::warm_isolation_section},
                                              {"network", &Bench::warm_network_section},
@@ -883,7 +889,9 @@ int Bench::run() {
                                              {"crowd", &Bench::crowd_section},
                                              {"take", &Bench::warm_take_section},
                                              {"attach", &Bench::warm_attach_section},
-                                             {"sustain", &Bench::warm_sustain_section}}};
+                                             {"sustain", &Bench::warm_sustain_section},
+                                             {"harness", &Bench::warm_harness_section},
+                                             {"android", &Bench::warm_android_section}}};
   milliseconds left = options_.patience;
   std::size_t to_come = static_cast<std::size_t>(
       std::count_if(sections.begin(), sections.end(),

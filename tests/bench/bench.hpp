@@ -19,6 +19,9 @@ struct Options {
   std::string lxc_worker = {};
   std::string liblxc_worker = {};
   std::string lxc_programs = {};
+  std::string box_worker = {};
+  std::string device_worker = {};
+  std::string device_init = {};
 };
 
 /// Measures, prints the table, writes the JSON. 0, or 1 if a row is missing (or, if strict, a

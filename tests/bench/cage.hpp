@@ -24,9 +24,9 @@ namespace bench {
   return error;
 }
 
-/// Gives this process, of one thread, an empty /run, and the v2 cgroup `directory` as the root of
-/// all cgroups (the only ones that it sees) or, without one, the cgroups that it is in. 0, or an
-/// errno and in `what` the step.
+/// Gives this process, of one thread, an empty /run and /dev/shm, and the v2 cgroup `directory` as
+/// the root of all cgroups (the only ones that it sees) or, without one, the cgroups that it is in.
+/// 0, or an errno and in `what` the step.
 [[nodiscard]] inline int enter_cage(const char* directory, const char** what) noexcept {
   *what = "its cgroup";
   if (const int error = directory == nullptr ? 0 : enter_cgroup(directory); error != 0)
@@ -37,6 +37,10 @@ namespace bench {
   if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return errno;
   *what = "mount /run";
   if (::mount("tmpfs", "/run", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755") != 0) return errno;
+  *what = "mount /dev/shm";
+  if (::mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777") != 0 &&
+      errno != ENOENT)
+    return errno;
   if (directory == nullptr) return 0;
   // Of the network namespace that it runs in; EBUSY: that is what is there.
   *what = "mount sysfs";

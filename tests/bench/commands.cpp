@@ -223,4 +223,47 @@ std::vector<Command> make_network_commands(const Work& work, const Scratch& scra
   return {ours, start};
 }
 
+std::vector<Command> make_box_commands(const Work& work, const Scratch& scratch, unsigned who) {
+  const std::string place = scratch.directory() + "/boxes";
+  const std::string bundle = place + "/bundle", own = place + "/" + std::to_string(who);
+  for (const std::string& directory : {place, bundle, own}) ::mkdir(directory.c_str(), 0755);
+  std::ofstream(bundle + "/config.json") << oci_config(work, work.root);
+
+  Command crun = command_of(
+      "crun", {"--root", own + "/crun", "--cgroup-manager=disabled", "run", "-b", bundle, "bench"});
+  crun.name = "crun run";
+  crun.caged = true;
+  crun.note = "without a cgroup and filter, root writable";
+  Command podman = command_of("podman", {"--root",
+                                         place + "/podman",
+                                         "--runroot",
+                                         place + "/podman-run",
+                                         "--tmpdir",
+                                         place + "/podman-tmp",
+                                         "--storage-driver",
+                                         "vfs",
+                                         "--cgroup-manager",
+                                         "cgroupfs",
+                                         "--events-backend",
+                                         "none",
+                                         "run",
+                                         "--rm",
+                                         "--cgroups",
+                                         "disabled",
+                                         "--ulimit",
+                                         "nofile=1024:1024",
+                                         "--ulimit",
+                                         "nproc=4096:4096",
+                                         "--network",
+                                         "none",
+                                         "--rootfs",
+                                         work.root,
+                                         work.command});
+  podman.name = "podman run --rm";
+  podman.caged = true;
+  podman.optional = true;
+  podman.note = "without a cgroup, root writable";
+  return {crun, podman};
+}
+
 }  // namespace bench

@@ -180,6 +180,14 @@ bool HostWorker::handle(std::string* error) {
     case Request::enter:
     case Request::lxc_start:
     case Request::command:
+    case Request::command_rate:
+    case Request::image:
+    case Request::box:
+    case Request::device:
+    case Request::device_mounts:
+    case Request::device_start:
+    case Request::freeze:
+    case Request::thaw:
       return *error = "not a request for a host", false;
   }
   if (request_->kind == Request::run) return run(error);

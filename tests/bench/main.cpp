@@ -25,7 +25,7 @@ constexpr const char* usage =
     "300)\n"
     "  --section NAME     only this section; may be repeated: same, launch, isolation, network, "
     "lxc, host, rate, commands, live, measures, text, control, calls, many, crowd, take, attach, "
-    "sustain\n"
+    "sustain, harness, android\n"
     "  --floor PATH       condroid-bench-floor       (default: beside this program)\n"
     "  --payload PATH     condroid-bench-true, -pause, -crowd, -clock (default: beside this "
     "program)\n"
@@ -33,6 +33,9 @@ constexpr const char* usage =
     "  --lxc-worker PATH  condroid-bench-lxc         (default: beside this program)\n"
     "  --liblxc-worker PATH condroid-bench-liblxc    (default: beside this program)\n"
     "  --lxc-programs DIR lxc-start and lxc-info     (default: $CONDROID_LXC_PROGRAMS)\n"
+    "  --box-worker PATH  condroid-bench-boxes       (default: beside this program)\n"
+    "  --device-worker PATH condroid-bench-devices   (default: beside this program)\n"
+    "  --device-init PATH condroid-bench-init        (default: beside this program)\n"
     "A row that cannot be measured fails the run: exit status 1. Needs root.\n";
 
 std::string own_directory() {
@@ -51,6 +54,9 @@ int main(int argc, char** argv) {
   options.floor = own_directory() + "/condroid-bench-floor";
   options.lxc_worker = own_directory() + "/condroid-bench-lxc";
   options.liblxc_worker = own_directory() + "/condroid-bench-liblxc";
+  options.box_worker = own_directory() + "/condroid-bench-boxes";
+  options.device_worker = own_directory() + "/condroid-bench-devices";
+  options.device_init = own_directory() + "/condroid-bench-init";
   if (const char* there = std::getenv("CONDROID_LXC_PROGRAMS"); there != nullptr)
     options.lxc_programs = there;
   if (const char* run = std::getenv("CONDROID_RUN"); run != nullptr) options.condroid_run = run;
@@ -84,6 +90,12 @@ int main(int argc, char** argv) {
       options.liblxc_worker = value();
     } else if (option == "--lxc-programs") {
       options.lxc_programs = value();
+    } else if (option == "--box-worker") {
+      options.box_worker = value();
+    } else if (option == "--device-worker") {
+      options.device_worker = value();
+    } else if (option == "--device-init") {
+      options.device_init = value();
     } else {
       std::fprintf(stderr, "%s", usage);
       return option == "--help" ? 0 : 2;

@@ -14,6 +14,7 @@
 #include <ctime>
 
 #include "attach_floor.hpp"
+#include "bare_mounts.hpp"
 #include "cage.hpp"
 #include "floor.hpp"
 #include "wire.hpp"
@@ -26,6 +27,7 @@ Request request;
 Reply reply;
 Floor the_floor;
 AttachFloor the_attach_floor;
+BareMounts the_bare_mounts;
 int error_output = -1;
 
 std::uint64_t now() {
@@ -66,6 +68,22 @@ void attach() {
   }
 }
 
+/// What has devices is not timed at its end.
+void start_devices() {
+  const char* const list = request.argv.next(nullptr);
+  FloorFailure failure;
+  if (!the_bare_mounts.prepare(list == nullptr ? "" : list, &failure))
+    return refuse(failure.what, failure.error);
+  while (reply.count < request.count && reply.count < Reply::max_samples) {
+    the_bare_mounts.end();
+    if (!the_bare_mounts.start(&reply.ns[reply.count], &failure))
+      return refuse(failure.what, failure.error);
+    ++reply.count;
+  }
+  reply.value[0] = static_cast<std::uint64_t>(the_bare_mounts.pid());
+  if (request.amount == 0) the_bare_mounts.end();
+}
+
 void rate() {
   FloorFailure failure;
   if (!the_floor.prepare(request.work, clone_of(request), &failure))
@@ -91,6 +109,33 @@ void cage() {
   if (directory == nullptr) return refuse("cage", EINVAL);
   const char* what = nullptr;
   if (const int error = enter_cage(directory, &what); error != 0) refuse(what, error);
+}
+
+/// False after what it said was told.
+bool run_once(char** argv, char** environment, std::uint64_t* nanoseconds) {
+  const std::uint64_t start = now();
+  // vfork shares this process's memory until exec: a peer does not pay for a copy of it.
+  const pid_t child = ::vfork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::execve(argv[0], argv, environment);
+    ::_exit(127);
+  }
+  if (child < 0) return refuse("vfork", errno), false;
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child) return refuse("waitpid", errno), false;
+  *nanoseconds = now() - start;
+  if (status == 0) return true;
+  reply.ok = false;
+  const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  const int length = std::snprintf(reply.error, sizeof reply.error, "status %d: ", code);
+  const off_t size = ::lseek(error_output, 0, SEEK_END);
+  const auto room = static_cast<off_t>(sizeof reply.error) - length - 1;
+  const off_t from = size > room ? size - room : 0;
+  const ssize_t got =
+      ::pread(error_output, reply.error + length, static_cast<std::size_t>(room), from);
+  reply.error[length + (got > 0 ? got : 0)] = '\0';
+  return false;
 }
 
 void command() {
@@ -119,33 +164,20 @@ void command() {
   struct CloseFilter {
     ~CloseFilter() { ::close(filter_descriptor); }
   } const close_filter;
-  for (reply.count = 0; reply.count < request.count && reply.count < Reply::max_samples;) {
+  const std::uint64_t began = now();
+  const std::uint64_t end = began + std::uint64_t{request.millis} * 1'000'000U;
+  const bool timed = request.kind == Request::command_rate;
+  std::uint64_t runs = 0;
+  while (timed ? now() < end : reply.count < request.count && reply.count < Reply::max_samples) {
     if (filter_bytes != 0) ::lseek(filter_descriptor, 0, SEEK_SET);
-    const std::uint64_t start = now();
-    // vfork shares this process's memory until exec: a peer does not pay for a copy of it.
-    const pid_t child = ::vfork();
-    if (child == 0) {
-      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      ::execve(argv[0], argv, environment);
-      ::_exit(127);
-    }
-    if (child < 0) return refuse("vfork", errno);
-    int status = 0;
-    if (::waitpid(child, &status, 0) != child) return refuse("waitpid", errno);
-    reply.ns[reply.count++] = now() - start;
-    if (status != 0) {
-      reply.ok = false;
-      const int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-      const int length = std::snprintf(reply.error, sizeof reply.error, "status %d: ", code);
-      const off_t size = ::lseek(error_output, 0, SEEK_END);
-      const auto room = static_cast<off_t>(sizeof reply.error) - length - 1;
-      const off_t from = size > room ? size - room : 0;
-      const ssize_t got =
-          ::pread(error_output, reply.error + length, static_cast<std::size_t>(room), from);
-      reply.error[length + (got > 0 ? got : 0)] = '\0';
-      return;
-    }
+    std::uint64_t took = 0;
+    if (!run_once(argv, environment, &took)) return;
+    ++runs;
+    if (!timed) reply.ns[reply.count++] = took;
   }
+  if (!timed) return;
+  reply.value[0] = runs;
+  reply.value[1] = now() - began;
 }
 
 int serve() {
@@ -165,7 +197,11 @@ int serve() {
         cage();
         break;
       case Request::command:
+      case Request::command_rate:
         command();
+        break;
+      case Request::device_start:
+        start_devices();
         break;
       case Request::first_attach:
         attach();
@@ -181,6 +217,12 @@ int serve() {
       case Request::settle:
       case Request::enter:
       case Request::lxc_start:
+      case Request::image:
+      case Request::box:
+      case Request::device:
+      case Request::device_mounts:
+      case Request::freeze:
+      case Request::thaw:
         refuse("request", ENOSYS);
         break;
     }

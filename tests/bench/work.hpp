@@ -124,6 +124,22 @@ struct Request {
     /// call to where it has stopped.
     lxc_start,
     command,  ///< Command worker: run `argv` `count` times, each timed. Of `work` only the filter.
+    /// Command worker: `argv` one after the other for `millis`. Reply as of rate.
+    command_rate,
+    /// Box worker: an image of the root of `work`, whose pool has `amount`; 0: none. `argv`: a
+    /// directory for its cache. It does rate, too.
+    image,
+    box,  ///< Box worker: `count` boxes, each made, `work.command` run in it, and gone; each timed.
+    /// Device worker: devices of `argv`: a directory, and what their parts are ("erofs", or
+    /// "directory"). It does open, spawn, stop_all and settle, too.
+    device,
+    /// Device worker: writes the mounts of a device to `argv`, as bare_mounts.hpp has them.
+    device_mounts,
+    /// Device worker: `count` devices, each timed to the first word of its init. Floor: the mounts
+    /// of the list `argv` and nothing else; `amount`: it lives on, and value[0] is its pid.
+    device_start,
+    freeze,  ///< Device worker: `count` times the first device that is alive, each timed.
+    thaw,
   };
   Kind kind = run;
   std::uint32_t count = 0;
