@@ -206,8 +206,11 @@ Result<std::optional<Container>> LaunchEngine::step() {
   if (runtime_->owner != ::getpid())
     return fail(Errc::in_forked_child, Step::clone, formatted("launch of '{}'", plan().name));
   for (;;) {
-    while (pump()) {
-    }
+    bool moved = false;
+    while (pump()) moved = true;
+    // Who has a pool may have been away for long. What has come meanwhile is not late, and who
+    // waits to be taken never is.
+    if (moved && parks_ && !taking_ && !timed_out_) start_clock();
     if (state_ == State::running && done_) {
       std::optional<Container> out(std::move(*done_));
       done_.reset();

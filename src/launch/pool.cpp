@@ -86,7 +86,7 @@ class PoolCore {
       look();
       at = std::ranges::find_if(places_, may_be_taken);
     }
-    if (at == places_.end()) at = std::ranges::find(places_, false, &PoolPlace::parked);
+    if (at == places_.end()) at = std::ranges::find_if(places_, is_on_its_way);
     if (at == places_.end()) {
       if (auto ok = start_one(); !ok) return fail(ok);
       at = std::prev(places_.end());
@@ -153,6 +153,12 @@ class PoolCore {
   static bool may_be_taken(PoolPlace& p) {
     if (p.parked) p.engine->look_for_end();
     return p.parked && p.engine->parked() && p.engine->lives();
+  }
+
+  /// Not one that failed, and is being ended.
+  static bool is_on_its_way(const PoolPlace& p) {
+    return !p.parked && p.engine->state() != protocol::State::ending &&
+           p.engine->state() != protocol::State::failed;
   }
 
   /// What the next take needs if it is like the last one: the time for it is now, not then.

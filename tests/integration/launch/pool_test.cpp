@@ -344,6 +344,20 @@ TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
   }
 }
 
+TEST_CASE("a pool that nobody attends to for longer than its deadline still gives",
+          "[pool][.root][.userns]") {
+  const TempRoot root;
+  Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 2, .deadline = 3s}));
+  for (int i = 0; i < 2; ++i) {
+    // Both are on their way, as far as it knows.
+    std::this_thread::sleep_for(3500ms);
+    CHECK(ended(pool.take(verb({"exit", "7"}))).code == 7);
+  }
+  std::this_thread::sleep_for(3500ms);
+  need(pool.fill());
+  CHECK(pool.ready() == 2);
+}
+
 TEST_CASE("a pool lives in somebody's event loop", "[pool][.root][.userns]") {
   const TempRoot root;
   Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 2}));
