@@ -273,8 +273,7 @@ TEST_CASE("cgroups at a place of their own go when the host is killed", "[launch
     REQUIRE(having(own() + "/a/box") == hierarchies().size());
     pid_t zygote = 0;
     const auto all = need(condroid::Registry::list(HostPath(state_dir)));
-    for (const auto& r : all)
-      zygote = r.zygote.value;
+    for (const auto& r : all) zygote = r.zygote.value;
     REQUIRE(zygote > 1);
     ::kill(zygote, SIGSTOP);
     ::kill(host, SIGKILL);
