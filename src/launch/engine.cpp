@@ -210,7 +210,11 @@ Result<std::optional<Container>> LaunchEngine::step() {
     while (pump()) moved = true;
     // Who has a pool may have been away for long. What has come meanwhile is not late, and who
     // waits to be taken never is.
-    if (moved && parks_ && !taking_ && !timed_out_) start_clock();
+    const bool may_have_been_away = parks_ && !taking_ && !timed_out_;
+    if (moved && may_have_been_away) {
+      start_clock();
+      looked_late_ = false;
+    }
     if (state_ == State::running && done_) {
       std::optional<Container> out(std::move(*done_));
       done_.reset();
@@ -236,6 +240,11 @@ Result<std::optional<Container>> LaunchEngine::step() {
       continue;
     }
     if (!timed_out_ && state_ != State::ending && Clock::now() >= until_) {
+      // One of an op's helpers may have ended long ago, and the next one has only begun.
+      if (may_have_been_away && !std::exchange(looked_late_, true)) {
+        start_clock();
+        continue;
+      }
       timed_out_ = true;
       // A hook at `started` is behind all ops.
       const bool behind = state_ == State::executing && hook_ != nullptr;
