@@ -256,7 +256,7 @@ class LaunchEngine {
   bool vanished_ = false;
   bool cancel_asked_ = false;
   bool timed_out_ = false;
-  bool looked_late_ = false;  ///< Its deadline has passed once since something came of it.
+  bool looked_late_ = false;     ///< Its deadline has passed once since something came of it.
   Clock::time_point look_at_{};  // when an end that no socket tells is looked for
   Clock::time_point give_up_at_ = Clock::time_point::max();  // who was killed has until then
 
