@@ -41,7 +41,7 @@ LaunchEngine::LaunchEngine(std::shared_ptr<RuntimeCore> runtime, std::shared_ptr
 }
 
 void LaunchEngine::start_clock() {
-  began_ = Clock::now();
+  began_ = looked_ = Clock::now();
   // What is further away than the clock can tell is none.
   until_ = options_.deadline.count() > 0 && options_.deadline < std::chrono::hours(24 * 365)
                ? began_ + options_.deadline
@@ -145,6 +145,12 @@ Pid LaunchEngine::pid() const {
   return has_live_ && request_sent_ ? Pid{zygote_->live(live_).pid} : Pid{};
 }
 
+/// Whoever has a pool may be away for long; what was set up meanwhile is not late. So of the time
+/// between two looks at one that nobody waits for no more than this counts.
+std::chrono::milliseconds LaunchEngine::longest_look() const {
+  return std::min<std::chrono::milliseconds>(std::chrono::seconds(1), options_.deadline / 4);
+}
+
 int LaunchEngine::timeout() const {
   auto until = state_ == State::ending ? give_up_at_ : until_;
   if (state_ == State::failed) until = Clock::time_point::max();
@@ -157,6 +163,7 @@ int LaunchEngine::timeout() const {
       hook_ || state_ == State::failed || (state_ == State::executing && pidfd_.valid());
   const bool looks = asks && !told;
   if (looks && (!stop_host_ || state_ == State::ending)) until = std::min(until, look_at_);
+  if (is_on_its_own()) until = std::min(until, looked_ + longest_look());
   if (until == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now()).count();
   return static_cast<int>(std::clamp<long long>(left, 0, 1 << 30));
@@ -205,15 +212,12 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
 Result<std::optional<Container>> LaunchEngine::step() {
   if (runtime_->owner != ::getpid())
     return fail(Errc::in_forked_child, Step::clone, formatted("launch of '{}'", plan().name));
+  const auto now = Clock::now();
+  if (const auto away = now - looked_ - longest_look(); is_on_its_own() && away.count() > 0)
+    until_ += away;
+  looked_ = now;
   for (;;) {
-    bool moved = false;
-    while (pump()) moved = true;
-    // Who has a pool may have been away for long. What has come meanwhile is not late, and who
-    // waits to be taken never is.
-    const bool may_have_been_away = parks_ && !taking_ && !timed_out_;
-    if (moved && may_have_been_away) {
-      start_clock();
-      looked_late_ = false;
+    while (pump()) {
     }
     if (state_ == State::running && done_) {
       std::optional<Container> out(std::move(*done_));
@@ -240,11 +244,6 @@ Result<std::optional<Container>> LaunchEngine::step() {
       continue;
     }
     if (!timed_out_ && state_ != State::ending && Clock::now() >= until_) {
-      // One of an op's helpers may have ended long ago, and the next one has only begun.
-      if (may_have_been_away && !std::exchange(looked_late_, true)) {
-        start_clock();
-        continue;
-      }
       timed_out_ = true;
       // A hook at `started` is behind all ops.
       const bool behind = state_ == State::executing && hook_ != nullptr;

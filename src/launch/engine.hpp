@@ -52,8 +52,6 @@ struct Made {
     std::vector<std::string> controllers = {};
   };
   std::vector<Inner> inner;
-  // where its processes are, from the top of the hierarchy: "condroid-1f/web"
-  std::vector<std::pair<std::size_t, std::string>> homes;
   std::vector<op::Slot> slots;  // of `passed`
   // trees that the child copies itself, and where they are
   std::vector<std::pair<op::Slot, std::string>> by_path;
@@ -143,12 +141,18 @@ class LaunchEngine {
   bool stop_here();
   void on_closed();
   void on_record(const program::Record& record, Fd pidfd);
+  [[nodiscard]] std::chrono::milliseconds longest_look() const;
+  /// Of a pool, nobody waits for it, and it has a deadline.
+  [[nodiscard]] bool is_on_its_own() const {
+    return parks_ && !taking_ && !timed_out_ && until_ != Clock::time_point::max();
+  }
   void begin_host_ops();
   [[nodiscard]] Result<bool> run_host_op(std::size_t index);  // false: wait for a helper
   [[nodiscard]] Result<void> prepare_clone();
   [[nodiscard]] Result<bool> open_trees_ahead();
   [[nodiscard]] bool may_make_nodes() const;
   void encode_child_ops(Encoder& encoder, std::size_t first) const;
+  [[nodiscard]] std::string home_in(std::size_t hierarchy) const;
   [[nodiscard]] const Op& as_encoded(std::size_t index, Op& replaced) const;
   bool answer(program::SyncKind kind, std::span<const int> fds = {}, bool may_wait = false);
   void answer_configure();
@@ -219,6 +223,8 @@ class LaunchEngine {
   /// @errors Step::run_helper when it could not be executed.
   [[nodiscard]] Result<std::optional<Helper::Outcome>> program_end(const std::string& program);
   [[nodiscard]] Result<int> group_dir(std::size_t hierarchy);
+  /// Where a cgroup is, as this process sees it.
+  [[nodiscard]] std::string group_path(const op::CreateCgroup& o, const CgroupHierarchy& h) const;
   struct TreeWanted {
     bool recursive = false;
     bool slave = false;
@@ -256,7 +262,7 @@ class LaunchEngine {
   bool vanished_ = false;
   bool cancel_asked_ = false;
   bool timed_out_ = false;
-  bool looked_late_ = false;     ///< Its deadline has passed once since something came of it.
+  Clock::time_point looked_;     // when step() was called last
   Clock::time_point look_at_{};  // when an end that no socket tells is looked for
   Clock::time_point give_up_at_ = Clock::time_point::max();  // who was killed has until then
 

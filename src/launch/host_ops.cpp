@@ -267,6 +267,11 @@ Result<void> LaunchEngine::be_home(const op::CreateCgroup& o, bool v2, int home,
   return {};
 }
 
+std::string LaunchEngine::group_path(const op::CreateCgroup& o, const CgroupHierarchy& h) const {
+  if (!o.path.empty()) return formatted("{}/{}", parent_dir(h), o.path);
+  return formatted("{}/{}/{}", parent_dir(h), zygote_->runtime_name(), group_name_);
+}
+
 Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   auto facts = runtime_->get_facts();
   if (!facts) return fail(facts);
@@ -279,9 +284,7 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   auto runtime_dir = zygote_->cgroup_dir(o.hierarchy, h, o.controllers);
   if (!runtime_dir) return fail(runtime_dir);
   const bool elsewhere = !o.path.empty();
-  const std::string path =
-      elsewhere ? formatted("{}/{}", parent_dir(h), o.path)
-                : formatted("{}/{}/{}", parent_dir(h), zygote_->runtime_name(), group_name_);
+  const std::string path = group_path(o, h);
   std::vector<std::string> offered;
   if (!o.wished.empty()) {
     std::string why;
@@ -348,10 +351,6 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
     made_.inner.push_back(std::move(later));
   }
   made_.groups.emplace_back(o.hierarchy, std::move(dir));
-  std::string home = formatted("{}{}", h.mount_root, path.substr(h.mount_point.size()));
-  if (!o.inner.empty()) home += "/" + o.inner;
-  home.erase(0, home.find_first_not_of('/'));
-  made_.homes.emplace_back(o.hierarchy, std::move(home));
   return {};
 }
 

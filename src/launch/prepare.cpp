@@ -140,6 +140,21 @@ std::string random_uuid() {
 
 }  // namespace
 
+/// Where its processes are in a hierarchy, from that's top: "condroid-1f/web". Empty where it has no
+/// cgroup.
+std::string LaunchEngine::home_in(std::size_t hierarchy) const {
+  const auto facts = runtime_->get_facts();
+  for (const Op& o : plan().ops) {
+    const auto* c = std::get_if<op::CreateCgroup>(&o);
+    if (c == nullptr || c->hierarchy != hierarchy || !facts) continue;
+    const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
+    std::string home = h.mount_root + group_path(*c, h).substr(h.mount_point.size());
+    if (!c->inner.empty()) home += "/" + c->inner;
+    return home.substr(std::min(home.find_first_not_of('/'), home.size()));
+  }
+  return {};
+}
+
 /// An op of the child as it is encoded: what it is to mount may be opened by somebody else than the
 /// plan says, and a profile of its own has its name from the launch.
 const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
@@ -165,13 +180,12 @@ const Op& LaunchEngine::as_encoded(std::size_t index, Op& replaced) const {
   const auto* m = std::get_if<op::MountOp>(&o);
   if (m == nullptr) return o;
   if (m->own_cgroup)
-    for (const auto& [hierarchy, home] : made_.homes)
-      if (hierarchy == *m->own_cgroup) {
-        op::MountOp copy = *m;
-        copy.what = home;
-        copy.target += "/" + home;
-        return replaced = std::move(copy);
-      }
+    if (const std::string home = home_in(*m->own_cgroup); !home.empty()) {
+      op::MountOp copy = *m;
+      copy.what = home;
+      copy.target += "/" + home;
+      return replaced = std::move(copy);
+    }
   for (const auto& [slot, path] : made_.by_path)
     if (m->source == op::MountOp::slot && m->from == slot) {
       op::MountOp copy = *m;
