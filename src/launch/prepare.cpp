@@ -140,8 +140,8 @@ std::string random_uuid() {
 
 }  // namespace
 
-/// Where its processes are in a hierarchy, from that's top: "condroid-1f/web". Empty where it has no
-/// cgroup.
+/// Where its processes are in a hierarchy, from that's top: "condroid-1f/web". Empty where it has
+/// no cgroup.
 std::string LaunchEngine::home_in(std::size_t hierarchy) const {
   const auto facts = runtime_->get_facts();
   for (const Op& o : plan().ops) {

@@ -786,7 +786,8 @@ TEST_CASE("an interface of the host comes home whoever dies", "[network][phys][.
       if (made && *made) {
         (void)wait(**made);
       } else {
-        // A launch that went on would end, and with it what was lent: not before somebody has looked.
+        // A launch that went on would end, and with it what was lent: not before somebody has
+        // looked.
         char c = 0;
         (void)!::read(hold.get(), &c, 1);
         launch.resume();
