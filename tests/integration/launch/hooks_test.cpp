@@ -214,7 +214,7 @@ TEST_CASE("hooks are run in their order and see what their point has", "[hooks][
   CHECK(Surroundings::quiet() == before);
 }
 
-TEST_CASE("a hook that fails is named, and nothing is left", "[hooks][.root]") {
+TEST_CASE("a hook that fails is named, and nothing is left", "[long][hooks][.root]") {
   const World world;
   warm_up();
   const Surroundings before = Surroundings::quiet();
@@ -332,7 +332,7 @@ TEST_CASE("each life has its hooks, and the last word is post_stop's", "[hooks][
   if (refuse) CHECK(exit.not_restarted.find("status 9: never again") != std::string::npos);
 }
 
-TEST_CASE("the host sleeps while hooks run", "[hooks][.root]") {
+TEST_CASE("the host sleeps while hooks run", "[long][hooks][.root]") {
   const World world;
   constexpr int few = 60;
   for (const HookPoint point : {HookPoint::pre_start, HookPoint::start_host, HookPoint::started,

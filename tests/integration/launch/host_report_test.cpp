@@ -36,7 +36,7 @@ std::string outcome(const HostReport& report, std::string_view id) {
 }  // namespace
 
 TEST_CASE("a report says of everything what came of it, and leaves nothing",
-          "[launch][report][root][userns]") {
+          "[long][launch][report][root][userns]") {
   (void)Host::report(apart());  // modules that the kernel loads for it stay
   const Surroundings before = Surroundings::quiet();
   const auto devices = entries_of("/dev");

@@ -348,7 +348,7 @@ TEST_CASE("what is no image says what it is", "[launch][images][.root]") {
 }
 
 TEST_CASE("an image that somebody else has locked is not waited for for ever",
-          "[launch][images][.root]") {
+          "[long][launch][images][.root]") {
   const Images images;
   const std::string image = images.squashfs();
   const Fd other(::open(image.c_str(), O_RDONLY | O_CLOEXEC));

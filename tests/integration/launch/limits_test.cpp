@@ -230,7 +230,7 @@ TEST_CASE("a limit of memory below what is in use", "[launch][.root]") {
 }
 
 TEST_CASE("a burner of processors gets its quota, whatever it is at the moment",
-          "[launch][.root]") {
+          "[long][launch][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
   Obeying burner(obeying(root, {.cgroup = CgroupMode::everywhere, .cpus = 0.25}));
@@ -266,7 +266,7 @@ TEST_CASE("a burner of processors gets its quota, whatever it is at the moment",
   CHECK(throttled() <= until_now + 1);
 }
 
-TEST_CASE("a writer to a disk is slowed to its rate", "[launch][.root]") {
+TEST_CASE("a writer to a disk is slowed to its rate", "[long][launch][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempDir files;
   struct stat st {};

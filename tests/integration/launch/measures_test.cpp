@@ -382,7 +382,7 @@ TEST_CASE("the freezer of v1 is looked at", "[launch][measures][.root]") {
 }
 
 TEST_CASE("a pressure threshold is told through an event loop of somebody's own",
-          "[launch][measures][.root]") {
+          "[long][launch][measures][.root]") {
   if (v2() == nullptr) CONDROID_SKIP("needs a v2 hierarchy");
   const TempRoot root;
   Spec spec = piped(payload(root, {"burn", "8"}));

@@ -179,7 +179,7 @@ TEST_CASE("macvlans and what is lent talk to the network that they are on", "[ne
 }
 
 TEST_CASE("what passes all of a parent through is the next one's as soon as it is free",
-          "[network][.root]") {
+          "[long][network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.pair("up0", "up1");
@@ -323,7 +323,8 @@ TEST_CASE("the next life has the network of the last", "[network][.root]") {
   CHECK(net.soon({"lo", "cbr0"}));
 }
 
-TEST_CASE("a connection that nobody answers for any more keeps no network", "[network][.root]") {
+TEST_CASE("a connection that nobody answers for any more keeps no network",
+          "[long][network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.bridge("cbr0", {"10.77.0.1/24"_prefix});
@@ -340,7 +341,8 @@ TEST_CASE("a connection that nobody answers for any more keeps no network", "[ne
   CHECK(net.soon({"lo", "cbr0"}));
 }
 
-TEST_CASE("an interface that cannot be made is one error, and nothing stays", "[network][.root]") {
+TEST_CASE("an interface that cannot be made is one error, and nothing stays",
+          "[long][network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.bridge("cbr0");
@@ -609,7 +611,7 @@ Interface lent() {
   return i;
 }
 
-TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.root]") {
+TEST_CASE("an interface of the host is lent and comes home", "[long][network][phys][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.pair("up0", "up1");

@@ -345,7 +345,7 @@ TEST_CASE("parked containers die with the program", "[pool][.root][.userns]") {
 }
 
 TEST_CASE("a pool that nobody attends to for longer than its deadline still gives",
-          "[pool][.root][.userns]") {
+          "[long][pool][.root][.userns]") {
   const TempRoot root;
   Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 2, .deadline = 3s}));
   for (int i = 0; i < 2; ++i) {

@@ -82,7 +82,7 @@ TEST_CASE("a deadline that is over in the launch is the launch's", "[run][.root]
              FailsWith(Errc::bad_spec, Step::wait, "a deadline of -5 ms"));
 }
 
-TEST_CASE("a command that cannot die is not waited for without end", "[run][v1][.root]") {
+TEST_CASE("a command that cannot die is not waited for without end", "[long][run][v1][.root]") {
   const auto* freezer = condroid::test::v1_freezer();
   if (freezer == nullptr) CONDROID_SKIP("needs the freezer of v1");
   const TempRoot root;
@@ -127,7 +127,7 @@ TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.user
   CHECK_FALSE(run(pool, {}, 0ms));
 }
 
-TEST_CASE("a thousand commands leave nothing behind", "[run][pool][many][.root]") {
+TEST_CASE("a thousand commands leave nothing behind", "[long][run][pool][many][.root]") {
   const TempRoot root;
   Spec spec = payload(root, {"exit"});
   // Whatever is kept from one launch to the next is there after a few.

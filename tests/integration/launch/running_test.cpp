@@ -524,7 +524,8 @@ TEST_CASE("a launch can be given up before every op", "[launch][.root][.userns]"
   }
 }
 
-TEST_CASE("what a stopped zygote was asked for does not come to life later", "[launch][.root]") {
+TEST_CASE("what a stopped zygote was asked for does not come to life later",
+          "[long][launch][.root]") {
   const TempRoot root;
   const Runtime own = need(Runtime::open({.state_dir = root.host("state")}));
   CHECK(need(need(own.launch(payload(root, {"exit"}))).wait()).success());
@@ -539,7 +540,7 @@ TEST_CASE("what a stopped zygote was asked for does not come to life later", "[l
   CHECK(::access((root / "tmp/late").c_str(), F_OK) == -1);
 }
 
-TEST_CASE("a deadline passes before every op", "[launch][.root][.userns]") {
+TEST_CASE("a deadline passes before every op", "[long][launch][.root][.userns]") {
   const TempRoot root;
   const auto plan = plan_of(rich(root));
   {

@@ -265,7 +265,7 @@ TEST_CASE("cgroups that the container froze itself do not hold its end up",
 }
 
 TEST_CASE("a cgroup above that is frozen is named when its container cannot die",
-          "[lifecycle][.root]") {
+          "[long][lifecycle][.root]") {
   // v2 kills what is frozen from above.
   const auto* freezer = condroid::test::v1_freezer();
   if (freezer == nullptr) CONDROID_SKIP("needs the freezer of v1");
@@ -314,7 +314,7 @@ std::pair<condroid::test::Failure, int> drive(condroid::Launch& launch, millisec
 }  // namespace
 
 TEST_CASE("a launch whose cgroup somebody froze ends at its deadline",
-          "[lifecycle][any_cgroup][.root]") {
+          "[long][lifecycle][any_cgroup][.root]") {
   const TempRoot root;
   for (const std::string& by : freezers()) {
     CAPTURE(by);
@@ -335,7 +335,8 @@ TEST_CASE("a launch whose cgroup somebody froze ends at its deadline",
   }
 }
 
-TEST_CASE("a child that cannot die is left to the zygote after a while", "[lifecycle][.root]") {
+TEST_CASE("a child that cannot die is left to the zygote after a while",
+          "[long][lifecycle][.root]") {
   if (condroid::test::v1_freezer() == nullptr) CONDROID_SKIP("needs the freezer of v1");
   const TempRoot root;
   condroid::test::warm_up();
