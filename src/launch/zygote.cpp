@@ -138,10 +138,13 @@ std::chrono::nanoseconds TickClock::at(std::uint64_t ticks) const {
   return now - std::chrono::nanoseconds(static_cast<std::int64_t>(back));
 }
 
-Result<std::shared_ptr<Zygote>> Zygote::start(const std::string& state_dir, bool remove_state_dir) {
+Result<std::shared_ptr<Zygote>> Zygote::start(const std::string& state_dir, bool remove_state_dir,
+                                              const std::function<void()>& meanwhile) {
   std::shared_ptr<Zygote> z(new Zygote);
   z->owner_ = ::getpid();
   if (auto ok = z->spawn(state_dir, remove_state_dir); !ok) return fail(ok);
+  meanwhile();
+  if (auto ok = z->greet(); !ok) return fail(ok);
   return z;
 }
 
@@ -202,8 +205,11 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
   if (job->error != 0)
     return fail(sys_error(job->error, Step::start_zygote, "exec of the embedded program"));
   pid_ = Pid{static_cast<std::int32_t>(job->pid)};
-  theirs.reset();
+  return {};
+}
 
+/// Waits for its first word.
+Result<void> Zygote::greet() {
   program::Record record{};
   for (;;) {
     const int ready = wait_for_fd(control_.get(), POLLIN, 10000);
@@ -217,8 +223,9 @@ Result<void> Zygote::spawn(const std::string& state_dir, bool remove_state_dir) 
       return fail(Errc::zygote_lost, Step::start_zygote, "it died while starting");
     break;
   }
-  if (record.kind != program::RecordKind::ready) return fail(start_error(record, state_dir, name_));
-  const std::string path = state_dir + "/" + name_;
+  if (record.kind != program::RecordKind::ready)
+    return fail(start_error(record, state_dir_, name_));
+  const std::string path = state_file();
   const Fd file(::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
   if (!file.valid()) return fail(errno, Step::open_runtime, formatted("'{}'", path));
   void* mapped =
@@ -438,7 +445,9 @@ Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
   if (zygote && zygote->alive()) return zygote;
   const bool in_scope = !scope.unit.empty();
   if (in_scope && zygote) zygote->bury();  // the scope ends with the last process in it
-  auto z = Zygote::start(state_dir, remove_state_dir);
+  // It sets itself up on another processor: time for what every launch wants to know. Why that
+  // failed is told by whoever asks for it.
+  auto z = Zygote::start(state_dir, remove_state_dir, [this] { (void)look_at_host(); });
   if (!z) return fail(z);
   if (in_scope)
     if (auto ok = enter_scope_again(*this, **z); !ok) return fail(ok);
@@ -449,14 +458,18 @@ Result<std::shared_ptr<Zygote>> RuntimeCore::get_zygote() {
 Result<const HostFacts*> RuntimeCore::get_facts() {
   if (auto ok = check_owner(); !ok) return fail(ok);
   const std::lock_guard lock(mutex);
-  if (!facts) {
-    auto probed = probe_host();
-    if (!probed) return fail(probed);
-    probed->state_dir = state_dir;
-    if (!options.cgroup_parent.empty()) choose_cgroup_parents(*probed, options.cgroup_parent);
-    facts = std::make_unique<HostFacts>(std::move(*probed));
-  }
+  if (auto ok = look_at_host(); !ok) return fail(ok);
   return facts.get();
+}
+
+Result<void> RuntimeCore::look_at_host() {
+  if (facts) return {};
+  auto probed = probe_host();
+  if (!probed) return fail(probed);
+  probed->state_dir = state_dir;
+  if (!options.cgroup_parent.empty()) choose_cgroup_parents(*probed, options.cgroup_parent);
+  facts = std::make_unique<HostFacts>(std::move(*probed));
+  return {};
 }
 
 }  // namespace condroid::inline v0::detail

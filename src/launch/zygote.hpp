@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -37,16 +38,17 @@ class TickClock {
   std::chrono::nanoseconds time_;
 };
 
-/// One running zygote. Shared by the Runtime and everything launched through it; the last owner
-/// ends it. Thread-safe.
 /// Before the place of a cgroup that is not below the Runtime's, seen from there.
 inline constexpr std::string_view beside_runtime = "../";
 
+/// One running zygote. Shared by the Runtime and everything launched through it; the last owner
+/// ends it. Thread-safe.
 class Zygote {
  public:
   /// Starts one. Blocks for about a millisecond.
-  [[nodiscard]] static Result<std::shared_ptr<Zygote>> start(const std::string& state_dir,
-                                                             bool remove_state_dir);
+  /// `meanwhile` is done while it sets itself up.
+  [[nodiscard]] static Result<std::shared_ptr<Zygote>> start(
+      const std::string& state_dir, bool remove_state_dir, const std::function<void()>& meanwhile);
   Zygote(const Zygote&) = delete;
   Zygote& operator=(const Zygote&) = delete;
   /// Ends it and with it every container that is not detached; waits until it has cleaned up.
@@ -114,6 +116,7 @@ class Zygote {
  private:
   Zygote() = default;
   [[nodiscard]] Result<void> spawn(const std::string& state_dir, bool remove_state_dir);
+  [[nodiscard]] Result<void> greet();
   void let_go();
   void look_for_ends();
   [[nodiscard]] int reserve(std::size_t offset, std::size_t size) const;
@@ -172,6 +175,8 @@ struct RuntimeCore {
   /// The living zygote; a new one when the last has died.
   [[nodiscard]] Result<std::shared_ptr<Zygote>> get_zygote();
   [[nodiscard]] Result<const HostFacts*> get_facts();
+  /// Fills `facts` in, under the mutex.
+  [[nodiscard]] Result<void> look_at_host();
   [[nodiscard]] Result<void> check_owner() const;
 };
 

@@ -70,7 +70,9 @@ std::chrono::nanoseconds TickClock::at(std::uint64_t ticks) const {
 }
 
 Result<std::shared_ptr<Zygote>> Zygote::start(const std::string& /*state_dir*/,
-                                              bool /*remove_state_dir*/) {
+                                              bool /*remove_state_dir*/,
+                                              const std::function<void()>& meanwhile) {
+  meanwhile();
   static char* const arena = static_cast<char*>(::mmap(
       nullptr, program::arena_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   std::shared_ptr<Zygote> z(new Zygote);
@@ -365,7 +367,7 @@ inline std::string Room::play() {
   before_ = descriptors();
   {
     runtime_->owner = ::getpid();
-    runtime_->zygote = *detail::Zygote::start({}, false);
+    runtime_->zygote = *detail::Zygote::start({}, false, [] {});
     engine_ = std::make_unique<detail::LaunchEngine>(
         runtime_, runtime_->zygote, plan,
         condroid::LaunchOptions{.deadline = {}, .trace = script_.byte() % 2 == 1});
