@@ -1,16 +1,13 @@
 // A test program that has throwaway containers: condroid-bench-boxes. Driven by the harness over
 // descriptor 3; ends when that closes.
-#include <atomic>
 #include <chrono>
 #include <condroid/testing.hpp>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "wire.hpp"
+#include "serve.hpp"
 
 namespace bench {
 namespace {
@@ -26,19 +23,7 @@ std::uint64_t since(Clock::time_point start) {
 class BoxWorker {
  public:
   int serve() {
-    while (receive(worker_socket, request_.get())) {
-      *reply_ = Reply{};
-      std::string error;
-      try {
-        reply_->ok = handle(&error);
-      } catch (const std::exception& e) {
-        error = e.what();
-        error = error.substr(0, error.find('\n'));
-      }
-      copy_text(reply_->error, error);
-      if (!send_message(worker_socket, *reply_)) break;
-    }
-    return 0;
+    return bench::serve(request_.get(), reply_.get(), [this](std::string* e) { return handle(e); });
   }
 
  private:
@@ -77,29 +62,15 @@ class BoxWorker {
   }
 
   [[nodiscard]] bool rate(std::string* error) {
-    std::atomic<std::uint64_t> boxes{0};
-    std::atomic<bool> good{true};
-    std::mutex mutex;
-    const auto start = Clock::now();
-    const auto end = start + std::chrono::milliseconds(request_->millis);
-    const auto loop = [&] {
-      while (Clock::now() < end && good.load(std::memory_order_relaxed)) {
-        try {
-          one();
-          boxes.fetch_add(1, std::memory_order_relaxed);
-        } catch (const std::exception& e) {
-          if (!good.exchange(false)) continue;
-          const std::lock_guard lock(mutex);
-          *error = e.what();
-        }
+    const auto once = [this](std::string* problem) {
+      try {
+        one();
+        return true;
+      } catch (const std::exception& e) {
+        return *problem = e.what(), false;
       }
     };
-    std::vector<std::thread> threads;
-    for (std::uint32_t i = 0; i < request_->threads; ++i) threads.emplace_back(loop);
-    for (std::thread& t : threads) t.join();
-    reply_->value[0] = boxes.load();
-    reply_->value[1] = since(start);
-    return good.load();
+    return repeat(*request_, reply_.get(), once, error);
   }
 
   std::optional<testing::Bench> bench_ = {};

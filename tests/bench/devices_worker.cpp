@@ -20,7 +20,7 @@
 #include <utility>
 #include <vector>
 
-#include "wire.hpp"
+#include "serve.hpp"
 
 namespace bench {
 namespace {
@@ -91,14 +91,7 @@ struct Alive {
 class DeviceWorker {
  public:
   int serve() {
-    while (receive(worker_socket, request_.get())) {
-      *reply_ = Reply{};
-      std::string error;
-      reply_->ok = handle(&error);
-      copy_text(reply_->error, error);
-      if (!send_message(worker_socket, *reply_)) break;
-    }
-    return 0;
+    return bench::serve(request_.get(), reply_.get(), [this](std::string* e) { return handle(e); });
   }
 
  private:

@@ -81,8 +81,12 @@ void absent_row(const Warm& warm, const Series& s, const std::string& condition)
   warm.report->add(std::move(row));
 }
 
-void time_row(const Warm& warm, const Series& s, const std::string& condition, double most) {
-  warm.report->add(row_of(section, s, condition));
+void time_row(const Warm& warm, const Series& floor, const Series& s, const std::string& condition,
+              double most) {
+  Row row = row_of(section, s, condition);
+  row.ratio = paired_ratio(s.rounds, floor.rounds);
+  row.ratio_to = floor.name;
+  warm.report->add(std::move(row));
   Row time = plain_row(s.name, condition);
   time.value = summarize(s.samples).p50;
   time.unit = "ms";
@@ -95,6 +99,7 @@ void latency_rows(const Warm& warm, const std::string& program, const Work& work
   Worker cold_worker = start_boxes(warm, program, work, 0, &cold_error);
   Worker warm_worker = start_boxes(warm, program, work, pool_size, &warm_error);
   Worker cage = start_cage(warm, &cage_error);
+  Worker floor_worker = warm.start_floor();
   std::vector<Series> peers;
   std::vector<Command> commands = make_box_commands(work, *warm.scratch, 0);
   for (const Command& c : commands) {
@@ -105,7 +110,8 @@ void latency_rows(const Warm& warm, const std::string& program, const Work& work
     const std::string condition = to_string(pace);
     Series cold = series_of(cold_name, &cold_worker, Request::box, Work{}, cold_error);
     Series pooled = series_of(warm_name, &warm_worker, Request::box, Work{}, warm_error);
-    std::vector<Series*> all = {&cold, &pooled};
+    Series floor = series_of("floor, of a launch alone", &floor_worker, Request::run, work, "");
+    std::vector<Series*> all = {&floor, &cold, &pooled};
     for (std::size_t i = 0; i < peers.size(); ++i) {
       peers[i].samples = peers[i].rounds = {};
       peers[i].disturbed = 0;
@@ -118,8 +124,10 @@ void latency_rows(const Warm& warm, const std::string& program, const Work& work
     for (const Series* s : all) good = good && s->error.empty();
     if (good) measure(all, pace, effort, warm.patience);
     if (!complete(warm.report, section, all, condition)) continue;
-    time_row(warm, cold, condition, 3);
-    time_row(warm, pooled, condition, 1);
+    // What the machine takes for a process in namespaces that runs the same program.
+    warm.report->add(row_of(section, floor, condition));
+    time_row(warm, floor, cold, condition, 3);
+    time_row(warm, floor, pooled, condition, 1);
     for (std::size_t i = 0; i < peers.size(); ++i) {
       if (peers[i].samples.empty()) {
         absent_row(warm, peers[i], condition);

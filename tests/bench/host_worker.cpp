@@ -6,18 +6,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <memory>
-#include <mutex>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "grow.hpp"
 #include "launcher.hpp"
-#include "wire.hpp"
+#include "serve.hpp"
 
 namespace bench {
 namespace {
@@ -66,28 +63,9 @@ bool HostWorker::run(std::string* error) {
 
 bool HostWorker::rate(std::string* error) {
   if (!launcher_->prepare(request_->work, error)) return false;
-  std::atomic<std::uint64_t> launches{0};
-  std::atomic<bool> good{true};
-  std::mutex mutex;
-  const auto start = Clock::now();
-  const auto end = start + std::chrono::milliseconds(request_->millis);
-  const auto loop = [&] {
-    while (Clock::now() < end && good.load(std::memory_order_relaxed)) {
-      std::string problem;
-      if (launcher_->launch_and_wait(&problem)) {
-        launches.fetch_add(1, std::memory_order_relaxed);
-      } else if (good.exchange(false)) {
-        const std::lock_guard lock(mutex);
-        *error = problem;
-      }
-    }
-  };
-  std::vector<std::thread> threads;
-  for (std::uint32_t i = 0; i < request_->threads; ++i) threads.emplace_back(loop);
-  for (std::thread& t : threads) t.join();
-  reply_->value[0] = launches.load();
-  reply_->value[1] = since(start);
-  return good.load();
+  return repeat(
+      *request_, reply_.get(), [this](std::string* e) { return launcher_->launch_and_wait(e); },
+      error);
 }
 
 bool HostWorker::spawn(std::string* error) {
@@ -204,14 +182,7 @@ bool HostWorker::handle(std::string* error) {
 }
 
 int HostWorker::serve() {
-  while (receive(worker_socket, request_.get())) {
-    *reply_ = Reply{};
-    std::string error;
-    reply_->ok = handle(&error);
-    copy_text(reply_->error, error);
-    if (!send_message(worker_socket, *reply_)) break;
-  }
-  return 0;
+  return bench::serve(request_.get(), reply_.get(), [this](std::string* e) { return handle(e); });
 }
 
 }  // namespace

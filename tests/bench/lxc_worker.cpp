@@ -13,7 +13,7 @@
 
 #include "cage.hpp"
 #include "grow.hpp"
-#include "wire.hpp"
+#include "serve.hpp"
 
 #ifdef CONDROID_BENCH_LIBLXC
 #include <lxc/lxccontainer.h>
@@ -103,14 +103,7 @@ class Starter {
 class LxcWorker {
  public:
   int serve() {
-    while (receive(worker_socket, request_.get())) {
-      *reply_ = Reply{};
-      std::string error;
-      reply_->ok = handle(&error);
-      copy_text(reply_->error, error);
-      if (!send_message(worker_socket, *reply_)) break;
-    }
-    return 0;
+    return bench::serve(request_.get(), reply_.get(), [this](std::string* e) { return handle(e); });
   }
 
  private:
