@@ -96,6 +96,17 @@ struct ImageCore {
   std::mutex mutex = {};
   std::optional<Pool> pool = {};
   std::uint64_t boxes = 0;
+  /// The next one is begun when one is taken: it gets ready while that is used.
+  std::optional<Launch> begun = {};
+  std::optional<Container> next = {};
+
+  /// Waits for the one that was begun. What goes wrong with it is told when it happens again.
+  void settle() {
+    if (!begun) return;
+    if (auto made = parts::finished(std::move(*begun), std::chrono::seconds(10)))
+      next.emplace(std::move(*made));
+    begun.reset();
+  }
 
   /// A box of the usual kind: of the pool, once there was one before it.
   Container take(const Spec& spec) {
@@ -104,7 +115,16 @@ struct ImageCore {
     if (boxes++ == 0) return value_of(bench->runtime.launch(spec), "a box");
     if (!pool)
       pool.emplace(value_of(Pool::open(bench->runtime, spec, {.size = pool_size}), "pool"));
-    return value_of(pool->take(), "a box of the pool");
+    settle();
+    std::optional<Container> box = std::exchange(next, std::nullopt);
+    // It may have died meanwhile.
+    if (box && box->wait_for(std::chrono::milliseconds{0}).value_or(Exit{})) box.reset();
+    if (!box) box.emplace(value_of(pool->take(), "a box of the pool"));
+    if (auto launch = pool->start_take({}, {.deadline = std::chrono::milliseconds{0}}))
+      begun.emplace(std::move(*launch));
+    // What is begun now shares the processors with the box: not as long as half of them are left.
+    if (2 * pool->ready() <= pool_size) (void)pool->step();
+    return std::move(*box);
   }
 };
 
@@ -144,7 +164,7 @@ inline std::string indented(std::string_view text) {
 struct ImageOptions {
   /// Of one of several images in an OCI layout.
   std::string reference = {};
-  /// So many boxes are kept ready, from the second one on; 0: none.
+  /// So many boxes are kept ready, and the next one runs already, from the second one on; 0: none.
   std::size_t pool = 4;
   /// What a box may write; 0: the kernel's default, half of the memory.
   Bytes disk = {};
@@ -199,6 +219,7 @@ class Image {
   void warm() const {
     const std::scoped_lock hold(core_->mutex);
     if (core_->pool) detail::must(core_->pool->fill(), "the pool");
+    core_->settle();
   }
 
  private:

@@ -9,8 +9,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
@@ -246,6 +248,25 @@ Result<void> put_file(FdView root, const GuestPath& path, std::string_view conte
 Result<std::string> get_file(FdView root, const GuestPath& path, Bytes most) {
   return regular(Fd(open_in_root(root, path.str(), O_RDONLY | O_NONBLOCK)),
                  formatted("guest '{}'", path.str()), most);
+}
+
+Result<Container> finished(Launch launch, std::chrono::milliseconds most) {
+  using Clock = std::chrono::steady_clock;
+  for (const auto end = Clock::now() + most;;) {
+    auto made = launch.step();
+    if (!made) return fail(made);
+    if (*made) return std::move(**made);
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - Clock::now());
+    if (left.count() <= 0)
+      return fail(Errc::deadline, Step::wait, "a box",
+                  formatted("it was not there {} ms after it was asked for", most.count()));
+    const auto [fd, events] = launch.interest();
+    const int own = launch.timeout();
+    const int limit = static_cast<int>(left.count());
+    pollfd wanted{fd.get(), events, 0};
+    if (::poll(&wanted, 1, own < 0 ? limit : std::min(own, limit)) < 0 && errno != EINTR)
+      return fail(errno, Step::wait, "poll");
+  }
 }
 
 Result<std::string> host_file(const HostPath& path, Bytes most) {

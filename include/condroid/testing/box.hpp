@@ -2,11 +2,14 @@
 // keeps it. Compiled, in the library condroid-testing; nothing here is promised.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "condroid/container.hpp"
 #include "condroid/error.hpp"
+#include "condroid/launch.hpp"
 #include "condroid/path.hpp"
 #include "condroid/sys/fd.hpp"
 #include "condroid/units.hpp"
@@ -36,6 +39,10 @@ namespace detail {
                                     Mode mode);
 /// @errors EFBIG for more than `most`; those of open(2).
 [[nodiscard]] Result<std::string> get_file(FdView root, const GuestPath& path, Bytes most);
+
+/// Waits for a launch that was begun without a deadline.
+/// @errors Errc::deadline; it is given up then. Those of a launch.
+[[nodiscard]] Result<Container> finished(Launch launch, std::chrono::milliseconds most);
 
 /// A whole file of the host.
 [[nodiscard]] Result<std::string> host_file(const HostPath& path, Bytes most);

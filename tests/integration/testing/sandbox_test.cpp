@@ -9,6 +9,9 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -186,6 +189,51 @@ TEST_CASE("boxes of a pool are fresh", "[testing][root][userns]") {
     CHECK(box.run("test ! -e /var/mine && touch /var/mine").success());
   }
   busybox.image.warm();
+}
+
+/// Of the zygote's children those whose program is not the zygote's.
+std::set<pid_t> running_below(Pid zygote) {
+  std::set<pid_t> all;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
+    std::ifstream file(entry.path() / "status");
+    std::string line, name;
+    while (std::getline(file, line)) {
+      if (line.starts_with("Name:")) name = line.substr(6);
+      if (line == fmt::format("PPid:\t{}", zygote.value) && name != "condroid-zygote")
+        all.insert(std::stoi(entry.path().filename()));
+    }
+  }
+  return all;
+}
+
+TEST_CASE("the next box runs already, and one that died meanwhile is not given",
+          "[testing][root]") {
+  const Busybox busybox(2);
+  Sandbox launched{busybox.image};
+  Sandbox first{busybox.image};
+  busybox.image.warm();
+  const auto next_of = [&](std::initializer_list<Sandbox*> known) {
+    std::set<pid_t> all = running_below(busybox.image.runtime().zygote_pid());
+    for (Sandbox* box : known) all.erase(box->container().pid().value);
+    REQUIRE(all.size() == 1);
+    return *all.begin();
+  };
+  Sandbox second{busybox.image};
+  busybox.image.warm();
+  const pid_t next = next_of({&launched, &first, &second});
+  SECTION("given") {
+    Sandbox third{busybox.image};
+    CHECK(third.container().pid().value == next);
+  }
+  SECTION("dead") {
+    REQUIRE(::kill(next, SIGKILL) == 0);
+    const auto gone = [&] { return ::kill(next, 0) != 0; };
+    const auto end = std::chrono::steady_clock::now() + 20s;
+    while (!gone() && std::chrono::steady_clock::now() < end) ::usleep(10000);
+    Sandbox third{busybox.image};
+    CHECK(third.container().pid().value != next);
+    CHECK(third.run("echo lives").out == "lives\n");
+  }
 }
 
 TEST_CASE("what a box is can be adjusted", "[testing][root][userns]") {
