@@ -46,7 +46,7 @@ sudo=
 needs='g++=c++ meson=meson ninja-build=ninja pkg-config=pkg-config python3=python3 libfmt-dev=fmt/format.h
   libseccomp-dev=seccomp.h libnl-3-dev=/usr/include/libnl3/netlink/netlink.h nlohmann-json3-dev=nlohmann/json.hpp libexpected-dev=tl/expected.hpp
   libarchive-dev=archive.h nettle-dev=nettle/sha2.h
-  catch2=catch2/catch.hpp,catch2/catch_all.hpp libcli11-dev=CLI/CLI.hpp libtomlplusplus-dev=toml++/toml.h
+  catch2=catch2/catch.hpp,catch2/catch_all.hpp libgtest-dev=gtest/gtest.h libcli11-dev=CLI/CLI.hpp libtomlplusplus-dev=toml++/toml.h
   uidmap=newuidmap iproute2=ip passt=pasta util-linux=setpriv strace=strace cmake=cmake make=make busybox-static=busybox mmdebstrap=mmdebstrap
   e2fsprogs=/usr/sbin/mkfs.ext4 squashfs-tools=mksquashfs erofs-utils=mkfs.erofs
   dbus-daemon=dbus-daemon bubblewrap=bwrap debian-archive-keyring=/usr/share/keyrings/debian-archive-keyring.gpg'
