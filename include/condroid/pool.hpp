@@ -28,7 +28,8 @@ class PoolCore;
 
 struct PoolOptions {
   std::size_t size = 4;  ///< So many are kept ready; 1 to 4096.
-  /// For each to be set up.
+  /// For each to be set up. Of a time in which nobody called step() or take() no more than a
+  /// quarter of it counts, or a second, and nothing of it where something had come meanwhile.
   std::chrono::milliseconds deadline{10000};
 };
 
@@ -69,7 +70,7 @@ class Pool {
   /// Readable when step() has something to do.
   [[nodiscard]] FdView poll_fd() const noexcept;
   /// Until step() wants to be called without an event, in milliseconds for poll(2): 0 when there
-  /// are fewer than there are to be, else the deadline of one that is being set up; -1: never.
+  /// are fewer than there are to be, else a second or less while one is being set up; -1: never.
   [[nodiscard]] int timeout() const;
   /// step() until so many are parked, or all; blocks.
   [[nodiscard]] Result<void> fill(std::size_t count = ~std::size_t{0});

@@ -48,8 +48,9 @@ struct RuntimeOptions {
 
 /// Opened once per program; copies share it. Safe to use from any thread. A container inherits
 /// limits, priority, affinity, umask, namespaces and ids from the thread that called open(), at
-/// that time. In a forked child of the program every call fails with Errc::in_forked_child, and
-/// nothing is undone by its exit.
+/// that time, and what is known of the machine, its mounts and this program's cgroups is of then.
+/// In a forked child of the program every call fails with Errc::in_forked_child, and nothing is
+/// undone by its exit.
 class Runtime {
  public:
   /// Makes the state directory and starts the zygote; 1 to 2 ms. Where systemd is asked for a scope
@@ -57,8 +58,8 @@ class Runtime {
   /// @errors Step::open_runtime, Step::start_zygote, Step::probe_host, Step::start_scope
   [[nodiscard]] static Result<Runtime> open(RuntimeOptions options = {});
 
-  /// What this machine and user can do. Probed at the first call of this or of launch(Spec), by
-  /// open() when a scope may be needed; then kept.
+  /// What this machine and user can do. Probed by open(), while the zygote sets itself up, and
+  /// kept; where that failed, tried again by this and by launch(Spec).
   [[nodiscard]] Result<std::reference_wrapper<const HostFacts>> facts() const;
 
   /// Begins a launch; the caller drives it with Launch::step(). Never blocks.

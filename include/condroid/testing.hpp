@@ -100,10 +100,19 @@ struct ImageCore {
   std::optional<Launch> begun = {};
   std::optional<Container> next = {};
 
+  /// Has it execute its program, which takes no more of us.
+  void begin_next() {
+    auto launch = pool->start_take({}, {.deadline = std::chrono::milliseconds{0}});
+    auto made = launch ? launch->step() : Result<std::optional<Container>>{};
+    if (made && *made)
+      next.emplace(std::move(**made));
+    else if (launch && made)
+      begun.emplace(std::move(*launch));
+  }
   /// Waits for the one that was begun. What goes wrong with it is told when it happens again.
   void settle() {
     if (!begun) return;
-    if (auto made = parts::finished(std::move(*begun), std::chrono::seconds(10)))
+    if (auto made = parts::finished(std::move(*begun), std::chrono::seconds(2)))
       next.emplace(std::move(*made));
     begun.reset();
   }
@@ -118,11 +127,11 @@ struct ImageCore {
     settle();
     std::optional<Container> box = std::exchange(next, std::nullopt);
     // It may have died meanwhile.
-    if (box && box->wait_for(std::chrono::milliseconds{0}).value_or(Exit{})) box.reset();
+    if (box && parts::has_ended(box->pidfd())) box.reset();
     if (!box) box.emplace(value_of(pool->take(), "a box of the pool"));
-    if (auto launch = pool->start_take({}, {.deadline = std::chrono::milliseconds{0}}))
-      begun.emplace(std::move(*launch));
-    // What is begun now shares the processors with the box: not as long as half of them are left.
+    begin_next();
+    // Others are set up when half of them are gone: that takes processors from the box. What goes
+    // wrong with it is told when they are missing.
     if (2 * pool->ready() <= pool_size) (void)pool->step();
     return std::move(*box);
   }

@@ -146,9 +146,11 @@ Pid LaunchEngine::pid() const {
 }
 
 /// Whoever has a pool may be away for long; what was set up meanwhile is not late. So of the time
-/// between two looks at one that nobody waits for no more than this counts.
+/// between two looks at one that nobody waits for no more than this counts, and nothing of a longer
+/// one after which there was something to do.
 std::chrono::milliseconds LaunchEngine::longest_look() const {
-  return std::min<std::chrono::milliseconds>(std::chrono::seconds(1), options_.deadline / 4);
+  return std::clamp<std::chrono::milliseconds>(options_.deadline / 4, std::chrono::milliseconds(1),
+                                               std::chrono::seconds(1));
 }
 
 int LaunchEngine::timeout() const {
@@ -212,13 +214,13 @@ Result<void> LaunchEngine::prepare(std::string_view within) {
 Result<std::optional<Container>> LaunchEngine::step() {
   if (runtime_->owner != ::getpid())
     return fail(Errc::in_forked_child, Step::clone, formatted("launch of '{}'", plan().name));
-  const auto now = Clock::now();
-  if (const auto away = now - looked_ - longest_look(); is_on_its_own() && away.count() > 0)
-    until_ += away;
-  looked_ = now;
+  auto away = Clock::now() - looked_;
+  looked_ += away;
   for (;;) {
-    while (pump()) {
-    }
+    bool moved = false;
+    while (pump()) moved = true;
+    if (is_on_its_own() && away > longest_look()) until_ += moved ? away : away - longest_look();
+    away = {};
     if (state_ == State::running && done_) {
       std::optional<Container> out(std::move(*done_));
       done_.reset();
@@ -243,7 +245,9 @@ Result<std::optional<Container>> LaunchEngine::step() {
       leave_child();
       continue;
     }
-    if (!timed_out_ && state_ != State::ending && Clock::now() >= until_) {
+    // Who waits to be taken is never late.
+    const bool waits = parks_ && !taking_ && state_ == State::stopped;
+    if (!timed_out_ && !waits && state_ != State::ending && Clock::now() >= until_) {
       timed_out_ = true;
       // A hook at `started` is behind all ops.
       const bool behind = state_ == State::executing && hook_ != nullptr;

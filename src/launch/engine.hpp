@@ -142,9 +142,10 @@ class LaunchEngine {
   void on_closed();
   void on_record(const program::Record& record, Fd pidfd);
   [[nodiscard]] std::chrono::milliseconds longest_look() const;
-  /// Of a pool, nobody waits for it, and it has a deadline.
+  /// Of a pool and on its way; nobody waits for it, and it has a deadline.
   [[nodiscard]] bool is_on_its_own() const {
-    return parks_ && !taking_ && !timed_out_ && until_ != Clock::time_point::max();
+    return parks_ && !taking_ && state_ != State::ending && state_ != State::failed &&
+           until_ != Clock::time_point::max();
   }
   void begin_host_ops();
   [[nodiscard]] Result<bool> run_host_op(std::size_t index);  // false: wait for a helper
@@ -262,7 +263,7 @@ class LaunchEngine {
   bool vanished_ = false;
   bool cancel_asked_ = false;
   bool timed_out_ = false;
-  Clock::time_point looked_;     // when step() was called last
+  Clock::time_point looked_;     ///< When step() was called last.
   Clock::time_point look_at_{};  // when an end that no socket tells is looked for
   Clock::time_point give_up_at_ = Clock::time_point::max();  // who was killed has until then
 

@@ -140,13 +140,14 @@ std::string random_uuid() {
 
 }  // namespace
 
-/// Where its processes are in a hierarchy, from that's top: "condroid-1f/web". Empty where it has
+/// Where its processes are in a hierarchy, from its top: "condroid-1f/web". Empty where it has
 /// no cgroup.
 std::string LaunchEngine::home_in(std::size_t hierarchy) const {
   const auto facts = runtime_->get_facts();
   for (const Op& o : plan().ops) {
     const auto* c = std::get_if<op::CreateCgroup>(&o);
-    if (c == nullptr || c->hierarchy != hierarchy || !facts) continue;
+    if (c == nullptr || c->hierarchy != hierarchy) continue;
+    if (!facts || hierarchy >= (*facts)->cgroups.size()) return {};
     const CgroupHierarchy& h = (*facts)->cgroups[hierarchy];
     std::string home = h.mount_root + group_path(*c, h).substr(h.mount_point.size());
     if (!c->inner.empty()) home += "/" + c->inner;

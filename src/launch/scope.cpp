@@ -32,8 +32,7 @@ Result<void> check(const RuntimeOptions& options) {
   return {};
 }
 
-/// A root that may make cgroups at the top, told by one system call: it is the usual one, and needs
-/// no facts.
+/// A root that may make cgroups at the top, told by one system call: it is the usual one.
 bool is_root_of_the_machine() {
   return ::geteuid() == 0 && ::faccessat(AT_FDCWD, "/sys/fs/cgroup", W_OK, AT_EACCESS) == 0;
 }

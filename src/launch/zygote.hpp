@@ -45,8 +45,7 @@ inline constexpr std::string_view beside_runtime = "../";
 /// ends it. Thread-safe.
 class Zygote {
  public:
-  /// Starts one. Blocks for about a millisecond.
-  /// `meanwhile` is done while it sets itself up.
+  /// Starts one, and does `meanwhile` while it sets itself up. Blocks for about a millisecond.
   [[nodiscard]] static Result<std::shared_ptr<Zygote>> start(
       const std::string& state_dir, bool remove_state_dir, const std::function<void()>& meanwhile);
   Zygote(const Zygote&) = delete;

@@ -216,13 +216,17 @@ std::string output_text(FdView file) {
   return all;
 }
 
+bool has_ended(FdView pidfd) {
+  pollfd ended{pidfd.get(), POLLIN, 0};
+  return ::poll(&ended, 1, 0) != 0;
+}
+
 Result<Fd> root_of(Pid pid, FdView pidfd) {
   const std::string path = formatted("/proc/{}/root", pid.value);
   Fd root(::open(path.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const int error = errno;
   // As long as it lives the number is its own.
-  pollfd ended{pidfd.get(), POLLIN, 0};
-  if (::poll(&ended, 1, 0) != 0) return fail(ESRCH, Step::open_source, "the box's root");
+  if (has_ended(pidfd)) return fail(ESRCH, Step::open_source, "the box's root");
   if (!root.valid()) return fail(error, Step::open_source, path);
   return root;
 }

@@ -1,5 +1,5 @@
-// A suite of somebody else's, by GoogleTest, whose tests have containers. The image is the directory
-// BUSYBOX_ROOT.
+// A suite of somebody else's, by GoogleTest, whose tests have containers. The image is the
+// directory BUSYBOX_ROOT.
 #include <condroid/testing/gtest.hpp>
 #include <cstdlib>
 #include <string>

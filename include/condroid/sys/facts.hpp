@@ -62,7 +62,7 @@ struct RootEntry {
   bool operator==(const RootEntry&) const = default;
 };
 
-/// Probed once per Runtime, lazily where it costs. Everything here is a copy; nothing is held open.
+/// Probed once per Runtime. Everything here is a copy; nothing is held open.
 struct HostFacts {
   // Kernel.
   std::string kernel_release = {};  ///< "6.18.0-amd64"

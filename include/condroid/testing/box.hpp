@@ -40,6 +40,9 @@ namespace detail {
 /// @errors EFBIG for more than `most`; those of open(2).
 [[nodiscard]] Result<std::string> get_file(FdView root, const GuestPath& path, Bytes most);
 
+/// Whether the process that it stands for has ended, undone or not.
+[[nodiscard]] bool has_ended(FdView pidfd);
+
 /// Waits for a launch that was begun without a deadline.
 /// @errors Errc::deadline; it is given up then. Those of a launch.
 [[nodiscard]] Result<Container> finished(Launch launch, std::chrono::milliseconds most);

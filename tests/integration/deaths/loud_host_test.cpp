@@ -259,7 +259,7 @@ int wait_in_time(const Forked& process, std::chrono::milliseconds patience) {
 
 // CONDROID_LOUD_SECONDS: how long. Among the others it is short; the test 'loud-host' takes its
 // time.
-TEST_CASE("a loud host launches without a hang and without a leak", "[long][launch][.root]") {
+TEST_CASE("a loud host launches without a hang and without a leak", "[launch][.root]") {
   const char* wanted = std::getenv("CONDROID_LOUD_SECONDS");
   const std::chrono::seconds length(wanted != nullptr ? std::atoi(wanted) : 5);
   const Forked host([&] {
@@ -274,7 +274,7 @@ TEST_CASE("a loud host launches without a hang and without a leak", "[long][laun
   CHECK(wait_in_time(host, length + 120s) == 0);
 }
 
-TEST_CASE("a thousand containers live at once", "[long][launch][.root]") {
+TEST_CASE("a thousand containers live at once", "[launch][.root]") {
   constexpr std::size_t count = 1000;
   rlimit files{};
   REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);

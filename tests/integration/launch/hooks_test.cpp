@@ -214,7 +214,7 @@ TEST_CASE("hooks are run in their order and see what their point has", "[hooks][
   CHECK(Surroundings::quiet() == before);
 }
 
-TEST_CASE("a hook that fails is named, and nothing is left", "[long][hooks][.root]") {
+TEST_CASE("a hook that fails is named, and nothing is left", "[hooks][.root]") {
   const World world;
   warm_up();
   const Surroundings before = Surroundings::quiet();

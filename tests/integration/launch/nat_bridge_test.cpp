@@ -823,7 +823,7 @@ TEST_CASE("a bridge of our own that cannot be had is one error", "[nat][.root]")
   CHECK(tables() == 1);
 }
 
-TEST_CASE("who goes takes nobody else's bridge along", "[long][nat][.root]") {
+TEST_CASE("who goes takes nobody else's bridge along", "[nat][.root]") {
   const TempRoot root;
   OwnNetwork net;
   (void)state_dir();

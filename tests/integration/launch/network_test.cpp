@@ -341,8 +341,7 @@ TEST_CASE("a connection that nobody answers for any more keeps no network",
   CHECK(net.soon({"lo", "cbr0"}));
 }
 
-TEST_CASE("an interface that cannot be made is one error, and nothing stays",
-          "[long][network][.root]") {
+TEST_CASE("an interface that cannot be made is one error, and nothing stays", "[network][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.bridge("cbr0");
@@ -611,7 +610,7 @@ Interface lent() {
   return i;
 }
 
-TEST_CASE("an interface of the host is lent and comes home", "[long][network][phys][.root]") {
+TEST_CASE("an interface of the host is lent and comes home", "[network][phys][.root]") {
   const TempRoot root;
   OwnNetwork net;
   net.pair("up0", "up1");

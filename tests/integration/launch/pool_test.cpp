@@ -358,6 +358,18 @@ TEST_CASE("a pool that nobody attends to for longer than its deadline still give
   CHECK(pool.ready() == 2);
 }
 
+TEST_CASE("a pool that is looked at seldom has all the time it needs", "[pool][.root][.userns]") {
+  const TempRoot root;
+  // With newuidmap and newgidmap a place needs four looks; as many fill the deadline.
+  Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 1, .deadline = 1s}));
+  for (int looks = 0; looks < 40 && pool.ready() == 0; ++looks) {
+    std::this_thread::sleep_for(300ms);
+    need(pool.step());
+  }
+  CHECK(pool.ready() == 1);
+  CHECK(ended(pool.take(verb({"exit", "7"}))).code == 7);
+}
+
 TEST_CASE("a pool lives in somebody's event loop", "[pool][.root][.userns]") {
   const TempRoot root;
   Pool pool = need(Pool::open(runtime(), payload(root, {"exit"}), {.size = 2}));

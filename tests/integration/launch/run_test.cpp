@@ -127,7 +127,7 @@ TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.user
   CHECK_FALSE(run(pool, {}, 0ms));
 }
 
-TEST_CASE("a thousand commands leave nothing behind", "[long][run][pool][many][.root]") {
+TEST_CASE("a thousand commands leave nothing behind", "[run][pool][many][.root]") {
   const TempRoot root;
   Spec spec = payload(root, {"exit"});
   // Whatever is kept from one launch to the next is there after a few.

@@ -540,7 +540,7 @@ TEST_CASE("what a stopped zygote was asked for does not come to life later",
   CHECK(::access((root / "tmp/late").c_str(), F_OK) == -1);
 }
 
-TEST_CASE("a deadline passes before every op", "[long][launch][.root][.userns]") {
+TEST_CASE("a deadline passes before every op", "[launch][.root][.userns]") {
   const TempRoot root;
   const auto plan = plan_of(rich(root));
   {
