@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""lxc_programs_test.py BIN [TEST...]: LXC's programs of ours, in the directory BIN, beside Debian's: ours on containers of
+"""lxc_programs_test.py BIN [TEST...]: LXC's programs of ours, in the directory BIN of a build, beside Debian's: ours on containers of
 either, Debian's on ours, the same situations side by side; and what scripts and terminals meet.
 
 Runs as root. Needs busybox-static and Debian's lxc; without them it ends with 77, or fails when CONDROID_MUST_RUN names root."""
@@ -27,6 +27,7 @@ import unittest.mock
 
 BIN = os.path.abspath(sys.argv.pop(1))
 DEBIAN = "/usr/bin"
+FAKE_INIT = os.path.join(BIN, "../../../tests/support/fake-init")  # of the same build
 INIT = """#!/bin/sh
 trap 'exit 0' PWR
 trap 'reboot -f' INT
@@ -1828,6 +1829,57 @@ class Waydroid(unittest.TestCase):
                 seen.append(there)
                 self.assertEqual(there, seen[0])
                 self.assertEqual(box.at(where, "lxc-stop", "-k")[0], 0)
+
+    def report(self, where):
+        """What fake-init finds in the place of Android's init, a set of "name=value"."""
+        with self.box() as box:
+            shutil.copy(FAKE_INIT, f"{box.system}/init")
+            box.write_session()
+            with subprocess.Popen(box.command(where, "lxc-start", "-F", "--", "/init"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.DEVNULL, text=True) as session:
+                try:
+                    lines = set()
+                    for line in session.stdout:
+                        # The numbers that change from start to start.
+                        lines.add(re.sub(r"size=\d+k|inode\d+", "", line.rstrip("\n").replace(box.path, "PATH")))
+                        if line == "ready=yes\n":
+                            break
+                    self.assertIn("ready=yes", lines)
+                    self.assertEqual(box.status(where), "RUNNING")
+                    self.assertEqual(box.at(where, "lxc-stop", "-k")[0], 0)
+                    self.assertEqual(session.wait(60), 0)
+                finally:
+                    if session.poll() is None:
+                        session.kill()
+                        box.at(where, "lxc-stop", "-k")
+                self.assertEqual(box.status(where), "STOPPED")
+        return lines
+
+    # What is not the same under ours, and why. Of each the lines of LXC's report alone, and those of ours.
+    OTHER = [
+        ("what is optional and missing leaves no empty file or directory: Android takes a file for a driver",
+         r"(binder:/dev/\w+=ENOTTY|dir:/dev/(char|dma_heap|dri|graphics)=.*)", r"binder:/dev/\w+=ENOENT"),
+        ("without lxc.autodev /dev is what the configuration makes of it", r"link:/dev/(fd|std(in|out|err))=/proc/self/fd(/\d)?", None),
+        ("a devpts below the container's own is covered, not unmounted", None,
+         r"(mount:/dev/pts=devpts rw,relatime|super:/dev/pts=rw,mode=644,ptmxmode=666)"),
+        ("of /proc/sys each directory but net is read-only, by a mount of its own", r"(mount|super):/proc/sys(/net)?=.*",
+         r"(mount|super):/proc/sys/(abi|debug|dev|fs|kernel|user|vm|crypto|sunrpc)=.*"),
+        ("/sys is mounted with nosuid, nodev and noexec; the mount is read-only, and not the file system", r"(mount|super):/sys=.*",
+         r"(mount:/sys=sysfs ro,nosuid,nodev,noexec,relatime|super:/sys=rw)"),
+    ]
+
+    def test_the_report_of_fake_init_is_lxcs(self):
+        theirs, ours = self.report(DEBIAN), self.report(BIN)
+        for which, alone in ((1, theirs - ours), (2, ours - theirs)):
+            for line in alone:
+                self.assertTrue(any(other[which] and re.fullmatch(other[which], line) for other in self.OTHER),
+                                f"under {('LXC', 'ours')[which - 1]} alone: {line}")
+            for other in self.OTHER:
+                if other[which]:
+                    self.assertTrue(any(re.fullmatch(other[which], line) for line in alone), f"not so any more: {other[0]}")
+        # The rest is no small talk: its rights, its filter, its mounts, its nodes.
+        for name in ("CapBnd", "Seccomp", "call:init_module", "call:clock_settime", "mount:/data", "node:/dev/null", "hidden:/proc/kcore", "write:/data/"):
+            self.assertTrue(any(line.startswith(name) for line in theirs & ours), name)
 
     def test_a_session(self):
         lxc = run(f"{BIN}/lxc-info", "--version")
