@@ -248,7 +248,8 @@ void read_screen(File& file, Table& in, std::optional<android::Screen>& into) {
   number("fps", screen.fps);
 }
 
-void read_all(File& file, const toml::table& root, android::Device& d) {
+void read_all(File& file, const toml::table& root, DeviceFile& into) {
+  android::Device& d = into.device;
   Table top(file, root, "");
   top.text("name", d.name);
   top.choice("boot", d.boot, {"patched", "second_stage", "redroid"});
@@ -280,6 +281,8 @@ void read_all(File& file, const toml::table& root, android::Device& d) {
   top.choice("binder", d.binder, {"automatic", "binderfs", "pool", "none"});
   top.path("render_node", d.render_node);
   read_network(file, top, d);
+  if (std::uint64_t port = 0; top.number("adb_port", port, 1, 65535))
+    into.adb_port = static_cast<std::uint16_t>(port);
   read_limits(file, top, d.resources);
   bool subids = false;
   top.choice("idmap", subids, {"none", "subids"});
@@ -293,15 +296,14 @@ void read_all(File& file, const toml::table& root, android::Device& d) {
 
 }  // namespace
 
-std::optional<android::Device> read_device(const std::string& name,
-                                           std::vector<std::string>& mistakes) {
+std::optional<DeviceFile> read_device(const std::string& name, std::vector<std::string>& mistakes) {
   const std::size_t before = mistakes.size();
   File file(name, mistakes);
-  android::Device device;
-  device.name = fs::path(name).stem().string();
+  DeviceFile read;
+  read.device.name = fs::path(name).stem().string();
   try {
     const toml::table root = toml::parse_file(name);
-    read_all(file, root, device);
+    read_all(file, root, read);
   } catch (const toml::parse_error& e) {
     const std::string what(e.description());
     if (e.source().begin.line == 0)
@@ -310,5 +312,5 @@ std::optional<android::Device> read_device(const std::string& name,
       file.wrong(e.source(), what);
   }
   if (mistakes.size() > before) return {};
-  return device;
+  return read;
 }

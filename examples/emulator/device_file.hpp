@@ -2,11 +2,17 @@
 #pragma once
 
 #include <condroid/android/device.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-/// The device of a file; paths in it are relative to the file. Nothing, and `mistakes` has a line
+struct DeviceFile {
+  condroid::android::Device device = {};
+  std::uint16_t adb_port = 0;  ///< Of this machine's loopback; 0: none.
+};
+
+/// What a file says; paths in it are relative to the file. Nothing, and `mistakes` has a line
 /// "FILE:LINE:COLUMN: what" for each, when something is wrong.
-[[nodiscard]] std::optional<condroid::android::Device> read_device(
-    const std::string& file, std::vector<std::string>& mistakes);
+[[nodiscard]] std::optional<DeviceFile> read_device(const std::string& file,
+                                                    std::vector<std::string>& mistakes);

@@ -24,6 +24,7 @@
 #include <string>
 #include <vector>
 
+#include "adb.hpp"
 #include "device_file.hpp"
 #include "emulator.hpp"
 #include "verbs.hpp"
@@ -49,7 +50,7 @@ int report(const std::string& what) {
   return failed;
 }
 
-std::optional<android::Device> device_of(const std::string& file) {
+std::optional<DeviceFile> device_of(const std::string& file) {
   std::vector<std::string> mistakes;
   auto device = read_device(file, mistakes);
   for (const std::string& m : mistakes) fmt::print(stderr, "{}\n", m);
@@ -74,7 +75,7 @@ bool write_picture(const std::string& name, const std::string& svg) {
 }
 
 int start(const HostPath& state_dir, const StartOptions& options) {
-  std::vector<android::Device> devices;
+  std::vector<DeviceFile> devices;
   bool fine = true;
   for (const std::string& file : options.files) {
     auto device = device_of(file);
@@ -82,11 +83,14 @@ int start(const HostPath& state_dir, const StartOptions& options) {
       fine = false;
       continue;
     }
-    for (const android::Device& other : devices)
-      if (other.name == device->name) {
-        report(fmt::format("{}: another file has the name '{}', too", file, device->name));
-        fine = false;
-      }
+    for (const DeviceFile& other : devices) {
+      const bool named = other.device.name == device->device.name;
+      if (!named && (device->adb_port == 0 || other.adb_port != device->adb_port)) continue;
+      report(fmt::format("{}: another file has the {}, too", file,
+                         named ? fmt::format("name '{}'", device->device.name)
+                               : fmt::format("adb_port {}", device->adb_port)));
+      fine = false;
+    }
     devices.push_back(std::move(*device));
   }
   if (!fine) return bad_usage;
@@ -95,11 +99,14 @@ int start(const HostPath& state_dir, const StartOptions& options) {
   auto all = Emulator::open(state_dir);
   if (!all) return report(to_string(all.error()));
   // One that cannot be is told before any is left running.
-  for (const android::Device& d : devices)
-    if (auto ok = all->add(d); !ok) {
-      report(fmt::format("{}: {}", d.name, to_string(ok.error())));
+  AdbPorts adb;
+  for (const DeviceFile& d : devices) {
+    if (auto ok = all->add(d.device); !ok) {
+      report(fmt::format("{}: {}", d.device.name, to_string(ok.error())));
       fine = false;
     }
+    if (d.adb_port != 0) adb.want(d.device.name, d.adb_port);
+  }
   if (!fine) return failed;
 
   View view(::isatty(STDOUT_FILENO) == 1);
@@ -118,6 +125,7 @@ int start(const HostPath& state_dir, const StartOptions& options) {
   while (!all->finished()) {
     std::vector<pollfd> waiting = {{signals.get(), POLLIN, 0}};
     all->poll_fds(waiting);
+    adb.poll_fds(waiting);
     int timeout = all->timeout();
     if (options.seconds > 0 && !over) {
       const auto left =
@@ -134,6 +142,7 @@ int start(const HostPath& state_dir, const StartOptions& options) {
         all->kill();
     }
     const bool news = all->step();
+    for (const std::string& line : adb.step(*all)) report(line);
     const bool enough = (options.seconds > 0 && Clock::now() - begun >= limit) ||
                         (options.until_booted && all->settled());
     // Once more before they go, and else four times a second.
@@ -162,7 +171,7 @@ std::optional<std::string> name_of(const std::string& word) {
   if (!word.ends_with(".toml")) return word;
   const auto device = device_of(word);
   if (!device) return {};
-  return device->name;
+  return device->device.name;
 }
 
 }  // namespace

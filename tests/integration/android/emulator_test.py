@@ -10,6 +10,7 @@ import pty
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -187,6 +188,55 @@ class Emulator(unittest.TestCase):
         done = self.run_it("stop", "phone")
         self.assertEqual(done.returncode, 1)
         self.assertIn("none of this name runs", done.stderr)
+
+    def ask_adb(self, port):
+        """What whoever listens there says, up to its end; None when nobody is reached."""
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+                said = b""
+                while some := s.recv(4096):
+                    said += some
+                return said
+        except (ConnectionRefusedError, ConnectionResetError):
+            return None
+
+    def test_adb_by_a_port_of_the_host(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            busy = taken.getsockname()[1]
+            with socket.socket() as one:
+                one.bind(("127.0.0.1", 0))
+                free = one.getsockname()[1]
+            phone = self.device("phone", f"adb_port = {free}\n" + DEVICE.format(name="phone"))
+            tablet = self.device("tablet", f"adb_port = {busy}\n" + DEVICE.format(name="tablet"))
+            program = self.booted(phone, tablet)
+            # In the place of adbd, again and again: nobody knows when it listens.
+            listen = "while :; do busybox nc -l -p 5555 </proc/cmdline; done"
+            with subprocess.Popen(self.command("shell", "phone", "--", "sh", "-c", listen), stdin=subprocess.DEVNULL) as server:
+                end = time.monotonic() + PATIENCE
+                while not (said := self.ask_adb(free)):
+                    self.assertLess(time.monotonic(), end)
+                    time.sleep(0.05)
+                self.assertEqual(said, b"androidboot.hardware=fake androidboot.serialno=7\n")
+                self.assertEqual(self.run_it("stop", "phone").returncode, 0)
+                server.wait(PATIENCE)
+            # Its port goes with it. The other one has none, and lives.
+            end = time.monotonic() + PATIENCE
+            while self.ask_adb(free) is not None:
+                self.assertLess(time.monotonic(), end)
+            self.assertEqual(self.states(), {"tablet": "running"})
+            self.assertEqual(self.run_it("stop", "tablet").returncode, 0)
+            os.set_blocking(program.stdout.fileno(), True)
+            _, err = program.communicate(timeout=PATIENCE)
+            self.assertEqual(program.returncode, 0, err)
+            self.assertRegex(err, f"tablet: no adb at port {busy}: .*EADDRINUSE")
+        done = self.run_it("start", phone, self.device("double", f"adb_port = {free}\n" + DEVICE.format(name="double")))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(f"another file has the adb_port {free}, too", done.stderr)
+        done = self.run_it("start", self.device("phone", "adb_port = 70000\n" + DEVICE.format(name="phone")))
+        self.assertEqual(done.returncode, 2)
+        self.assertIn("phone.toml:1:12: adb_port: 70000 is not among 1 to 65535", done.stderr)
 
     def test_ctrl_c_is_an_orderly_end_and_a_second_one_is_not(self):
         files = self.device("phone"), self.device("tablet")
