@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <iterator>
 #include <limits>
 #include <string_view>
 #include <utility>
@@ -219,6 +220,38 @@ void read_network(File& file, Table& in, android::Device& into) {
     file.wrong(n->source(), fmt::format("network: '{}' is none of none, nat, bridge:NAME", word));
 }
 
+void read_host_devices(File& file, Table& in, android::Device& into) {
+  std::string node;
+  if (in.text("render_node", node) != nullptr) {
+    if (node == "automatic")
+      into.any_render_node = true;
+    else
+      into.render_node = file.path(node);
+  }
+  if (const toml::node* n = in.get("host_devices")) {
+    constexpr std::pair<std::string_view, android::HostDevice> kinds[] = {
+        {"camera", android::HostDevice::camera},
+        {"sound", android::HostDevice::sound},
+        {"input", android::HostDevice::input}};
+    if (!n->is_array()) in.expected("host_devices", *n, "an array of strings");
+    if (const toml::array* words = n->as_array())
+      for (const toml::node& w : *words) {
+        const auto* s = w.as_string();
+        const auto* const found = std::ranges::find_if(
+            kinds, [&](const auto& kind) { return s != nullptr && kind.first == s->get(); });
+        if (found == std::end(kinds))
+          file.wrong(w.source(), "host_devices: there are camera, sound, input");
+        else
+          into.host_devices |= found->second;
+      }
+  }
+  if (const toml::table* t = in.table("session")) {
+    Table session(file, *t, "session");
+    session.path("wayland", into.session.wayland);
+    session.path("pulse", into.session.pulse);
+  }
+}
+
 void read_limits(File& file, Table& in, Resources& into) {
   const toml::table* t = in.table("limits");
   if (t == nullptr) return;
@@ -279,7 +312,7 @@ void read_all(File& file, const toml::table& root, DeviceFile& into) {
   if (top.text("property_file", inside) != nullptr) d.property_file = GuestPath(inside);
   read_screen(file, top, d.screen);
   top.choice("binder", d.binder, {"automatic", "binderfs", "pool", "none"});
-  top.path("render_node", d.render_node);
+  read_host_devices(file, top, d);
   read_network(file, top, d);
   if (std::uint64_t port = 0; top.number("adb_port", port, 1, 65535))
     into.adb_port = static_cast<std::uint16_t>(port);

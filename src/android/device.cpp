@@ -40,11 +40,15 @@ constexpr Setting own_settings[] = {{"/proc/sys/vm/mmap_rnd_bits", "32\n"},
                                     {"/proc/sys/vm/mmap_rnd_compat_bits", "16\n"},
                                     {"/proc/sys/kernel/kptr_restrict", "2\n"}};
 
+std::string last_name(const HostPath& path) { return path.str().substr(path.str().rfind('/') + 1); }
+
 /// Everything in Device that becomes a Spec, in the order of a reader.
 class Translator {
  public:
   Translator(const Device& device, const HostFacts& host, const Facts& facts)
-      : device_(device), host_(host), facts_(facts) {}
+      : device_(device), host_(host), facts_(facts), render_node_(device.render_node) {
+    if (render_node_.empty() && device.any_render_node) render_node_ = render_node(facts);
+  }
 
   Result<Spec> run() {
     check();
@@ -96,6 +100,7 @@ class Translator {
   const Device& device_;
   const HostFacts& host_;
   const Facts& facts_;
+  HostPath render_node_;
   Refusals refusals_;
   Spec spec_;
 };
@@ -178,10 +183,15 @@ void Translator::check() {
   check_part("odm", device_.odm);
   for (const auto& [field, file] : {std::pair{"data", &device_.data},
                                     {"kmsg", &device_.kmsg},
-                                    {"render_node", &device_.render_node}})
+                                    {"render_node", &device_.render_node},
+                                    {"session.wayland", &device_.session.wayland},
+                                    {"session.pulse", &device_.session.pulse}})
     if (!file->empty() && !file->is_absolute())
       refusals_.bad(field, formatted("{} is not absolute", quoted(file->str())),
                     "begin it with '/'");
+  if (!device_.session.empty() && !is(Boot::patched))
+    refusals_.bad("session", "is for Boot::patched: other images look for it elsewhere",
+                  "bind the sockets where yours does, by mounts");
   if (device_.data_idmapped && !own_users())
     refusals_.bad("data_idmapped", "there is no id map", "set idmap");
   if (device_.data_idmapped && device_.data.empty())
@@ -330,6 +340,12 @@ void Translator::kernel_mounts() {
     spec_.mounts.emplace_back(Sysfs{});
     for (const char* target : {"/tmp", "/run", "/var", "/mnt_extra"})
       tmpfs(target, MountFlag::nodev);
+    for (const auto& [socket, target] : {std::pair{&device_.session.wayland, "/run/xdg/wayland-0"},
+                                         {&device_.session.pulse, "/run/xdg/pulse/native"}})
+      if (!socket->empty())
+        spec_.mounts.emplace_back(Bind{.source = *socket,
+                                       .target = GuestPath(target),
+                                       .flags = MountFlag::nosuid | MountFlag::nodev});
     // Of its own namespace. Services get cgroups of their own below it, by init; the directory is
     // not the root of all hierarchies, whatever the host has.
     spec_.mounts.emplace_back(FsMount{.type = "cgroup2",
@@ -350,8 +366,12 @@ void Translator::dev() {
                                     .options = {"newinstance", "ptmxmode=0666", "mode=0600"},
                                     .target = GuestPath("/dev/pts"),
                                     .flags = MountFlag::nosuid | MountFlag::noexec});
+  std::vector<DeviceNode> nodes = facts_.nodes;
+  for (const HostNode& n : facts_.host_nodes)
+    if (device_.host_devices.has(n.kind)) nodes.push_back(n.node);
   // Watched, whether there is something in it or not.
-  spec_.mounts.emplace_back(Tmpfs{.target = GuestPath("/dev/input"), .size = {64U << 10U}});
+  if (std::ranges::none_of(nodes, [](const auto& n) { return n.name.starts_with("input/"); }))
+    spec_.mounts.emplace_back(Tmpfs{.target = GuestPath("/dev/input"), .size = {64U << 10U}});
   const auto bind = [&](HostPath source, const std::string& name) {
     spec_.mounts.emplace_back(Bind{.source = std::move(source),
                                    .target = GuestPath("/dev/" + name),
@@ -363,7 +383,7 @@ void Translator::dev() {
     bind(HostPath("/dev/null"), "kmsg");
   else
     d.nodes.push_back({.name = "kmsg", .major = 1, .minor = 3, .mode = {0600}});
-  for (const DeviceNode& n : facts_.nodes) {
+  for (const DeviceNode& n : nodes) {
     if (std::ranges::any_of(device_.nodes,
                             [&](const DeviceNode& own) { return own.name == n.name; }))
       continue;
@@ -377,10 +397,8 @@ void Translator::dev() {
         {.major = n.major, .minor = n.minor, .access = DeviceAccess::read | DeviceAccess::write});
   }
   d.nodes.insert(d.nodes.end(), device_.nodes.begin(), device_.nodes.end());
-  if (device_.render_node.empty()) return;
-  const std::string& node = device_.render_node.str();
-  const std::string name = node.substr(node.rfind('/') + 1);
-  bind(device_.render_node, "dri/" + name);
+  if (render_node_.empty()) return;
+  bind(render_node_, "dri/" + last_name(render_node_));
   d.permitted.push_back({.major = 226, .access = DeviceAccess::read | DeviceAccess::write});
 }
 
@@ -469,10 +487,12 @@ void Translator::words() {
       }
     }
   }
-  if (!device_.render_node.empty() && (!properties.empty() || is(Boot::patched)) &&
-      !is(Boot::redroid))
-    set(properties, "gralloc.gbm.device",
-        "/dev/dri/" + device_.render_node.str().substr(device_.render_node.str().rfind('/') + 1));
+  if (!render_node_.empty() && (!properties.empty() || is(Boot::patched)) && !is(Boot::redroid))
+    set(properties, "gralloc.gbm.device", "/dev/dri/" + last_name(render_node_));
+  if (!device_.session.empty()) set(properties, "waydroid.xdg_runtime_dir", "/run/xdg");
+  if (!device_.session.wayland.empty()) set(properties, "waydroid.wayland_display", "wayland-0");
+  if (!device_.session.pulse.empty())
+    set(properties, "waydroid.pulse_runtime_path", "/run/xdg/pulse");
   const auto has_node = [&](std::string_view name) {
     return std::ranges::any_of(spec_.devices.nodes,
                                [&](const DeviceNode& n) { return n.name == name; }) ||

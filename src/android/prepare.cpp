@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "android/host_devices.hpp"
 #include "condroid/android/binder.hpp"
 #include "condroid/android/device.hpp"
 #include "formatted.hpp"
@@ -146,6 +147,16 @@ Result<void> look_at(const std::string& field, const Part& part) {
   return {};
 }
 
+Result<void> look_at_socket(std::string_view field, const HostPath& path) {
+  struct stat st {};
+  if (path.empty()) return {};
+  if (::stat(path.c_str(), &st) < 0)
+    return fail(errno, Step::open_source, formatted("{}: {}", field, quoted(path.str())));
+  if (!S_ISSOCK(st.st_mode))
+    return bad(field, formatted("{} is no socket", quoted(path.str())), "name the socket itself");
+  return {};
+}
+
 /// Held by the directory itself: there is no file that could stay.
 Result<Fd> lock_data(const HostPath& data) {
   if (auto ok = look_at_directory("data", data); !ok) return fail(ok);
@@ -187,6 +198,8 @@ Facts probe_facts() {
                        .uid = {k.uid},
                        .gid = {k.gid}});
   }
+  f.host_nodes = find_host_nodes();
+  f.render_nodes = find_render_nodes();
   f.memory_pressure = ::access("/proc/pressure/memory", F_OK) == 0;
   f.ipv6 = ::access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
   f.bootconfig = ::access("/proc/bootconfig", F_OK) == 0;
@@ -211,6 +224,9 @@ Result<Ready> prepare(const Device& device, const HostFacts& host, const Facts& 
     if (auto ok = look_at_directory(formatted("folders[{}].source", i), device.folders[i].source);
         !ok)
       return fail(ok);
+  for (const auto& [field, path] : {std::pair{"session.wayland", &device.session.wayland},
+                                    {"session.pulse", &device.session.pulse}})
+    if (auto ok = look_at_socket(field, *path); !ok) return fail(ok);
   if (!device.data.empty()) {
     auto lock = lock_data(device.data);
     if (!lock) return fail(lock);

@@ -15,9 +15,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "condroid/error.hpp"
+#include "condroid/flags.hpp"
 #include "condroid/spec.hpp"
 #include "condroid/sys/facts.hpp"
 #include "condroid/sys/fd.hpp"
@@ -76,6 +78,28 @@ struct SharedFolder {
   bool operator==(const SharedFolder&) const = default;
 };
 
+/// Kinds of this machine's devices; of each all that there are.
+enum class HostDevice : std::uint8_t {
+  camera = 1,  ///< /dev/video*, /dev/media*
+  sound = 2,   ///< /dev/snd/*
+  input = 4,   ///< /dev/input/event*
+};
+
+}  // namespace android
+
+template <>
+struct is_flag_enum<android::HostDevice> : std::true_type {};
+
+namespace android {
+
+/// Sockets of somebody's session on this machine, in whose place Waydroid's images look for them.
+struct Session {
+  HostPath wayland = {};  ///< A compositor's: "/run/user/1000/wayland-0".
+  HostPath pulse = {};    ///< PulseAudio's, or PipeWire's: "/run/user/1000/pulse/native".
+  [[nodiscard]] bool empty() const noexcept { return wayland.empty() && pulse.empty(); }
+  bool operator==(const Session&) const = default;
+};
+
 /// Where the device's binder nodes come from.
 enum class Binder : std::uint8_t {
   automatic,  ///< binderfs where the kernel has it, else the pool.
@@ -130,7 +154,14 @@ struct Device {
   /// (android/kmsg.hpp) makes one. Empty: /dev/null, since the kernel's own would leak the
   /// machine's log, and be flooded.
   HostPath kmsg = {};
-  HostPath render_node = {};           ///< Of a GPU: "/dev/dri/renderD128".
+  HostPath render_node = {};  ///< Of a GPU: "/dev/dri/renderD128".
+  /// Where `render_node` is empty: that of android::render_node(), if there is one.
+  bool any_render_node = false;
+  /// The guest shares them with everybody else here.
+  Flags<HostDevice> host_devices = {};
+  /// For Boot::patched: bound in /run/xdg, with the properties that say so. Who has them there must
+  /// be who has them here: a session of uid 1000 is one for apps' system user.
+  Session session = {};
   std::vector<DeviceNode> nodes = {};  ///< Further nodes in /dev.
   std::vector<Mount> mounts = {};      ///< Further mounts.
 
@@ -156,6 +187,19 @@ struct Device {
   bool operator==(const Device&) const = default;
 };
 
+/// A device of this machine's, as a guest gets it.
+struct HostNode {
+  HostDevice kind = HostDevice::camera;
+  DeviceNode node = {};
+  bool operator==(const HostNode&) const = default;
+};
+
+struct RenderNode {
+  HostPath path = {};
+  std::string driver = {};  ///< The kernel's, "amdgpu"; empty: unknown.
+  bool operator==(const RenderNode&) const = default;
+};
+
 /// What of this machine a device depends on. Plain data.
 struct Facts {
   bool binderfs = false;           ///< In /proc/filesystems.
@@ -165,16 +209,22 @@ struct Facts {
   std::string binder_module = {};  ///< How it is loaded: "modprobe binder_linux devices=...".
   /// Nodes of the host that a device gets where they are: those of `device_nodes()` and others.
   std::vector<DeviceNode> nodes = {};
-  bool memory_pressure = false;         ///< /proc/pressure
-  bool ipv6 = false;                    ///< The kernel has it.
-  bool bootconfig = false;              ///< There is a /proc/bootconfig, which would be seen.
-  std::uint64_t inotify_instances = 0;  ///< For each user, sysctl fs.inotify; 0: unknown.
+  std::vector<HostNode> host_nodes = {};      ///< By kind, and of a kind by number.
+  std::vector<RenderNode> render_nodes = {};  ///< By number.
+  bool memory_pressure = false;               ///< /proc/pressure
+  bool ipv6 = false;                          ///< The kernel has it.
+  bool bootconfig = false;                    ///< There is a /proc/bootconfig, which would be seen.
+  std::uint64_t inotify_instances = 0;        ///< For each user, sysctl fs.inotify; 0: unknown.
   std::uint64_t page_size = 4096;
   bool operator==(const Facts&) const = default;
 };
 
 /// Looks at this machine. Some hundred microseconds; changes nothing.
 [[nodiscard]] Facts probe_facts();
+
+/// The first render node whose driver is not NVIDIA's own, with which no image works; empty where
+/// there is none. Pure.
+[[nodiscard]] HostPath render_node(const Facts& facts);
 
 /// Something that Android expects of a machine and does not find.
 struct Lack {

@@ -238,6 +238,26 @@ class Emulator(unittest.TestCase):
         self.assertEqual(done.returncode, 2)
         self.assertIn("phone.toml:1:12: adb_port: 70000 is not among 1 to 65535", done.stderr)
 
+    def test_the_sockets_of_a_session(self):
+        sockets = {name: self.place / f"{name}.socket" for name in ("wayland", "pulse")}
+        for path in sockets.values():
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(str(path))
+        session = "".join(f'{name} = "{path.name}"\n' for name, path in sockets.items())
+        text = 'host_devices = ["camera", "sound", "input"]\nrender_node = "automatic"\n' + DEVICE.format(name="phone") + "[session]\n" + session
+        program = self.booted(self.device("phone", text))
+        look = "busybox ls -l /run/xdg/wayland-0 /run/xdg/pulse/native; cat /vendor/waydroid.prop"
+        done = self.run_it("shell", "phone", "--", "sh", "-c", look)
+        self.assertEqual([line[0] for line in done.stdout.splitlines()[:2]], ["s", "s"], done)
+        for line in ("waydroid.xdg_runtime_dir=/run/xdg", "waydroid.wayland_display=wayland-0", "waydroid.pulse_runtime_path=/run/xdg/pulse"):
+            self.assertIn(line, done.stdout.splitlines())
+        self.assertEqual(self.run_it("stop", "phone").returncode, 0)
+        self.finish(program)
+        # What is none is told before anything runs.
+        done = self.run_it("start", self.device("phone", text.replace("pulse.socket", "phone.toml")))
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "session.pulse: '.*phone.toml' is no socket")
+
     def test_ctrl_c_is_an_orderly_end_and_a_second_one_is_not(self):
         files = self.device("phone"), self.device("tablet")
         program = self.booted(*files)
@@ -343,6 +363,7 @@ binder = "none"
 data = "broken-data"
 cmdline = ["quiet", 7]
 network = "wifi"
+host_devices = ["camera", "radar"]
 [system]
 directory = "system"
 size = 4
@@ -353,6 +374,8 @@ cpus = 0
 memory_mib = "2G"
 [properties]
 when = 1979-05-27
+[session]
+x11 = ":0"
 [[folder]]
 name = "Shared"
 """
@@ -366,12 +389,14 @@ name = "Shared"
             "3:1": ("colour: no such key", "name, boot, system"),
             "6:21": ("cmdline: is an integer, not a string",),
             "7:11": ("network: 'wifi'", "none, nat, bridge:NAME"),
-            "10:1": ("system.size: no such key", "image, directory, type"),
-            "12:9": ("screen.width: -1",),
-            "14:8": ("limits.cpus",),
-            "15:14": ("limits.memory_mib: is a string, not an integer",),
-            "17:8": ("properties.when: is a date",),
-            "18:1": ("folder.source: is missing",),
+            "8:27": ("host_devices: there are camera, sound, input",),
+            "11:1": ("system.size: no such key", "image, directory, type"),
+            "13:9": ("screen.width: -1",),
+            "15:8": ("limits.cpus",),
+            "16:14": ("limits.memory_mib: is a string, not an integer",),
+            "18:8": ("properties.when: is a date",),
+            "20:1": ("session.x11: no such key", "wayland, pulse"),
+            "21:1": ("folder.source: is missing",),
         }
         self.assertEqual(len(told), len(expected), done.stderr)
         for place, words in expected.items():

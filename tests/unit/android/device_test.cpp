@@ -266,6 +266,83 @@ TEST_CASE("an image is told to do without nodes that are not there", "[android]"
   CHECK(text({}).find("sys.use_memfd=true") == std::string::npos);
 }
 
+TEST_CASE("the first GPU is taken that images can do with", "[android]") {
+  Facts facts;
+  CHECK(android::render_node(facts).empty());
+  facts.render_nodes = {{.path = "/dev/dri/renderD128"_host, .driver = "nvidia"}};
+  CHECK(android::render_node(facts).empty());
+  facts.render_nodes.push_back({.path = "/dev/dri/renderD129"_host});
+  facts.render_nodes.push_back({.path = "/dev/dri/renderD130"_host, .driver = "amdgpu"});
+  CHECK(android::render_node(facts) == "/dev/dri/renderD129"_host);
+
+  Device d = device();
+  CHECK(mount_at<Bind>(spec_of(d, facts), "/dev/dri/renderD129") == nullptr);
+  d.any_render_node = true;
+  const Spec spec = spec_of(d, facts);
+  CHECK(mount_at<Bind>(spec, "/dev/dri/renderD129") != nullptr);
+  REQUIRE(mount_at<FileMount>(spec, "/vendor/waydroid.prop") != nullptr);
+  CHECK_THAT(mount_at<FileMount>(spec, "/vendor/waydroid.prop")->content,
+             Catch::Contains("gralloc.gbm.device=/dev/dri/renderD129\n"));
+  CHECK(spec_of(d) == spec_of(device()));  // there is none
+  d.render_node = "/dev/dri/renderD128"_host;
+  CHECK(mount_at<Bind>(spec_of(d, facts), "/dev/dri/renderD128") != nullptr);
+}
+
+TEST_CASE("devices of the host are given by kind", "[android]") {
+  using android::HostDevice;
+  Facts facts;
+  facts.host_nodes = {
+      {HostDevice::camera, {.name = "video0", .major = 81, .minor = 0, .gid = {1006}}},
+      {HostDevice::sound, {.name = "snd/controlC0", .major = 116, .minor = 2, .gid = {1005}}},
+      {HostDevice::input, {.name = "input/event0", .major = 13, .minor = 64, .gid = {1004}}}};
+  const auto has = [](const Spec& spec, std::string_view name) {
+    return std::ranges::any_of(spec.devices.nodes,
+                               [&](const DeviceNode& n) { return n.name == name; });
+  };
+  Device d = device();
+  CHECK(spec_of(d, facts) == spec_of(d));
+  CHECK(mount_at<Tmpfs>(spec_of(d), "/dev/input") != nullptr);
+  d.host_devices = HostDevice::camera | HostDevice::sound;
+  Spec spec = spec_of(d, facts);
+  CHECK(has(spec, "video0"));
+  CHECK(has(spec, "snd/controlC0"));
+  CHECK_FALSE(has(spec, "input/event0"));
+  CHECK(mount_at<Tmpfs>(spec, "/dev/input") != nullptr);
+  // What lies on /dev/input would hide them.
+  d.host_devices = HostDevice::input;
+  spec = spec_of(d, facts);
+  CHECK(has(spec, "input/event0"));
+  CHECK(mount_at<Tmpfs>(spec, "/dev/input") == nullptr);
+  // No node of a user namespace's can be opened.
+  d.idmap = {.kind = IdMap::subids};
+  HostFacts host = machine();
+  host.subuids = host.subgids = {{.start = 100000, .count = 200000}};
+  auto mapped = android::spec_for(d, host, facts);
+  if (!mapped) FAIL(to_string(mapped.error()));
+  CHECK(mount_at<Bind>(*mapped, "/dev/input/event0") != nullptr);
+}
+
+TEST_CASE("a session's sockets are where Waydroid's images look for them", "[android]") {
+  Device d = device();
+  d.session.wayland = "/run/user/1000/wayland-1"_host;
+  Spec spec = spec_of(d);
+  REQUIRE(mount_at<Bind>(spec, "/run/xdg/wayland-0") != nullptr);
+  CHECK(mount_at<Bind>(spec, "/run/xdg/wayland-0")->source == d.session.wayland);
+  CHECK(mount_at<Bind>(spec, "/run/xdg/pulse/native") == nullptr);
+  d.session.pulse = "/run/user/1000/pulse/native"_host;
+  spec = spec_of(d);
+  CHECK(mount_at<Bind>(spec, "/run/xdg/pulse/native") != nullptr);
+  for (const char* line :
+       {"waydroid.xdg_runtime_dir=/run/xdg\n", "waydroid.wayland_display=wayland-0\n",
+        "waydroid.pulse_runtime_path=/run/xdg/pulse\n"})
+    CHECK_THAT(mount_at<FileMount>(spec, "/vendor/waydroid.prop")->content, Catch::Contains(line));
+  d.boot = Boot::redroid;
+  CHECK_THAT(error_of(d), Catch::Contains("session: is for Boot::patched"));
+  d.boot = Boot::patched;
+  d.session.pulse = "native"_host;
+  CHECK_THAT(error_of(d), Catch::Contains("session.pulse: 'native' is not absolute"));
+}
+
 TEST_CASE("properties have Android's limits", "[android]") {
   const auto fine = [](std::string key, std::string value) {
     return android::property_mistake({std::move(key), std::move(value)}).empty();
