@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condroid/spec/address.hpp>
 #include <utility>
 
@@ -29,8 +30,10 @@ std::vector<std::string> AdbPorts::step(const Emulator& all) {
     });
     if (p.relay || guest == all.guests().end() || p.life == guest->lives + 1) continue;
     p.life = guest->lives + 1;
+    // Who was connected to the life before is told at once that it is over.
     auto relay =
-        guest->box->relay({{.host_address = "127.0.0.1"_ip, .host_port = p.number, .port = adbd}});
+        guest->box->relay({{.host_address = "127.0.0.1"_ip, .host_port = p.number, .port = adbd}},
+                          RelayOptions{.drain = std::chrono::milliseconds{0}});
     if (relay)
       p.relay.emplace(std::move(*relay));
     else

@@ -20,8 +20,8 @@ class AdbPorts {
   void want(std::string device, std::uint16_t port);
   /// Appends what is to be polled for.
   void poll_fds(std::vector<pollfd>& into) const;
-  /// Does what can be done without waiting. A line for each port that could not be had, in this
-  /// life of its device.
+  /// Does what can be done without waiting, but for some milliseconds when a life of a device
+  /// begins. A line for each port that could not be had in this life: it is not tried again.
   [[nodiscard]] std::vector<std::string> step(const Emulator& all);
 
  private:

@@ -25,7 +25,7 @@ constexpr std::string_view path =
     "/system/bin:/system/xbin:/odm/bin:/vendor/bin:/vendor/xbin";
 
 // Ids of Android, system/core/libcutils/include/private/android_filesystem_config.h.
-constexpr std::uint32_t aid_system = 1000, aid_readproc = 3009;
+constexpr std::uint32_t aid_system = 1000, aid_graphics = 1003, aid_readproc = 3009;
 constexpr std::uint32_t least_ids = 100000;  // with the isolated processes
 
 constexpr Flags<MountFlag> closed = MountFlag::nosuid | MountFlag::nodev | MountFlag::noexec;
@@ -40,7 +40,7 @@ constexpr Setting own_settings[] = {{"/proc/sys/vm/mmap_rnd_bits", "32\n"},
                                     {"/proc/sys/vm/mmap_rnd_compat_bits", "16\n"},
                                     {"/proc/sys/kernel/kptr_restrict", "2\n"}};
 
-std::string last_name(const HostPath& path) { return path.str().substr(path.str().rfind('/') + 1); }
+std::string last_name(const HostPath& file) { return file.str().substr(file.str().rfind('/') + 1); }
 
 /// Everything in Device that becomes a Spec, in the order of a reader.
 class Translator {
@@ -192,6 +192,9 @@ void Translator::check() {
   if (!device_.session.empty() && !is(Boot::patched))
     refusals_.bad("session", "is for Boot::patched: other images look for it elsewhere",
                   "bind the sockets where yours does, by mounts");
+  if (!device_.session.empty() && own_users())
+    refusals_.unsupported("session", "whoever has it here is nobody with an id map",
+                          "leave one of them out");
   if (device_.data_idmapped && !own_users())
     refusals_.bad("data_idmapped", "there is no id map", "set idmap");
   if (device_.data_idmapped && device_.data.empty())
@@ -340,6 +343,11 @@ void Translator::kernel_mounts() {
     spec_.mounts.emplace_back(Sysfs{});
     for (const char* target : {"/tmp", "/run", "/var", "/mnt_extra"})
       tmpfs(target, MountFlag::nodev);
+    // Without a /run there is nowhere to put them.
+    if (!device_.session.empty())
+      for (Mount& m : spec_.mounts)
+        if (auto* run = std::get_if<FsMount>(&m); run != nullptr && run->target.str() == "/run")
+          run->common.optional = false;
     for (const auto& [socket, target] : {std::pair{&device_.session.wayland, "/run/xdg/wayland-0"},
                                          {&device_.session.pulse, "/run/xdg/pulse/native"}})
       if (!socket->empty())
@@ -369,8 +377,16 @@ void Translator::dev() {
   std::vector<DeviceNode> nodes = facts_.nodes;
   for (const HostNode& n : facts_.host_nodes)
     if (device_.host_devices.has(n.kind)) nodes.push_back(n.node);
+  const auto gpu = std::ranges::find(facts_.render_nodes, render_node_, &RenderNode::path);
+  if (gpu != facts_.render_nodes.end())
+    nodes.push_back({.name = "dri/" + last_name(gpu->path),
+                     .major = 226,
+                     .minor = gpu->minor,
+                     .mode = {0666},
+                     .gid = {aid_graphics}});
   // Watched, whether there is something in it or not.
-  if (std::ranges::none_of(nodes, [](const auto& n) { return n.name.starts_with("input/"); }))
+  const auto is_input = [](const DeviceNode& n) { return n.name.starts_with("input/"); };
+  if (std::ranges::none_of(nodes, is_input) && std::ranges::none_of(device_.nodes, is_input))
     spec_.mounts.emplace_back(Tmpfs{.target = GuestPath("/dev/input"), .size = {64U << 10U}});
   const auto bind = [&](HostPath source, const std::string& name) {
     spec_.mounts.emplace_back(Bind{.source = std::move(source),
@@ -397,7 +413,7 @@ void Translator::dev() {
         {.major = n.major, .minor = n.minor, .access = DeviceAccess::read | DeviceAccess::write});
   }
   d.nodes.insert(d.nodes.end(), device_.nodes.begin(), device_.nodes.end());
-  if (render_node_.empty()) return;
+  if (render_node_.empty() || gpu != facts_.render_nodes.end()) return;
   bind(render_node_, "dri/" + last_name(render_node_));
   d.permitted.push_back({.major = 226, .access = DeviceAccess::read | DeviceAccess::write});
 }

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <utility>
 
 namespace condroid::inline v0::android {
 
@@ -77,6 +79,7 @@ std::vector<RenderNode> find_render_nodes() {
     RenderNode node{.path = HostPath("/dev/dri/" + name)};
     struct stat st {};
     if (::stat(node.path.c_str(), &st) < 0 || !S_ISCHR(st.st_mode)) continue;
+    node.minor = minor(st.st_rdev);
     std::array<char, 4096> to{};
     const std::string link = "/sys/class/drm/" + name + "/device/driver";
     const ssize_t size = ::readlink(link.c_str(), to.data(), to.size());

@@ -157,6 +157,16 @@ Result<void> look_at_socket(std::string_view field, const HostPath& path) {
   return {};
 }
 
+/// With an id map a node is the host's, and its owner nobody.
+Result<void> look_whether_for_all(std::string_view field, const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) < 0)
+    return fail(errno, Step::open_source, formatted("{}: {}", field, quoted(path)));
+  if ((st.st_mode & 0666U) == 0666U) return {};
+  return bad(field, formatted("{} is not for all, as services need it", quoted(path)),
+             formatted("chmod 666 {}", path));
+}
+
 /// Held by the directory itself: there is no file that could stay.
 Result<Fd> lock_data(const HostPath& data) {
   if (auto ok = look_at_directory("data", data); !ok) return fail(ok);
@@ -227,6 +237,16 @@ Result<Ready> prepare(const Device& device, const HostFacts& host, const Facts& 
   for (const auto& [field, path] : {std::pair{"session.wayland", &device.session.wayland},
                                     {"session.pulse", &device.session.pulse}})
     if (auto ok = look_at_socket(field, *path); !ok) return fail(ok);
+  const bool mapped = device.idmap.kind != IdMap::none;
+  for (const HostNode& n : facts.host_nodes)
+    if (mapped && device.host_devices.has(n.kind))
+      if (auto ok = look_whether_for_all("host_devices", "/dev/" + n.node.name); !ok)
+        return fail(ok);
+  const HostPath gpu = !device.render_node.empty() ? device.render_node
+                       : device.any_render_node    ? render_node(facts)
+                                                   : HostPath();
+  if (mapped && !gpu.empty())
+    if (auto ok = look_whether_for_all("render_node", gpu.str()); !ok) return fail(ok);
   if (!device.data.empty()) {
     auto lock = lock_data(device.data);
     if (!lock) return fail(lock);
@@ -241,15 +261,10 @@ Result<Ready> prepare(const Device& device, const HostFacts& host, const Facts& 
     auto lease = lease_binder(named ? std::vector{device.binder_nodes} : facts.binder_pool);
     if (!lease) return fail(lease);
     // Those of a user namespace of its own are the host's, bound.
-    if (device.idmap.kind != IdMap::none)
+    if (mapped)
       for (const HostPath* path :
-           {&lease->nodes.binder, &lease->nodes.hwbinder, &lease->nodes.vndbinder}) {
-        struct stat st {};
-        if (::stat(path->c_str(), &st) == 0 && (st.st_mode & 0666U) == 0666U) continue;
-        return bad("binder",
-                   formatted("{} is not for all, as services need it", quoted(path->str())),
-                   formatted("chmod 666 {}", *path));
-      }
+           {&lease->nodes.binder, &lease->nodes.hwbinder, &lease->nodes.vndbinder})
+        if (auto ok = look_whether_for_all("binder", path->str()); !ok) return fail(ok);
     given.binder_nodes = std::move(lease->nodes);
     ready.lease.binder = std::move(lease->locks);
   }

@@ -11,7 +11,8 @@ using condroid::testing::says;
 using condroid::testing::succeeds;
 
 const condroid::testing::Image& busybox() {
-  static const condroid::testing::Image image(std::getenv("BUSYBOX_ROOT"));
+  const char* const root = std::getenv("BUSYBOX_ROOT");
+  static const condroid::testing::Image image(root != nullptr ? root : "BUSYBOX_ROOT is not set");
   return image;
 }
 

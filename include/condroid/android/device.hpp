@@ -154,13 +154,15 @@ struct Device {
   /// (android/kmsg.hpp) makes one. Empty: /dev/null, since the kernel's own would leak the
   /// machine's log, and be flooded.
   HostPath kmsg = {};
-  HostPath render_node = {};  ///< Of a GPU: "/dev/dri/renderD128".
+  /// Of a GPU: "/dev/dri/renderD128". One of Facts::render_nodes is for all in the device; another
+  /// has the mode and the owner that it has here.
+  HostPath render_node = {};
   /// Where `render_node` is empty: that of android::render_node(), if there is one.
   bool any_render_node = false;
-  /// The guest shares them with everybody else here.
+  /// The guest shares them with everybody else here. With an id map they must be for all (0666).
   Flags<HostDevice> host_devices = {};
   /// For Boot::patched: bound in /run/xdg, with the properties that say so. Who has them there must
-  /// be who has them here: a session of uid 1000 is one for apps' system user.
+  /// be who has them here: a session of uid 1000 is one for apps' system user. Not with an id map.
   Session session = {};
   std::vector<DeviceNode> nodes = {};  ///< Further nodes in /dev.
   std::vector<Mount> mounts = {};      ///< Further mounts.
@@ -194,8 +196,10 @@ struct HostNode {
   bool operator==(const HostNode&) const = default;
 };
 
+/// /dev/dri/renderD*, of major 226.
 struct RenderNode {
   HostPath path = {};
+  std::uint32_t minor = 0;
   std::string driver = {};  ///< The kernel's, "amdgpu"; empty: unknown.
   bool operator==(const RenderNode&) const = default;
 };

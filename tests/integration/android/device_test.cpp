@@ -426,46 +426,57 @@ TEST_CASE("owners of images and data are shifted by an id map", "[android][.root
 
 TEST_CASE("cameras, sound, input and GPUs of the machine are found, in their order",
           "[android][.root]") {
-  Forked machine([] {
-    namespace fs = std::filesystem;
-    must(::unshare(CLONE_NEWNS) == 0, "unshare");
-    must(::mount(nullptr, "/", nullptr, MS_PRIVATE | MS_REC, nullptr) == 0, "private");
-    must(::mount("tmpfs", "/dev", "tmpfs", 0, nullptr) == 0, "/dev");
-    must(::mount("tmpfs", "/sys/class", "tmpfs", 0, nullptr) == 0, "/sys/class");
-    const auto node = [](const std::string& name, unsigned major, unsigned minor) {
-      fs::create_directories(fs::path(name).parent_path());
-      must(::mknod(name.c_str(), S_IFCHR | 0600, makedev(major, minor)) == 0, name.c_str());
-    };
-    for (const unsigned n : {10U, 9U, 0U}) node(fmt::format("/dev/input/event{}", n), 13, 64 + n);
-    node("/dev/input/mouse0", 13, 32);
-    node("/dev/video1", 81, 1);
-    node("/dev/media0", 248, 0);
-    make_file("/dev/video0", "no camera");
-    node("/dev/snd/controlC0", 116, 2);
-    node("/dev/dri/card0", 226, 0);
-    node("/dev/dri/renderD129", 226, 129);
-    node("/dev/dri/renderD128", 226, 128);
-    fs::create_directories("/sys/class/drm/renderD128/device");
-    fs::create_symlink("../../../bus/pci/drivers/nvidia",
-                       "/sys/class/drm/renderD128/device/driver");
+  CHECK(in_child([] {
+          namespace fs = std::filesystem;
+          must(::unshare(CLONE_NEWNS) == 0, "unshare");
+          must(::mount(nullptr, "/", nullptr, MS_PRIVATE | MS_REC, nullptr) == 0, "private");
+          must(::mount("tmpfs", "/dev", "tmpfs", 0, nullptr) == 0, "/dev");
+          must(::mount("tmpfs", "/sys", "tmpfs", 0, nullptr) == 0, "/sys");
+          const auto node = [](const std::string& name, unsigned major, unsigned minor) {
+            fs::create_directories(fs::path(name).parent_path());
+            must(::mknod(name.c_str(), S_IFCHR | 0600, makedev(major, minor)) == 0, name.c_str());
+          };
+          for (const unsigned n : {10U, 9U, 0U})
+            node(fmt::format("/dev/input/event{}", n), 13, 64 + n);
+          node("/dev/input/mouse0", 13, 32);
+          node("/dev/video1", 81, 1);
+          node("/dev/media0", 248, 0);
+          make_file("/dev/video0", "no camera");
+          node("/dev/snd/controlC0", 116, 2);
+          node("/dev/dri/card0", 226, 0);
+          node("/dev/dri/renderD129", 226, 129);
+          node("/dev/dri/renderD128", 226, 128);
+          fs::create_directories("/sys/class/drm/renderD128/device");
+          fs::create_symlink("../../../bus/pci/drivers/nvidia",
+                             "/sys/class/drm/renderD128/device/driver");
 
-    const android::Facts found = android::probe_facts();
-    std::string said;
-    for (const android::HostNode& n : found.host_nodes)
-      said += fmt::format("{}:{} {}:{} {:o} {}:{}\n", static_cast<int>(n.kind), n.node.name,
-                          n.node.major, n.node.minor, n.node.mode.value, n.node.uid.value,
-                          n.node.gid.value);
-    for (const android::RenderNode& n : found.render_nodes)
-      said += fmt::format("{} '{}'\n", n.path, n.driver);
-    const std::string right =
-        "1:video1 81:1 660 0:1006\n1:media0 248:0 660 0:1006\n2:snd/controlC0 116:2 660 1000:1005\n"
-        "4:input/event0 13:64 660 0:1004\n4:input/event9 13:73 660 0:1004\n"
-        "4:input/event10 13:74 660 0:1004\n"
-        "/dev/dri/renderD128 'nvidia'\n/dev/dri/renderD129 ''\n";
-    if (said != right) fmt::print(stderr, "{}", said);
-    return said == right && android::render_node(found) == "/dev/dri/renderD129"_host ? 0 : 1;
-  });
-  CHECK(machine.wait() == 0);
+          const android::Facts found = android::probe_facts();
+          std::string said;
+          for (const android::HostNode& n : found.host_nodes)
+            said += fmt::format("{}:{} {}:{} {:o} {}:{}\n", static_cast<int>(n.kind), n.node.name,
+                                n.node.major, n.node.minor, n.node.mode.value, n.node.uid.value,
+                                n.node.gid.value);
+          for (const android::RenderNode& n : found.render_nodes)
+            said += fmt::format("{} '{}'\n", n.path, n.driver);
+          const std::string right =
+              "1:video1 81:1 660 0:1006\n1:media0 248:0 660 0:1006\n2:snd/controlC0 116:2 660 "
+              "1000:1005\n"
+              "4:input/event0 13:64 660 0:1004\n4:input/event9 13:73 660 0:1004\n"
+              "4:input/event10 13:74 660 0:1004\n"
+              "/dev/dri/renderD128 'nvidia'\n/dev/dri/renderD129 ''\n";
+          must(said == right, said);
+          must(android::render_node(found) == "/dev/dri/renderD129"_host, "render_node");
+          // With an id map the host's modes count.
+          Device d{.system = {.directory = "/usr"_host}, .binder = android::Binder::none};
+          d.idmap = {.kind = IdMap::subids};
+          d.host_devices = android::HostDevice::camera;
+          auto host = facts();
+          host.subuids = host.subgids = {{.start = 100000, .count = 200000}};
+          auto ready = android::prepare(d, host, found);
+          must(!ready && to_string(ready.error()).find("'/dev/video1' is not for all") !=
+                             std::string::npos,
+               ready ? "it is ready" : to_string(ready.error()));
+        }) == "");
 }
 
 TEST_CASE("images that are none are refused, with their field", "[android][.root]") {

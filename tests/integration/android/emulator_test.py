@@ -192,12 +192,12 @@ class Emulator(unittest.TestCase):
     def ask_adb(self, port):
         """What whoever listens there says, up to its end; None when nobody is reached."""
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as s:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as s:
                 said = b""
                 while some := s.recv(4096):
                     said += some
                 return said
-        except (ConnectionRefusedError, ConnectionResetError):
+        except (ConnectionRefusedError, ConnectionResetError, TimeoutError):
             return None
 
     def test_adb_by_a_port_of_the_host(self):
@@ -213,18 +213,20 @@ class Emulator(unittest.TestCase):
             program = self.booted(phone, tablet)
             # In the place of adbd, again and again: nobody knows when it listens.
             listen = "while :; do busybox nc -l -p 5555 </proc/cmdline; done"
-            with subprocess.Popen(self.command("shell", "phone", "--", "sh", "-c", listen), stdin=subprocess.DEVNULL) as server:
-                end = time.monotonic() + PATIENCE
-                while not (said := self.ask_adb(free)):
-                    self.assertLess(time.monotonic(), end)
-                    time.sleep(0.05)
-                self.assertEqual(said, b"androidboot.hardware=fake androidboot.serialno=7\n")
-                self.assertEqual(self.run_it("stop", "phone").returncode, 0)
-                server.wait(PATIENCE)
+            server = subprocess.Popen(self.command("shell", "phone", "--", "sh", "-c", listen), stdin=subprocess.DEVNULL)
+            self.started.append(server)
+            end = time.monotonic() + PATIENCE
+            while not (said := self.ask_adb(free)):
+                self.assertLess(time.monotonic(), end)
+                time.sleep(0.05)
+            self.assertEqual(said, b"androidboot.hardware=fake androidboot.serialno=7\n")
+            self.assertEqual(self.run_it("stop", "phone").returncode, 0)
+            server.wait(PATIENCE)
             # Its port goes with it. The other one has none, and lives.
             end = time.monotonic() + PATIENCE
             while self.ask_adb(free) is not None:
                 self.assertLess(time.monotonic(), end)
+                time.sleep(0.05)
             self.assertEqual(self.states(), {"tablet": "running"})
             self.assertEqual(self.run_it("stop", "tablet").returncode, 0)
             os.set_blocking(program.stdout.fileno(), True)
@@ -244,7 +246,7 @@ class Emulator(unittest.TestCase):
             with socket.socket(socket.AF_UNIX) as s:
                 s.bind(str(path))
         session = "".join(f'{name} = "{path.name}"\n' for name, path in sockets.items())
-        text = 'host_devices = ["camera", "sound", "input"]\nrender_node = "automatic"\n' + DEVICE.format(name="phone") + "[session]\n" + session
+        text = DEVICE.format(name="phone") + "[session]\n" + session
         program = self.booted(self.device("phone", text))
         look = "busybox ls -l /run/xdg/wayland-0 /run/xdg/pulse/native; cat /vendor/waydroid.prop"
         done = self.run_it("shell", "phone", "--", "sh", "-c", look)

@@ -269,23 +269,33 @@ TEST_CASE("an image is told to do without nodes that are not there", "[android]"
 TEST_CASE("the first GPU is taken that images can do with", "[android]") {
   Facts facts;
   CHECK(android::render_node(facts).empty());
-  facts.render_nodes = {{.path = "/dev/dri/renderD128"_host, .driver = "nvidia"}};
+  facts.render_nodes = {{.path = "/dev/dri/renderD128"_host, .minor = 128, .driver = "nvidia"}};
   CHECK(android::render_node(facts).empty());
-  facts.render_nodes.push_back({.path = "/dev/dri/renderD129"_host});
-  facts.render_nodes.push_back({.path = "/dev/dri/renderD130"_host, .driver = "amdgpu"});
+  facts.render_nodes.push_back({.path = "/dev/dri/renderD129"_host, .minor = 129});
+  facts.render_nodes.push_back(
+      {.path = "/dev/dri/renderD130"_host, .minor = 130, .driver = "amdgpu"});
   CHECK(android::render_node(facts) == "/dev/dri/renderD129"_host);
 
   Device d = device();
-  CHECK(mount_at<Bind>(spec_of(d, facts), "/dev/dri/renderD129") == nullptr);
+  const auto has = [](const Spec& s, std::uint32_t minor) {
+    return std::ranges::any_of(s.devices.nodes, [&](const DeviceNode& n) {
+      return n.name == fmt::format("dri/renderD{}", minor) && n.major == 226 && n.minor == minor &&
+             n.mode.value == 0666 && n.gid.value == 1003;
+    });
+  };
+  CHECK_FALSE(has(spec_of(d, facts), 129));
   d.any_render_node = true;
   const Spec spec = spec_of(d, facts);
-  CHECK(mount_at<Bind>(spec, "/dev/dri/renderD129") != nullptr);
+  CHECK(has(spec, 129));
   REQUIRE(mount_at<FileMount>(spec, "/vendor/waydroid.prop") != nullptr);
   CHECK_THAT(mount_at<FileMount>(spec, "/vendor/waydroid.prop")->content,
              Catch::Contains("gralloc.gbm.device=/dev/dri/renderD129\n"));
   CHECK(spec_of(d) == spec_of(device()));  // there is none
   d.render_node = "/dev/dri/renderD128"_host;
-  CHECK(mount_at<Bind>(spec_of(d, facts), "/dev/dri/renderD128") != nullptr);
+  CHECK(has(spec_of(d, facts), 128));
+  // One that nobody knows is what it is on the host.
+  d.render_node = "/dev/dri/renderD131"_host;
+  CHECK(mount_at<Bind>(spec_of(d, facts), "/dev/dri/renderD131") != nullptr);
 }
 
 TEST_CASE("devices of the host are given by kind", "[android]") {
@@ -313,6 +323,11 @@ TEST_CASE("devices of the host are given by kind", "[android]") {
   spec = spec_of(d, facts);
   CHECK(has(spec, "input/event0"));
   CHECK(mount_at<Tmpfs>(spec, "/dev/input") == nullptr);
+  d.host_devices = {};
+  d.nodes = {{.name = "input/event7", .major = 13, .minor = 71}};
+  CHECK(mount_at<Tmpfs>(spec_of(d, facts), "/dev/input") == nullptr);
+  d.nodes = {};
+  d.host_devices = HostDevice::input;
   // No node of a user namespace's can be opened.
   d.idmap = {.kind = IdMap::subids};
   HostFacts host = machine();
@@ -339,6 +354,9 @@ TEST_CASE("a session's sockets are where Waydroid's images look for them", "[and
   d.boot = Boot::redroid;
   CHECK_THAT(error_of(d), Catch::Contains("session: is for Boot::patched"));
   d.boot = Boot::patched;
+  d.idmap = {.kind = IdMap::subids};
+  CHECK_THAT(error_of(d), Catch::Contains("session: whoever has it here"));
+  d.idmap = device().idmap;
   d.session.pulse = "native"_host;
   CHECK_THAT(error_of(d), Catch::Contains("session.pulse: 'native' is not absolute"));
 }
