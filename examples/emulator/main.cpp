@@ -161,7 +161,8 @@ int start(const HostPath& state_dir, const StartOptions& options) {
   for (const Guest& g : all->guests()) {
     // Killed on request is as it should be.
     const bool ended = g.exit ? g.exit->success() || asked > 1 : g.state == State::ended;
-    if (!ended || (options.until_booted && !g.up() && asked == 0)) fine = false;
+    const bool clean = !g.exit || g.exit->cleanup_errors.empty();
+    if (!ended || !clean || (options.until_booted && !g.up() && asked == 0)) fine = false;
   }
   return fine ? 0 : failed;
 }
