@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include "android/host_devices.hpp"
 #include "formatted.hpp"
 #include "plan/paths.hpp"
 #include "plan/refusals.hpp"
@@ -46,9 +47,7 @@ std::string last_name(const HostPath& file) { return file.str().substr(file.str(
 class Translator {
  public:
   Translator(const Device& device, const HostFacts& host, const Facts& facts)
-      : device_(device), host_(host), facts_(facts), render_node_(device.render_node) {
-    if (render_node_.empty() && device.any_render_node) render_node_ = render_node(facts);
-  }
+      : device_(device), host_(host), facts_(facts), render_node_(render_node_of(device, facts)) {}
 
   Result<Spec> run() {
     check();
@@ -313,13 +312,14 @@ void Translator::parts() {
 }
 
 void Translator::kernel_mounts() {
-  const auto tmpfs = [&](const char* target, Flags<MountFlag> flags, std::uint32_t gid = 0) {
+  const auto tmpfs = [&](const char* target, Flags<MountFlag> flags, std::uint32_t gid = 0,
+                         bool optional = true) {
     std::vector<std::string> options = {"mode=0755", "uid=0", formatted("gid={}", gid)};
     spec_.mounts.emplace_back(FsMount{.type = "tmpfs",
                                       .options = std::move(options),
                                       .target = GuestPath(target),
                                       .flags = flags,
-                                      .common = {.optional = true}});
+                                      .common = {.optional = optional}});
   };
   spec_.default_mounts = false;
   if (is(Boot::redroid)) return;  // its first stage mounts them
@@ -341,13 +341,9 @@ void Translator::kernel_mounts() {
   } else {
     spec_.mounts.emplace_back(Proc{});
     spec_.mounts.emplace_back(Sysfs{});
-    for (const char* target : {"/tmp", "/run", "/var", "/mnt_extra"})
-      tmpfs(target, MountFlag::nodev);
-    // Without a /run there is nowhere to put them.
-    if (!device_.session.empty())
-      for (Mount& m : spec_.mounts)
-        if (auto* run = std::get_if<FsMount>(&m); run != nullptr && run->target.str() == "/run")
-          run->common.optional = false;
+    for (const char* target : {"/tmp", "/var", "/mnt_extra"}) tmpfs(target, MountFlag::nodev);
+    // Without a /run there is nowhere to put a session's sockets.
+    tmpfs("/run", MountFlag::nodev, 0, device_.session.empty());
     for (const auto& [socket, target] : {std::pair{&device_.session.wayland, "/run/xdg/wayland-0"},
                                          {&device_.session.pulse, "/run/xdg/pulse/native"}})
       if (!socket->empty())

@@ -92,6 +92,11 @@ std::vector<RenderNode> find_render_nodes() {
   return list;
 }
 
+HostPath render_node_of(const Device& device, const Facts& facts) {
+  if (!device.render_node.empty() || !device.any_render_node) return device.render_node;
+  return render_node(facts);
+}
+
 HostPath render_node(const Facts& facts) {
   const auto found = std::ranges::find_if(facts.render_nodes,
                                           [](const RenderNode& n) { return n.driver != "nvidia"; });

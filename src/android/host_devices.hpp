@@ -13,6 +13,8 @@ namespace android {
 [[nodiscard]] std::vector<HostNode> find_host_nodes();
 /// By number.
 [[nodiscard]] std::vector<RenderNode> find_render_nodes();
+/// The one that a device has; empty for none.
+[[nodiscard]] HostPath render_node_of(const Device& device, const Facts& facts);
 
 }  // namespace android
 }  // namespace v0

@@ -242,9 +242,7 @@ Result<Ready> prepare(const Device& device, const HostFacts& host, const Facts& 
     if (mapped && device.host_devices.has(n.kind))
       if (auto ok = look_whether_for_all("host_devices", "/dev/" + n.node.name); !ok)
         return fail(ok);
-  const HostPath gpu = !device.render_node.empty() ? device.render_node
-                       : device.any_render_node    ? render_node(facts)
-                                                   : HostPath();
+  const HostPath gpu = render_node_of(device, facts);
   if (mapped && !gpu.empty())
     if (auto ok = look_whether_for_all("render_node", gpu.str()); !ok) return fail(ok);
   if (!device.data.empty()) {
