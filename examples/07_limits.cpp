@@ -16,17 +16,17 @@ int main() {
     fmt::print(stderr, "{}\n", runtime.error());
     return 1;
   }
-  constexpr auto memory = ResourceField::memory_max | ResourceField::memory_swap_max;
-  auto box = ContainerBuilder{"limits"}
-                 .memory_max(32_MiB)
-                 .memory_swap_max(0_B)
-                 .pids_max(20)
-                 .optional_limits(memory | ResourceField::pids_max)
-                 .stdio({Stream::pipe, Stream::pipe, Stream::null})
-                 // Holds as many bytes as it is told to, and counts those that it got.
-                 .exec({"/bin/sh", "-c",
-                        "while read n; do head -c $n /dev/zero | tail -c $n | wc -c; done"})
-                 .launch(*runtime);
+  auto box =
+      ContainerBuilder{"limits"}
+          .memory_max(256_MiB)
+          .pids_max(20)
+          .optional_limits(ResourceField::memory_max | ResourceField::pids_max)
+          .stdio({Stream::pipe, Stream::pipe, Stream::null})
+          // Starts as many processes as it is told to, and counts those that it got.
+          .exec({"/bin/sh", "-c",
+                 "while read n; do (for i in $(seq $n); do sleep 60 > /dev/null & echo; done) "
+                 "| wc -l; done"})
+          .launch(*runtime);
   if (!box) {
     fmt::print(stderr, "{}\n", box.error());
     return 1;
@@ -34,18 +34,18 @@ int main() {
   for (const auto& l : box->left_out()) fmt::print("{} is left out: {}\n", l.field, l.why);
   Fd in = box->take_stdin();
   const Fd out = box->take_stdout();
-  const auto hold = [&] {
+  const auto start = [&] {
     char answer[32] = {};
-    const bool asked = ::write(in.get(), "60000000\n", 9) == 9;
+    const bool asked = ::write(in.get(), "40\n", 3) == 3;
     return asked && ::read(out.get(), answer, sizeof answer - 1) > 0 ? std::string(answer) : "?\n";
   };
-  fmt::print("with 32 MiB: {}", hold());
-  const auto report = box->set_limits({.memory_max = 256_MiB, .optional = memory});
+  fmt::print("of 40, with 20 processes at most: {}", start());
+  const auto report = box->set_limits({.pids_max = 100, .optional = ResourceField::pids_max});
   if (!report) {
     fmt::print(stderr, "{}\n", report.error());
     return 1;
   }
-  fmt::print("with 256 MiB: {}", hold());
+  fmt::print("of 40, with 100: {}", start());
   in.reset();
   const auto exit = box->wait();
   if (exit) fmt::print("{}\n", *exit);

@@ -183,12 +183,14 @@ Result<void> LaunchEngine::make_way(const op::CreateCgroup& o, const CgroupHiera
         break;
       }
       Fd dir(::openat(above.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-      if (!dir.valid()) {
-        gone = errno;
+      gone = dir.valid() ? 0 : errno;
+      if (gone == 0 && made) gone = mark_cgroup(dir.get(), zygote_->runtime_name());
+      if (gone != 0) {
+        // Without the mark nobody would know whose it is to remove.
+        if (made) (void)::unlinkat(above.get(), name.c_str(), AT_REMOVEDIR);
         if (gone != ENOENT) return failed(gone, at);
         break;
       }
-      if (made) mark_cgroup(dir.get(), zygote_->runtime_name());
       if (cpuset)
         if (const int e = inherit_cpuset(above.get(), dir.get()); e != 0) {
           gone = e;
@@ -313,7 +315,9 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   Fd dir(
       ::openat(*runtime_dir, group_name_.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", path));
-  if (elsewhere) mark_cgroup(dir.get(), zygote_->runtime_name());
+  if (elsewhere)
+    if (const int e = mark_cgroup(dir.get(), zygote_->runtime_name()); e != 0)
+      return fail(e, Step::create_cgroup, formatted("whose '{}' is", path));
   const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
   made_.hierarchies |= bit;
   if (h.v2) made_.v2 |= bit;

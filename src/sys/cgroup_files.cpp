@@ -292,8 +292,8 @@ int remove_once(int parent, const char* name, bool kill) {
 
 }  // namespace
 
-void mark_cgroup(int dir, const std::string& runtime) {
-  (void)::fsetxattr(dir, made_mark, runtime.data(), runtime.size(), 0);
+int mark_cgroup(int dir, const std::string& runtime) {
+  return ::fsetxattr(dir, made_mark, runtime.data(), runtime.size(), 0) == 0 ? 0 : errno;
 }
 
 bool is_marked(int parent, const char* name, std::string_view runtime) {

@@ -45,8 +45,8 @@ void thaw_below(int dir);
 
 /// The extended attribute for that, as the zygote has it.
 inline constexpr char made_mark[] = "user.condroid";
-/// Says of a cgroup that `runtime` made it. Nothing where the kernel cannot keep that.
-void mark_cgroup(int dir, const std::string& runtime);
+/// Says of a cgroup that `runtime` made it. 0, or an error number.
+[[nodiscard]] int mark_cgroup(int dir, const std::string& runtime);
 /// Whether a runtime has made it; of that name, unless it is empty.
 [[nodiscard]] bool is_marked(int parent, const char* name, std::string_view runtime = {});
 /// Removes those above `path` that some runtime made for what is below them, as far as they are

@@ -214,25 +214,34 @@ void take_cpu(int dir, bool v2, Figures& f) {
   }
 }
 
-/// Whether a runtime has made a cgroup; if `ours`, this one.
-bool is_marked(int parent, const char* name, bool ours) {
+/// 1: a runtime has made this cgroup; if `ours`, this one. 0: somebody else has. Or an error.
+long is_marked(int parent, const char* name, bool ours) {
   const long dir = call(__NR_openat, parent, name, open_directory);
-  if (dir < 0) return false;
+  // What may not be looked at is none that this user's runtimes have made.
+  if (dir < 0) return dir == -e_acces ? 0 : dir;
   char text[sizeof ArenaHeader::runtime] = {};
   const long n = call(__NR_fgetxattr, dir, made_mark, text, sizeof text - 1);
   close(static_cast<int>(dir));
-  return n > 0 && (!ours || same(text, header().runtime));
+  if (n == -e_nodata || n == -e_opnotsupp || n == -e_range) return 0;
+  if (n < 0) return n;
+  return n > 0 && (!ours || same(text, header().runtime)) ? 1 : 0;
 }
 
-/// Those above that were made for what is below them, as far as they are empty.
-void remove_way(int parent, Path path) {
+/// Those above that were made for what is below them, as far as they are empty. 0, or an error.
+long remove_way(int parent, Path path) {
   while (path.size > 0) {
     if (path.text[--path.size] != '/') continue;
     path.text[path.size] = 0;
-    if (!is_marked(parent, path.text, false) ||
-        call(__NR_unlinkat, parent, path.text, at_removedir) < 0)
-      return;
+    long e = is_marked(parent, path.text, false);
+    if (e == 1)
+      e = call(__NR_unlinkat, parent, path.text, at_removedir);
+    else if (e == 0)
+      return 0;
+    if (e == -e_busy || e == -e_notempty) return 0;
+    // At an earlier try it was removed, and what is above it was not.
+    if (e < 0 && e != -e_noent) return e;
   }
+  return 0;
 }
 
 /// What is attached has its cgroup below the container's, which goes with that one.
@@ -258,12 +267,12 @@ long remove_places(unsigned h) {
   for (uint32_t i = 0; i < max_live && i < header().places; ++i) {
     if (live(i).place[0] == 0) continue;
     const Path path = place_of(live(i));
-    if (!is_marked(parents[h], path.text, true)) continue;
-    const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
-    if (e == 0)
-      remove_way(parents[h], path);
-    else
-      first = e;
+    long e = is_marked(parents[h], path.text, true);
+    if (e == 0) continue;
+    if (e == 1) e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    // Its way may have been made before it.
+    if (e == 0 || e == -e_noent) e = remove_way(parents[h], path);
+    if (first == 0) first = e;
   }
   return first;
 }
@@ -324,8 +333,8 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
   for (unsigned h = 0; h < max_hierarchies; ++h) {
     if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
     const Path path = place_of(live(i));
-    const long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
-    if (e == 0 && live(i).place[0] != 0 && !is_attached(live(i))) remove_way(parents[h], path);
+    long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    if (e == 0 && live(i).place[0] != 0 && !is_attached(live(i))) e = remove_way(parents[h], path);
     if (e == 0)
       c.cgroups &= ~(uint64_t{1} << h);
     else if (first == 0)

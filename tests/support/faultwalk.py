@@ -97,6 +97,7 @@ PLANS = {
     "joined": ("root", True, ["--spec", "JOINED"]),
     "detached": ("root", True, "probe-detached"),
     "attached": ("root", True, "probe-attached"),
+    "placed": ("root", True, ["--set", "resources.cgroup = everywhere", "--set", "PLACED"]),
     "pooled": ("root", True, "probe-pooled"),
     "frozen": ("root", True, "probe-frozen"),
     "subids": ("subids", True, ["--tty", "--init", "--hostname", "walk"]),
@@ -144,6 +145,9 @@ class Walk:
         for path in (self.log, self.console):
             pathlib.Path(path).touch(0o600)
         self.joined = f"{self.directory}/joined.spec"
+        # Another one than of the walks beside this one
+        self.words = {"JOINED": self.joined,
+                      "PLACED": f"resources.cgroup_path = {os.path.basename(self.directory)}/a/b"}
         self.holder = subprocess.Popen(["unshare", "--net", "--ipc", "sleep", "100000"])
         while os.readlink(f"/proc/{self.holder.pid}/ns/ipc") == self.own["ns.ipc"]:
             time.sleep(0.001)
@@ -199,7 +203,7 @@ class Walk:
             return [self.host, options, self.root, self.console, *(dry or paths)]
         program = "/bin/payload" if with_root else self.payload
         shell = ["/bin/sh", "-c", '"$0" interfaces && exec "$0" "$@"'] if name in NETWORKS else []
-        command = [self.condroid_run, *(self.joined if o == "JOINED" else o for o in options), *dry,
+        command = [self.condroid_run, *(self.words.get(o, o) for o in options), *dry,
                    *(["--rootfs", self.root] if with_root else []), "--", *shell, program, "probe",
                    *(paths or [])]
         return command if kind == "root" else [AS_USER, kind, *command]
