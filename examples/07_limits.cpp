@@ -24,8 +24,8 @@ int main() {
           .stdio({Stream::pipe, Stream::pipe, Stream::null})
           // Starts as many processes as it is told to, and counts those that it got.
           .exec({"/bin/sh", "-c",
-                 "while read n; do (for i in $(seq $n); do sleep 60 > /dev/null & echo; done) "
-                 "| wc -l; done"})
+                 "while read n; do set -- $(for i in $(seq $n); do sleep 60 > /dev/null & echo $i; "
+                 "done); echo $#; done"})
           .launch(*runtime);
   if (!box) {
     fmt::print(stderr, "{}\n", box.error());

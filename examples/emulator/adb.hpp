@@ -4,6 +4,7 @@
 
 #include <poll.h>
 
+#include <chrono>
 #include <condroid/relay.hpp>
 #include <cstdint>
 #include <optional>
@@ -21,7 +22,8 @@ class AdbPorts {
   /// Appends what is to be polled for.
   void poll_fds(std::vector<pollfd>& into) const;
   /// Does what can be done without waiting, but for some milliseconds when a life of a device
-  /// begins. A line for each port that could not be had in this life: it is not tried again.
+  /// begins. A line for each port that cannot be had, once in a life: each second it is tried
+  /// again.
   [[nodiscard]] std::vector<std::string> step(const Emulator& all);
 
  private:
@@ -29,6 +31,7 @@ class AdbPorts {
     std::string device;
     std::uint16_t number;
     unsigned life = 0;  ///< That it was tried in last; the first is 1.
+    std::chrono::steady_clock::time_point next_try = {};
     std::optional<condroid::PortRelay> relay = {};
   };
   std::vector<Port> ports_;

@@ -229,8 +229,10 @@ int main(int argc, char** argv) {
     command.insert(command.begin(), "/system/bin/logcat");
     return run_in_device(dir(), name, command);
   })->add_option("ARGUMENTS", command, "After --");
-  with_device("freeze", "Has everything in one stand still",
-              [&](const std::string& name) { return freeze_device(dir(), name, true); });
+  bool reclaim = false;
+  with_device("freeze", "Has everything in one stand still", [&](const std::string& name) {
+    return freeze_device(dir(), name, true, reclaim);
+  })->add_flag("--reclaim", reclaim, "Has the kernel take back the memory that it holds, too");
   with_device("thaw", "Lets it go on",
               [&](const std::string& name) { return freeze_device(dir(), name, false); });
   try {

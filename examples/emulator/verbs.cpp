@@ -49,6 +49,20 @@ Result<CgroupDir> freezer(const OpenContainer& box) {
               fmt::format("device '{}': it has no cgroup that freezes", box.name()));
 }
 
+int reclaim_of(const OpenContainer& box) {
+  const auto groups = box.cgroups();
+  if (!groups) return report(groups.error());
+  for (const CgroupDir& g : *groups) {
+    if (!g.reclaims()) continue;
+    const auto taken = g.reclaim();
+    if (!taken) return report(taken.error());
+    fmt::print("{:.1f} MiB given back\n", static_cast<double>(taken->value) / (1 << 20));
+    return 0;
+  }
+  return report(make_error(Errc::unsupported, Step::write_cgroup,
+                           fmt::format("device '{}': nothing counts its memory", box.name())));
+}
+
 /// Copies between the user's terminal and that of the task until the task has ended.
 Result<Exit> attend(Task& task) {
   Fd input_again, output_again;
@@ -123,13 +137,13 @@ int stop_device(const HostPath& state_dir, const std::string& name) {
   return 0;
 }
 
-int freeze_device(const HostPath& state_dir, const std::string& name, bool freeze) {
+int freeze_device(const HostPath& state_dir, const std::string& name, bool freeze, bool reclaim) {
   const auto box = find(state_dir, name);
   if (!box) return report(box.error());
   const auto group = freezer(*box);
   if (!group) return report(group.error());
   if (auto ok = freeze ? group->freeze() : group->thaw(); !ok) return report(ok.error());
-  return 0;
+  return reclaim ? reclaim_of(*box) : 0;
 }
 
 int run_in_device(const HostPath& state_dir, const std::string& name,

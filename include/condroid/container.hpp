@@ -241,6 +241,12 @@ class Container {
   [[nodiscard]] Result<void> thaw(std::chrono::milliseconds limit = std::chrono::seconds{2});
   /// Whether everything in it stands still now, whoever froze it. Two calls.
   [[nodiscard]] Result<bool> frozen() const;
+  /// Has the kernel take back memory that it holds: for one that is frozen, or idle. What it reads
+  /// again comes from its files and from swap. As CgroupDir::reclaim(), which says how, and for how
+  /// long it blocks; that of cgroups() is for a thread.
+  /// @errors Errc::unsupported without a cgroup that counts its memory (CgroupMode::everywhere, a
+  /// limit of memory), for `most` on v1, and on v2 before Linux 5.19; ESRCH when it has ended.
+  [[nodiscard]] Result<Bytes> reclaim(std::optional<Bytes> most = {});
   /// Its cgroups, that of v2 first; none without any. Needs sys/cgroup.hpp.
   /// @errors those of open(2); ESRCH of a handle that was moved from.
   [[nodiscard]] Result<std::vector<CgroupDir>> cgroups() const;

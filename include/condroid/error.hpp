@@ -92,6 +92,7 @@ template <class T>
 [[nodiscard]] std::string_view errno_name(int errnum) noexcept;
 
 /// "step: subject: message (ENAME); hint: ...; also: ...": one line, lower case, no full stop.
+/// Whatever names are in it: what cannot be seen, the end of a line, too, is written as "\x1b".
 [[nodiscard]] std::string to_string(const Error& error);
 
 }  // namespace v0

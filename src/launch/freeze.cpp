@@ -133,6 +133,28 @@ Result<void> Container::thaw(std::chrono::milliseconds limit) {
   return core_->change_freezer(false, limit);
 }
 
+Result<Bytes> Container::reclaim(std::optional<Bytes> most) {
+  if (!core_) return detail::moved_away(Step::write_cgroup);
+  if (auto ok = core_->check_owner(); !ok) return fail(ok);
+  const auto ended = [&] {
+    return fail(ESRCH, Step::write_cgroup, formatted("container '{}' has ended", core_->name));
+  };
+  if (core_->exit || core_->next) return ended();
+  auto groups = core_->cgroups();
+  if (!groups) return fail(groups);
+  for (const CgroupDir& g : *groups) {
+    if (!g.reclaims()) continue;
+    auto taken = g.reclaim(most);
+    if (!taken && detail::gone(taken.error())) return ended();
+    return taken;
+  }
+  // It had some, and they were removed before anybody told of its end.
+  if (groups->empty() && !core_->parents.empty()) return ended();
+  return fail(Errc::unsupported, Step::write_cgroup,
+              formatted("container '{}' has no cgroup that counts its memory", core_->name),
+              "set resources.cgroup = everywhere");
+}
+
 Result<std::vector<CgroupDir>> Container::cgroups() const {
   if (!core_) return detail::moved_away(Step::open_descriptor);
   if (auto ok = core_->check_owner(); !ok) return fail(ok);

@@ -317,7 +317,7 @@ Result<void> LaunchEngine::do_op(const op::CreateCgroup& o) {
   if (!dir.valid()) return fail(errno, Step::create_cgroup, formatted("'{}'", path));
   if (elsewhere)
     if (const int e = mark_cgroup(dir.get(), zygote_->runtime_name()); e != 0)
-      return fail(e, Step::create_cgroup, formatted("whose '{}' is", path));
+      return fail(e, Step::create_cgroup, formatted("marking '{}'", path));
   const std::uint64_t bit = std::uint64_t{1} << o.hierarchy;
   made_.hierarchies |= bit;
   if (h.v2) made_.v2 |= bit;

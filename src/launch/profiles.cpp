@@ -63,8 +63,11 @@ Error left_behind(const program::Record& record, const std::string& unique_name)
   if (record.undo_hierarchy == program::undo_profile)
     return sys_error(record.undo_error, Step::load_profile,
                      formatted("removing the AppArmor profile of '{}'", unique_name));
+  const bool elsewhere = unique_name.starts_with(beside_runtime);
   return sys_error(record.undo_error, Step::remove_cgroup,
-                   formatted("'{}' in hierarchy {}", unique_name, record.undo_hierarchy));
+                   formatted("'{}'{} in hierarchy {}",
+                             elsewhere ? unique_name.substr(beside_runtime.size()) : unique_name,
+                             elsewhere ? " or one above it" : "", record.undo_hierarchy));
 }
 
 std::string LaunchEngine::own_profile() const {

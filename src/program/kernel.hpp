@@ -236,7 +236,7 @@ inline constexpr long e_perm = 1, e_noent = 2, e_intr = 4, e_noexec = 8, e_badf 
                       e_proto = 71, e_pipe = 32, e_child = 10, e_opnotsupp = 95, e_connreset = 104,
                       e_canceled = 125, e_srch = 3, e_mfile = 24, e_nodev = 19, e_notempty = 39,
                       e_stale = 116, e_addrinuse = 98, e_nobufs = 105, e_timedout = 110,
-                      e_range = 34;
+                      e_range = 34, e_rofs = 30;
 
 /// The processor's free-running counter: what the child stamps its ops with. The host knows its
 /// relation to CLOCK_MONOTONIC; a system call per op would cost more than many ops.

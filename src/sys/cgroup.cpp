@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <iterator>
 #include <set>
 
@@ -82,6 +83,7 @@ Result<CgroupDir> CgroupDir::open(const CgroupHierarchy& hierarchy, std::string_
   group.v2_ = hierarchy.v2;
   group.cpuset_ = !hierarchy.v2 && has(hierarchy.controllers, "cpuset");
   group.freezer_ = !hierarchy.v2 && has(hierarchy.controllers, "freezer");
+  group.memory_ = !hierarchy.v2 && has(hierarchy.controllers, "memory");
   group.top_ = path.empty();
   return group;
 }
@@ -96,6 +98,7 @@ Result<CgroupDir> CgroupDir::adopt(const CgroupHierarchy& hierarchy, Fd director
   group.v2_ = hierarchy.v2;
   group.cpuset_ = !hierarchy.v2 && has(hierarchy.controllers, "cpuset");
   group.freezer_ = !hierarchy.v2 && has(hierarchy.controllers, "freezer");
+  group.memory_ = !hierarchy.v2 && has(hierarchy.controllers, "memory");
   group.top_ = group.path_ == hierarchy.mount_point;
   return group;
 }
@@ -123,6 +126,7 @@ Result<CgroupDir> CgroupDir::open_child(std::string_view name) const {
   child.v2_ = v2_;
   child.cpuset_ = cpuset_;
   child.freezer_ = freezer_;
+  child.memory_ = memory_;
   return child;
 }
 
@@ -284,6 +288,43 @@ Result<bool> CgroupDir::frozen() const {
   if (const int e = detail::read_file_at(fd_.get(), file, text); e != 0)
     return fail(e, Step::freeze, formatted("'{}/{}'", path_, file));
   return v2_ ? is_set(text, "frozen") : text == "FROZEN\n";
+}
+
+bool CgroupDir::reclaims() const noexcept {
+  return v2_ ? ::faccessat(fd_.get(), "memory.current", F_OK, 0) == 0 : memory_ && !top_;
+}
+
+Result<Bytes> CgroupDir::reclaim(std::optional<Bytes> most) const {
+  const auto unable = [&](std::string_view why) {
+    return fail(Errc::unsupported, Step::write_cgroup, formatted("memory of '{}'", path_),
+                std::string(why));
+  };
+  if (fd_ && !reclaims()) {
+    if (::faccessat(fd_.get(), "cgroup.procs", F_OK, 0) < 0)
+      return fail(errno, Step::write_cgroup, formatted("'{}'", path_));
+    return unable("the memory of what is in there is counted elsewhere");
+  }
+  if (fd_ && !v2_ && most) return unable("cgroup v1 takes back all that it can, not a part of it");
+  const auto held = [&]() -> Result<std::uint64_t> {
+    auto text = read(v2_ ? "memory.current" : "memory.usage_in_bytes");
+    if (!text) return fail(text);
+    return std::strtoull(text->c_str(), nullptr, 10);
+  };
+  auto before = held();
+  if (!before) return fail(before);
+  const char* file = v2_ ? "memory.reclaim" : "memory.force_empty";
+  const std::string amount =
+      v2_ ? formatted("{}", most ? std::min(most->value, *before) : *before) : std::string("0");
+  const Fd to(::openat(fd_.get(), file, O_WRONLY | O_CLOEXEC));
+  if (!to && errno == ENOENT && v2_ && held()) return unable("memory.reclaim takes Linux 5.19");
+  // Once: after a signal the kernel has forgotten how much there was of it already. EAGAIN: there
+  // was not so much.
+  if (!to ||
+      (::write(to.get(), amount.data(), amount.size()) < 0 && errno != EAGAIN && errno != EINTR))
+    return fail(errno, Step::write_cgroup, formatted("'{}/{}'", path_, file));
+  auto after = held();
+  if (!after) return fail(after);
+  return Bytes{*before > *after ? *before - *after : 0};
 }
 
 Result<void> CgroupDir::kill() const {

@@ -214,17 +214,20 @@ void take_cpu(int dir, bool v2, Figures& f) {
   }
 }
 
-/// 1: a runtime has made this cgroup; if `ours`, this one. 0: somebody else has. Or an error.
-long is_marked(int parent, const char* name, bool ours) {
+/// Who has made a cgroup: this runtime, another one, or somebody else.
+enum Maker : uint8_t { nobody, another, ours };
+/// A Maker, or an error.
+long maker_of(int parent, const char* name) {
   const long dir = call(__NR_openat, parent, name, open_directory);
   // What may not be looked at is none that this user's runtimes have made.
-  if (dir < 0) return dir == -e_acces ? 0 : dir;
+  if (dir < 0) return dir == -e_acces ? long{nobody} : dir;
   char text[sizeof ArenaHeader::runtime] = {};
   const long n = call(__NR_fgetxattr, dir, made_mark, text, sizeof text - 1);
   close(static_cast<int>(dir));
-  if (n == -e_nodata || n == -e_opnotsupp || n == -e_range) return 0;
+  if (n == -e_nodata || n == -e_opnotsupp || n == -e_range || n == -e_acces) return nobody;
   if (n < 0) return n;
-  return n > 0 && (!ours || same(text, header().runtime)) ? 1 : 0;
+  if (n == 0) return nobody;
+  return same(text, header().runtime) ? ours : another;
 }
 
 /// Those above that were made for what is below them, as far as they are empty. 0, or an error.
@@ -232,12 +235,12 @@ long remove_way(int parent, Path path) {
   while (path.size > 0) {
     if (path.text[--path.size] != '/') continue;
     path.text[path.size] = 0;
-    long e = is_marked(parent, path.text, false);
-    if (e == 1)
-      e = call(__NR_unlinkat, parent, path.text, at_removedir);
-    else if (e == 0)
-      return 0;
+    const long maker = maker_of(parent, path.text);
+    if (maker == nobody) return 0;
+    const long e = maker < 0 ? maker : call(__NR_unlinkat, parent, path.text, at_removedir);
     if (e == -e_busy || e == -e_notempty) return 0;
+    // What is above belongs to somebody else by now, as that of another runtime may.
+    if (maker == another && (e == -e_acces || e == -e_perm || e == -e_rofs)) return 0;
     // At an earlier try it was removed, and what is above it was not.
     if (e < 0 && e != -e_noent) return e;
   }
@@ -267,12 +270,12 @@ long remove_places(unsigned h) {
   for (uint32_t i = 0; i < max_live && i < header().places; ++i) {
     if (live(i).place[0] == 0) continue;
     const Path path = place_of(live(i));
-    long e = is_marked(parents[h], path.text, true);
-    if (e == 0) continue;
-    if (e == 1) e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+    long e = maker_of(parents[h], path.text);
+    if (e == nobody || e == another) continue;
+    if (e == ours) e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
     // Its way may have been made before it.
     if (e == 0 || e == -e_noent) e = remove_way(parents[h], path);
-    if (first == 0) first = e;
+    if (first == 0 || e == -e_busy) first = e;
   }
   return first;
 }
@@ -331,14 +334,21 @@ long undo_cgroups(uint32_t i, uint32_t* where) {
   Container& c = containers[i];
   long first = 0;
   for (unsigned h = 0; h < max_hierarchies; ++h) {
-    if (((c.cgroups >> h) & 1U) == 0 || !adopted[h]) continue;
+    const uint64_t bit = uint64_t{1} << h;
+    if (((c.cgroups | c.ways) & bit) == 0 || !adopted[h]) continue;
     const Path path = place_of(live(i));
-    long e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
-    if (e == 0 && live(i).place[0] != 0 && !is_attached(live(i))) e = remove_way(parents[h], path);
-    if (e == 0)
-      c.cgroups &= ~(uint64_t{1} << h);
-    else if (first == 0)
-      first = e, *where = h;
+    long e = 0;
+    // Once it is gone, another one of its name is none of ours: what is tried again is the way.
+    if ((c.cgroups & bit) != 0) {
+      e = remove_tree(parents[h], path.text, parent_v2[h], true, 0);
+      if (e == 0) c.cgroups &= ~bit;
+      if (e == 0 && live(i).place[0] != 0 && !is_attached(live(i))) c.ways |= bit;
+    }
+    if ((c.ways & bit) != 0) {
+      e = remove_way(parents[h], path);
+      if (e == 0) c.ways &= ~bit;
+    }
+    if (e != 0 && first == 0) first = e, *where = h;
   }
   return first;
 }

@@ -69,11 +69,12 @@ void remove_state() {
     if (!adopted[h]) continue;
     // A launch cut short may have left a cgroup that no container entered yet.
     long e = -e_busy;
-    for (int tries = 0; tries < 200 && e == -e_busy; ++tries) {
-      e = remove_places(h);
-      if (e == 0) e = remove_tree(parents[h], header().runtime, parent_v2[h], true, 0);
+    for (int tries = 0; tries < (e == -e_busy ? 200 : 8) && e < 0; ++tries) {
+      const long places = remove_places(h);
+      e = remove_tree(parents[h], header().runtime, parent_v2[h], true, 0);
+      if (e == 0) e = places;
       const Timespec pause{0, 1000000};
-      if (e == -e_busy) call(__NR_nanosleep, &pause, 0L);
+      if (e < 0) call(__NR_nanosleep, &pause, 0L);
     }
     if (e < 0) all_gone = false;
   }

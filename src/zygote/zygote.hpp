@@ -89,6 +89,7 @@ struct Container {
   uint32_t owner;      // 1 + the container that it lives with; 0: it is none's
   uint32_t companion;  // 1 + what lives with it
   uint64_t cgroups;
+  uint64_t ways;  // to those that are gone, to be removed as far as they are empty
   uint64_t v2;
   uint64_t memory;
   uint64_t pids;
@@ -123,7 +124,8 @@ inline void close(int fd) {
 long remove_tree(int parent, const char* name, bool v2, bool kill, int depth);
 /// The cgroup of an entry, below a parent.
 Path place_of(const LiveEntry& entry);
-/// Removes cgroups at places of their own that a launch cut short has left: 0, or EBUSY.
+/// Removes cgroups at places of their own that a launch cut short has left, and the ways there. 0,
+/// or an error: EBUSY, if one of them is that.
 long remove_places(unsigned hierarchy);
 /// What the cgroups that a container still has say of it.
 void take_figures(uint32_t i, Figures& figures);

@@ -883,6 +883,31 @@ int do_ravage(int argc, char** argv) {
   return 0;
 }
 
+/// keep FILE MIB: writes that to the disk, and after a byte on standard input says what is in it.
+int do_keep(int argc, char** argv) {
+  if (argc < 4) return 2;
+  const int fd = open(argv[2], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  static char block[1 << 20];
+  const long blocks = std::atol(argv[3]);
+  for (long i = 0; i < blocks; ++i) {
+    std::memset(block, static_cast<int>(i), sizeof block);
+    if (write(fd, block, sizeof block) != static_cast<ssize_t>(sizeof block)) return 1;
+  }
+  if (fsync(fd) != 0) return 1;
+  std::puts("filled");
+  std::fflush(stdout);
+  if (read(0, block, 1) != 1) return 1;
+  long same = 0;
+  for (long i = 0; i < blocks; ++i) {
+    if (pread(fd, block, sizeof block, i << 20) != static_cast<ssize_t>(sizeof block)) break;
+    bool good = true;
+    for (const char c : block) good = good && c == static_cast<char>(i);
+    same += good ? 1 : 0;
+  }
+  std::printf("%ld the same\n", same);
+  return 0;
+}
+
 /// Writes so many bytes into a new file; how far it came.
 int do_fill(int argc, char** argv) {
   if (argc < 4) return 2;
@@ -1149,7 +1174,8 @@ constexpr struct {
              {"nest", do_nest},       {"crowd", do_crowd},     {"calls", do_calls},
              {"device", do_device},   {"ask", do_ask},         {"attack", do_attack},
              {"reach", do_reach},     {"serve", do_serve},     {"echo", do_echo},
-             {"give", do_give},       {"call", do_call},       {"interfaces", do_interfaces}};
+             {"give", do_give},       {"call", do_call},       {"interfaces", do_interfaces},
+             {"keep", do_keep}};
 
 }  // namespace
 

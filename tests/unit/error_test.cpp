@@ -183,3 +183,13 @@ TEST_CASE("what people meet first has a hint", "[base]") {
   CHECK(hint_for(Step::exec, 0).empty());
   CHECK(hint_for(Step::exec, -ENOENT).empty());
 }
+
+TEST_CASE("a terminal does not obey the names in an error", "[base]") {
+  const Error e = make_error(Errc::bad_text, Step::open_rootfs,
+                             "entry 'a\x1b[2J\x7f\rb\xc2\x9b\x9b\xe2\x82' of "
+                             "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80:\n\tline",
+                             "\a");
+  CHECK(to_string(e) ==
+        "open rootfs: entry 'a\\x1b[2J\\x7f\\x0db\\xc2\\x9b\\x9b\\xe2\\x82' of "
+        "\xc3\xbc\xe2\x82\xac\xf0\x9f\x98\x80:\\x0a\\x09line; hint: \\x07");
+}

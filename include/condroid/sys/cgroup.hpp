@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -100,6 +101,16 @@ class CgroupDir {
   /// it was removed.
   [[nodiscard]] Result<bool> frozen() const;
 
+  /// Has the kernel take memory back from what is in it and below, frozen or not: what was read
+  /// from files is dropped, what was written goes to the disk first, and what programs hold to
+  /// swap, where there is some. About `most`, or all that it can. Blocks as long as the kernel
+  /// works on that, or up to a signal: in an event loop in small portions, or in a thread. v2:
+  /// memory.reclaim, Linux 5.19; v1: memory.force_empty, all of it.
+  /// @returns what it holds less than before; less than `most` is no error.
+  /// @errors Errc::unsupported where reclaims() says no, for `most` on v1, and on v2 before Linux
+  /// 5.19; ENOENT, ENODEV when it was removed.
+  [[nodiscard]] Result<Bytes> reclaim(std::optional<Bytes> most = {}) const;
+
   /// SIGKILL to everything in it and below, frozen or not. Does not wait for the end. v2:
   /// cgroup.kill, Linux 5.14, at once. Before that and on v1: process by process, until a look
   /// finds none that was not killed; where there is a freezer what is in it is stopped meanwhile,
@@ -118,6 +129,9 @@ class CgroupDir {
   [[nodiscard]] bool v2() const noexcept { return v2_; }
   /// freeze() works here: v2, or the freezer's hierarchy.
   [[nodiscard]] bool freezes() const noexcept { return v2_ || freezer_; }
+  /// reclaim() finds its memory counted here: v2 with that controller, or a cgroup
+  /// of its hierarchy. A call.
+  [[nodiscard]] bool reclaims() const noexcept;
   /// Where it was found: "/sys/fs/cgroup/memory/mine".
   [[nodiscard]] const std::string& path() const noexcept { return path_; }
   /// An O_PATH descriptor: for openat(2) and CLONE_INTO_CGROUP.
@@ -136,6 +150,7 @@ class CgroupDir {
   bool v2_ = false;
   bool cpuset_ = false;   // v1, with that controller
   bool freezer_ = false;  // the same
+  bool memory_ = false;   // the same
   bool top_ = false;      // what is mounted, which nobody can remove
 };
 

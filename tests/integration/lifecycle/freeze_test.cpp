@@ -1,7 +1,9 @@
 // A container that stands still, by every means that this machine has.
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <sys/resource.h>
+#include <sys/statfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,7 @@
 
 #include "freezers.hpp"
 
+using condroid::Bytes;
 using condroid::Container;
 using condroid::Errc;
 using condroid::Exit;
@@ -106,6 +109,84 @@ TEST_CASE("freezing can be begun and asked about", "[lifecycle][any_cgroup][.roo
     while (*box.frozen() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
     CHECK_FALSE(*box.frozen());
   }
+}
+
+TEST_CASE("memory is taken back from what is frozen", "[lifecycle][any_cgroup][.root]") {
+  constexpr std::uint64_t mib = 1 << 20;
+  const TempRoot root;
+  condroid::test::warm_up();
+  // That hierarchy has not been used before.
+  {
+    Spec first = payload(root, {"exit"});
+    first.resources.memory_max = Bytes{256 * mib};
+    Container box = launch(first);
+    (void)wait(box);
+  }
+  const Surroundings before = Surroundings::quiet();
+  {
+    Spec spec = payload(root, {"keep", "/file", "24"});
+    spec.process.stdio = {Stream::pipe, Stream::pipe, Stream::null};
+    spec.lifecycle.freezable = true;
+    spec.resources.memory_max = Bytes{256 * mib};
+    Container box = launch(spec);
+    const Fd in = box.take_stdin(), out = box.take_stdout();
+    (void)read_until(out, "filled\n");
+    const auto groups = need(box.cgroups());
+    const auto counts = std::ranges::find_if(groups, [](const auto& g) { return g.reclaims(); });
+    REQUIRE(counts != groups.end());
+    const auto held = [&] {
+      const char* file = counts->v2() ? "memory.current" : "memory.usage_in_bytes";
+      return std::stoull(need(counts->read(file)));
+    };
+    REQUIRE(box.freeze());
+    const std::uint64_t full = held();
+    REQUIRE(full > 24 * mib);
+    const auto part = box.reclaim(Bytes{4 * mib});
+    if (counts->v2() && ::faccessat(counts->fd().get(), "memory.reclaim", F_OK, 0) < 0) {
+      CHECK_THAT(failure_of(part), FailsWith(Errc::unsupported, Step::write_cgroup, "memory of"));
+      CHECK(part.error().hint == "memory.reclaim takes Linux 5.19");
+      return;
+    }
+    // What is in memory alone has nowhere to go.
+    struct statfs below {};
+    REQUIRE(::statfs(root.host().c_str(), &below) == 0);
+    if (below.f_type == TMPFS_MAGIC) {
+      CHECK(box.reclaim());
+      return;
+    }
+    if (counts->v2()) {
+      REQUIRE(part);
+      CHECK(part->value >= 3 * mib);
+      CHECK(part->value < 20 * mib);
+    } else {
+      CHECK_THAT(failure_of(part), FailsWith(Errc::unsupported, Step::write_cgroup, "memory of"));
+      CHECK(held() > 24 * mib);
+    }
+    const std::uint64_t rest = held();
+    const auto all = box.reclaim();
+    REQUIRE(all);
+    CHECK(all->value + 8 * mib > rest);
+    CHECK(held() < 8 * mib);
+    CHECK(*box.frozen());
+    // What it had is on the disk.
+    REQUIRE(box.thaw());
+    condroid::test::write_to(in, "x");
+    CHECK(read_until(out, "same\n") == "24 the same\n");
+    // Its cgroups may be gone before its end is heard of.
+    for (int i = 0; i < 1000 && !own_cgroups().empty(); ++i) std::this_thread::sleep_for(10ms);
+    CHECK_THAT(failure_of(box.reclaim()), FailsWith(ESRCH, Step::write_cgroup, "has ended"));
+    CHECK(wait(box).success());
+    CHECK_THAT(failure_of(box.reclaim()), FailsWith(ESRCH, Step::write_cgroup, "has ended"));
+  }
+  CHECK(own_cgroups().empty());
+  CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("memory that nothing counts cannot be taken back", "[lifecycle][any_cgroup][.root]") {
+  const TempRoot root;
+  Container box = launch(payload(root, {"pause"}));
+  CHECK_THAT(failure_of(box.reclaim()), FailsWith(Errc::unsupported, Step::write_cgroup,
+                                                  "container 'test' has no cgroup that counts"));
 }
 
 TEST_CASE("what is in no cgroup for it cannot be frozen", "[lifecycle][any_cgroup][.root]") {
