@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fails when a page shows other code than the file that it names, or names a test that there is not.
+"""Fails when a page shows other code than the file that it names, has C++ without naming one, or names a test that there is not.
 
 usage: check_snippets.py SOURCE_ROOT
 
@@ -67,6 +67,9 @@ def main() -> None:
         for number, block, before in blocks(text):
             named = NAMED.fullmatch(before)
             if named is None:
+                # Nobody would compile it.
+                if text.splitlines()[number - 1] == "```cpp":
+                    wrong.append(f"{page.relative_to(root)}:{number}: code that no file has")
                 continue
             used += 1
             place = f"{page.relative_to(root)}:{number}"
