@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <condroid/android/device.hpp>
+#include <condroid/android/launch.hpp>
 #include <condroid/attach.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/runtime.hpp>
@@ -160,10 +161,12 @@ int run_in_device(const HostPath& state_dir, const std::string& name,
   if (!runtime) return report(runtime.error());
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   const std::string program = argv.front();
-  Attach what{.process = {.argv = std::move(argv)}, .seccomp = android::seccomp()};
-  what.process.env = android::shell_environment();
+  auto shell = android::shell_of(box->pid(), box->pidfd().fd());
+  if (!shell) return report(shell.error());
+  Attach what{.process = {.argv = std::move(argv), .env = std::move(shell->env)},
+              .seccomp = android::seccomp()};
   what.process.stdio = terminal ? Stdio::pty : Stdio::inherit;
-  auto attaching = runtime->start_attach(box->pid(), box->pidfd().fd(), what, {});
+  auto attaching = runtime->start_attach(shell->process, shell->pidfd, what, {});
   if (!attaching) return report(attaching.error());
   auto task = attaching->finish();
   if (!task) {
