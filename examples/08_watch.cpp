@@ -17,7 +17,8 @@ int main() {
   }
   // tail(1) keeps the last line, and /dev/zero is one that never ends.
   auto box = ContainerBuilder{"hog"}
-                 .exec({"/bin/sh", "-c", "tail /dev/zero; echo the shell lives on; exit 3"})
+                 .exec({"/bin/sh", "-c", "read x; tail /dev/zero; echo the shell lives on; exit 3"})
+                 .stdio({Stream::pipe, Stream::inherit, Stream::inherit})
                  .memory_max(64_MiB)
                  .cgroup(CgroupMode::everywhere)
                  .launch(*runtime);
@@ -31,6 +32,7 @@ int main() {
     fmt::print(stderr, "{}\n", watch ? reader.error() : watch.error());
     return 1;
   }
+  (void)box->take_stdin();  // It is closed, and that is the sign to begin.
 
   Stats now;
   while (!watch->done()) {

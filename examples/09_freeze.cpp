@@ -14,11 +14,11 @@ using namespace std::chrono_literals;
 
 static char buffer[65536];
 
-/// Whether more comes than a pipe holds; silence is 200 ms without anything.
-static const char* listen_to(FdView out) {
+/// Whether more comes than a pipe holds; silence is so many milliseconds without anything.
+static const char* listen_to(FdView out, int silence) {
   for (std::size_t heard = 0; heard <= sizeof buffer;) {
     pollfd waiting{out.get(), POLLIN, 0};
-    const int ready = ::poll(&waiting, 1, 200);
+    const int ready = ::poll(&waiting, 1, silence);
     const ssize_t n = ready > 0 ? ::read(out.get(), buffer, sizeof buffer) : ready;
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) std::perror("listening"), std::exit(1);  // which ends the container, too
@@ -39,16 +39,16 @@ int main() {
   auto box = runtime->launch(spec);
   if (!box) return fmt::print(stderr, "{}\n", box.error()), 1;
   const Fd out = box->take_stdout();
-  fmt::print("running: {}\n", listen_to(out));
+  fmt::print("running: {}\n", listen_to(out, 10000));
 
   if (auto ok = box->freeze(); !ok) return fmt::print(stderr, "{}\n", ok.error()), 1;
-  fmt::print("frozen: {}\n", listen_to(out));
+  fmt::print("frozen: {}\n", listen_to(out, 200));
 
   if (auto ok = box->thaw(); !ok) return fmt::print(stderr, "{}\n", ok.error()), 1;
-  fmt::print("thawed: {}\n", listen_to(out));
+  fmt::print("thawed: {}\n", listen_to(out, 10000));
 
   // stop() waits, and the shell's pipe is full: step() and begin_stop() are for who reads on.
-  if (auto ok = box->begin_stop({.patience = 2s}); !ok)
+  if (auto ok = box->begin_stop({.patience = 10s}); !ok)
     return fmt::print(stderr, "{}\n", ok.error()), 1;
   for (;;) {
     const auto exit = box->step();

@@ -34,7 +34,7 @@ int main() {
       run(*runtime, sh("seq 3 | tail -1; echo done >&2; exit 4"), milliseconds{10000});
   // What it started goes with it, in whatever session that is.
   const auto late = run(*runtime, sh("echo begun; echo slow >&2; setsid sleep 100 & sleep 100"),
-                        milliseconds{500});
+                        milliseconds{3000});
   for (const auto* r : {&good, &late}) {
     if (!*r) {
       fmt::print(stderr, "{}\n", r->error());

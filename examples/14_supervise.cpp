@@ -99,8 +99,8 @@ int main() {
         for (Row& r : rows)
           if (r.reader) (void)r.reader->read(r.now);
         print(rows, ::isatty(STDOUT_FILENO) == 1);
-        if (++ticks == 6)
-          for (Row& r : rows) (void)r.box.kill();  // three seconds are enough to see it
+        if (++ticks == 10)
+          for (Row& r : rows) (void)r.box.kill();  // five seconds are enough to see it
       } else if (what >= 100) {
         Row& r = rows[what - 100];
         while (auto event = r.watch->next().value_or(std::nullopt))

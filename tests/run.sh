@@ -8,7 +8,9 @@
 #   CONDROID_VM='COMMAND --' sh tests/run.sh vm
 #                                   on a machine with nothing but cgroup v2: COMMAND runs its arguments as root of one
 #                                   that has this machine's files at the same paths. With CONDROID_SELINUX_VM='COMMAND --'
-#                                   SELinux, too: COMMAND does the same, and its kernel has security=selinux and no policy
+#                                   SELinux, too: COMMAND does the same, and its kernel has security=selinux and no policy.
+#                                   With CONDROID_BINDER_VM and CONDROID_BINDERFS_VM binder, too: there are two triples of
+#                                   nodes (a-binder, a-hwbinder, a-vndbinder), or binderfs can be mounted
 #
 # The suites of a container's real life need root: called by somebody else, they are run by sudo. A suite that is skipped
 # there is a failure. Build directories are made in $CONDROID_BUILD_ROOT, by default build-tests here.
@@ -391,7 +393,8 @@ stage_tidy() {
 # given time.
 build_vm() {
   targets='tests/integration/integration tests/support/payload examples/condroid-run tests/faults/deaths-host
-    tests/integration/scope/scope-host examples/condroid-probe examples/lxc/condroid-lxc'
+    tests/integration/scope/scope-host examples/condroid-probe examples/lxc/condroid-lxc
+    tests/integration/integration-android tests/support/fake-init'
   build_main
 }
 stage_vm() {
@@ -425,10 +428,17 @@ stage_vm() {
   ok 'vm: changed while they run' in_vm "$integration" '[change][root]'
   ok "vm: LXC's tools" in_vm env CONDROID_SLOW=10 "$integration" '[lxc]'
   # Each with a machine of its own, and an end: a program of LXC's that waits for ever is one that fails.
-  for classes in 'Running SideBySide Start' 'Legacy Waydroid' Hooks; do
+  for classes in 'Running SideBySide Start' 'Legacy Waydroid' Hooks \
+    'Others.test_cgroup Others.test_monitor Others.test_places_of_cgroups'; do
     # shellcheck disable=SC2086 # words
     ok "vm: LXC's programs: $classes" in_vm timeout -k 10 1500 "$python" \
       "$PWD/tests/integration/lxc_programs/lxc_programs_test.py" "$build/examples/lxc/bin" $classes
+  done
+  ok 'vm: devices of Android' in_vm env CONDROID_SLOW=10 "$build/tests/integration/integration-android" '[android]'
+  for vm in "${CONDROID_BINDER_VM:-}" "${CONDROID_BINDERFS_VM:-}"; do
+    # shellcheck disable=SC2086 # a command and its options
+    [ -z "$vm" ] || ok "vm: binder, by $vm" $vm env CONDROID_MUST_RUN=root,userns CONDROID_SUITE=root CONDROID_SLOW=30 \
+      "$build/tests/integration/integration-android" '[android-binder]'
   done
   ok 'vm: what only v2 has' in_vm "$integration" '[v2]'
   ok 'vm: condroid-run' in_vm "$python" "$PWD/tests/integration/condroid_run/condroid_run_test.py" "$condroid_run"     Options.test_limits Options.test_condroid_in_condroid Options.test_ids Options.test_ephemeral_changes_are_forgotten     Statuses.test_the_commands_own ZNothing

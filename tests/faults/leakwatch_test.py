@@ -311,7 +311,7 @@ def main():
         if other := [entry for entry in left if entry[0] not in {kind, *ALSO.get(leak, ())}]:
             failed.append(f"{leak.__name__}: also {other}")
         undo()
-        if leak is not mount_lost and (left := watch.left(1)):
+        if leak is not mount_lost and (left := watch.left(10)):
             failed.append(f"{leak.__name__}: still there when it was undone: {left}")
     leakwatch.make_cable("left0", "left1")
     leakwatch.change_table(leakwatch.NFT_MSG_NEWTABLE, 1, "left-here")

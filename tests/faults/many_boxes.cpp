@@ -17,6 +17,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace {
@@ -47,10 +48,13 @@ Holdings holdings_of(const std::string& process) {
   std::ifstream children(proc + "/task/" +
                          (process == "self" ? std::to_string(::getpid()) : process) + "/children");
   for (std::string pid; children >> pid;) ++now.children;
+  // Not what of files is in memory: that is the kernel's to say.
+  constexpr std::string_view wanted = "Anonymous:";
   std::ifstream memory(proc + "/smaps_rollup");
   for (std::string line; std::getline(memory, line);)
-    if (line.starts_with("Rss:")) now.kib = std::strtoull(line.c_str() + 4, nullptr, 10);
-  if (now.kib == 0) throw testing::Failure(proc + "/smaps_rollup: no Rss");
+    if (line.starts_with(wanted))
+      now.kib = std::strtoull(line.c_str() + wanted.size(), nullptr, 10);
+  if (now.kib == 0) throw testing::Failure(proc + "/smaps_rollup: nothing anonymous");
   return now;
 }
 

@@ -61,7 +61,7 @@ std::size_t loops_of(const std::string& path) {
 }
 /// None is left, or soon none: the kernel takes a mount down in its own time.
 bool gone(const std::string& path) {
-  for (int i = 0; i < 500 && loops_of(path) > 0; ++i) ::usleep(10000);
+  for (int i = 0; i < 2000 && loops_of(path) > 0; ++i) ::usleep(10000);
   return loops_of(path) == 0;
 }
 

@@ -177,15 +177,18 @@ TEST_CASE("a container that ended by itself is at its end for a reader, too",
           "[launch][measures][.root]") {
   if (!may_make_cgroups()) CONDROID_SKIP("needs a machine where root may make cgroups");
   const TempRoot root;
-  Spec spec = payload(root, {"spin", "0.05"});
+  Spec spec = payload(root, {"cat"});
   spec.resources.cgroup = CgroupMode::everywhere;
+  spec.process.stdio = {Stream::pipe, Stream::null, Stream::null};
   Container box = launch(spec);
   const auto reader = need(box.stats_reader());
   // Its handle is not asked meanwhile: the zygote alone removes what is read here.
   Stats now;
   std::size_t looks = 0;
   const auto until = Clock::now() + 10s;
-  while (need(reader.read(now)) && Clock::now() < until) ++looks;
+  for (condroid::Fd in = box.take_stdin(); need(reader.read(now)) && Clock::now() < until;
+       in.reset())
+    ++looks;
   CHECK(looks > 0);
   CHECK(Clock::now() < until);
   CHECK(now.cpu);
@@ -218,7 +221,9 @@ TEST_CASE("an exit tells how long the launch and the run took", "[launch][measur
   const TempRoot root;
   Container box = launch(payload(root, {"spin", "0.2"}), {.trace = true});
   const Exit e = wait(box);
-  CHECK(e.run_time >= 190ms);
+  // The payload's processor time counts from its birth on, and a busy host sees the exec late.
+  CHECK(e.launch_time + e.run_time >= 190ms);
+  CHECK(e.run_time >= 100ms);
   CHECK(e.run_time < 20s);
   CHECK(e.launch_time > 50us);
   CHECK(e.launch_time < 10s);

@@ -225,16 +225,16 @@ TEST_CASE("a parked container waits in silence", "[pool][.root]") {
         all += line.substr(line.find("voluntary_ctxt_switches"));
     return all + read_file(fmt::format("/proc/{}/schedstat", zygote));
   };
-  // Who said that it is parked is about to wait.
-  std::string then;
-  for (int i = 0; i < 100 && then != switches(); ++i) {
-    then = switches();
-    std::this_thread::sleep_for(20ms);
-  }
+  // Who said that it is parked is about to wait; on a busy machine it comes to that later.
+  bool silent = false;
   pollfd waiter{pool.poll_fd().get(), POLLIN, 0};
-  CHECK(::poll(&waiter, 1, 700) == 0);
-  CHECK(pool.timeout() == -1);
-  CHECK(switches() == then);
+  for (int i = 0; i < 10 && !silent; ++i) {
+    const std::string then = switches();
+    CHECK(::poll(&waiter, 1, 700) == 0);
+    CHECK(pool.timeout() == -1);
+    silent = switches() == then;
+  }
+  CHECK(silent);
 
   SECTION("and cannot be looked into by another container's root") {
     for (const char* file : {"mem", "environ", "exe", "maps", "fd/6"}) {
@@ -456,7 +456,7 @@ TEST_CASE("a take can be given up before every op that is left", "[pool][.root][
     {
       Pool pool = open();
       REQUIRE(pool.fill());
-      const auto limit = how == How::deadline ? 300ms : 10000ms;
+      const auto limit = how == How::deadline ? 300ms * condroid::test::slow() : 10000ms;
       Launch launch = need(pool.start_take(what, {.deadline = limit, .stop_before = i}));
       const auto stopped = drive(launch);
       if (!stopped) FAIL(to_string(stopped.error()));

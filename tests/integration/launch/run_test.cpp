@@ -123,7 +123,7 @@ TEST_CASE("a command is run in a container of a pool", "[run][pool][.root][.user
   Pool pool = need(Pool::open(runtime(), payload(root, {"pause"}), {.size = 2}));
   const auto r = need(run(pool, {.argv = {"/bin/payload", "say", "3", "1"}}, 10s));
   CHECK(r.exit.out.starts_with("012"));
-  CHECK(need(run(pool, {}, 500ms)).timed_out);
+  CHECK(need(run(pool, {}, 500ms * condroid::test::slow())).timed_out);
   CHECK_FALSE(run(pool, {}, 0ms));
 }
 

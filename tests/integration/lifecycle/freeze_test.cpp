@@ -423,7 +423,7 @@ TEST_CASE("a child that cannot die is left to the zygote after a while",
   condroid::test::warm_up();
   const Surroundings before = Surroundings::quiet();
   {
-    auto launch = stopped("v1", root, 500ms);
+    auto launch = stopped("v1", root, 500ms * condroid::test::slow());
     const condroid::test::FrozenAbove above(own_cgroups().front());
     const pid_t pid = launch.pid().value;
     const auto [failed, steps] = drive(launch, 20s);

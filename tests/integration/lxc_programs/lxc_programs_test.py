@@ -848,7 +848,7 @@ class Failures(unittest.TestCase):
     def test_one_that_vanishes(self):
         # Who is at it meanwhile, and how that ends.
         deaf = INIT.replace("trap 'exit 0' PWR\ntrap 'reboot -f' INT", "trap '' PWR INT")
-        ends = {("lxc-wait", "-s", "STOPPED"): (0, ""), ("lxc-wait", "-s", "FROZEN", "-t", "3"): (1, ""), ("lxc-attach", "--", "sleep", "1000"): (137, ""),
+        ends = {("lxc-wait", "-s", "STOPPED"): (0, ""), ("lxc-wait", "-s", "FROZEN", "-t", "30"): (1, ""), ("lxc-attach", "--", "sleep", "1000"): (137, ""),
                 ("lxc-attach", "--", "sh", "-c", "sleep 1000 & wait"): (137, ""), ("lxc-console", "-t", "0"): (0, "\nConnected to tty 0\n.*\n"),
                 ("lxc-console", "-t", "1"): (0, "\nConnected to tty 1\n.*\n"), ("lxc-stop", "--nokill", "-t", "100"): (0, ""),
                 ("lxc-stop", "-t", "100"): (0, ""), ("lxc-stop", "-r", "-t", "100"): (1, "lxc-stop: web: it ended, and did not restart\n")}
@@ -864,7 +864,7 @@ class Failures(unittest.TestCase):
                                and box.ours("lxc-attach", "--", "ps")[1].count("sleep 1000") == 3, "that all are at it")
                     self.assertEqual(box.ours("lxc-destroy", "-f"), (0, "", ""))
                     for process, (words, (status, said)) in zip(processes, ends.items()):
-                        self.assertEqual(process.wait(20), status, words)
+                        self.assertEqual(process.wait(60), status, words)
                         self.assertRegex(process.stderr.read(), f"^{said}$", words)
                 finally:
                     for process in processes:
@@ -1521,10 +1521,17 @@ class Legacy(unittest.TestCase):
         with Terminal(f"{where}/lxc-console", "-P", box.path, "-n", box.name, "-t", str(number)) as user:
             user.until(f"Connected to tty {number}", 20)
             eventually(user.raw, "a raw terminal", 20)
-            # The shell may have printed its prompt long ago, or be asked for first.
-            user.type("\n")
-            user.type(f"echo on $((40 + {number})), $(tty)\n")
-            self.assertRegex(user.until("\n", 20) + user.until(f"on {40 + number}, ", 20) + user.until("\n", 20), "/dev/(tty|pts)")
+            # The shell may have printed its prompt long ago, or be asked for first. A getty that comes later throws
+            # away what was typed before.
+            said = ""
+            def answers():
+                nonlocal said
+                user.type(f"\necho on $((40 + {number})), $(tty)\n")
+                with contextlib.suppress(AssertionError):
+                    said = user.until(f"on {40 + number}, ", 2) + user.until("\n", 20)
+                return said
+            eventually(answers, "an answer", 40)
+            self.assertRegex(said, "/dev/(tty|pts)")
             user.type("stty size\n")
             user.until("33 91", 20)
             user.type("\x01q")
@@ -3019,7 +3026,8 @@ class Running(unittest.TestCase):
                 self.assertEqual((mine[1], len(mine)), (other[1], len(other)))
                 self.assertTrue(all(one.isdigit() for one in mine[2:]), mine)
                 self.assertGreater(int(mine[2]), 0)
-                self.assertAlmostEqual(int(mine[7]), int(other[7]), delta=1 << 20)
+                # Not at the same moment: a shell forks, slabs are freed.
+                self.assertAlmostEqual(int(mine[7]), int(other[7]), delta=8 << 20)
                 self.assertIn(",web,", ours.stdout.readline())
             finally:
                 ours.kill()
@@ -3256,7 +3264,8 @@ class Others(unittest.TestCase):
                         self.until_it_tells(box, fifo, monitor)
                     self.assertEqual(box.at(starts, "lxc-start")[0], 0)
                     self.assertEqual(box.ours("lxc-stop", "-k")[0], 0)
-                    lines = [monitor.stdout.readline().split("'", 2)[2].strip() for _ in range(5)]
+                    told = (line for line in monitor.stdout if not line.startswith("'wex'"))
+                    lines = [next(told).split("'", 2)[2].strip() for _ in range(5)]
                     self.assertEqual(lines, ["changed state to [STARTING]", "changed state to [RUNNING]", lines[2],
                                              "changed state to [STOPPING]", "changed state to [STOPPED]"])
                     self.assertRegex(lines[2], "exited with status")

@@ -58,7 +58,7 @@ class Throwaway(unittest.TestCase):
         self.assertEqual(self.run_it(self.place / "root", "--", "sh", "-c", "kill -9 $$").returncode, 137)
 
     def test_the_deadline(self):
-        done = self.run_it("--deadline", "0.3", self.place / "root", "--", "sh", "-c", "echo begun; sleep 1000")
+        done = self.run_it("--deadline", "3", self.place / "root", "--", "sh", "-c", "echo begun; sleep 1000")
         self.assertEqual((done.returncode, done.stdout), (124, "begun\n"))
         self.assertIn("deadline", done.stderr)
 
