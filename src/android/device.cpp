@@ -501,6 +501,11 @@ void Translator::words() {
   }
   if (!render_node_.empty() && (!properties.empty() || is(Boot::patched)) && !is(Boot::redroid))
     set(properties, "gralloc.gbm.device", "/dev/dri/" + last_name(render_node_));
+  // Else it draws by software, whatever it was given.
+  if (!render_node_.empty() && is(Boot::redroid)) {
+    set(boot, "redroid_gpu_mode", "host");
+    set(boot, "redroid_gpu_node", "/dev/dri/" + last_name(render_node_));
+  }
   if (!device_.session.empty()) set(properties, "waydroid.xdg_runtime_dir", "/run/xdg");
   if (!device_.session.wayland.empty()) set(properties, "waydroid.wayland_display", "wayland-0");
   if (!device_.session.pulse.empty())
@@ -744,6 +749,10 @@ std::vector<Lack> lacks(const Facts& facts, unsigned devices) {
     list.push_back({.what = "/dev/fuse",
                     .without = "there is no /sdcard, and vold waits for it",
                     .hint = "modprobe fuse"});
+  if (!facts.loop_devices)
+    list.push_back({.what = "loop devices",
+                    .without = "none of images starts, only of directories",
+                    .hint = "modprobe loop"});
   // Guests without a user namespace share the machine's uids 0 and 1000.
   constexpr std::uint64_t instances = 8;
   if (facts.inotify_instances != 0 && facts.inotify_instances < instances * devices)

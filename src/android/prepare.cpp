@@ -211,6 +211,7 @@ Facts probe_facts() {
   f.host_nodes = find_host_nodes();
   f.render_nodes = find_render_nodes();
   f.memory_pressure = ::access("/proc/pressure/memory", F_OK) == 0;
+  f.loop_devices = ::access("/dev/loop-control", F_OK) == 0;
   f.ipv6 = ::access("/proc/sys/net/ipv6/conf/all", F_OK) == 0;
   f.bootconfig = ::access("/proc/bootconfig", F_OK) == 0;
   f.inotify_instances =

@@ -216,6 +216,7 @@ struct Facts {
   std::vector<HostNode> host_nodes = {};      ///< By kind, and of a kind by number.
   std::vector<RenderNode> render_nodes = {};  ///< By number.
   bool memory_pressure = false;               ///< /proc/pressure
+  bool loop_devices = false;                  ///< /dev/loop-control
   bool ipv6 = false;                          ///< The kernel has it.
   bool bootconfig = false;                    ///< There is a /proc/bootconfig, which would be seen.
   std::uint64_t inotify_instances = 0;        ///< For each user, sysctl fs.inotify; 0: unknown.

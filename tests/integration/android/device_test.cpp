@@ -16,6 +16,7 @@
 
 #include "android_root.hpp"
 #include "condroid/android/kmsg.hpp"
+#include "in_child.hpp"
 
 using namespace condroid;
 using namespace condroid::literals;
@@ -527,6 +528,36 @@ TEST_CASE("images that are none are refused, with their field", "[android][.root
     d.vendor = {.directory = HostPath(vendor)};
     CHECK_THAT(refused(), FailsWith(Errc::bad_spec, Step::compile, "is no directory"));
   }
+  CHECK(gone(d.system.image.str()));
+  CHECK(entries_of(root / "data").empty());
+  CHECK(Surroundings::settled(before) == before);
+}
+
+TEST_CASE("a machine without loop devices is said, and nothing is left of the try",
+          "[android][.root]") {
+  const AndroidRoot root;
+  const Surroundings before = Surroundings::quiet();
+  const Device d = root.device("ext4");
+  CHECK(in_child([&] {
+          enter_own_mounts();
+          // A /dev with what programs need.
+          shell("mkdir " + root / "machine" + " && mount --rbind /dev " + root / "machine" +
+                " && mount -t tmpfs none /dev && mkdir /dev/pts /dev/shm && cd /dev && "
+                "for n in null zero full random urandom tty ptmx; do touch $n && mount --bind " +
+                root / "machine" + "/$n $n || exit 1; done; mount --rbind " + root / "machine" +
+                "/pts pts");
+          const android::Facts found = android::probe_facts();
+          must(!found.loop_devices, "it has none");
+          auto here = must(Runtime::open({.state_dir = root.host("state")}));
+          auto ready = must(android::prepare(d, must(here.facts()).get(), found));
+          const auto box = android::launch(here, ready);
+          must(!box, "it is refused");
+          must(box.error().is_errno(ENOENT), to_string(box.error()));
+          must(box.error().step == Step::mount_root, to_string(box.error()));
+          const std::string said = to_string(box.error());
+          must(said.find("'/dev/loop-control'") != std::string::npos, said);
+          must(said.find("modprobe loop") != std::string::npos, said);
+        }) == "");
   CHECK(gone(d.system.image.str()));
   CHECK(entries_of(root / "data").empty());
   CHECK(Surroundings::settled(before) == before);

@@ -230,6 +230,7 @@ TEST_CASE("what the machine lacks is said, with what becomes of it", "[android]"
   Facts f{.binderfs = true,
           .nodes = fuse,
           .memory_pressure = true,
+          .loop_devices = true,
           .ipv6 = true,
           .inotify_instances = 128};
   CHECK(android::lacks(f).empty());
@@ -241,7 +242,7 @@ TEST_CASE("what the machine lacks is said, with what becomes of it", "[android]"
   CHECK(android::lacks(f).empty());
   CHECK(android::lacks(f, 2)[0].what == "nodes of binder's for more than 1 devices");
   const auto all = android::lacks({.page_size = 16384});
-  REQUIRE(all.size() == 5);
+  REQUIRE(all.size() == 6);
   CHECK(all[0].what == "binder");
   for (const auto& lack : all) CHECK_FALSE(lack.without.empty());
   CHECK(android::probe_facts().page_size >= 4096);
@@ -291,6 +292,16 @@ TEST_CASE("the first GPU is taken that images can do with", "[android]") {
   CHECK_THAT(mount_at<FileMount>(spec, "/vendor/waydroid.prop")->content,
              Catch::Contains("gralloc.gbm.device=/dev/dri/renderD129\n"));
   CHECK(spec_of(d) == spec_of(device()));  // there is none
+  d.boot = Boot::redroid;
+  const auto has_word = [](const Spec& s, std::string_view word) {
+    return std::ranges::find(s.process.argv, word) != s.process.argv.end();
+  };
+  CHECK(has_word(spec_of(d, facts), "androidboot.redroid_gpu_mode=host"));
+  CHECK(has_word(spec_of(d, facts), "androidboot.redroid_gpu_node=/dev/dri/renderD129"));
+  CHECK_FALSE(has_word(spec_of(d), "androidboot.redroid_gpu_mode=host"));
+  d.androidboot = {{"redroid_gpu_mode", "guest"}};
+  CHECK_FALSE(has_word(spec_of(d, facts), "androidboot.redroid_gpu_mode=host"));
+  d = device();
   d.render_node = "/dev/dri/renderD128"_host;
   CHECK(has(spec_of(d, facts), 128));
   // One that nobody knows is what it is on the host.
