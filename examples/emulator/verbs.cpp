@@ -10,7 +10,6 @@
 #include <cerrno>
 #include <chrono>
 #include <condroid/android/device.hpp>
-#include <condroid/android/launch.hpp>
 #include <condroid/attach.hpp>
 #include <condroid/registry.hpp>
 #include <condroid/runtime.hpp>
@@ -161,12 +160,10 @@ int run_in_device(const HostPath& state_dir, const std::string& name,
   if (!runtime) return report(runtime.error());
   const bool terminal = ::isatty(STDIN_FILENO) == 1;
   const std::string program = argv.front();
-  auto shell = android::shell_of(box->pid(), box->pidfd().fd());
-  if (!shell) return report(shell.error());
-  Attach what{.process = {.argv = std::move(argv), .env = std::move(shell->env)},
-              .seccomp = android::seccomp()};
+  Attach what{.process = {.argv = std::move(argv)}, .seccomp = android::seccomp()};
+  what.process.env = android::shell_environment();
   what.process.stdio = terminal ? Stdio::pty : Stdio::inherit;
-  auto attaching = runtime->start_attach(shell->process, shell->pidfd, what, {});
+  auto attaching = runtime->start_attach(box->pid(), box->pidfd().fd(), what, {});
   if (!attaching) return report(attaching.error());
   auto task = attaching->finish();
   if (!task) {

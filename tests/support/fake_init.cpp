@@ -6,7 +6,6 @@
 //   androidboot.fake_end=wait        until SIGTERM, then status 0; the default
 //   androidboot.fake_end=reboot      reboot(2): a restart; poweroff likewise
 //   androidboot.fake_end=exit
-//   androidboot.fake_zygote=yes      has a child called zygote64, whose mounts are its own
 //   androidboot.fake_binder=manager  is the context manager of /dev/binder, and answers;
 //                                    client asks whether there is one
 #include <dirent.h>
@@ -447,28 +446,9 @@ bool may_reboot() {
   return false;
 }
 
-/// A service that init started behind its first stage, as far as who looks for it sees.
-void start_zygote() {
-  int ready[2];
-  if (::pipe2(ready, O_CLOEXEC) < 0) return;
-  if (::fork() == 0) {
-    if (::unshare(CLONE_NEWNS) < 0 || ::mount("none", "/apex", "tmpfs", 0, nullptr) < 0) ::_exit(1);
-    const int fd = ::open("/apex/module", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    (void)!::write(fd, "of a service\n", 13);
-    ::execl("/proc/self/exe", "zygote64", nullptr);
-    ::_exit(1);
-  }
-  ::close(ready[1]);
-  char none = 0;
-  (void)!::read(ready[0], &none, 1);
-  ::close(ready[0]);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc == 1 && std::strcmp(argv[0], "zygote64") == 0)
-    for (;;) ::pause();
   const bool second = argc > 1 && std::strcmp(argv[1], "second_stage") == 0;
   // A first stage that goes on where it fails.
   if (::access("/proc/self", F_OK) != 0) {
@@ -479,14 +459,12 @@ int main(int argc, char** argv) {
   }
   log_line(second ? "init: init second stage started!" : "init: init first stage started!");
   std::string end = "wait", role;
-  bool zygote = false;
   std::vector<std::string> words = split(read_file("/proc/cmdline"), ' ');
   for (int i = 1; i < argc; ++i) words.emplace_back(argv[i]);
   for (const std::string& line : words) {
     const std::string word = line.substr(0, line.find('\n'));
     constexpr std::size_t end_size = sizeof "androidboot.fake_end=" - 1;
     constexpr std::size_t role_size = sizeof "androidboot.fake_binder=" - 1;
-    if (word == "androidboot.fake_zygote=yes") zygote = true;
     if (word.rfind("androidboot.fake_end=", 0) == 0) end = word.substr(end_size);
     if (word.rfind("androidboot.fake_binder=", 0) == 0) role = word.substr(role_size);
   }
@@ -501,7 +479,6 @@ int main(int argc, char** argv) {
   tell_second_stage();
   log_line("init: starting service 'servicemanager'...");
   log_line("init: starting service 'zygote'...");
-  if (zygote) start_zygote();
 
   const bool reboots = may_reboot();
   sigset_t term;
