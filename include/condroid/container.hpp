@@ -243,7 +243,8 @@ class Container {
   [[nodiscard]] Result<bool> frozen() const;
   /// Has the kernel take back memory that it holds: for one that is frozen, or idle. What it reads
   /// again comes from its files and from swap. As CgroupDir::reclaim(), which says how, and for how
-  /// long it blocks; that of cgroups() is for a thread.
+  /// long it blocks: on v1 as long as it goes on to read, unless it is frozen; that of cgroups() is
+  /// for a thread.
   /// @errors Errc::unsupported without a cgroup that counts its memory (CgroupMode::everywhere, a
   /// limit of memory), for `most` on v1, and on v2 before Linux 5.19; ESRCH when it has ended.
   [[nodiscard]] Result<Bytes> reclaim(std::optional<Bytes> most = {});

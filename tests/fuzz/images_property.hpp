@@ -10,6 +10,7 @@
 //        and @L for that of a layer.
 #pragma once
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -71,6 +72,19 @@ class Place {
   Fd trash;
 
  private:
+  /// The names in a directory, the text of a file.
+  [[nodiscard]] std::string held_by(const char* name) const {
+    std::string all;
+    const Fd at(::openat(top_.get(), name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    char some[64];
+    if (const ssize_t n = ::read(at.get(), some, sizeof some); n >= 0)
+      return {some, static_cast<std::size_t>(n)};
+    DIR* const entries = ::fdopendir(::dup(at.get()));
+    while (const dirent* entry = entries == nullptr ? nullptr : ::readdir(entries))
+      all += std::string(entry->d_name) + "/";
+    if (entries != nullptr) ::closedir(entries);
+    return all;
+  }
   struct Seen {
     ino_t inode;
     mode_t mode;
@@ -78,6 +92,7 @@ class Place {
     off_t size;
     time_t changed;
     long changed_ns;
+    std::string holds;  ///< The clock of a file system stands still for milliseconds.
     bool operator==(const Seen&) const = default;
   };
   /// Whatever is done with one of them changes its ctime.
@@ -87,7 +102,7 @@ class Place {
       struct stat st {};
       if (::fstatat(top_.get(), name, &st, AT_SYMLINK_NOFOLLOW) == 0)
         list.push_back({st.st_ino, st.st_mode, st.st_nlink, st.st_size, st.st_ctim.tv_sec,
-                        st.st_ctim.tv_nsec});
+                        st.st_ctim.tv_nsec, held_by(name)});
     }
     return list;
   }
@@ -102,7 +117,8 @@ inline bool is_shown_plainly(const condroid::Error& error) {
   const std::string text = to_string(error);
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto c = static_cast<unsigned char>(text[i]);
-    if (c < 0x20 || c == 0x7f) return false;
+    const auto before = static_cast<unsigned char>(i == 0 ? 0 : text[i - 1]);
+    if (c < 0x20 || c == 0x7f || (before == 0xc2 && c < 0xa0) || c == 0xff) return false;
   }
   return true;
 }
