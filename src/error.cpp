@@ -1,12 +1,11 @@
 #include "condroid/error.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
-#include <string_view>
 
 #include "formatted.hpp"
+#include "printable.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -44,35 +43,6 @@ class Category final : public std::error_category {
     return "unknown error";
   }
 };
-
-/// How many bytes a character of UTF-8 has that is to be seen; 0: the first of them is no such.
-std::size_t seen_at(std::string_view text) {
-  const auto at = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  if (at(0) < 0x80) return at(0) >= 0x20 && at(0) != 0x7f ? 1 : 0;
-  if (at(0) < 0xc2 || at(0) > 0xf4) return 0;
-  const std::size_t size = at(0) < 0xe0 ? 2 : at(0) < 0xf0 ? 3 : 4;
-  if (size > text.size()) return 0;
-  for (std::size_t i = 1; i < size; ++i)
-    if ((at(i) & 0xc0U) != 0x80) return 0;
-  // U+0080 to U+009F are commands.
-  return at(0) == 0xc2 && at(1) < 0xa0 ? 0 : size;
-}
-
-/// Names come from archives, configurations and peers: neither is a terminal to obey them, nor do
-/// they make a line of their own.
-std::string shown(std::string_view text) {
-  std::string all;
-  all.reserve(text.size());
-  while (!text.empty()) {
-    const std::size_t size = seen_at(text);
-    if (size == 0)
-      all += formatted("\\x{:02x}", static_cast<unsigned char>(text.front()));
-    else
-      all += text.substr(0, size);
-    text.remove_prefix(std::max<std::size_t>(size, 1));
-  }
-  return all;
-}
 
 }  // namespace
 
@@ -125,7 +95,9 @@ std::string to_string(const Error& error) {
   }
   if (!error.hint.empty()) text += formatted("; hint: {}", error.hint);
   for (const auto& a : error.also) text += formatted("; also: {}", a);
-  return shown(text);
+  std::string shown;
+  detail::append_printable(shown, text);
+  return shown;
 }
 
 }  // namespace v0

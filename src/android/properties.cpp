@@ -4,6 +4,7 @@
 
 #include "condroid/android/device.hpp"
 #include "formatted.hpp"
+#include "printable.hpp"
 
 namespace condroid::inline v0::android {
 
@@ -18,18 +19,10 @@ bool letter(char c) {
 
 /// Whether text is UTF-8, as mbstowcs(3) of bionic has it.
 bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const std::size_t more = byte < 0x80 ? 0 : byte >= 0xf0 ? 3 : byte >= 0xe0 ? 2 : 1;
-    if ((byte >= 0x80 && byte < 0xc2) || byte > 0xf4 || i + more >= text.size()) return false;
-    for (std::size_t k = 1; k <= more; ++k)
-      if ((static_cast<unsigned char>(text[i + k]) & 0xc0U) != 0x80) return false;
-    const auto next = more > 0 ? static_cast<unsigned char>(text[i + 1]) : 0U;
-    // Longer than needed, a surrogate, or beyond the last character.
-    if ((byte == 0xe0 && next < 0xa0) || (byte == 0xed && next > 0x9f) ||
-        (byte == 0xf0 && next < 0x90) || (byte == 0xf4 && next > 0x8f))
-      return false;
-    i += more + 1;
+  while (!text.empty()) {
+    const std::size_t size = detail::utf8_at(text).bytes;
+    if (size == 0) return false;
+    text.remove_prefix(size);
   }
   return true;
 }

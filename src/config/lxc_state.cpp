@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "formatted.hpp"
+#include "printable.hpp"
 #include "spec/values.hpp"
 #include "spec/words.hpp"
 
@@ -39,21 +40,6 @@ using lxc_language::table;
 using lxc_language::Value;
 using spec_text::shown;
 
-namespace {
-
-/// Whatever part of a file is in a message, a terminal is not told to do anything.
-void append_harmless(std::string& to, std::string_view text) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f)
-      to += formatted("\\x{:02x}", byte);
-    else
-      to += c;
-  }
-}
-
-}  // namespace
-
 std::string to_string(const Diagnostic& d) {
   std::string text;
   if (!d.file.empty()) text += shown(d.file);
@@ -65,8 +51,8 @@ std::string to_string(const Diagnostic& d) {
     text += ": ";
   }
   if (d.kind == Diagnostic::unsupported) text += "not done: ";
-  append_harmless(text, d.what);
-  if (!d.hint.empty()) append_harmless(text, "; " + d.hint);
+  detail::append_printable(text, d.what);
+  if (!d.hint.empty()) detail::append_printable(text, "; " + d.hint);
   return text;
 }
 

@@ -12,6 +12,7 @@
 #include "condroid/plan/op.hpp"
 #include "formatted.hpp"
 #include "plan/words.hpp"
+#include "printable.hpp"
 #include "spec/names.hpp"
 
 namespace condroid::inline v0 {
@@ -20,14 +21,8 @@ namespace detail {
 
 std::string quoted(std::string_view text) {
   std::string out = "'";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    // What a Spec says must not be able to move the cursor of whoever reads a plan.
-    if (byte < 0x20 || byte == 0x7f)
-      out += formatted("\\x{:02x}", byte);
-    else
-      out += c;
-  }
+  // What a Spec says must not be able to move the cursor of whoever reads a plan.
+  append_printable(out, text);
   return out + "'";
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "formatted.hpp"
+#include "printable.hpp"
 
 namespace condroid {
 inline namespace v0 {
@@ -23,53 +24,6 @@ constexpr bool is_plain(char c) {
          std::string_view("/._-+:,=@%").find(c) != std::string_view::npos;
 }
 
-struct Character {
-  std::size_t bytes = 0;  // 0: no UTF-8
-  char32_t code = 0;
-};
-
-// The UTF-8 character at the begin of `text`, as the Unicode standard has it: shortest form, no
-// surrogates.
-Character utf8_at(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  const std::size_t size = lead < 0x80   ? 1
-                           : lead < 0xc2 ? 0
-                           : lead < 0xe0 ? 2
-                           : lead < 0xf0 ? 3
-                           : lead < 0xf5 ? 4
-                                         : 0;
-  if (size == 0 || size > text.size()) return {};
-  if (size == 1) return {1, lead};
-  char32_t code = lead & (0x7fU >> size);
-  for (std::size_t i = 1; i < size; ++i) {
-    const auto next = static_cast<unsigned char>(text[i]);
-    if ((next & 0xc0U) != 0x80) return {};
-    code = (code << 6U) | (next & 0x3fU);
-  }
-  constexpr std::array<char32_t, 5> least{0, 0, 0x80, 0x800, 0x10000};
-  if (code < least[size] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) return {};
-  return {size, code};
-}
-
-// Characters that show nothing, or change the order of others: a spec is read by reviewers, who
-// must see what is there (CVE-2021-42574 is about the ones that reorder).
-bool is_treacherous(char32_t code) {
-  constexpr std::array<std::pair<char32_t, char32_t>, 10> ranges{{
-      {0x80, 0xa0},        // C1 controls, no-break space
-      {0xad, 0xad},        // soft hyphen
-      {0x34f, 0x34f},      // combining grapheme joiner
-      {0x61c, 0x61c},      // Arabic letter mark
-      {0x180e, 0x180e},    // Mongolian vowel separator
-      {0x2000, 0x200f},    // spaces of many widths, joiners, direction marks
-      {0x2028, 0x202f},    // line and paragraph separators, directional embeddings and overrides
-      {0x205f, 0x206f},    // spaces, directional isolates, invisible operators
-      {0xfeff, 0xfeff},    // byte order mark
-      {0xe0000, 0xe0fff},  // tags, variation selectors
-  }};
-  return std::ranges::any_of(ranges,
-                             [&](const auto& r) { return code >= r.first && code <= r.second; });
-}
-
 void append_escaped(std::string& out, std::string_view text) {
   while (!text.empty()) {
     const char c = text[0];
@@ -83,9 +37,8 @@ void append_escaped(std::string& out, std::string_view text) {
       out += "\\t";
     } else if (c == '\r') {
       out += "\\r";
-    } else if (const Character character = utf8_at(text);
-               !is_control(c) && character.bytes != 0 && !is_treacherous(character.code)) {
-      bytes = character.bytes;
+    } else if (const std::size_t seen = detail::seen_at(text); seen != 0) {
+      bytes = seen;
       out += text.substr(0, bytes);
     } else {
       append_formatted(out, "\\x{:02x}", static_cast<unsigned char>(c));
